@@ -1,0 +1,62 @@
+"""What the results of a sweep mean: error distribution functions with bands, and their numbers.
+
+>>> import pandas as pd
+>>> table = pd.DataFrame({"model": ["a", "a", "b"], "error": [5.0, None, 7.0], "chance": 90.0})
+>>> a, b = samples(table)
+>>> a.edf()([5.0, 90.0]).tolist(), b.edf()([5.0, 90.0]).tolist()
+([0.5, 1.0], [0.0, 1.0])
+
+Reading and counting need numpy and pandas alone; the figures import matplotlib when they are
+first asked for, the bands scipy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from analysis.bands import count_bounds, half_width
+from analysis.edf import EDF
+from analysis.faults import TableError
+from analysis.groups import complete_prefix, describe, group_columns
+from analysis.outcomes import OUTCOMES
+from analysis.policies import errors_under
+from analysis.samples import Sample, samples
+from analysis.summary import clopper_pearson, diverged_share, summarise
+from analysis.table import as_table, load
+
+if TYPE_CHECKING:
+    from analysis.figures import save_edf
+    from analysis.plots import draw_edf, plot_edfs
+
+__all__ = [
+    "EDF",
+    "OUTCOMES",
+    "Sample",
+    "TableError",
+    "as_table",
+    "clopper_pearson",
+    "complete_prefix",
+    "count_bounds",
+    "describe",
+    "diverged_share",
+    "draw_edf",
+    "errors_under",
+    "group_columns",
+    "half_width",
+    "load",
+    "plot_edfs",
+    "samples",
+    "save_edf",
+    "summarise",
+]
+
+_DRAWING = {
+    "draw_edf": "analysis.plots",
+    "plot_edfs": "analysis.plots",
+    "save_edf": "analysis.figures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DRAWING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_DRAWING[name]), name)

@@ -1,0 +1,28 @@
+"""How bad input is answered: every fault at once, with what was got and what is allowed."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class TableError(ValueError):
+    """A table that cannot be analysed; the message lists every fault that was found.
+
+    >>> print(TableError(["a.csv: no column 'error'", "b.csv: no rows"]))
+    2 problems: a.csv: no column 'error'; b.csv: no rows
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} problem" + ("s" if len(self.faults) != 1 else "")
+        super().__init__(f"{count}: " + "; ".join(self.faults))
+
+
+def not_one_of(name: str, got: object, allowed: Sequence[str]) -> str:
+    """Say that `got` is not allowed for `name`, which values are, and which is nearest.
+
+    >>> not_one_of("policy", "chanse", ("chance", "last"))
+    "policy: 'chanse' is not one of 'chance', 'last' (did you mean 'chance'?)"
+    """
+    near = get_close_matches(str(got), allowed, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{name}: {got!r} is not one of {', '.join(map(repr, allowed))}{hint}"

@@ -1,0 +1,218 @@
+"""From a table to one sample per group: what every figure, summary and comparison starts from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.bands import FloatArray, Method
+from analysis.edf import EDF
+from analysis.faults import TableError, not_one_of
+from analysis.groups import GROUPS, complete_prefix, describe, group_columns
+from analysis.outcomes import COLLAPSED, DIVERGED, FAILED, MISSING, OK
+from analysis.policies import Policy, chance_of, errors_under
+from analysis.table import as_table
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """The errors of one group of trials, with all that an honest figure of them has to say."""
+
+    label: str
+    """Short name: only what tells the group from the others of the same table."""
+    errors: FloatArray
+    """Known errors under the policy, in percent; +inf for failures where chance is unknown."""
+    unknown: int = 0
+    """Trials whose infrastructure failed for good: in the sample, their errors unknown."""
+    chance: float | None = None
+    """Error of always answering the largest class, in percent."""
+    policy: Policy = "chance"
+    """Where diverged runs count."""
+    group: Mapping[str, object] = field(default_factory=dict)
+    """The columns that make the group, with their values."""
+    ok: int = 0
+    collapsed: int = 0
+    diverged: int = 0
+    unfinished: int = 0
+    """Trials without a result; those behind the first of them are not used either."""
+    trials: int = 0
+    """Trials of the design."""
+    sampler: str = "random"
+    """Law of the design; only independent draws (`random`) have a band."""
+
+    @property
+    def n(self) -> int:
+        """Number of configurations that shares refer to, the unknown ones included."""
+        return self.errors.size + self.unknown
+
+    @property
+    def used(self) -> int:
+        """Trials behind the numbers: all, or the complete prefix; dropped ones included."""
+        return self.ok + self.collapsed + self.diverged + self.unknown
+
+    @property
+    def best(self) -> float:
+        """Smallest known error, in percent; NaN where no run is better than chance.
+
+        >>> Sample(label="a", errors=np.array([4.0, 90.0]), chance=90.0).best
+        4.0
+        """
+        limit = np.inf if self.chance is None else self.chance
+        smallest = float(self.errors.min(initial=np.inf))
+        return smallest if smallest < limit else np.nan
+
+    @property
+    def note(self) -> str:
+        """What a reader must know before believing a number, empty where there is nothing."""
+        cut = self.used < self.trials
+        notes = [f"first {self.used} of {self.trials} trials"] if cut else []
+        if self.unknown:
+            notes.append(f"{self.unknown} of {self.n} unknown")
+        if self.sampler != "random":
+            notes.append(f"{self.sampler} design: no band")
+        return ", ".join(notes)
+
+    def edf(self) -> EDF:
+        """Take the EDF, the unknown errors as bad as can be: a lower bound where there are any.
+
+        Raises:
+            ValueError: the sample is empty.
+
+        >>> sample = Sample(label="a", errors=np.array([4.0]), unknown=1, chance=90.0)
+        >>> sample.edf()([4.0, 89.0, 90.0]).tolist()
+        [0.5, 0.5, 1.0]
+
+        """
+        worst = np.inf if self.chance is None else self.chance  # errors are capped there
+        return EDF.of(np.append(self.errors, np.full(self.unknown, worst)))
+
+    def band(self, confidence: float = 0.95, method: Method = "ks") -> tuple[EDF, EDF]:
+        """Simultaneous band that holds wherever the unknown errors may lie.
+
+        The lower bound is that of k/n, the upper that of (k + unknown)/n, with k the number of
+        known errors that are <= x.
+
+        Args:
+            confidence: in (0, 1).
+            method: `ks` or `dkw`.
+
+        Raises:
+            ValueError: an empty sample, a design whose points are not independent, bad arguments.
+
+        >>> lower, upper = Sample(label="a", errors=np.arange(60.0), unknown=4).band()
+        >>> round(lower(29.0), 3), round(upper(29.0), 3)
+        (0.302, 0.698)
+
+        """
+        if self.sampler != "random":
+            raise ValueError(f"no band: the points of a {self.sampler} design are not independent")
+        edf = self.edf()
+        return edf.band(confidence, method)[0], edf.raised(self.unknown).band(confidence, method)[1]
+
+    def share_within(self, d: float, reference: float | None = None) -> tuple[float, float]:
+        """Bounds [k/n, (k + unknown)/n] on the share of configurations within d of a reference.
+
+        Args:
+            d: percentage points, 0 or more.
+            reference: percent; None for the best of the sample ("sample-min"). Where no run is
+                better than chance, none is within any distance of a best: k = 0.
+
+        Returns:
+            (lower, upper), equal where every error is known.
+
+        Raises:
+            ValueError: the sample is empty, d is negative, or the reference is not finite.
+
+        >>> Sample(label="a", errors=np.array([10.0, 14.0, 90.0]), unknown=1).share_within(4.0)
+        (0.5, 0.75)
+
+        """
+        base = self.best if reference is None else reference
+        nothing = reference is None and np.isnan(base)
+        share = 0.0 if nothing else self.edf().share_within(d, base)
+        return share, min(share + self.unknown / self.n, 1.0)
+
+
+def samples(
+    table: pd.DataFrame, policy: Policy = "chance", *, by: Sequence[str] | None = None
+) -> list[Sample]:
+    """Cut a table into groups and take the sample of each, in the order of first appearance.
+
+    Unfinished groups are cut to the complete prefix of the design.
+
+    Args:
+        table: of `load`, or any frame with the columns `model` and `error`.
+        policy: where diverged runs count.
+        by: columns that make the groups; None for `group_columns`.
+
+    Returns:
+        One sample per group; its errors are in percent.
+
+    Raises:
+        ValueError: unknown policy.
+        TableError: a fault of the table, an unknown column in `by`, or a drawn point that appears
+            twice in one group: n is the number of distinct configurations, and models, optimizers,
+            lengths or seeds of the same point are not independent of each other.
+
+    >>> table = pd.DataFrame({"model": ["a", "a", "b"], "error": [5.0, None, 7.0]})
+    >>> [(s.label, s.n, s.diverged, s.best) for s in samples(table)]
+    [('a', 2, 1, 5.0), ('b', 1, 0, 7.0)]
+
+    """
+    table = as_table(table)
+    columns = group_columns(table) if by is None else list(by)
+    faults = [not_one_of("by", c, list(table.columns)) for c in columns if c not in table]
+    if faults:
+        raise TableError(faults)
+    parts = [part for _, part in table.groupby(columns, sort=False, dropna=False)]
+    groups = [_group(part, columns) for part in parts]
+    labels = describe(groups)[1]
+    faults = [f for part, label in zip(parts, labels, strict=True) for f in _repeats(part, label)]
+    if faults:
+        raise TableError(faults)
+    rows = zip(labels, parts, groups, strict=True)
+    return [_sample(label, part, group, policy) for label, part, group in rows]
+
+
+def _group(part: pd.DataFrame, columns: Sequence[str]) -> dict[str, object]:
+    """Values of the grouping columns, and of the other known ones that are constant in it."""
+    constant = [
+        c for c in GROUPS if c in part and c not in columns and part[c].nunique(dropna=False) == 1
+    ]
+    return {c: part[c].iloc[0] for c in [*columns, *constant] if pd.notna(part[c].iloc[0])}
+
+
+def _repeats(part: pd.DataFrame, label: str) -> list[str]:
+    key = [c for c in ("study", "draw") if c in part]
+    if "draw" not in key:
+        return []
+    drawn = part[part["draw"].notna()]
+    twice = drawn["draw"][drawn.duplicated(key)]
+    if twice.empty:
+        return []
+    return [
+        f"group {label!r}: draw {twice.iloc[0]} appears more than once; trials of the same "
+        "drawn point are not independent: group by what differs (by=), or keep one of them"
+    ]
+
+
+def _sample(label: str, part: pd.DataFrame, group: dict[str, object], policy: Policy) -> Sample:
+    used = complete_prefix(part)
+    outcome = used["outcome"]
+    samplers = part["sampler"].dropna() if "sampler" in part else pd.Series(dtype=object)
+    dependent = samplers[samplers != "random"]
+    return Sample(
+        label=label,
+        errors=errors_under(used, policy),
+        unknown=int(outcome.isin(FAILED).sum()),
+        chance=chance_of(part),
+        policy=policy,
+        group=group,
+        ok=int(outcome.eq(OK).sum()),
+        collapsed=int(outcome.eq(COLLAPSED).sum()),
+        diverged=int(outcome.eq(DIVERGED).sum()),
+        unfinished=int(part["outcome"].eq(MISSING).sum()),
+        trials=len(part),
+        sampler="random" if dependent.empty else str(dependent.iloc[0]),
+    )

@@ -1,0 +1,208 @@
+"""One validated table from run directories, parquet, CSV or JSONL files of any origin.
+
+Only `model` and `error` are needed; the other columns that the analysis knows are used where
+they exist, and every further column is kept as it is.
+
+| column | unit and range | where it is absent |
+|---|---|---|
+| `model`, `optim`, `epochs`, `data` | names, whole numbers: they make the groups | not grouped by |
+| `outcome` | one of `OUTCOMES` | `ok` where `error` is finite, else `diverged` |
+| `error` | percent, 0 or more; null where there is none | required |
+| `chance` | percent, in (0, 100]: error of always answering the largest class | failures at +inf |
+| `wrong`, `n_eval` | whole numbers: wrong answers among images | `error` is used as it is |
+| `last_finite_error`, `best_val_error` | percent, 0 or more, on validation images | see `Policy` |
+| `trial`, `study`, `draw` | identity: a trial counts once, a point once per group | unchecked |
+| `sampler` | law of the design; bands need `random` | taken as independent |
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.checks import faults_of
+from analysis.faults import TableError
+from analysis.outcomes import DIVERGED, MISSING, OK
+
+Source = str | os.PathLike[str]
+
+
+def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
+    r"""Read one source or several into one table, checked, in the order of the design.
+
+    A folder is a run directory: the rows are those of `design.parquet`, joined with
+    `results.parquet`, so that a trial without a result appears with the outcome `missing`; the
+    column `sampler` is read from `study.toml`. A file is read by its ending: `.parquet`, `.csv`,
+    `.jsonl`. A trial that several sources hold (a larger study adopts finished trials) counts
+    once, finished before missing.
+
+    Args:
+        paths: run directories or files.
+
+    Returns:
+        One row per trial; columns as in the description of this module; plain dtypes.
+
+    Raises:
+        TableError: anything unreadable or outside its range; every fault of every source at once.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "mine.csv")
+    >>> _ = path.write_text("model,error\na,12.5\na,\n")
+    >>> load(path)["outcome"].tolist()
+    ['ok', 'diverged']
+    >>> folder.cleanup()
+
+    """
+    sources = [Path(p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    if not sources:
+        raise TableError(["no run directory or file was given"])
+    tables: list[pd.DataFrame] = []
+    faults: list[str] = []
+    for source in sources:
+        try:
+            tables.append(as_table(read(source)))
+        except TableError as error:
+            faults += [f"{source}: {fault}" for fault in error.faults]
+    if faults:
+        raise TableError(faults)
+    return as_table(_each_trial_once(pd.concat(tables, ignore_index=True)))
+
+
+def as_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Check a frame, fill in its outcomes and make its dtypes plain; the argument is unchanged.
+
+    Args:
+        frame: columns as in the description of this module, one row per trial.
+
+    Returns:
+        A copy with the columns `outcome` and `error` (float), indexed from 0.
+
+    Raises:
+        TableError: every fault of the frame.
+
+    >>> as_table(pd.DataFrame({"model": ["a"], "error": [-1.0]}))
+    Traceback (most recent call last):
+        ...
+    analysis.faults.TableError: 1 problem: error: row 1 is -1.0, allowed: 0 or more
+
+    """
+    table = frame.reset_index(drop=True).apply(_plain)
+    if "error" in table and "outcome" not in table:
+        # text that is no number is left to the checks: it is a fault, not a diverged run
+        empty = table["error"].isna() | table["error"].eq(float("inf"))
+        table["outcome"] = empty.map({False: OK, True: DIVERGED})
+    faults = faults_of(table)
+    if faults:
+        raise TableError(faults)
+    table["error"] = table["error"].astype("float64")
+    return table
+
+
+def read(source: Path) -> pd.DataFrame:
+    """Read one run directory or file, unchecked.
+
+    Raises:
+        TableError: it does not exist, cannot be read, or has an unknown ending.
+
+    """
+    if not source.exists():
+        raise TableError(["no such file or folder"])
+    if source.is_dir():
+        return _read_run(source)
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".parquet": pd.read_parquet,
+        ".csv": pd.read_csv,
+        ".jsonl": _read_jsonl,
+    }
+    if source.suffix.lower() not in readers:
+        raise TableError([f"got {source.name!r}, allowed: a run directory, {', '.join(readers)}"])
+    try:
+        return readers[source.suffix.lower()](source)
+    except (OSError, ValueError) as error:  # pyarrow's and pandas' parse errors are ValueErrors
+        raise TableError([f"cannot be read: {' '.join(str(error).split())}"]) from error
+
+
+def _read_run(folder: Path) -> pd.DataFrame:
+    """Join the design with its results, keeping the design's order."""
+    names = [n for n in ("design.parquet", "results.parquet") if (folder / n).is_file()]
+    if not names:
+        raise TableError(["not a run directory: no design.parquet and no results.parquet"])
+    parts = [read(folder / name) for name in names]
+    table = parts[0] if len(parts) == 1 else _join(*parts)
+    if "results.parquet" not in names:
+        table = table.assign(outcome=MISSING, error=float("nan"))
+    sampler = _sampler(folder / "study.toml")
+    return table if sampler is None else table.assign(sampler=sampler)
+
+
+def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    faults = [
+        f"{name}: no column {column!r}"
+        for name, part, columns in (
+            ("design.parquet", design, ["trial"]),
+            ("results.parquet", results, ["trial", "outcome", "error"]),
+        )
+        for column in columns
+        if column not in part
+    ]
+    if not faults:
+        strangers = sorted(set(results["trial"]) - set(design["trial"]))
+        faults += [f"results.parquet: trial {trial!r} is not in the design" for trial in strangers]
+        twice = results["trial"][results["trial"].duplicated()].unique()
+        faults += [f"results.parquet: trial {trial!r} has several results" for trial in twice]
+    if faults:
+        raise TableError(faults)
+    new = ["trial", *(column for column in results if column not in design)]
+    table = design.merge(results[new], how="left", on="trial")
+    finished = design["trial"].isin(results["trial"])
+    return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
+
+
+def _sampler(study: Path) -> str | None:
+    """Name of the law that the design was drawn from, where the study says it."""
+    if not study.is_file():
+        return None
+    try:
+        text = tomllib.loads(study.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError([f"study.toml cannot be read: {error}"]) from error
+    sampler = text.get("sampler")
+    return sampler if isinstance(sampler, str) else None
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    """One JSON object per line; NaN and Infinity are understood, empty lines are passed over."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is not an object: {line[:40]}")
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Categories, nullable and arrow-backed types become text, float, int or bool.
+
+    Categories would make groups of models that are not there; `pd.NA` compares to nothing.
+    """
+    if not isinstance(column.dtype, pd.api.extensions.ExtensionDtype) or str(column.dtype) == "str":
+        return column
+    plain = column.astype(object).where(column.notna(), None)
+    return pd.Series(plain.tolist(), index=column.index, name=column.name)
+
+
+def _each_trial_once(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep one row per trial: the first that has a result, else the first, at its first place."""
+    if "trial" not in table:
+        return table
+    named = table["trial"].notna()
+    key = table["trial"].astype(object).where(named, table.index.to_series())
+    first = table["outcome"].eq(MISSING).astype(int).groupby(key, sort=False).idxmin()
+    return table.loc[first.to_numpy()]

@@ -1,0 +1,161 @@
+"""From the text of an option to a value, collecting what is wrong instead of stopping at it."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stability.training.recipe import RANGES, VARIABLE, fault_of
+from sweeps.space import Hyperparameter, Value
+
+
+@dataclass
+class Faults:
+    """Everything that is wrong with a request, in the order in which it was found."""
+
+    found: list[str] = field(default_factory=list)
+
+    def add(self, option: str, fault: str) -> None:
+        """Remember that `option` is wrong."""
+        self.found.append(f"{option}: {fault}")
+
+    def one_of(self, option: str, got: str, allowed: Iterable[str]) -> str | None:
+        """`got` if it is allowed."""
+        names = list(allowed)
+        if got in names:
+            return got
+        self.add(option, not_one_of(got, names))
+        return None
+
+    def many_of(self, option: str, text: str, find: Callable[[str], str | None]) -> list[str]:
+        """Names separated by commas, each as `find` resolves it; twice the same is a fault."""
+        names = [name.strip() for name in text.split(",")]
+        resolved = [name for name in map(find, names) if name is not None]
+        for name in sorted({name for name in resolved if resolved.count(name) > 1}):
+            self.add(option, f"{name} is named twice")
+        return list(dict.fromkeys(resolved))
+
+    def whole(self, option: str, text: str, low: int) -> int | None:
+        """A whole number of at least `low`."""
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value >= low and value < 2**31:
+            return value
+        self.add(option, f"got {text!r}, allowed is a whole number from {low}")
+        return None
+
+
+def not_one_of(got: str, names: Iterable[str]) -> str:
+    """What is allowed instead of `got`, and the nearest match.
+
+    >>> not_one_of("adam", ["adamw", "sgd"])
+    "'adam' is not one of adamw, sgd (did you mean 'adamw'?)"
+    """
+    names = list(names)
+    near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{got!r} is not one of {', '.join(names)}{hint}"
+
+
+def number(text: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
+    """`LO:HI`."""
+    ends = text.split(":")
+    low, high = (number(ends[0]), number(ends[1])) if len(ends) == 2 else (None, None)
+    if low is None or high is None:
+        faults.add(option, f"got {text!r}, allowed is LO:HI, two numbers such as 0.001:0.1")
+    elif log and low <= 0:
+        faults.add(option, f"got {text!r}, on a log scale LO must be above 0")
+    elif low >= high:
+        faults.add(option, f"got {text!r}, LO must be below HI")
+    else:
+        return low, high
+    return None
+
+
+def intervals_by_optimizer(
+    faults: Faults, option: str, texts: list[str], optims: list[str]
+) -> dict[str, tuple[float, float]]:
+    """`LO:HI` for the only optimizer, or `sgd=LO:HI` for each that is named."""
+    found: dict[str, tuple[float, float]] = {}
+    for text in [part for whole in texts for part in whole.split(",")]:
+        named, equals, ends = text.rpartition("=")
+        both = interval(faults, option, ends, log=True)
+        optim = named if equals else (optims[0] if len(optims) == 1 else "")
+        if not optims:
+            continue  # none of those that were asked for exists, which is said already
+        if not optim:
+            listed = ", ".join(optims)
+            faults.add(option, f"got {text!r}, with {listed} say which: {optims[0]}=LO:HI")
+        elif optim not in optims:
+            faults.add(option, not_one_of(optim, optims))
+        elif optim in found:
+            faults.add(option, f"two intervals for {optim}")
+        elif both is not None:
+            found[optim] = both
+    return found
+
+
+def vary(faults: Faults, text: str) -> Hyperparameter | None:
+    """`NAME=LO:HI`, `NAME=LO:HI:linear` or `NAME=a,b,c` for one of `VARIABLE`."""
+    option = f"--vary {text}"
+    name, equals, law = text.partition("=")
+    if not equals:
+        faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c")
+        return None
+    if name not in VARIABLE:
+        faults.add(option, not_one_of(name, VARIABLE))
+        return None
+    return (
+        _interval_law(faults, option, name, law)
+        if ":" in law
+        else _choice(faults, option, name, law)
+    )
+
+
+def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
+    ends_text, _, scale = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
+    if scale not in ("log", "linear"):
+        faults.add(option, f"scale {not_one_of(scale, ('log', 'linear'))}")
+        return None
+    ends = interval(faults, option, ends_text, log=scale == "log")
+    if ends is None or not _allowed(faults, option, name, ends):
+        return None
+    kind = int if RANGES[name].integer else float
+    return Hyperparameter(
+        name=name, low=kind(ends[0]), high=kind(ends[1]), scale=scale, integer=kind is int
+    )
+
+
+def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
+    texts = law.split(",")
+    values = [number(text) for text in texts]
+    if bad := [text for text, value in zip(texts, values, strict=True) if value is None]:
+        faults.add(option, f"got {', '.join(map(repr, bad))}, allowed are numbers")
+        return None
+    if len(set(values)) != len(values):
+        faults.add(option, "the same value twice")
+        return None
+    numbers = [value for value in values if value is not None]
+    if not _allowed(faults, option, name, numbers):
+        return None
+    kind: Callable[[Any], Value] = int if RANGES[name].integer else float
+    return Hyperparameter(name=name, choices=tuple(map(kind, numbers)))
+
+
+def _allowed(faults: Faults, option: str, name: str, values: Iterable[float]) -> bool:
+    found = [fault for value in values if (fault := fault_of(name, value))]
+    for fault in found:
+        faults.add(option, fault.partition(": ")[2])
+    return not found

@@ -1,0 +1,105 @@
+"""What is seen while a study trains: a live line on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from sweeps.parts import Ledger
+from sweeps.trial import Trial
+
+QUIET_SECONDS = 15.0  # between two lines where nobody watches
+
+
+class Display:
+    """Trials done, failed, best so far, time left; on standard error."""
+
+    def __init__(self, trials: list[Trial], slots: int, console: Console | None = None) -> None:
+        self.trials = trials
+        self.slots = slots
+        self.console = console or Console(stderr=True)
+        self._start = time.monotonic()
+        self._said = self._start
+        self._before: int | None = None
+        self._progress = Progress(
+            TextColumn("{task.completed:.0f}/{task.total:.0f} trials"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}"),
+            console=self.console,
+            expand=True,
+        )
+        self._task = self._progress.add_task("", total=len(trials), state="starting workers")
+        self._live = Live(self._progress, console=self.console, refresh_per_second=4)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def look(self, ledger: Ledger) -> Callable[[], None]:
+        """For workers in this process: look at the parts, then show."""
+
+        def look() -> None:
+            ledger.refresh()
+            self.update(ledger)
+
+        return look
+
+    def update(self, ledger: Ledger) -> None:
+        """Show the state that `ledger` has."""
+        done = sum(ledger.is_trained(trial.id) for trial in self.trials)
+        if self._before is None:
+            self._before = done
+        state = self.state(ledger, done)
+        self._progress.update(self._task, completed=done, state=state)
+        now = time.monotonic()
+        last = done == len(self.trials)
+        if not self.console.is_terminal and (last or now - self._said > QUIET_SECONDS):
+            self._said = now if not last else float("inf")
+            self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True)
+
+    def state(self, ledger: Ledger, done: int) -> str:
+        """The words beside the bar."""
+        records = [ledger[trial.id] for trial in self.trials]
+        failed = sum(r.failures > 0 and r.outcome is None for r in records)
+        errors = [r.error for r in records if r.error is not None]
+        words = [f"{failed} failed"] if failed else []
+        words += [f"best {min(errors):.2f}%"] if errors else []
+        spent = [r.seconds for r in records if r.outcome is not None and r.seconds is not None]
+        if done == len(self.trials):
+            words.append(f"done in {duration(time.monotonic() - self._start)}")
+        elif spent:
+            left = (len(self.trials) - done) * sum(spent) / len(spent) / self.slots
+            words.append(f"{duration(left)} left")
+        else:
+            words.append("starting workers")
+        return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """In the units that a person would use.
+
+    >>> duration(8.2), duration(100), duration(5400), duration(200000)
+    ('8 s', '1 min 40 s', '1 h 30 min', '2 d 7 h')
+    """
+    whole = round(seconds)
+    for big, small, name_big, name_small in (
+        (86400, 3600, "d", "h"),
+        (3600, 60, "h", "min"),
+        (60, 1, "min", "s"),
+    ):
+        if whole >= big:
+            return f"{whole // big} {name_big} {whole % big // small} {name_small}"
+    return f"{whole} s"

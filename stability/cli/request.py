@@ -1,0 +1,186 @@
+"""What the options of `stability sweep` ask for: checked in one place, every fault at once."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stability.cli.parsing import Faults, intervals_by_optimizer, not_one_of, vary
+from stability.data import DATA, load
+from stability.models import VARIANTS
+from stability.models.variants import FAMILIES, family, resolve
+from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES_NANO, nano
+from sweeps.dispatch import EXECUTORS
+from sweeps.errors import SpecError
+from sweeps.run_directory import RunDirectory, unusable_as_new_folder
+from sweeps.sampling import SAMPLERS, grid_levels
+from sweeps.space import Hyperparameter
+from sweeps.study import Study
+
+OBJECTIVE = "stability.objective:train_images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options as they were typed."""
+
+    model: str
+    optim: str
+    data: str
+    epochs: str
+    trials: str
+    sampler: str
+    seed: str
+    lr: list[str]
+    weight_decay: list[str]
+    vary: list[str]
+    executor: str
+    workers: str | None
+    device: str
+    out: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, without a fault."""
+
+    study: Study
+    run: RunDirectory
+    executor: str
+    device: str
+    workers: int | None
+    """None for as many as there are slots."""
+
+
+def read(options: Options) -> Request:
+    """The request that the options make. Raises SpecError with every fault; writes nothing."""
+    faults = Faults()
+    asked = _asked(faults, options)
+    executor = faults.one_of("--executor", options.executor, EXECUTORS)
+    workers = None
+    if options.workers is not None:
+        workers = faults.whole("--workers", options.workers, low=1)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options.device):
+        faults.add("--device", f"got {options.device!r}, allowed is auto, cpu, cuda or cuda:i")
+    if not faults.found and executor is not None:
+        study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
+        run = RunDirectory(Path(options.out or Path("runs") / study.name))
+        faults.found += run.faults(study)
+        if not faults.found:
+            return Request(
+                study=study, run=run, executor=executor, device=options.device, workers=workers
+            )
+    elif options.out is not None and not Path(options.out, "study.toml").exists():
+        faults.found += unusable_as_new_folder(Path(options.out))
+    raise SpecError(faults.found)
+
+
+def _asked(faults: Faults, options: Options) -> dict[str, Any]:
+    """Fields of the study; of use only where no fault was found."""
+    data = faults.one_of("--data", options.data, DATA)
+    size = DATA[data].size if data else "nano"
+    models = faults.many_of("--model", options.model, lambda name: _model(faults, name, size))
+    optims = faults.many_of(
+        "--optim", options.optim, lambda name: faults.one_of("--optim", name, OPTIMIZERS)
+    )
+    epochs = faults.many_of("--epochs", options.epochs, lambda text: _epochs(faults, text))
+    draws = faults.whole("--trials", options.trials, low=1)
+    sampler = faults.one_of("--sampler", options.sampler, SAMPLERS)
+    space = [*_ranges(faults, options, models, optims), *_varied(faults, options, optims)]
+    _check_batch_sizes(faults, space, data)
+    if sampler == "grid" and draws and not faults.found:
+        try:
+            grid_levels(space, draws)
+        except ValueError as error:
+            faults.add("--trials", str(error))
+    return {
+        "models": tuple(models),
+        "optims": tuple(optims),
+        "epochs": tuple(map(int, epochs)),
+        "draws": draws,
+        "sampler": sampler,
+        "seed": faults.whole("--seed", options.seed, low=0),
+        "data": data,
+        "recipe": {optim: _constants(optim, space) for optim in optims},
+        "space": tuple(space),
+    }
+
+
+def _model(faults: Faults, name: str, size: str) -> str | None:
+    try:
+        return resolve(name, size)
+    except KeyError:
+        faults.add("--model", not_one_of(name, [*FAMILIES, *VARIANTS]))
+        return None
+
+
+def _epochs(faults: Faults, text: str) -> str | None:
+    value = faults.whole("--epochs", text, low=1)
+    return None if value is None else str(value)
+
+
+def _ranges(
+    faults: Faults, options: Options, models: list[str], optims: list[str]
+) -> list[Hyperparameter]:
+    """lr and weight decay: as asked for, or the ranges of each model's family."""
+    asked = {
+        "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
+        "weight_decay": intervals_by_optimizer(
+            faults, "--weight-decay", options.weight_decay, optims
+        ),
+    }
+    families = list(dict.fromkeys(map(family, models)))
+    space = []
+    for name, by_optim in asked.items():
+        for optim in optims:
+            for kin in families:
+                low, high = by_optim.get(optim) or RANGES_NANO[kin, optim][name]
+                members = tuple(m for m in models if family(m) == kin)
+                # Named only where it matters, so that a study of one kind reads simply.
+                space.append(
+                    Hyperparameter(
+                        name=name,
+                        low=low,
+                        high=high,
+                        models=members if len(families) > 1 and optim not in by_optim else (),
+                        optims=(optim,) if len(optims) > 1 else (),
+                    )
+                )
+                if optim in by_optim:
+                    break  # one interval for all families
+    return space
+
+
+def _varied(faults: Faults, options: Options, optims: list[str]) -> list[Hyperparameter]:
+    space: list[Hyperparameter] = []
+    for text in options.vary:
+        varied = vary(faults, text)
+        if varied is None:
+            continue
+        owner = ONLY_FOR.get(varied.name)
+        if varied.name in (h.name for h in space):
+            faults.add(f"--vary {text}", f"{varied.name} is varied twice")
+        elif owner is not None and optims and owner not in optims:
+            faults.add(
+                f"--vary {text}", f"{varied.name} belongs to {owner}, which is not asked for"
+            )
+        else:
+            others = len(optims) > 1 and owner is not None
+            space.append(varied.model_copy(update={"optims": (owner,)}) if others else varied)
+    return space
+
+
+def _check_batch_sizes(faults: Faults, space: list[Hyperparameter], data: str | None) -> None:
+    for h in space:
+        if h.name == "batch_size" and data is not None:
+            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
+            images = len(load(data).train)
+            if largest is not None and float(largest) > images:
+                fault = f"got {largest}, {data} has {images} training images"
+                faults.add("--vary batch_size", fault)
+
+
+def _constants(optim: str, space: list[Hyperparameter]) -> dict[str, Any]:
+    """The recipe without what is drawn."""
+    drawn = {h.name for h in space}
+    return {name: value for name, value in nano(optim).items() if name not in drawn}

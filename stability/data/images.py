@@ -1,0 +1,72 @@
+"""Images in memory: the one interface between a data set and everything that trains on it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a data set."""
+
+    images: NDArray[np.uint8]
+    """(N, C, H, W), 0 to 255."""
+    labels: NDArray[np.int64]
+    """(N,), indices into the classes."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            faults.append(
+                f"images are {self.images.dtype} {self.images.shape}, not uint8 (N,C,H,W)"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            faults.append(f"labels are {self.labels.dtype} {self.labels.shape}, not one int64 each")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set in three parts: to train on, to choose by, and to report on."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    validation: Part
+    test: Part
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """(C,): mean of each channel over the training part, in units of 0 to 255."""
+        return self.train.images.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
+
+    @cached_property
+    def std(self) -> NDArray[np.float32]:
+        """(C,): standard deviation of each channel over the training part, 0 to 255."""
+        return self.train.images.std(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits of the SHA-256 of every image, label and class name, in order.
+
+        The same images in another folder or under another name have the same fingerprint.
+        """
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for part in (self.train, self.validation, self.test):
+            digest.update(repr(part.images.shape).encode())
+            digest.update(np.ascontiguousarray(part.images))
+            digest.update(np.ascontiguousarray(part.labels, dtype="<i8"))
+        return digest.hexdigest()[:12]

@@ -1,0 +1,94 @@
+"""The objective of image studies: trains the trials of a cohort with `stability.training`."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import torch
+
+from stability.data import load
+from stability.training.loop import Epoch, Job, train
+from stability.training.outcome import Training
+from stability.training.recipe import Recipe
+from stability.training.tensors import TensorData
+from sweeps.trial import Cohort, Result, Trial
+
+
+def train_images(cohort: Cohort) -> Iterator[Result]:
+    """Train each trial of the cohort, one by one, and judge it on the test part.
+
+    Raises RuntimeError where the data here are not those that the study was made with.
+    """
+    if cohort.device == "cpu":
+        torch.set_num_threads(1)  # one process a core; and equal bits whatever the workers
+    for trial in cohort.trials:
+        curve: list[Epoch] = []
+        training = train(_job(trial), _data(trial, cohort.device), curve.append)
+        yield Result(
+            trial=trial.id,
+            outcome=training.outcome,
+            values=_values(training, curve, cohort.device),
+            curve=[asdict(epoch) for epoch in curve],
+        )
+
+
+def _job(trial: Trial) -> Job:
+    return Job(
+        model=trial.model,
+        optimizer=trial.optim,
+        recipe=Recipe.of(trial.settings),
+        epochs=trial.epochs,
+        seed=trial.seed,
+    )
+
+
+def _data(trial: Trial, device: str) -> TensorData:
+    data = load(trial.data)
+    if data.fingerprint != trial.fingerprint:
+        raise RuntimeError(
+            f"the data {trial.data!r} have fingerprint {data.fingerprint} here, "
+            f"{trial.fingerprint} in the study"
+        )
+    return _on_device(trial.data, device)
+
+
+@cache
+def _on_device(name: str, device: str) -> TensorData:
+    return TensorData.of(load(name), device)
+
+
+def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "engine": "eager",
+        "precision": "float32",
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "peak_memory": _peak_memory(device),
+        "diverged_at": training.diverged_at,
+    }
+    trained = curve[1:]
+    if trained:
+        best = min(trained, key=lambda row: row.val_error)  # the first of equals
+        last = trained[-1]
+        values |= {"best_val_error": best.val_error, "best_epoch": best.epoch}
+        values |= {"last_finite_error": last.val_error}
+    if training.test is not None:
+        values |= {
+            "error": training.test.error,
+            "wrong": training.test.wrong,
+            "n_eval": training.test.n,
+            "chance": training.test.chance,
+            "val_error": last.val_error,
+            "loss": last.loss,
+            "train_loss": last.train_loss,
+        }
+    return values
+
+
+def _peak_memory(device: str) -> int:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts kibibytes, macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

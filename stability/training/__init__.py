@@ -1,0 +1,1 @@
+"""How a model is trained: recipe, schedule, optimizers, the loop, and how a training ended."""

@@ -1,0 +1,78 @@
+"""How a training ended: its errors as counts, and whether they mean anything."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stability.training.tensors import TensorPart
+
+EVALUATION_BATCH = 100  # about what the caches hold; the result does not depend on it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model's answers on one part of the data."""
+
+    wrong: int
+    n: int
+    loss: float
+    """Mean cross-entropy, without label smoothing."""
+    chance: float
+    """Percent of errors made by always answering the part's largest class."""
+    constant: bool
+    """Whether every image got the same answer."""
+
+    @property
+    def error(self) -> float:
+        """Percent of wrong answers."""
+        return 100 * self.wrong / self.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a training ended."""
+
+    outcome: Literal["ok", "collapsed", "diverged"]
+    diverged_at: int | None = None
+    """Step (from 0) of the first non-finite value."""
+    test: Evaluation | None = None
+    """None if diverged."""
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
+    """Evaluate `model`, in evaluation mode, on every image of `part`."""
+    model.eval()
+    answers, loss = [], torch.zeros((), device=part.labels.device)
+    for rows in torch.arange(len(part), device=part.labels.device).split(EVALUATION_BATCH):
+        images, labels = part.batch(rows)
+        logits = model(images)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        answers.append(logits.argmax(dim=1))
+    answer = torch.cat(answers)
+    largest_class = int(torch.bincount(part.labels).max())
+    return Evaluation(
+        wrong=int((answer != part.labels).sum()),
+        n=len(part),
+        loss=float(loss) / len(part),
+        chance=100 * (1 - largest_class / len(part)),
+        constant=bool((answer == answer[0]).all()),
+    )
+
+
+def ended(test: Evaluation) -> Training:
+    """The outcome of a training that stayed finite: `ok`, or `collapsed` where it is useless."""
+    return Training(outcome="collapsed" if is_useless(test) else "ok", test=test)
+
+
+def is_useless(test: Evaluation) -> bool:
+    """One answer for every image, or an error that a guess may have: at least c - 3 sd.
+
+    sd = sqrt(c (100 - c) / n) is that of a guess whose chance of being wrong is c percent.
+    """
+    sd = math.sqrt(test.chance * (100 - test.chance) / test.n)
+    return test.constant or test.error >= test.chance - 3 * sd

@@ -1,0 +1,79 @@
+"""What this machine gives: its devices, and what a step costs on one. Run as a process of its own.
+
+    echo '{"device": "auto", "jobs": []}' | python -m stability.training.probe
+
+The command line itself never imports torch; it asks here while it does something else.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import torch
+
+from stability.data import load
+from stability.models.build import build
+from stability.training.loop import generators, train_epoch
+from stability.training.optimizers import build_optimizer
+from stability.training.outcome import evaluate
+from stability.training.recipe import Recipe
+from stability.training.tensors import TensorData
+
+STEPS = 6  # timed after as many that are not
+
+
+def slots(device: str) -> list[str]:
+    """Places for workers on this machine: a core each on a CPU, or a GPU each.
+
+    `device` is `auto`, `cpu`, `cuda` or `cuda:i`. Raises ValueError where there is no such GPU.
+    """
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device == "cpu" or (device == "auto" and not gpus):
+        return [f"cpu:{core}" for core in range(len(os.sched_getaffinity(0)))]
+    found = [gpu for gpu in gpus if device in ("auto", "cuda", gpu)]
+    if not found:
+        raise ValueError(f"got {device!r}, torch sees {', '.join(gpus) or 'no GPU'} here")
+    return found
+
+
+def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
+    """Seconds a training step and the evaluation of an image take, by a few of each.
+
+    `job`: model, optim, settings, data.
+    """
+    data = TensorData.of(load(job["data"]), device)
+    recipe = Recipe.of(job["settings"])
+    weights, order = generators(0)
+    channels, classes = data.shape[0], data.classes
+    model = build(
+        job["model"], channels=channels, classes=classes, generator=weights, device=device
+    )
+    optimizer = build_optimizer(job["optim"], model, recipe)
+    lrs = [1e-6] * STEPS
+    train_epoch(model, optimizer, data.train, recipe, lrs, order)
+    start = time.perf_counter()
+    float(train_epoch(model, optimizer, data.train, recipe, lrs, order).sum())
+    trained = time.perf_counter()
+    evaluate(model, data.validation)
+    evaluated = time.perf_counter()
+    return {
+        "step": (trained - start) / STEPS,
+        "image": (evaluated - trained) / len(data.validation),
+    }
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Slots, and the seconds of each job; or `fault`."""
+    torch.set_num_threads(1)
+    try:
+        places = slots(question["device"])
+    except ValueError as error:
+        return {"fault": str(error)}
+    device = "cpu" if places[0].startswith("cpu") else places[0]
+    return {"slots": places, "seconds": [seconds_of(job, device) for job in question["jobs"]]}
+
+
+if __name__ == "__main__":
+    json.dump(answer(json.load(sys.stdin)), sys.stdout)

@@ -1,0 +1,61 @@
+"""A data set on the device that trains on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stability.data import ImageData, Part
+
+
+@dataclass(frozen=True, eq=False)
+class TensorPart:
+    """One part, as bytes; a batch is standardised when it is taken."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    labels: Tensor
+    """(N,) int64."""
+    mean: Tensor
+    """(C, 1, 1) float32: of the training part, in units of 0 to 255."""
+    std: Tensor
+    """(C, 1, 1) float32."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised images (B, C, H, W) float32 and labels (B,) of these rows."""
+        return (self.images[rows].float() - self.mean) / self.std, self.labels[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorData:
+    """The three parts on one device."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    train: TensorPart
+    validation: TensorPart
+    test: TensorPart
+
+    @property
+    def device(self) -> torch.device:
+        """Where all three parts lie."""
+        return self.train.images.device
+
+    @classmethod
+    def of(cls, data: ImageData, device: torch.device | str) -> "TensorData":
+        """Copy `data` to `device`."""
+
+        def channel(values: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+            return torch.tensor(values, device=device)[:, None, None]
+
+        def part(source: Part) -> TensorPart:
+            images = torch.tensor(source.images, device=device)
+            labels = torch.tensor(source.labels, device=device)
+            return TensorPart(images, labels, channel(data.mean), channel(data.std))
+
+        parts = map(part, (data.train, data.validation, data.test))
+        return cls(data.shape, len(data.classes), *parts)

@@ -1,0 +1,23 @@
+"""Workers in the driver's own process: for tests and the debugger."""
+
+from sweeps.dispatch.base import Dispatcher
+from sweeps.worker import Order, work
+
+
+class InlineDispatcher(Dispatcher):
+    """Trains everything before `start` returns; an exception outside of a trial is raised."""
+
+    def start(self, order: Order) -> None:
+        """Work off everything."""
+        work(order, self.after_each)
+
+    def busy(self) -> set[str]:
+        """Nothing: `start` has returned."""
+        return set()
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def complaint(self) -> str:
+        """Nothing: exceptions are raised."""
+        return ""

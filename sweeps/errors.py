@@ -1,0 +1,28 @@
+"""What can go wrong, as a tree.
+
+StabilityError
+    SpecError      what was asked for is wrong: every fault at once
+    StoreError     a run directory cannot be read or written
+    DispatchError  workers cannot be started, or end without doing anything
+"""
+
+
+class StabilityError(Exception):
+    """Base of all; the command line prints it without a traceback and exits with status 2."""
+
+
+class SpecError(StabilityError):
+    """What was asked for is wrong."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        super().__init__("\n".join([f"{count}:", *(f"  {fault}" for fault in faults)]))
+
+
+class StoreError(StabilityError):
+    """A run directory cannot be read or written."""
+
+
+class DispatchError(StabilityError):
+    """Workers cannot be started, or end without doing anything."""

@@ -1,0 +1,142 @@
+"""Parts: what workers wrote, the truth about results.
+
+A worker owns its parts and rewrites the current one whole with each result, so that a reader sees
+the old or the new one, never half of it. After `ROWS` rows it begins the next.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeps.errors import StoreError
+from sweeps.files import atomic_write
+from sweeps.run_directory import RunDirectory
+from sweeps.schema import PART
+from sweeps.trial import FAILED, TRAINED, Result
+
+ROWS = 256
+DAMAGED = ".damaged"
+_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message"]
+
+
+class PartWriter:
+    """Appends results to the parts of one worker."""
+
+    def __init__(self, run: RunDirectory, worker: str) -> None:
+        self.run = run
+        self.worker = worker
+        self._rows: list[dict[str, Any]] = []
+        self._number = 0
+
+    def append(self, result: Result, **circumstances: Any) -> None:
+        """Write one result; when this returns it is on the disk.
+
+        Raises TypeError for a value that is no column of the results table.
+        """
+        row = {
+            "trial": result.trial,
+            "outcome": result.outcome,
+            **result.values,
+            "worker": self.worker,
+            "finished": datetime.now(UTC),
+            "curve": result.curve,
+            **circumstances,
+        }
+        if unknown := sorted(set(row) - set(PART.names)):
+            raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
+        self._rows.append(row)
+        with atomic_write(self.run.part(self.worker, self._number)) as temporary:
+            pq.write_table(pa.Table.from_pylist(self._rows, schema=PART), temporary)
+        if len(self._rows) == ROWS:
+            self._rows, self._number = [], self._number + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of one trial."""
+
+    outcome: str | None = None
+    """Of the training; None where it has not been trained yet."""
+    error: float | None = None
+    seconds: float | None = None
+    finished: datetime | None = None
+    failures: int = 0
+    message: str | None = None
+    """Of the last failure."""
+
+
+class Ledger:
+    """What the parts say; `refresh` reads only files that changed since it last looked."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.damaged: list[Path] = []
+        self.records: dict[str, Record] = {}
+        self._seen: dict[Path, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
+
+    def refresh(self) -> None:
+        """Look again."""
+        seen = {}
+        changed = False
+        self.damaged = []
+        for path in sorted(self.run.parts.glob("*.parquet")):
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+            if path in self._seen and self._seen[path][0] == stamp:
+                seen[path] = self._seen[path]
+                continue
+            changed = True
+            try:
+                seen[path] = (stamp, pq.read_table(path, columns=_BRIEF).to_pylist())
+            except (OSError, pa.ArrowException):
+                self.damaged.append(path)
+        if changed or seen.keys() != self._seen.keys():
+            self._seen = seen
+            self.records = _records([row for _, rows in seen.values() for row in rows])
+
+    def is_trained(self, trial: str) -> bool:
+        """Whether a result is there."""
+        return self[trial].outcome is not None
+
+    def __getitem__(self, trial: str) -> Record:
+        return self.records.get(trial, Record())
+
+
+def _records(rows: list[dict[str, Any]]) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for row in sorted(rows, key=lambda row: row["finished"]):  # the first complete result wins
+        before = records.get(row["trial"], Record())
+        if row["outcome"] in FAILED:
+            records[row["trial"]] = Record(
+                **{**before.__dict__, "failures": before.failures + 1, "message": row["message"]}
+            )
+        elif row["outcome"] in TRAINED and before.outcome is None:
+            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
+            records[row["trial"]] = Record(**{**before.__dict__, **measured})
+    return records
+
+
+def set_aside(damaged: list[Path]) -> list[Path]:
+    """Rename damaged parts, so that they are neither read again nor lost; returns the new names."""
+    moved = []
+    for path in damaged:
+        try:
+            moved.append(path.rename(path.with_name(path.name + DAMAGED)))
+        except OSError as error:
+            raise StoreError(f"{path} is damaged and cannot be renamed: {error}") from error
+    return moved
+
+
+def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
+    """Every row of every readable part, with its curve, oldest first."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(run.parts.glob("*.parquet")):
+        try:
+            rows += pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException):
+            continue  # the driver names it and sets it aside
+    return sorted(rows, key=lambda row: row["finished"])

@@ -1,0 +1,83 @@
+"""Under what circumstances a study was dispatched: not part of what a trial is."""
+
+import platform
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sweeps.files import atomic_write
+from sweeps.run_directory import RunDirectory
+
+PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "scikit-learn")
+
+
+def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
+    """Write provenance/<n>.toml, one a dispatch: command, code, versions, host, circumstances."""
+    import tomli_w
+
+    taken = [int(p.stem) for p in run.provenance.glob("*.toml") if p.stem.isdigit()]
+    content = {
+        "time": datetime.now(UTC),
+        "argv": sys.argv,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "git": _git(),
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        **circumstances,
+    }
+    with atomic_write(run.provenance / f"{max(taken, default=0) + 1}.toml") as temporary:
+        temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any]:
+    """Commit of this code and whether it has changes; empty where it was installed as a package."""
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return {}
+    try:
+        commit = _run_git(here, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_run_git(here, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def changed_code(run: RunDirectory) -> str | None:
+    """A sentence where the code differs from that of the last dispatch."""
+    written = sorted(
+        (p for p in run.provenance.glob("*.toml") if p.stem.isdigit()), key=lambda p: int(p.stem)
+    )
+    if not written:
+        return None
+    try:
+        last = tomllib.loads(written[-1].read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # it is not part of any result
+    now: dict[str, Any] = {"git": _git(), "version": _version("stability")}
+    then = {"git": last.get("git"), "version": last.get("versions", {}).get("stability")}
+    if now == then:
+        return None
+    return f"the code has changed since the last dispatch: {_code(then)} then, {_code(now)} now"
+
+
+def _code(code: dict[str, Any]) -> str:
+    git = code["git"] or {}
+    commit = str(git.get("commit", ""))[:12]
+    changes = " with changes" if git.get("dirty") else ""
+    return f"{code['version']} {commit}{changes}".strip()

@@ -1,0 +1,101 @@
+"""A study's folder: the one place that knows where things lie in it."""
+
+from pathlib import Path
+
+from sweeps.design import read_design, write_design
+from sweeps.errors import SpecError, StoreError
+from sweeps.study import Study
+from sweeps.trial import Trial
+
+
+class RunDirectory:
+    """Paths of a run directory, and its making.
+
+    The truth about the study is `study.toml` and `design.parquet`, the truth about results is
+    `parts/`; `results.parquet`, `curves.parquet` and pictures are views that may be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.study = self.path / "study.toml"
+        self.design = self.path / "design.parquet"
+        self.provenance = self.path / "provenance"
+        self.claims = self.path / "claims"
+        self.workers = self.path / "workers"
+        self.parts = self.path / "parts"
+        self.jobs = self.path / "jobs"
+        self.results = self.path / "results.parquet"
+        self.curves = self.path / "curves.parquet"
+        self.edf = self.path / "edf.png"
+        self.lock = self.path / "driver.lock"
+
+    def claim(self, trial: str) -> Path:
+        """The claim on a trial."""
+        return self.claims / f"{trial}.json"
+
+    def worker(self, name: str) -> Path:
+        """The file that says that a worker lives."""
+        return self.workers / f"{name}.json"
+
+    def part(self, worker: str, number: int) -> Path:
+        """One of the parts that a worker owns."""
+        return self.parts / f"{worker}-{number:04d}.parquet"
+
+    def create(self, study: Study, design: list[Trial]) -> list[Trial]:
+        """Write study and its design where they are not yet; returns the design as it is there.
+
+        Raises SpecError where the folder holds another study or is not a run directory, StoreError
+        where it cannot be written.
+        """
+        if faults := self.faults(study):
+            raise SpecError(faults)
+        try:
+            for folder in (self.provenance, self.claims, self.workers, self.parts, self.jobs):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not self.study.exists():
+                study.write(self.study)
+            if not self.design.exists():
+                write_design(study, design, self.design)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error}") from error
+        return self.read_design()
+
+    def faults(self, study: Study) -> list[str]:
+        """What keeps `study` from being run in this folder; nothing is written."""
+        if not self.study.exists():
+            return unusable_as_new_folder(self.path)
+        there = self.read_study()
+        return [
+            f"{self.path} holds another study: {difference}"
+            for difference in study.differences(there)
+        ]
+
+    def read_study(self) -> Study:
+        """The study. Raises StoreError where this is not a run directory."""
+        if not self.path.exists():
+            raise StoreError(f"{self.path}: there is no such folder")
+        if not self.study.exists():
+            raise StoreError(f"{self.path} is not a run directory: it has no study.toml")
+        return Study.read(self.study)
+
+    def read_design(self) -> list[Trial]:
+        """The trials in the order of the design. Raises StoreError."""
+        return read_design(self.read_study(), self.design)
+
+
+def unusable_as_new_folder(path: Path) -> list[str]:
+    """Why no new run directory can be made at `path`; nothing is left written."""
+    import tempfile
+
+    if path.exists() and not path.is_dir():
+        return [f"{path} is a file, a folder is needed"]
+    if path.is_dir() and any(path.iterdir()):
+        return [f"{path} is not empty and not a run directory: it has no study.toml"]
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir():
+        return [f"{existing} is a file, a folder is needed to make {path}"]
+    try:  # permissions say nothing to root or on a read-only file system: try
+        Path(tempfile.mkdtemp(dir=existing)).rmdir()
+    except OSError as error:
+        return [f"{path} cannot be written: {error.strerror}"]
+    return []

@@ -1,0 +1,120 @@
+"""The tables: every column's type, unit and meaning, in one place.
+
+The analysis reads files, not this module: a table of any other tool that has `model`, `outcome`
+and `error` is analysed the same way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sweeps.space import Hyperparameter
+
+VERSION = "1"
+METADATA = {"stability_schema": VERSION}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+TEXT, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
+
+IDENTITY = (
+    Column("trial", TEXT, "readable part and hash of everything that decides the result"),
+    Column("study", TEXT, "hash of the study"),
+    Column("draw", INT, "number of the point of the unit cube, from 0"),
+    Column("model", TEXT, "full model name"),
+    Column("optim", TEXT, "optimizer"),
+    Column("epochs", INT, "length of the schedule"),
+    Column("seed", INT, "of the training; shared by the models of a draw"),
+    Column("data", TEXT, "name of the data set"),
+)
+
+MEASURED = (
+    Column("outcome", TEXT, "ok, collapsed, diverged; crashed, out_of_memory, timed_out"),
+    Column("diverged_at", INT, "step, from 0, of the first non-finite loss or weight"),
+    Column("error", FLOAT, "percent of the test part, after the last epoch; null if diverged"),
+    Column("wrong", INT, "test images with a wrong answer"),
+    Column("n_eval", INT, "test images"),
+    Column("chance", FLOAT, "percent: error of always answering the test part's largest class"),
+    Column("val_error", FLOAT, "percent of the validation part, after the last epoch"),
+    Column("best_val_error", FLOAT, "percent: lowest over the epochs from 1"),
+    Column("best_epoch", INT, "epoch of best_val_error, the first of equals"),
+    Column("loss", FLOAT, "validation cross-entropy in nats, after the last epoch"),
+    Column("train_loss", FLOAT, "nats: mean over the last epoch of the loss that is minimised"),
+    Column("last_finite_error", FLOAT, "percent of the validation part, last finite epoch from 1"),
+    Column("raw_error", FLOAT, "percent: test error of the weights themselves, where EMA is on"),
+    Column("ema_error", FLOAT, "percent: test error of the averaged weights, where EMA is on"),
+    Column("seconds", FLOAT, "of the cohort, divided by its size"),
+    Column("engine", TEXT, "how it was trained; `eager` is one by one"),
+    Column("cohort_size", INT, "trials trained as one with it"),
+    Column("precision", TEXT, "of the arithmetic"),
+    Column("device", TEXT, "kind of device"),
+    Column("host", TEXT, "name of the machine"),
+    Column("attempt", INT, "1 for the first; a failure of the infrastructure is tried again"),
+    Column("peak_memory", INT, "bytes: of the worker (cpu) or on the device, at most so far"),
+    Column("finished", pa.timestamp("us", tz="UTC"), "when the result was written"),
+    Column("worker", TEXT, "which worker trained it"),
+    Column("message", TEXT, "of a failure: the last line of the error"),
+)
+
+CURVE = (
+    Column("epoch", INT, "0 is before training"),
+    Column("lr", FLOAT, "at the epoch's last step"),
+    Column("train_loss", FLOAT, "nats: mean over the epoch of the loss that is minimised"),
+    Column("loss", FLOAT, "nats: cross-entropy on the validation part"),
+    Column("val_error", FLOAT, "percent of the validation part"),
+    Column("seconds", FLOAT, "since the start of the training"),
+)
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    fields = [pa.field(c.name, c.type, metadata={"meaning": c.meaning}) for c in columns]
+    return pa.schema(fields, metadata=METADATA)
+
+
+def hyperparameter_columns(space: Sequence[Hyperparameter]) -> tuple[Column, ...]:
+    """A column for each hyperparameter of the space, with its value as applied."""
+    columns = {}
+    for h in space:
+        values = h.choices or (h.low,)
+        if any(isinstance(value, str) for value in values):
+            kind = TEXT
+        else:
+            whole = h.integer or all(isinstance(value, int) for value in values)
+            kind = INT if whole else FLOAT
+        columns[h.name] = Column(h.name, kind, "as applied" + ("; peak" if h.name == "lr" else ""))
+    return tuple(columns.values())
+
+
+def design_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
+    """design.parquet: identity and hyperparameters."""
+    return _schema((*IDENTITY, *hyperparameter_columns(space)))
+
+
+def results_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
+    """results.parquet: the design's columns and what was measured."""
+    return _schema((*IDENTITY, *hyperparameter_columns(space), *MEASURED))
+
+
+CURVES = _schema((IDENTITY[0], *CURVE))
+"""curves.parquet: one row per trial and epoch."""
+
+PART = _schema(
+    (
+        IDENTITY[0],
+        *MEASURED,
+        # In the same row as the result, so that one rename commits both.
+        Column(
+            "curve", pa.list_(pa.struct([(c.name, c.type) for c in CURVE])), "rows of the curve"
+        ),
+    )
+)
+"""parts/*.parquet: what a worker wrote, one row per trial and attempt."""

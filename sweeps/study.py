@@ -1,0 +1,114 @@
+"""The study: an immutable description of everything that is going to be trained."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sweeps.errors import SpecError, StoreError
+from sweeps.files import atomic_write
+from sweeps.sampling import Sampler
+from sweeps.space import Hyperparameter
+from sweeps.trial import digest
+
+STUDY_DIGITS = 6
+
+
+class Estimand(BaseModel):
+    """What decides between models, declared before anything runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    within: float = Field(default=4.0, gt=0)
+    """Points above the reference; 4 is the paper's own number (section 5.3)."""
+    reference: Literal["sample-min"] = "sample-min"
+    policy: Literal["chance", "last", "best", "drop"] = "chance"
+
+
+class Study(BaseModel):
+    """What is trained: resolved, so that nothing in it depends on a default of this program."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """Full names."""
+    optims: tuple[str, ...] = Field(min_length=1)
+    epochs: tuple[int, ...] = Field(min_length=1)
+    """Schedule lengths; each draw is trained at each."""
+    draws: int = Field(ge=1)
+    """Points of the unit cube; a trial for each model, optimizer and length."""
+    sampler: Sampler
+    seed: int = Field(ge=0)
+    """Of the design and, with the number of the draw, of each training."""
+    data: str
+    fingerprint: str
+    """Of the data's content."""
+    precision: Literal["float32"] = "float32"
+    objective: str = Field(pattern=r"^[\w.]+:\w+$")
+    """`module:function`"""
+    recipe: dict[str, dict[str, Any]]
+    """For each optimizer, the settings that are not drawn."""
+    space: tuple[Hyperparameter, ...] = Field(min_length=1)
+    primary: Estimand = Estimand()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        for name in ("models", "optims", "epochs"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} holds {values}: the same twice")
+        if missing := [optim for optim in self.optims if optim not in self.recipe]:
+            raise ValueError(f"no recipe for {', '.join(missing)}")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """6 hexadecimal digits of its content."""
+        return digest(self.model_dump(mode="json", exclude_none=True), STUDY_DIGITS)
+
+    @property
+    def name(self) -> str:
+        """Readable part and hash: the name of its run directory.
+
+        What is plural is joined by `+`.
+        """
+        epochs = "+".join(map(str, self.epochs))
+        models, optims = "+".join(self.models), "+".join(self.optims)
+        return f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}-{self.hash}"
+
+    @property
+    def trials(self) -> int:
+        """How many trials it has."""
+        return self.draws * len(self.models) * len(self.optims) * len(self.epochs)
+
+    def write(self, path: Path) -> None:
+        """As TOML, whole or not at all."""
+        import tomli_w
+
+        content = self.model_dump(mode="json", exclude_none=True)
+        with atomic_write(path) as temporary:
+            header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"
+            temporary.write_text(header + tomli_w.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Study":
+        """From TOML. Raises StoreError where it cannot be read, SpecError with every fault."""
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise SpecError([f"{path}: {fault}" for fault in faults]) from error
+
+    def differences(self, other: "Study") -> list[str]:
+        """One sentence for each field in which `other` differs from this study."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return [
+            f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]

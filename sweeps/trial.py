@@ -1,0 +1,114 @@
+"""What a trial is, what an objective takes and gives, and the identity of a trial."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.space import Value
+
+HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
+BEFORE_IT_EXISTED: dict[str, Any] = {}
+"""Settings added after the first release, with the value that trials had until then."""
+
+TRAINED = ("ok", "collapsed", "diverged")
+"""Outcomes of a training that ran; a diverged training is a result."""
+FAILED = ("crashed", "out_of_memory", "timed_out")
+"""Outcomes of the infrastructure; such a trial is run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration, trained once."""
+
+    id: str
+    study: str
+    """Hash of the study that drew it."""
+    draw: int
+    model: str
+    optim: str
+    epochs: int
+    seed: int
+    """Of the training: weights and order of the images."""
+    data: str
+    fingerprint: str
+    """Of the data."""
+    hyperparameters: dict[str, Value]
+    """What was drawn, as applied."""
+    settings: dict[str, Any]
+    """The resolved recipe: its constants and the hyperparameters."""
+    precision: str
+    objective: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Trials that are trained as one, on one device."""
+
+    trials: tuple[Trial, ...]
+    device: str
+    """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an objective says of one trial."""
+
+    trial: str
+    outcome: str
+    values: dict[str, Any] = field(default_factory=dict)
+    """Columns of the results table that the objective knows."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the curves table, without `trial`."""
+
+
+Objective = Callable[[Cohort], Iterator[Result]]
+"""Named in the study as `module:function`; yields a result for each trial as it ends.
+
+An exception is a failure of the infrastructure: what was yielded before it is kept, the other
+trials of the cohort are run again.
+"""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal content, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, digits: int) -> str:
+    """The first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]
+
+
+def trial_id(
+    *,
+    model: str,
+    optim: str,
+    epochs: int,
+    seed: int,
+    settings: dict[str, Any],
+    precision: str,
+    fingerprint: str,
+    objective: str,
+) -> str:
+    """Readable part and hash of everything that decides a trial's result, and of nothing else.
+
+    A setting that has the value it had before it existed is left out, so that a new option never
+    orphans finished trials.
+    """
+    resolved = {
+        "model": model,
+        "optim": optim,
+        "epochs": epochs,
+        "seed": seed,
+        "settings": {
+            name: value
+            for name, value in settings.items()
+            if name not in BEFORE_IT_EXISTED or BEFORE_IT_EXISTED[name] != value
+        },
+        "precision": precision,
+        "data": fingerprint,
+        "objective": objective,
+    }
+    return f"{model}-{optim}-e{epochs}-{digest(resolved, HASH_DIGITS)}"

@@ -1,0 +1,42 @@
+"""results.parquet and curves.parquet: rebuilt from the parts, never the truth."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeps.files import atomic_write
+from sweeps.parts import read_parts
+from sweeps.run_directory import RunDirectory
+from sweeps.schema import CURVES, results_schema
+from sweeps.trial import FAILED, TRAINED
+
+
+def rebuild(run: RunDirectory) -> None:
+    """Write both views: one row per finished trial, and per trial and epoch, in design order.
+
+    The first complete result of a trial wins. A trial that only failed is there with its last
+    failure, so that it is seen and counted; a trial that never ended is not.
+    Raises StoreError where study or design cannot be read, OSError where nothing can be written.
+    """
+    best: dict[str, dict[str, Any]] = {}
+    for row in read_parts(run):
+        before = best.get(row["trial"])
+        if row["outcome"] in TRAINED and (before is None or before["outcome"] in FAILED):
+            best[row["trial"]] = row
+        elif row["outcome"] in FAILED and (before is None or before["outcome"] in FAILED):
+            best[row["trial"]] = row
+    results, curves = [], []
+    study = run.read_study()
+    for row in pq.read_table(run.design).to_pylist():
+        measured = best.get(row["trial"])
+        if measured is None:
+            continue
+        curve = measured.pop("curve") or []
+        results.append({**measured, **row})
+        curves += [{"trial": row["trial"], **epoch} for epoch in curve]
+    with atomic_write(run.results) as temporary:
+        table = pa.Table.from_pylist(results, schema=results_schema(study.space))
+        pq.write_table(table, temporary)
+    with atomic_write(run.curves) as temporary:
+        pq.write_table(pa.Table.from_pylist(curves, schema=CURVES), temporary)

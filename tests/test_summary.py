@@ -1,0 +1,233 @@
+"""Samples and their numbers: every policy, unfinished and failed trials, exact counts."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from analysis import Sample, TableError, clopper_pearson, diverged_share, errors_under, summarise
+from analysis import samples as samples_of
+
+CHANCE = 90.0
+
+
+def group(outcomes: list[str], errors: list[float | None], **columns: object) -> pd.DataFrame:
+    """Make one group; `chance=None` leaves the column out."""
+    columns = {"chance": CHANCE, **columns}
+    table = pd.DataFrame({"model": "vitc", "outcome": outcomes, "error": errors, **columns})
+    return table.drop(columns=[name for name, value in columns.items() if value is None])
+
+
+MIXED = group(
+    ["ok", "ok", "collapsed", "diverged", "diverged", "crashed"],
+    [10.0, 95.0, 88.0, None, None, None],
+    last_finite_error=[None, None, 88.0, 40.0, None, None],
+    best_val_error=[9.0, 80.0, 70.0, 20.0, None, None],
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "errors"),
+    [
+        ("chance", [10.0, 90.0, 90.0, 90.0, 90.0]),
+        ("last", [10.0, 90.0, 90.0, 40.0, 90.0]),
+        ("best", [9.0, 80.0, 70.0, 20.0, 90.0]),
+        ("drop", [10.0, 90.0, 90.0]),
+    ],
+)
+def test_each_policy_places_failures_where_it_says(policy: str, errors: list[float]) -> None:
+    """The run worse than chance ties with the diverged ones: a NaN must not beat it."""
+    assert errors_under(MIXED, policy).tolist() == errors  # type: ignore[arg-type]
+
+
+def test_the_policy_decides_the_share_and_the_sample_names_it() -> None:
+    at_50 = {}
+    for policy in ("chance", "last", "best", "drop"):
+        (sample,) = samples_of(MIXED, policy)  # type: ignore[arg-type]
+        assert sample.policy == policy
+        at_50[policy] = sample.edf()(50.0)
+    assert at_50 == {"chance": 1 / 6, "last": 2 / 6, "best": 2 / 6, "drop": 1 / 4}
+
+
+def test_without_chance_failures_lie_beyond_every_threshold() -> None:
+    table = group(["ok", "collapsed", "diverged"], [10.0, 88.0, None], chance=None)
+    assert errors_under(table).tolist() == [10.0, math.inf, math.inf]
+
+
+def test_last_needs_no_column_and_best_needs_its_own() -> None:
+    table = group(["ok", "diverged"], [10.0, None])
+    assert errors_under(table, "last").tolist() == [10.0, CHANCE]
+    with pytest.raises(TableError, match="policy 'best': 1 finished runs have no best_val_error"):
+        errors_under(table, "best")
+
+
+def test_an_unknown_policy_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'drops' is not one of 'chance', .* mean 'drop'\?"):
+        errors_under(MIXED, "drops")  # type: ignore[arg-type]
+
+
+def test_errors_come_from_counts_where_there_are_counts() -> None:
+    """Errors that were stored rounded would make ties of what is none, or lose some."""
+    table = group(["ok", "ok"], [33.3, 37.3], wrong=[100, 112], n_eval=300)
+    assert errors_under(table).tolist() == [100 / 3, 112 / 3]
+    (sample,) = samples_of(table)
+    assert sample.share_within(4.0) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("n_eval", [297, 300, 397, 400, 10_000, 50_000])
+def test_shares_within_whole_points_agree_with_whole_numbers(n_eval: int) -> None:
+    """Counted in integers: 100 (wrong - fewest) <= d n_eval."""
+    wrong = np.random.default_rng(n_eval).integers(n_eval // 50, n_eval // 5, 200)
+    table = group(["ok"] * 200, list(100 * wrong / n_eval))
+    row = summarise(table).iloc[0]
+    for d in (1, 2, 4, 5, 10):
+        assert row[f"within_{d}"] == np.sum(100 * (wrong - wrong.min()) <= d * n_eval) / 200
+
+
+def test_failed_trials_are_bounded_neither_dropped_nor_bad() -> None:
+    (sample,) = samples_of(MIXED)
+    assert (sample.n, sample.unknown) == (6, 1)
+    assert sample.share_within(5.0) == (1 / 6, 2 / 6)
+    assert sample.edf()(CHANCE) == 1.0  # no error is larger, not even an unknown one
+    lower, upper = sample.band()
+    whole = Sample(label="", errors=np.array([10, 90, 90, 90, 90, 90.0]), chance=CHANCE)
+    assert lower(50.0) == whole.band()[0](50.0)
+    assert upper(50.0) == pytest.approx(whole.band()[1](50.0) + 1 / 6)
+    assert upper(0.0) == pytest.approx(whole.band()[1](0.0) + 1 / 6)  # the unknown may be the best
+
+
+def test_the_band_holds_wherever_the_unknown_errors_lie() -> None:
+    known = np.arange(20.0)
+    lower, upper = Sample(label="", errors=known, unknown=2, chance=CHANCE).band()
+    x = np.linspace(-1, 91, 400)
+    for hidden in ([0.0, 0.0], [90.0, 90.0], [3.0, 50.0]):
+        low, high = Sample(label="", errors=np.append(known, hidden), chance=CHANCE).band()
+        inside = x >= min(hidden)
+        assert (lower(x) <= low(x) + 1e-12).all()
+        assert (high(x)[inside] <= upper(x)[inside] + 1e-12).all()
+
+
+def test_half_finished_groups_are_cut_to_the_prefix_of_the_design() -> None:
+    """The late finisher with the best error must not enter: what is there is a biased sample."""
+    table = group(["ok", "diverged", "missing", "ok"], [10.0, None, None, 1.0])
+    (sample,) = samples_of(table)
+    assert sample.errors.tolist() == [10.0, CHANCE]
+    assert (sample.trials, sample.used, sample.unfinished) == (4, 2, 1)
+    assert sample.note == "first 2 of 4 trials"
+    row = summarise(table).iloc[0]
+    assert (row["trials"], row["n"], row["unfinished"], row["best"]) == (4, 2, 1, 10.0)
+
+
+def test_each_group_has_its_own_prefix() -> None:
+    a = group(["ok", "missing"], [1.0, None])
+    b = group(["ok", "ok"], [2.0, 3.0]).assign(model="vitp")
+    assert [s.n for s in samples_of(pd.concat([a, b]))] == [1, 2]
+
+
+def test_a_group_without_any_result_is_a_row_without_numbers() -> None:
+    row = summarise(group(["missing", "ok"], [None, 1.0])).iloc[0]
+    assert (row["trials"], row["n"], row["unfinished"]) == (2, 0, 1)
+    assert row[["best", "median", "within_4"]].isna().all()
+
+
+@pytest.mark.parametrize("chance", [CHANCE, None])
+def test_where_all_failed_nothing_is_within_any_distance_of_a_best(chance: float | None) -> None:
+    """Taking chance as the best would call a model stable that never trains."""
+    row = summarise(group(["diverged", "collapsed"], [None, 89.0], chance=chance)).iloc[0]
+    assert math.isnan(row["best"])
+    assert row[[f"within_{d}" for d in (1, 2, 4, 5, 10)]].eq(0.0).all()
+
+
+def test_all_equal_and_single_runs() -> None:
+    for n in (1, 2, 5):
+        row = summarise(group(["ok"] * n, [7.0] * n)).iloc[0]
+        assert (row["n"], row["best"], row["median"], row["within_1"]) == (n, 7.0, 7.0, 1.0)
+
+
+def test_counts_add_up_to_the_trials_used() -> None:
+    summary = summarise(MIXED)
+    assert summary.loc["vitc", ["ok", "collapsed", "diverged", "failed"]].tolist() == [2, 1, 2, 1]
+    assert summary.loc["vitc", "n"] == 6
+    assert summarise(MIXED, "drop").loc["vitc", "n"] == 4
+
+
+def test_the_order_of_rows_does_not_change_the_numbers() -> None:
+    shuffled = MIXED.sample(frac=1, random_state=np.random.default_rng(0))
+    pd.testing.assert_frame_equal(summarise(shuffled), summarise(MIXED))
+
+
+def test_groups_are_labelled_by_what_differs() -> None:
+    parts = [
+        group(["ok"], [float(epochs)]).assign(optim=optim, epochs=epochs, data="digits")
+        for optim in ("sgd", "adamw")
+        for epochs in (5, 15)
+    ]
+    summary = summarise(pd.concat(parts))
+    assert summary.attrs["title"] == "digits, vitc"
+    assert summary.index.tolist() == [
+        "sgd 5 epochs",
+        "sgd 15 epochs",
+        "adamw 5 epochs",
+        "adamw 15 epochs",
+    ]
+    assert summary["best"].tolist() == [5.0, 15.0, 5.0, 15.0]
+
+
+def test_columns_may_be_named_to_group_by() -> None:
+    table = group(["ok"] * 3, [1.0, 2.0, 3.0], depth=[2, 2, 3])
+    assert [(s.label, s.n) for s in samples_of(table, by=["model", "depth"])] == [
+        ("2", 2),
+        ("3", 1),
+    ]
+    with pytest.raises(TableError, match=r"by: 'dept' is not one of .* mean 'depth'\?"):
+        samples_of(table, by=["dept"])
+
+
+def test_trials_of_one_drawn_point_are_never_pooled() -> None:
+    """N is the number of configurations: lengths and seeds of one point are not independent."""
+    table = group(
+        ["ok"] * 4, [1.0, 2.0, 3.0, 4.0], study="s", draw=[0, 1, 0, 1], epochs=[5, 5, 9, 9]
+    )
+    assert [s.n for s in samples_of(table)] == [2, 2]
+    with pytest.raises(TableError, match="draw 0 appears more than once"):
+        samples_of(table, by=["model"])
+    two_studies = table.assign(study=["s", "s", "t", "t"], epochs=5)
+    assert [s.n for s in samples_of(two_studies)] == [4]
+
+
+def test_points_that_are_not_independent_have_no_band() -> None:
+    (sample,) = samples_of(group(["ok"] * 4, [1.0, 2.0, 3.0, 4.0], sampler="sobol"))
+    assert sample.note == "sobol design: no band"
+    with pytest.raises(ValueError, match="points of a sobol design are not independent"):
+        sample.band()
+
+
+def test_a_faulty_table_is_refused_here_too() -> None:
+    with pytest.raises(TableError, match="outcome: 'fine' is not one of"):
+        summarise(group(["fine"], [1.0]))
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 64])
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_clopper_pearson_is_scipys_exact_interval(n: int, confidence: float) -> None:
+    for count in range(n + 1):
+        expected = binomtest(count, n).proportion_ci(confidence, method="exact")
+        got = clopper_pearson(count, n, confidence)
+        assert got == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [(-1, 5), (6, 5), (0, 0), (1, 5, 1.0), (1, 5, math.nan)])
+def test_clopper_pearson_refuses_what_is_no_share(arguments: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="allowed"):
+        clopper_pearson(*arguments)
+
+
+def test_the_diverged_share_counts_dropped_runs_and_doubts_unknown_ones() -> None:
+    for policy in ("chance", "drop"):
+        (sample,) = samples_of(MIXED, policy)  # type: ignore[arg-type]
+        share, lower, upper = diverged_share(sample)
+        assert share == 2 / 6
+        assert lower == clopper_pearson(2, 6)[0]
+        assert upper == clopper_pearson(3, 6)[1]

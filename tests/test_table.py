@@ -1,0 +1,270 @@
+"""Tables of any origin become one validated table, or an answer that names every fault."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis import TableError, as_table, complete_prefix, describe, group_columns, load
+
+
+def results(n: int = 4, **columns: object) -> pd.DataFrame:
+    """Make n finished trials; further columns replace or add to the usual ones."""
+    usual = {
+        "trial": [f"t{i}" for i in range(n)],
+        "study": "s",
+        "draw": range(n),
+        "model": "vitc-nano",
+        "optim": "sgd",
+        "epochs": 5,
+        "data": "digits",
+        "outcome": "ok",
+        "error": [10.0 + i for i in range(n)],
+        "chance": 90.0,
+    }
+    return pd.DataFrame({**usual, **columns})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Write a run of four trials in which t2 and t1 are finished, in this order."""
+    table = results()
+    table.drop(columns=["outcome", "error", "chance"]).to_parquet(tmp_path / "design.parquet")
+    table.loc[[2, 1]].to_parquet(tmp_path / "results.parquet")
+    return tmp_path
+
+
+def faults(frame: pd.DataFrame) -> list[str]:
+    with pytest.raises(TableError) as caught:
+        as_table(frame)
+    return list(caught.value.faults)
+
+
+def test_a_run_shows_unfinished_trials_in_the_order_of_the_design(run: Path) -> None:
+    table = load(run)
+    assert table["trial"].tolist() == ["t0", "t1", "t2", "t3"]
+    assert table["outcome"].tolist() == ["missing", "ok", "ok", "missing"]
+    assert table["error"].tolist()[1:3] == [11.0, 12.0]
+
+
+def test_a_run_without_results_is_all_missing(run: Path) -> None:
+    (run / "results.parquet").unlink()
+    assert set(load(run)["outcome"]) == {"missing"}
+
+
+def test_a_run_with_an_empty_view_is_all_missing(run: Path) -> None:
+    results().iloc[:0].to_parquet(run / "results.parquet")
+    assert set(load(run)["outcome"]) == {"missing"}
+
+
+def test_a_run_without_a_design_is_its_results(run: Path) -> None:
+    (run / "design.parquet").unlink()
+    assert load(str(run))["trial"].tolist() == ["t2", "t1"]
+
+
+def test_the_sampler_is_read_from_the_study(run: Path) -> None:
+    assert "sampler" not in load(run)
+    (run / "study.toml").write_text('sampler = "sobol"\n')
+    assert set(load(run)["sampler"]) == {"sobol"}
+    (run / "study.toml").write_text("sampler = \n")
+    with pytest.raises(TableError, match=r"study\.toml cannot be read"):
+        load(run)
+
+
+def test_results_that_are_not_of_the_design_are_named(run: Path) -> None:
+    results(trial=["t0", "t0", "x", "y"]).to_parquet(run / "results.parquet")
+    with pytest.raises(TableError) as caught:
+        load(run)
+    assert [fault.removeprefix(f"{run}: ") for fault in caught.value.faults] == [
+        "results.parquet: trial 'x' is not in the design",
+        "results.parquet: trial 'y' is not in the design",
+        "results.parquet: trial 't0' has several results",
+    ]
+
+
+def test_a_design_or_results_without_their_columns_are_named(run: Path) -> None:
+    results().drop(columns="trial").to_parquet(run / "design.parquet")
+    results().drop(columns="error").to_parquet(run / "results.parquet")
+    with pytest.raises(TableError, match=r"2 problems: .*design.*'trial'.*results.*'error'"):
+        load(run)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_table(tmp_path: Path, suffix: str) -> None:
+    table = results(outcome=["ok", "ok", "diverged", "crashed"], error=[1.5, 2.0, None, None])
+    path = tmp_path / f"table{suffix}"
+    match suffix:
+        case ".csv":
+            table.to_csv(path, index=False)
+        case ".jsonl":
+            path.write_text("\n".join(map(json.dumps, table.to_dict("records"))) + "\n\n")
+        case _:
+            table.to_parquet(path)
+    pd.testing.assert_frame_equal(load(path), as_table(table), check_dtype=False)
+
+
+def test_a_bare_table_of_models_and_errors_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "bare.csv"
+    path.write_text("model,error\na,12.5\na,\nb,nan\nb,inf\nb,0\n")
+    table = load(path)
+    assert table["outcome"].tolist() == ["ok", "diverged", "diverged", "diverged", "ok"]
+
+
+def test_several_sources_are_one_table_in_which_a_trial_counts_once(run: Path) -> None:
+    """A larger study adopts finished trials; what is missing in one may be finished in another."""
+    more = run / "more.parquet"
+    results(6).iloc[[0, 1, 4]].to_parquet(more)
+    bare = run / "bare.csv"
+    bare.write_text("model,error\nother,1\nother,2\n")
+    table = load([run, more, bare])
+    assert table["trial"].tolist()[:5] == ["t0", "t1", "t2", "t3", "t4"]
+    assert table["outcome"].tolist()[:5] == ["ok", "ok", "ok", "missing", "ok"]
+    assert table["error"].tolist()[5:] == [1.0, 2.0]
+
+
+def test_every_fault_of_every_source_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("modle,error\nx,-1\n")
+    (tmp_path / "b.csv").write_text("model,error,outcome\nx,1,divergd\nx,abc,ok\n")
+    (tmp_path / "c.txt").write_text("")
+    (tmp_path / "d.parquet").write_bytes(b"not parquet")
+    (tmp_path / "e.jsonl").write_text('{"model": 1}\n[1]\n')
+    (tmp_path / "f").mkdir()
+    (tmp_path / "g.csv").write_text("")
+    names = ["a.csv", "b.csv", "c.txt", "d.parquet", "e.jsonl", "f", "g.csv", "h"]
+    with pytest.raises(TableError) as caught:
+        load([tmp_path / name for name in names])
+    said = [fault.removeprefix(f"{tmp_path}/") for fault in caught.value.faults]
+    assert said[:5] == [
+        "a.csv: no column 'model' (got 'modle')",
+        "a.csv: error: row 1 is -1, allowed: 0 or more",
+        "b.csv: error: row 2 is abc, allowed: a number",
+        "b.csv: outcome: 'divergd' is not one of 'ok', 'collapsed', 'diverged', 'crashed', "
+        "'out_of_memory', 'timed_out', 'missing' (did you mean 'diverged'?)",
+        "c.txt: got 'c.txt', allowed: a run directory, .parquet, .csv, .jsonl",
+    ]
+    assert said[5].startswith("d.parquet: cannot be read: ")
+    assert said[6] == "e.jsonl: cannot be read: line 2 is not an object: [1]"
+    assert said[7] == "f: not a run directory: no design.parquet and no results.parquet"
+    assert said[8].startswith("g.csv: cannot be read: ")
+    assert said[9] == "h: no such file or folder"
+    assert str(caught.value).startswith("10 problems: ")
+
+
+def test_no_source_is_a_fault() -> None:
+    with pytest.raises(TableError, match="no run directory or file was given"):
+        load([])
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (results(0), "no rows"),
+        (results().drop(columns="error"), "no column 'error' (got "),
+        (results(error=[1.0, -1.0, -2.0, 0.0]), "error: row 2 is -1.0 (and 1 more), allowed: 0 or"),
+        (results(error=[1.0, None, 2.0, 3.0]), "error: row 2 is nan, allowed where the outcome"),
+        (results(error=[1.0, math.inf, 2.0, 3.0]), "error: row 2 is inf, allowed where the outc"),
+        (results(outcome=["ok", None, "ok", "ok"]), "outcome: None is not one of 'ok'"),
+        (results(chance=[0.0] * 4), "chance: row 1 is 0.0 (and 3 more), allowed: above 0, at most"),
+        (results(chance=[0.9, 0.9, 90.0, 90.0]), "chance: 2 values in the group"),
+        (results(model=["a", None, "a", "a"]), "model: row 2 is "),
+        (results(trial=["a", "b", "a", "c"]), "trial: 'a' appears more than once"),
+        (results(wrong=40, n_eval=400), "error: row 2 is 11.0 (and 2 more), allowed where counts"),
+        (results(n_eval=0), "n_eval: row 1 is 0 (and 3 more), allowed: 1 or more"),
+    ],
+)
+def test_each_fault_is_named(frame: pd.DataFrame, said: str) -> None:
+    assert faults(frame)[0].startswith(said)
+
+
+def test_checking_leaves_the_argument_alone_and_repeats_itself() -> None:
+    frame = pd.DataFrame({"model": ["a", "b"], "error": [1, 2]}, index=[7, 7])
+    once = as_table(frame)
+    assert list(frame.columns) == ["model", "error"]
+    pd.testing.assert_frame_equal(as_table(once), once)
+
+
+def test_dtypes_are_plain() -> None:
+    """Categories would make groups of models that are not there."""
+    frame = results(
+        model=pd.Categorical(["a", "a", "b", "b"], categories=["a", "b", "c"]),
+        wrong=pd.array([40, None, 48, 52], dtype="Int64"),
+        error=pd.array([10.0, 11.0, None, 13.0], dtype="Float64"),
+        outcome=pd.array(["ok", "ok", "diverged", "ok"], dtype="string"),
+    )
+    table = as_table(frame)
+    assert len(table.groupby("model", observed=False)) == 2
+    assert table["wrong"].dtype == table["error"].dtype == np.float64
+    assert table["outcome"].tolist() == ["ok", "ok", "diverged", "ok"]
+
+
+def test_groups_are_the_model_and_what_varies() -> None:
+    assert group_columns(results()) == ["model"]
+    assert group_columns(results(epochs=[5, 5, 15, 15], optim=list("abab"))) == [
+        "model",
+        "optim",
+        "epochs",
+    ]
+    assert group_columns(pd.DataFrame({"model": ["a"]})) == ["model"]
+
+
+def test_labels_show_only_what_differs() -> None:
+    groups = [
+        {"model": "vitc", "optim": optim, "epochs": epochs, "data": "digits"}
+        for optim in ("sgd", "adamw")
+        for epochs in (5, 15)
+    ]
+    assert describe(groups) == (
+        "digits, vitc",
+        ["sgd 5 epochs", "sgd 15 epochs", "adamw 5 epochs", "adamw 15 epochs"],
+    )
+    assert describe(groups[:1]) == ("digits, sgd, 5 epochs", ["vitc"])
+    assert describe([{"model": "a", "depth": 2}, {"model": "a", "depth": 3}]) == ("a", ["2", "3"])
+    assert describe([{}]) == ("", [""])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kept"),
+    [
+        (["ok", "diverged", "missing", "ok"], 2),
+        (["crashed", "timed_out", "out_of_memory", "missing"], 3),
+        (["missing", "ok", "ok", "ok"], 0),
+        (["ok", "ok", "ok", "collapsed"], 4),
+    ],
+)
+def test_the_complete_prefix_ends_at_the_first_missing_trial(
+    outcomes: list[str], kept: int
+) -> None:
+    group = results(outcome=outcomes)
+    assert complete_prefix(group).index.tolist() == list(range(kept))
+
+
+def test_all_names_exactly_what_the_package_exports() -> None:
+    names = {name for name in analysis.__all__ if hasattr(analysis, name)}
+    assert names == set(analysis.__all__)
+    assert sorted(analysis.__all__) == analysis.__all__
+    public = {n for n, v in vars(analysis).items() if callable(v) and not n.startswith("_")}
+    assert public - {"import_module", "Any"} <= set(analysis.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'draw_edfs'"):
+        _ = analysis.draw_edfs  # type: ignore[attr-defined]
+
+
+HEAVY = ("matplotlib", "seaborn", "scipy", "torch", "optuna", "submitit", "stability", "sweeps")
+
+
+@pytest.mark.parametrize(
+    ("code", "loaded"), [("analysis.plot_edfs", []), ("analysis.half_width(5)", ["scipy"])]
+)
+def test_reading_and_counting_load_no_drawing_and_no_training(code: str, loaded: list[str]) -> None:
+    """The second case shows that the first can fail."""
+    script = f"import sys, analysis; {code}; print([m for m in {HEAVY} if m in sys.modules])"
+    root = Path(analysis.__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(loaded)
