@@ -13,7 +13,7 @@ from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter, set_aside
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import Result, Trial
 from sweeps.worker import Order

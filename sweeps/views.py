@@ -22,9 +22,7 @@ def rebuild(run: RunDirectory) -> None:
     best: dict[str, dict[str, Any]] = {}
     for row in read_parts(run):
         before = best.get(row["trial"])
-        if row["outcome"] in TRAINED and (before is None or before["outcome"] in FAILED):
-            best[row["trial"]] = row
-        elif row["outcome"] in FAILED and (before is None or before["outcome"] in FAILED):
+        if (row["outcome"] in TRAINED and (before is None or before["outcome"] in FAILED)) or (row["outcome"] in FAILED and (before is None or before["outcome"] in FAILED)):
             best[row["trial"]] = row
     results, curves = [], []
     study = run.read_study()

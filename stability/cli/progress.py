@@ -23,7 +23,7 @@ class Display:
         self.console = console or Console(stderr=True)
         self._start = time.monotonic()
         self._said = self._start
-        self._before: int | None = None
+        self._is_over = False
         self._progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f} trials"),
             BarColumn(bar_width=None),
@@ -60,14 +60,12 @@ class Display:
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""
         done = sum(ledger.is_trained(trial.id) for trial in self.trials)
-        if self._before is None:
-            self._before = done
         state = self.state(ledger, done)
         self._progress.update(self._task, completed=done, state=state)
         now = time.monotonic()
-        last = done == len(self.trials)
-        if not self.console.is_terminal and (last or now - self._said > QUIET_SECONDS):
-            self._said = now if not last else float("inf")
+        pause = 0.0 if done == len(self.trials) else QUIET_SECONDS
+        if not self.console.is_terminal and not self._is_over and now - self._said > pause:
+            self._said, self._is_over = now, done == len(self.trials)
             self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True)
 
     def state(self, ledger: Ledger, done: int) -> str:

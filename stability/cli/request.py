@@ -122,7 +122,7 @@ def _epochs(faults: Faults, text: str) -> str | None:
 def _ranges(
     faults: Faults, options: Options, models: list[str], optims: list[str]
 ) -> list[Hyperparameter]:
-    """lr and weight decay: as asked for, or the ranges of each model's family."""
+    """Lr and weight decay: as asked for, or the ranges of each model's family."""
     asked = {
         "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
         "weight_decay": intervals_by_optimizer(
