@@ -47,32 +47,23 @@ def _trial(
 def _resolve(
     study: Study, draw: int, drawn: dict[str, Any], model: str, optim: str, epochs: int
 ) -> Trial:
-    settings = {**study.recipe[optim], **drawn}
-    seed = training_seed(study.seed, draw)
-    identity = trial_id(
-        model=model,
-        optim=optim,
-        epochs=epochs,
-        seed=seed,
-        settings=settings,
-        precision=study.precision,
-        fingerprint=study.fingerprint,
-        objective=study.objective,
-    )
+    resolved: dict[str, Any] = {
+        "seed": training_seed(study.seed, draw),
+        "settings": {**study.recipe[optim], **drawn},
+        "precision": study.precision,
+        "fingerprint": study.fingerprint,
+        "objective": study.objective,
+    }
     return Trial(
-        id=identity,
+        id=trial_id(model, optim, epochs, resolved),
         study=study.hash,
         draw=draw,
         model=model,
         optim=optim,
         epochs=epochs,
-        seed=seed,
         data=study.data,
-        fingerprint=study.fingerprint,
         hyperparameters=drawn,
-        settings=settings,
-        precision=study.precision,
-        objective=study.objective,
+        **resolved,
     )
 
 

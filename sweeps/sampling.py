@@ -33,7 +33,9 @@ def draw(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names = names_of(space)
-    unit = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names}
+    unit: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(sampler=_sampler(sampler, space, n, seed))

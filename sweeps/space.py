@@ -60,7 +60,8 @@ class Hyperparameter(BaseModel):
         """
         if self.choices:
             return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
-        assert self.low is not None and self.high is not None  # by the validator
+        assert self.low is not None  # by the validator
+        assert self.high is not None
         high = self.high + 1 if self.integer else self.high
         if self.scale == "log":
             value = math.exp(math.log(self.low) + u * (math.log(high) - math.log(self.low)))

@@ -81,34 +81,17 @@ def digest(value: Any, digits: int) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]
 
 
-def trial_id(
-    *,
-    model: str,
-    optim: str,
-    epochs: int,
-    seed: int,
-    settings: dict[str, Any],
-    precision: str,
-    fingerprint: str,
-    objective: str,
-) -> str:
+def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> str:
     """Readable part and hash of everything that decides a trial's result, and of nothing else.
 
-    A setting that has the value it had before it existed is left out, so that a new option never
-    orphans finished trials.
+    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting that has
+    the value it had before it existed is left out, so that a new option never orphans finished
+    trials.
     """
-    resolved = {
-        "model": model,
-        "optim": optim,
-        "epochs": epochs,
-        "seed": seed,
-        "settings": {
-            name: value
-            for name, value in settings.items()
-            if name not in BEFORE_IT_EXISTED or BEFORE_IT_EXISTED[name] != value
-        },
-        "precision": precision,
-        "data": fingerprint,
-        "objective": objective,
+    settings = {
+        name: value
+        for name, value in resolved["settings"].items()
+        if name not in BEFORE_IT_EXISTED or BEFORE_IT_EXISTED[name] != value
     }
-    return f"{model}-{optim}-e{epochs}-{digest(resolved, HASH_DIGITS)}"
+    content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
+    return f"{model}-{optim}-e{epochs}-{digest(content, HASH_DIGITS)}"

@@ -9,7 +9,7 @@ from sweeps.files import atomic_write
 from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import CURVES, results_schema
-from sweeps.trial import FAILED, TRAINED
+from sweeps.trial import FAILED
 
 
 def rebuild(run: RunDirectory) -> None:
@@ -22,7 +22,7 @@ def rebuild(run: RunDirectory) -> None:
     best: dict[str, dict[str, Any]] = {}
     for row in read_parts(run):
         before = best.get(row["trial"])
-        if (row["outcome"] in TRAINED and (before is None or before["outcome"] in FAILED)) or (row["outcome"] in FAILED and (before is None or before["outcome"] in FAILED)):
+        if before is None or before["outcome"] in FAILED:
             best[row["trial"]] = row
     results, curves = [], []
     study = run.read_study()

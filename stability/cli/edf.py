@@ -9,11 +9,11 @@ from sweeps.run_directory import RunDirectory
 
 def draw(runs: list[Path], *, output: Path | None, delta: bool, policy: str, as_json: bool) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
-    from analysis.policies import POLICIES
+    from analysis.policies import MEANINGS
     from stability.cli.parsing import not_one_of
     from stability.cli.tables import print_summary, shown
 
-    faults = [] if policy in POLICIES else [f"--policy: {not_one_of(policy, POLICIES)}"]
+    faults = [] if policy in MEANINGS else [f"--policy: {not_one_of(policy, MEANINGS)}"]
     faults += [fault for run in runs if (fault := refresh(run))]
     target = output or (runs[0] / "edf.png" if len(runs) == 1 else Path("edf.png"))
     if not target.parent.is_dir():

@@ -28,10 +28,10 @@ def measure(study: Study, device: str) -> Machine:
     Raises SpecError where the device is not there, DispatchError where torch cannot be used.
     """
     kinds = [(model, optim) for model in study.models for optim in study.optims]
-    question = {"device": device, "jobs": [_job(study, *kind) for kind in kinds]}
+    jobs = [_job(study, *kind) for kind in kinds]
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
-        input=json.dumps(question),
+        input=json.dumps({"device": device, "jobs": jobs}),
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -43,7 +43,7 @@ def measure(study: Study, device: str) -> Machine:
     answer = json.loads(probe.stdout)
     if "fault" in answer:
         raise SpecError([f"--device: {answer['fault']}"])
-    costs = zip(question["jobs"], answer["seconds"], strict=True)
+    costs = zip(jobs, answer["seconds"], strict=True)
     seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
     return Machine(slots=tuple(answer["slots"]), seconds=seconds)
 

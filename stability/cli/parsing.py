@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from stability.training.recipe import RANGES, VARIABLE, fault_of
 from sweeps.space import Hyperparameter, Value
@@ -125,10 +125,11 @@ def vary(faults: Faults, text: str) -> Hyperparameter | None:
 
 
 def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
-    ends_text, _, scale = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
-    if scale not in ("log", "linear"):
-        faults.add(option, f"scale {not_one_of(scale, ('log', 'linear'))}")
+    ends_text, _, word = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
+    if word not in ("log", "linear"):
+        faults.add(option, f"scale {not_one_of(word, ('log', 'linear'))}")
         return None
+    scale: Literal["log", "linear"] = "linear" if word == "linear" else "log"
     ends = interval(faults, option, ends_text, log=scale == "log")
     if ends is None or not _allowed(faults, option, name, ends):
         return None

@@ -68,4 +68,5 @@ def _enlarge(images: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     shape[axis] = -1
     weight = (centre - below).reshape(shape)
     lower, upper = images.take(below, axis), images.take(below + 1, axis)
-    return lower * (1 - weight) + upper * weight
+    enlarged: NDArray[np.float64] = lower * (1 - weight) + upper * weight
+    return enlarged

@@ -51,12 +51,12 @@ class ImageData:
     @cached_property
     def mean(self) -> NDArray[np.float32]:
         """(C,): mean of each channel over the training part, in units of 0 to 255."""
-        return self.train.images.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
+        return np.asarray(self.train.images.mean(axis=(0, 2, 3), dtype=np.float64), np.float32)
 
     @cached_property
     def std(self) -> NDArray[np.float32]:
         """(C,): standard deviation of each channel over the training part, 0 to 255."""
-        return self.train.images.std(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
+        return np.asarray(self.train.images.std(axis=(0, 2, 3), dtype=np.float64), np.float32)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,6 +67,6 @@ class ImageData:
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for part in (self.train, self.validation, self.test):
             digest.update(repr(part.images.shape).encode())
-            digest.update(np.ascontiguousarray(part.images))
-            digest.update(np.ascontiguousarray(part.labels, dtype="<i8"))
+            digest.update(part.images.tobytes())
+            digest.update(part.labels.astype("<i8").tobytes())
         return digest.hexdigest()[:12]

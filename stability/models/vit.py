@@ -13,14 +13,27 @@ from stability.models.variants import ViTConfig
 LAYER_NORM_EPS = 1e-6  # pycls' default is 1e-5; the paper's own configurations set 1e-6
 
 
+# Types of their own where the initialisation has a law of its own.
+class QueryKeyValue(nn.Linear):
+    """Queries, keys and values of all heads from a token, stacked."""
+
+
+class AttentionOutput(nn.Linear):
+    """Mixes the heads."""
+
+
+class Head(nn.Linear):
+    """Logits from the class token."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with biases, no dropout."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.project = nn.Linear(width, width)
+        self.qkv = QueryKeyValue(width, 3 * width)
+        self.project = AttentionOutput(width, width)
 
     def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
         """(B, N, D) to (B, N, D); with `queries`, the output of the first so many tokens alone."""
@@ -35,7 +48,7 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor, kinds: int) -> tuple[Tensor, ...]:
         """(B, N, kinds * D) to `kinds` tensors of shape (B, H, N, D/H)."""
-        split = x.unflatten(-1, (kinds, self.heads, -1))
+        split = x.view(*x.shape[:2], kinds, self.heads, -1)
         return tuple(t.transpose(1, 2) for t in split.unbind(2))
 
 
@@ -71,7 +84,7 @@ class ViT(nn.Module):
             Block(config.width, config.heads, config.mlp) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
-        self.head = nn.Linear(config.width, classes)
+        self.head = Head(config.width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images).flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, N-1, D)

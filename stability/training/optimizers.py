@@ -12,7 +12,8 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
     Paper, section 5.4: decaying them "can dramatically reduce top-1" of small models; that the
     two embeddings are decayed is pycls' rule (names with bn, ln or bias are exempt, no others).
     """
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for module in model.modules():
         is_norm = isinstance(module, nn.LayerNorm | nn.BatchNorm2d)
         for name, parameter in module.named_parameters(recurse=False):

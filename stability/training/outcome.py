@@ -48,7 +48,8 @@ def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
     """Evaluate `model`, in evaluation mode, on every image of `part`."""
     model.eval()
     answers, loss = [], torch.zeros((), device=part.labels.device)
-    for rows in torch.arange(len(part), device=part.labels.device).split(EVALUATION_BATCH):
+    everything = torch.arange(len(part), device=part.labels.device)
+    for rows in torch.split(everything, EVALUATION_BATCH):
         images, labels = part.batch(rows)
         logits = model(images)
         loss += F.cross_entropy(logits, labels, reduction="sum")

@@ -49,7 +49,7 @@ class TensorData:
     def of(cls, data: ImageData, device: torch.device | str) -> "TensorData":
         """Copy `data` to `device`."""
 
-        def channel(values: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+        def channel(values: np.ndarray) -> Tensor:
             return torch.tensor(values, device=device)[:, None, None]
 
         def part(source: Part) -> TensorPart:
