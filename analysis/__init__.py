@@ -7,21 +7,30 @@
 ([0.5, 1.0], [0.0, 1.0])
 
 Reading and counting need numpy and pandas alone; the figures import matplotlib when they are
-first asked for, the bands scipy.
+first asked for, bands and intervals scipy.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from analysis.bands import count_bounds, half_width
+from analysis.bands import count_bounds, half_width, method_for
 from analysis.edf import EDF
 from analysis.faults import TableError
 from analysis.groups import complete_prefix, describe, group_columns
+from analysis.intervals import (
+    Interval,
+    area_interval,
+    quantile_interval,
+    share_interval,
+    within_interval,
+)
+from analysis.ld import exact_coverage, pointwise_coverage
 from analysis.outcomes import OUTCOMES
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
 from analysis.summary import clopper_pearson, diverged_share, summarise
 from analysis.table import as_table, load
+from analysis.trials import score_by_trials
 
 if TYPE_CHECKING:
     from analysis.figures import save_edf
@@ -30,8 +39,10 @@ if TYPE_CHECKING:
 __all__ = [
     "EDF",
     "OUTCOMES",
+    "Interval",
     "Sample",
     "TableError",
+    "area_interval",
     "as_table",
     "clopper_pearson",
     "complete_prefix",
@@ -40,16 +51,23 @@ __all__ = [
     "diverged_share",
     "draw_edf",
     "errors_under",
+    "exact_coverage",
     "group_columns",
     "half_width",
     "load",
+    "method_for",
     "plot_edfs",
+    "pointwise_coverage",
+    "quantile_interval",
     "samples",
     "save_edf",
+    "score_by_trials",
+    "share_interval",
     "summarise",
+    "within_interval",
 ]
 
-_DRAWING = {
+_LATER = {
     "draw_edf": "analysis.plots",
     "plot_edfs": "analysis.plots",
     "save_edf": "analysis.figures",
@@ -57,6 +75,6 @@ _DRAWING = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _DRAWING:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_DRAWING[name]), name)
+    return getattr(import_module(_LATER[name]), name)

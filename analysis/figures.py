@@ -37,7 +37,7 @@ def save_edf(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ks",
+    method: Method = "ld",
 ) -> Path:
     """Write the EDFs of samples to an image file: one panel, or a grid from five groups on.
 
@@ -49,7 +49,7 @@ def save_edf(
         path: the image; its ending names the format (png, pdf, svg).
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, `ks` or `dkw`.
+        method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
 
     Returns:
         The path.

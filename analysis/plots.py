@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from analysis.bands import FloatArray, Method
+from analysis.bands import FloatArray, Method, method_for
 from analysis.edf import EDF
 from analysis.groups import describe
 from analysis.policies import MEANINGS
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 # seaborn's palette "colorblind" without its near-greys and yellow; importing seaborn takes seconds
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#333333")
 GREY = "0.4"
-BAND_NAMES: dict[Method, str] = {"ks": "Kolmogorov-Smirnov", "dkw": "Dvoretzky-Kiefer-Wolfowitz"}
+BAND_NAMES: dict[Method, str] = {
+    "ld": "Learned-Miller-DeStefano",
+    "ld-equal-tailed": "Learned-Miller-DeStefano, equal tails",
+    "ks": "Kolmogorov-Smirnov",
+    "dkw": "Dvoretzky-Kiefer-Wolfowitz",
+}
 DASHES = ("-", "--", ":", "-.")
 """Line styles, changed each time the colours are used up."""
 
@@ -82,7 +87,7 @@ def plot_edfs(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ks",
+    method: Method = "ld",
     limit: float | None = None,
 ) -> "Axes":
     """Draw the EDFs of samples into one panel: curves, bands, counts, and what was assumed.
@@ -92,7 +97,7 @@ def plot_edfs(
         ax: where; a new figure by default.
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, `ks` or `dkw`.
+        method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
         limit: right end of the x axis, in percent or points; by default chance (errors), 20
             (distances) or the largest error.
 
@@ -150,12 +155,13 @@ def draw_sample(
     if sample.n == 0 or (delta and np.isnan(sample.best)):
         ax.plot([], [], label=text, color=look["color"], linestyle=look["linestyle"])
         return
-    curves = [sample.edf(), *(sample.band(*band) if sample.sampler == "random" else ())]
+    confidence, method = band[0], method_for(sample.n, band[1])
+    bounds = sample.band(confidence, method) if sample.sampler == "random" else ()
+    curves = [sample.edf(), *bounds]
     if delta:
         curves = [curve.delta(sample.best) for curve in curves]
-    edf, *bounds = curves
-    shaded = (bounds[0], bounds[1]) if bounds else None
-    draw_edf(edf, ax, band=shaded, label=text, span=(0.0, limit), **look)
+    shaded = (curves[1], curves[2]) if bounds else None
+    draw_edf(curves[0], ax, band=shaded, label=text, span=(0.0, limit), **look)
 
 
 def legend_text(sample: Sample, label: str) -> str:
@@ -174,15 +180,13 @@ def legend_text(sample: Sample, label: str) -> str:
 
 def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> list[str]:
     """Say what was assumed: the policy, the band and its level, the reference, the unknown."""
-    confidence, method = band
     policies = dict.fromkeys(s.policy for s in samples)
-    shaded = f"Shaded: {100 * confidence:g}% simultaneous band ({BAND_NAMES[method]})."
     notes = {
         **{f"Policy '{policy}': {MEANINGS[policy]}.": True for policy in policies},
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
             np.isinf(s.errors).any() for s in samples
         ),
-        shaded: any(s.sampler == "random" and s.n for s in samples),
+        **_shaded([s.n for s in samples if s.sampler == "random" and s.n], band),
         "No band where the points of a design are not independent (Sobol, grid).": any(
             s.sampler != "random" for s in samples
         ),
@@ -196,6 +200,14 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
         ),
     }
     return [note for note, applies in notes.items() if applies]
+
+
+def _shaded(sizes: Sequence[int], band: tuple[float, Method]) -> dict[str, bool]:
+    """Say of which kind the bands are: large samples may have another than was asked for."""
+    confidence, method = band
+    used = dict.fromkeys(method_for(n, method) for n in sorted(sizes))
+    names = [BAND_NAMES[m] + (" for the largest" if m != method else "") for m in used]
+    return {f"Shaded: {100 * confidence:g}% simultaneous band ({'; '.join(names)}).": bool(sizes)}
 
 
 def title_of(samples: Sequence[Sample]) -> str:

@@ -1,6 +1,6 @@
 """From a table to one sample per group: what every figure, summary and comparison starts from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from analysis.bands import FloatArray, Method
 from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
-from analysis.outcomes import COLLAPSED, DIVERGED, FAILED, MISSING, OK
+from analysis.outcomes import COLLAPSED, DIVERGED, FAILED, KNOWN, MISSING, OK
 from analysis.policies import Policy, chance_of, errors_under
 from analysis.table import as_table
 
@@ -38,6 +38,8 @@ class Sample:
     """Trials without a result; those behind the first of them are not used either."""
     trials: int = 0
     """Trials of the design."""
+    points: tuple[Hashable, ...] = ()
+    """Drawn point of each error, then of each unknown one; empty where the table has no `draw`."""
     sampler: str = "random"
     """Law of the design; only independent draws (`random`) have a band."""
 
@@ -87,7 +89,7 @@ class Sample:
         worst = np.inf if self.chance is None else self.chance  # errors are capped there
         return EDF.of(np.append(self.errors, np.full(self.unknown, worst)))
 
-    def band(self, confidence: float = 0.95, method: Method = "ks") -> tuple[EDF, EDF]:
+    def band(self, confidence: float = 0.95, method: Method = "ld") -> tuple[EDF, EDF]:
         """Simultaneous band that holds wherever the unknown errors may lie.
 
         The lower bound is that of k/n, the upper that of (k + unknown)/n, with k the number of
@@ -95,12 +97,12 @@ class Sample:
 
         Args:
             confidence: in (0, 1).
-            method: `ks` or `dkw`.
+            method: `ld`, `ld-equal-tailed`, `ks` or `dkw`, see `analysis.bands`.
 
         Raises:
             ValueError: an empty sample, a design whose points are not independent, bad arguments.
 
-        >>> lower, upper = Sample(label="a", errors=np.arange(60.0), unknown=4).band()
+        >>> lower, upper = Sample(label="a", errors=np.arange(60.0), unknown=4).band(method="ks")
         >>> round(lower(29.0), 3), round(upper(29.0), 3)
         (0.302, 0.698)
 
@@ -197,6 +199,16 @@ def _repeats(part: pd.DataFrame, label: str) -> list[str]:
     ]
 
 
+def _points(used: pd.DataFrame, policy: Policy) -> tuple[Hashable, ...]:
+    """Name the drawn points, in the order of the sample: the known ones before the unknown."""
+    key = [c for c in ("study", "draw") if c in used]
+    if "draw" not in key or used["draw"].isna().any():
+        return ()
+    kept = [o for o in KNOWN if not (policy == "drop" and o == DIVERGED)]
+    order = pd.concat([used[used["outcome"].isin(some)] for some in (kept, FAILED)])
+    return tuple(zip(*(order[c] for c in key), strict=True))
+
+
 def _sample(label: str, part: pd.DataFrame, group: dict[str, object], policy: Policy) -> Sample:
     used = complete_prefix(part)
     outcome = used["outcome"]
@@ -214,5 +226,6 @@ def _sample(label: str, part: pd.DataFrame, group: dict[str, object], policy: Po
         diverged=int(outcome.eq(DIVERGED).sum()),
         unfinished=int(part["outcome"].eq(MISSING).sum()),
         trials=len(part),
+        points=_points(used, policy),
         sampler="random" if dependent.empty else str(dependent.iloc[0]),
     )

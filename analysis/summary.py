@@ -3,12 +3,17 @@
 import numpy as np
 import pandas as pd
 
+from analysis.bands import Method, method_for
 from analysis.groups import describe
+from analysis.intervals import Interval, within_interval
 from analysis.policies import Policy
 from analysis.samples import Sample, samples
 
 DISTANCES = (1, 2, 4, 5, 10)
 """Points above the best of the sample; 4 is the primary one, the others are secondary."""
+PRIMARY = 4.0
+CONFIDENCE = 0.95
+METHOD: Method = "ld"
 
 
 def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
@@ -19,8 +24,8 @@ def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
         policy: where diverged runs count.
 
     Returns:
-        Indexed by the group's label; what is common to all is in `attrs["title"]`. Columns: see
-        `summary_row`.
+        Indexed by the group's label; columns: see `summary_row`. `attrs["title"]` is what is
+        common to all groups, `attrs["intervals"]` says what kind the intervals are.
 
     Raises:
         ValueError: unknown policy.
@@ -37,6 +42,12 @@ def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
         index=pd.Index([sample.label for sample in rows], name="group"),
     )
     summary.attrs["title"] = describe([sample.group for sample in rows])[0]
+    methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if _has_band(s))
+    summary.attrs["intervals"] = (
+        f"within_{PRIMARY:g}_low and _high: {100 * CONFIDENCE:g}% simultaneous band "
+        f"({', '.join(methods) or 'none: no independent draws'}), "
+        f"for F(m + {PRIMARY:g}) at the observed best m of each sample"
+    )
     return summary
 
 
@@ -48,7 +59,9 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
         unfinished (the complete prefix of the design) or the policy drops; `ok`, `collapsed`,
         `diverged`, `failed` among the trials used; `unfinished`, those without a result; `best`
         and `median` in percent (NaN where there is none); `within_D`, the share of n that is at
-        most D points above the best of the sample, ties counted exactly. With failed trials the
+        most D points above the best of the sample, ties counted exactly; `within_4_low` and
+        `within_4_high`, the ends of a 95% interval (`within_interval`) for the primary one, NaN
+        where the points of a design are not independent. With failed trials the
         shares are lower bounds: the upper ones are failed/n higher (`Sample.share_within`), and
         the median is an upper bound.
 
@@ -58,6 +71,7 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
 
     """
     empty = sample.n == 0
+    primary = _primary(sample)
     return {
         "trials": sample.trials,
         "n": sample.n,
@@ -69,7 +83,21 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
         "best": sample.best,
         "median": np.nan if empty else sample.edf().quantile(0.5),
         **{f"within_{d}": np.nan if empty else sample.share_within(float(d))[0] for d in DISTANCES},
+        f"within_{PRIMARY:g}_low": primary.low,
+        f"within_{PRIMARY:g}_high": primary.high,
     }
+
+
+def _has_band(sample: Sample) -> bool:
+    return sample.n > 0 and sample.sampler == "random"
+
+
+def _primary(sample: Sample) -> Interval:
+    if not _has_band(sample):
+        return Interval(np.nan, np.nan, np.nan)
+    return within_interval(
+        sample, PRIMARY, confidence=CONFIDENCE, method=method_for(sample.n, METHOD)
+    )
 
 
 def diverged_share(sample: Sample, confidence: float = 0.95) -> tuple[float, float, float]:

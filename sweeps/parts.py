@@ -4,6 +4,7 @@ A worker owns its parts and rewrites the current one whole with each result, so 
 the old or the new one, never half of it. After `ROWS` rows it begins the next.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.trial import FAILED, TRAINED, Result
+from sweeps.trial import FAILED, TRAINED, Result, Trial
 
 ROWS = 256
 DAMAGED = ".damaged"
@@ -140,3 +141,16 @@ def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
         except (OSError, pa.ArrowException):
             continue  # the driver names it and sets it aside
     return sorted(rows, key=lambda row: row["finished"])
+
+
+def seconds_left(trials: Sequence[Trial], ledger: Ledger, workers: int) -> float | None:
+    """Time until the last trial ends, if an epoch goes on costing what it has; None before."""
+    spent = epochs_done = epochs_left = 0.0
+    for trial in trials:
+        record = ledger[trial.id]
+        if record.outcome is None:
+            epochs_left += trial.epochs
+        elif record.seconds is not None:
+            spent += record.seconds
+            epochs_done += trial.epochs
+    return epochs_left * spent / epochs_done / workers if epochs_done and workers else None

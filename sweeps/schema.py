@@ -113,7 +113,9 @@ PART = _schema(
         *MEASURED,
         # In the same row as the result, so that one rename commits both.
         Column(
-            "curve", pa.list_(pa.struct([(c.name, c.type) for c in CURVE])), "rows of the curve"
+            "curve",
+            pa.list_(pa.field("element", pa.struct([(c.name, c.type) for c in CURVE]))),
+            "rows of the curve",
         ),
     )
 )

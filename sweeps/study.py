@@ -64,8 +64,12 @@ class Study(BaseModel):
 
     @property
     def hash(self) -> str:
-        """6 hexadecimal digits of its content."""
-        return digest(self.model_dump(mode="json", exclude_none=True), STUDY_DIGITS)
+        """6 hexadecimal digits of its content.
+
+        Fields at their default are left out: a field that is added later, with what was done
+        before as its default, renames no old study. So a default may never change.
+        """
+        return digest(self.model_dump(mode="json", exclude_defaults=True), STUDY_DIGITS)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstwo
 
-from analysis import EDF, count_bounds, half_width
+from analysis import EDF, count_bounds, half_width, method_for
 
 # fmt: off
 TWENTY = [31.42, 28.77, 45.10, 29.86, 27.95, 33.08, 62.47, 30.21, 38.54, 29.13,
@@ -115,7 +115,7 @@ def test_quantiles_of_a_band_may_lie_beyond_the_sample() -> None:
 def test_a_million_values() -> None:
     errors = np.random.default_rng(0).random(1_000_000)
     edf = EDF.of(errors)
-    lower, upper = edf.band()
+    lower, upper = edf.band(method="ks")
     assert (edf.n, edf(1.0)) == (1_000_000, 1.0)
     assert 0.0027 < upper(0.5) - lower(0.5) < 0.0028
 
@@ -146,8 +146,24 @@ def test_the_band_is_the_curve_plus_and_minus_eps_clipped(method: str) -> None:
     assert upper(-1e9) == pytest.approx(eps)  # below the smallest value: not zero
 
 
+def test_half_widths_belong_to_bands_of_constant_width() -> None:
+    with pytest.raises(ValueError, match="method: 'ld' is not one of 'ks', 'dkw'"):
+        half_width(20, method="ld")  # type: ignore[arg-type]
+
+
+def test_the_default_band_is_the_narrow_one_near_the_best() -> None:
+    edf = EDF.of(TWENTY)
+    assert edf.band()[1](0.0) == edf.band(0.95, "ld")[1](0.0) != edf.band(0.95, "ks")[1](0.0)
+
+
+def test_large_samples_fall_back_where_a_figure_must_be_drawn() -> None:
+    assert [method_for(n, "ld-equal-tailed") for n in (1, 10_000)] == ["ld-equal-tailed"] * 2
+    assert method_for(1_000_000, "ld") == "ks"
+
+
+@pytest.mark.parametrize("method", ["ld", "ld-equal-tailed", "ks"])
 @pytest.mark.parametrize("n", [2, 16])
-def test_the_ks_band_covers_at_its_level(n: int) -> None:
+def test_bands_cover_at_their_level(n: int, method: str) -> None:
     """Simulated: the level lies within 4 standard errors of the share of bands that hold.
 
     A band is left, if anywhere, at a jump or just before one.
@@ -156,7 +172,7 @@ def test_the_ks_band_covers_at_its_level(n: int) -> None:
     inside = 0
     for _ in range(2000):
         edf = EDF.of(rng.random(n))
-        lower, upper = edf.band(0.8)
+        lower, upper = edf.band(0.8, method)  # type: ignore[arg-type]
         before = upper(np.nextafter(edf.x, -np.inf))
         inside += bool((lower(edf.x) <= edf.x).all() and (edf.x <= before).all())
     assert inside / 2000 == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 2000))
@@ -164,16 +180,20 @@ def test_the_ks_band_covers_at_its_level(n: int) -> None:
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_bands_of_the_smallest_samples(n: int) -> None:
-    lower, upper = EDF.of(range(n)).band()
+    lower, upper = EDF.of(range(n)).band(method="ks")
     assert upper(-1.0) == pytest.approx({1: 0.975, 2: 0.8419}[n], abs=1e-4)
     assert lower(float(n)) == pytest.approx(1 - upper(-1.0))
 
 
-def test_bounds_by_count_are_symmetric_and_rise() -> None:
-    lower, upper = count_bounds(50, 0.95, "ks")
+@pytest.mark.parametrize("method", ["ld", "ld-equal-tailed", "ks", "dkw"])
+@pytest.mark.parametrize("n", [1, 2, 3, 50])
+def test_bounds_by_count_are_symmetric_and_rise(n: int, method: str) -> None:
+    lower, upper = count_bounds(n, 0.95, method)  # type: ignore[arg-type]
     np.testing.assert_allclose(lower, 1 - upper[::-1], atol=1e-15)
     assert (np.diff(lower) >= 0).all()
-    assert (lower[0], upper[50]) == (0.0, 1.0)
+    assert (np.diff(upper) >= 0).all()
+    assert (lower <= upper).all()
+    assert (lower[0], upper[n]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +202,11 @@ def test_bounds_by_count_are_symmetric_and_rise() -> None:
         ((0, 0.95, "ks"), "n = 0"),
         ((5, 1.0, "ks"), "confidence: got 1.0"),
         ((5, math.nan, "ks"), "confidence: got nan"),
-        ((5, 0.95, "kss"), r"'kss' is not one of 'ks', 'dkw' \(did you mean 'ks'\?\)"),
+        ((5, 0.95, "kss"), r"'kss' is not one of 'ld', .*, 'dkw' \(did you mean 'ks'\?\)"),
+        (
+            (10_001, 0.95, "ld"),
+            "'ld' for 10001 values, allowed up to 10000; beyond, 'ks' and 'dkw'",
+        ),
     ],
 )
 def test_bands_refuse_bad_arguments(arguments: tuple[int, float, str], said: str) -> None:
@@ -199,7 +223,7 @@ def test_raising_a_curve_lifts_its_start_too_and_stops_at_one() -> None:
 
 def test_the_band_of_a_raised_curve_is_the_raised_band() -> None:
     edf = EDF.of(TWENTY)
-    lifted, upper = edf.raised(2).band()[1], edf.band()[1]
+    lifted, upper = edf.raised(2).band(method="ks")[1], edf.band(method="ks")[1]
     x = np.linspace(20, 45, 200)  # further right both are clipped at 1
     np.testing.assert_allclose(lifted(x), np.minimum(upper(x) + 0.1, 1.0), atol=1e-12)
 

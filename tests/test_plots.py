@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from analysis import EDF, Sample, draw_edf, plot_edfs, save_edf
 from analysis import figures as figures_module
+from analysis.plots import footnote
 
 
 @pytest.fixture
@@ -113,6 +114,16 @@ def test_the_footnote_warns_where_there_is_something_to_say(
     plain = {"label": "a", "errors": np.array([5.0]), "chance": 90.0, "ok": 1, "trials": 1}
     note = text_of(plot_edfs([Sample(**{**plain, **change})], ax)).replace("\n", " ")
     assert said in note
+
+
+def test_the_footnote_names_the_band_that_was_drawn(ax: Axes) -> None:
+    """A sample too large for the exact search gets another band, and the figure says so."""
+    plot_edfs([sample("a", 5.0)], ax)
+    assert "95% simultaneous band (Learned-Miller-DeStefano)." in text_of(ax).replace("\n", " ")
+    large = sample("b", *np.linspace(1, 80, 10_001))
+    note = " ".join(footnote([sample("a", 5.0), large], delta=False, band=(0.95, "ld")))
+    assert "(Learned-Miller-DeStefano; Kolmogorov-Smirnov for the largest)." in note
+    plot_edfs([large], Figure().subplots())
 
 
 def test_a_design_without_independent_points_gets_no_band(ax: Axes) -> None:

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from analysis import Sample, TableError, clopper_pearson, diverged_share, errors_under, summarise
+from analysis import (
+    EDF,
+    Sample,
+    TableError,
+    clopper_pearson,
+    diverged_share,
+    errors_under,
+    summarise,
+)
 from analysis import samples as samples_of
 
 CHANCE = 90.0
@@ -91,11 +99,13 @@ def test_failed_trials_are_bounded_neither_dropped_nor_bad() -> None:
     assert (sample.n, sample.unknown) == (6, 1)
     assert sample.share_within(5.0) == (1 / 6, 2 / 6)
     assert sample.edf()(CHANCE) == 1.0  # no error is larger, not even an unknown one
-    lower, upper = sample.band()
+    lower, upper = sample.band(method="ks")
     whole = Sample(label="", errors=np.array([10, 90, 90, 90, 90, 90.0]), chance=CHANCE)
-    assert lower(50.0) == whole.band()[0](50.0)
-    assert upper(50.0) == pytest.approx(whole.band()[1](50.0) + 1 / 6)
-    assert upper(0.0) == pytest.approx(whole.band()[1](0.0) + 1 / 6)  # the unknown may be the best
+    assert lower(50.0) == whole.band(method="ks")[0](50.0)
+    assert upper(50.0) == pytest.approx(whole.band(method="ks")[1](50.0) + 1 / 6)
+    assert upper(0.0) == pytest.approx(
+        whole.band(method="ks")[1](0.0) + 1 / 6
+    )  # the unknown may be the best
 
 
 def test_the_band_holds_wherever_the_unknown_errors_lie() -> None:
@@ -129,7 +139,7 @@ def test_each_group_has_its_own_prefix() -> None:
 def test_a_group_without_any_result_is_a_row_without_numbers() -> None:
     row = summarise(group(["missing", "ok"], [None, 1.0])).iloc[0]
     assert (row["trials"], row["n"], row["unfinished"]) == (2, 0, 1)
-    assert row[["best", "median", "within_4"]].isna().all()
+    assert row[["best", "median", "within_4", "within_4_low", "within_4_high"]].isna().all()
 
 
 @pytest.mark.parametrize("chance", [CHANCE, None])
@@ -138,6 +148,36 @@ def test_where_all_failed_nothing_is_within_any_distance_of_a_best(chance: float
     row = summarise(group(["diverged", "collapsed"], [None, 89.0], chance=chance)).iloc[0]
     assert math.isnan(row["best"])
     assert row[[f"within_{d}" for d in (1, 2, 4, 5, 10)]].eq(0.0).all()
+
+
+def test_the_primary_share_comes_with_its_interval_and_the_kind_of_it() -> None:
+    errors = [10.0, 13.0, 14.0, 30.0, 60.0]
+    summary = summarise(group(["ok"] * 5, errors))  # type: ignore[arg-type]
+    row = summary.iloc[0]
+    lower, upper = EDF.of(errors).band(0.95, "ld")
+    assert (row["within_4_low"], row["within_4_high"]) == (lower(14.0), upper(14.0))
+    assert 0 < row["within_4_low"] < row["within_4"] < row["within_4_high"] < 1
+    assert summary.attrs["intervals"] == (
+        "within_4_low and _high: 95% simultaneous band (ld), for F(m + 4) at the observed best m "
+        "of each sample"
+    )
+
+
+def test_the_interval_covers_unknown_errors_and_is_absent_without_independent_points() -> None:
+    (sample,) = samples_of(MIXED)
+    row = summarise(MIXED).iloc[0]
+    assert row["within_4_low"] == sample.band()[0](14.0)
+    assert row["within_4_high"] == sample.band()[1](14.0)
+    sobol = summarise(group(["ok", "ok"], [1.0, 2.0], sampler="sobol"))
+    assert sobol[["within_4_low", "within_4_high"]].isna().all(axis=None)
+    assert "(none: no independent draws)" in sobol.attrs["intervals"]
+
+
+def test_large_samples_have_the_interval_of_another_band_which_is_named() -> None:
+    large = summarise(group(["ok"] * 10_001, list(np.linspace(1, 80, 10_001))))
+    (sample,) = samples_of(group(["ok"] * 10_001, list(np.linspace(1, 80, 10_001))))
+    assert large["within_4_low"].iloc[0] == sample.band(method="ks")[0](5.0)
+    assert "simultaneous band (ks)" in large.attrs["intervals"]
 
 
 def test_all_equal_and_single_runs() -> None:

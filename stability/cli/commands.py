@@ -18,6 +18,20 @@ app = typer.Typer(
 
 Runs = Annotated[list[Path], typer.Argument(help="Run directories.", show_default=False)]
 Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+Executor = Annotated[
+    str,
+    typer.Option(
+        help="local: submitit jobs on this machine; inline: in this process.", metavar="NAME"
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(help="Trainings at a time [default: one a core or GPU].", metavar="N"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.", metavar="NAME")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try trials again that failed three times.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -75,26 +89,14 @@ def sweep(
             metavar="NAME=LAW",
         ),
     ] = None,
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="local: submitit jobs on this machine; inline: in this process.", metavar="NAME"
-        ),
-    ] = "local",
-    workers: Annotated[
-        str | None,
-        typer.Option(help="Trainings at a time [default: one a core or GPU].", metavar="N"),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or cuda:i.", metavar="NAME")
-    ] = "auto",
+    executor: Executor = "local",
+    workers: Workers = None,
+    device: Device = "auto",
     out: Annotated[
         str | None,
         typer.Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR"),
     ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try trials again that failed three times.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be trained, and stop.")
     ] = False,
@@ -124,6 +126,22 @@ def sweep(
         out=out,
     )
     raise typer.Exit(run_request(read(options), retry_failed=retry_failed, dry_run=dry_run))
+
+
+@app.command()
+def resume(
+    run: Run,
+    executor: Executor = "local",
+    workers: Workers = None,
+    device: Device = "auto",
+    retry_failed: RetryFailed = False,
+) -> None:
+    """Train what is missing in a run directory."""
+    from stability.cli.request import reopen
+    from stability.cli.sweep import run_request
+
+    request = reopen(run, executor=executor, workers=workers, device=device)
+    raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.parts import Ledger
+from sweeps.parts import Ledger, seconds_left
 from sweeps.trial import Trial
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
@@ -75,14 +75,11 @@ class Display:
         errors = [r.error for r in records if r.error is not None]
         words = [f"{failed} failed"] if failed else []
         words += [f"best {min(errors):.2f}%"] if errors else []
-        spent = [r.seconds for r in records if r.outcome is not None and r.seconds is not None]
+        left = seconds_left(self.trials, ledger, self.slots)
         if done == len(self.trials):
             words.append(f"done in {duration(time.monotonic() - self._start)}")
-        elif spent:
-            left = (len(self.trials) - done) * sum(spent) / len(spent) / self.slots
-            words.append(f"{duration(left)} left")
         else:
-            words.append("starting workers")
+            words.append("starting workers" if left is None else f"{duration(left)} left")
         return ", ".join(words)
 
 

@@ -56,23 +56,40 @@ def read(options: Options) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
     asked = _asked(faults, options)
-    executor = faults.one_of("--executor", options.executor, EXECUTORS)
-    workers = None
-    if options.workers is not None:
-        workers = faults.whole("--workers", options.workers, low=1)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options.device):
-        faults.add("--device", f"got {options.device!r}, allowed is auto, cpu, cuda or cuda:i")
-    if not faults.found and executor is not None:
+    workers = _places(faults, options.executor, options.workers, options.device)
+    if not faults.found:
         study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
         run = RunDirectory(Path(options.out or Path("runs") / study.name))
         faults.found += run.faults(study)
         if not faults.found:
             return Request(
-                study=study, run=run, executor=executor, device=options.device, workers=workers
+                study=study,
+                run=run,
+                executor=options.executor,
+                device=options.device,
+                workers=workers,
             )
     elif options.out is not None and not Path(options.out, "study.toml").exists():
         faults.found += unusable_as_new_folder(Path(options.out))
     raise SpecError(faults.found)
+
+
+def reopen(path: Path, *, executor: str, workers: str | None, device: str) -> Request:
+    """The request to go on with a run directory. Raises SpecError, StoreError."""
+    faults = Faults()
+    count = _places(faults, executor, workers, device)
+    if faults.found:
+        raise SpecError(faults.found)
+    run = RunDirectory(path)
+    return Request(study=run.read_study(), run=run, executor=executor, device=device, workers=count)
+
+
+def _places(faults: Faults, executor: str, workers: str | None, device: str) -> int | None:
+    """Check where it shall run; returns the number of workers, None for one a slot."""
+    faults.one_of("--executor", executor, EXECUTORS)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
+    return None if workers is None else faults.whole("--workers", workers, low=1)
 
 
 def _asked(faults: Faults, options: Options) -> dict[str, Any]:

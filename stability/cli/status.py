@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import claims
-from sweeps.parts import Ledger
+from sweeps.parts import Ledger, seconds_left
 from sweeps.run_directory import RunDirectory
 
 
@@ -25,10 +25,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
     held = {trial: owner for trial, owner in claims.held(run).items() if trial in records}
     running = {t: o for t, o in held.items() if o is not None and not o.is_gone}
     finished = {t: r for t, r in records.items() if r.outcome is not None}
-    spent = [r.seconds for r in finished.values() if r.seconds is not None]
     workers = len(claims.living_workers(run))
-    left = len(trials) - len(finished)
-    seconds_left = left * sum(spent) / len(spent) / workers if spent and workers else None
     return {
         "run": str(run.path),
         "study": study.hash,
@@ -46,7 +43,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         ],
         "damaged": [path.name for path in ledger.damaged],
         "workers": workers,
-        "seconds_left": seconds_left,
+        "seconds_left": seconds_left(trials, ledger, workers),
     }
 
 

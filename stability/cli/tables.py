@@ -2,6 +2,13 @@
 
 import math
 from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis import Sample
+
+WIDTH = 80
 
 COLUMNS = {
     "n": "n",
@@ -35,15 +42,23 @@ def print_summary(runs: list[Path], policy: str = "chance") -> None:
         errors = [_percent(row[name]) for name in ("best", "median")]
         shares = [_share(row[f"within_{d}"]) for d in DISTANCES]
         grid.add_row(str(label), *counts, *errors, *shares)
-    console = Console(width=None if Console().is_terminal else 80)
+    console = Console(width=None if Console().is_terminal else WIDTH)
     console.print(grid)
-    print(
-        "best, med: test error in percent; ≤d: share of n within d points of the best of the\n"
-        f"sample; diverged runs at: {policy}; coll: collapsed, div: diverged, fail: no result"
-    )
-    for sample in samples(table, policy):  # type: ignore[arg-type]
-        if sample.note:
-            print(f"{sample.label or 'all'}: {sample.note}")
+    legend = [
+        "best, med: test error in percent",
+        "≤d: share of n within d points of the best of the sample",
+        f"coll: collapsed, div: diverged (at: {policy}), fail: no result",
+        *notes(samples(table, policy)),  # type: ignore[arg-type]
+    ]
+    print("\n".join(line for text in legend for line in wrap(text, WIDTH)))
+
+
+def notes(groups: list["Sample"]) -> list[str]:
+    """What a reader must know before believing a row, said once where it holds for all."""
+    said = {sample.label: sample.note for sample in groups if sample.note}
+    if len(said) == len(groups) > 1 and len(set(said.values())) == 1:
+        return [f"each group: {next(iter(said.values()))}"]
+    return [f"{label or 'all'}: {note}" for label, note in said.items()]
 
 
 def shown(path: Path) -> str:

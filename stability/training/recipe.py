@@ -132,8 +132,8 @@ def nano(optimizer: str) -> dict[str, Any]:
     }
 
 
-# Ranges of the nano models, family x optimizer, log-uniform. As in the paper's Table 4 P and C share
-# the family's, 1/8 to 4 times a good value. How each was found: docs/ranges.md.
+# Ranges of the nano models, family x optimizer, log-uniform. As in the paper's Table 4 P and C
+# share the family's, from 1/8 to 4 times a good value. How each was found: docs/ranges.md.
 RANGES_NANO: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
     ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
     ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},

@@ -1,0 +1,94 @@
+"""What the sweep costs on top of the training: the whole command against a bare loop per core.
+
+    python -m benchmarks.overhead [--trials 64] [--pairs 1] [--json]
+
+Each pair times `stability sweep` as a user calls it, into an empty folder, and then the same
+trials in one process per core that does nothing but train them one after the other. The share is
+the bare loop's training time over the command's whole time. Exits 0 if its median is at least
+0.85, 1 otherwise.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sweeps.dispatch.local import ENVIRONMENT
+
+AIM = 0.85
+SWEEP = ["sweep", "--model", "vitc", "--optim", "sgd"]
+
+
+def main() -> int:
+    """Run the pairs and print what they say."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    pairs = [pair(arguments.trials) for _ in range(arguments.pairs)]
+    share = statistics.median(p["share"] for p in pairs)
+    if arguments.json:
+        print(json.dumps({"machine": machine(), "trials": arguments.trials, "pairs": pairs}))
+    else:
+        show(arguments.trials, pairs, share)
+    return 0 if share >= AIM else 1
+
+
+def pair(trials: int) -> dict[str, float]:
+    """One pair: seconds of the command, of the bare loops, and of the training in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [str(Path(sys.executable).with_name("stability")), *SWEEP]
+        start = time.perf_counter()
+        subprocess.run(
+            [*command, "--trials", str(trials), "--out", str(run)], check=True, capture_output=True
+        )
+        whole = time.perf_counter() - start
+        start = time.perf_counter()
+        training = bare_loops(run)
+        bare = time.perf_counter() - start
+    return {"command": whole, "bare": bare, "training": training, "share": training / whole}
+
+
+def bare_loops(run: Path) -> float:
+    """Train the run's trials again, every k-th in each of k processes; the longest training."""
+    cores = len(os.sched_getaffinity(0))
+    loops = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.bare_loop", str(run), str(core), str(cores)],
+            env={**os.environ, **ENVIRONMENT, "PYTHONSAFEPATH": ""},
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for core in range(cores)
+    ]
+    return max(float(loop.communicate()[0]) for loop in loops)
+
+
+def machine() -> dict[str, object]:
+    """Where it was measured."""
+    return {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))}
+
+
+def show(trials: int, pairs: list[dict[str, float]], share: float) -> None:
+    """The table."""
+    print(f"{trials} trials of vitc-nano, sgd, 5 epochs of digits; {machine()}")
+    print("pair  command  bare loops  training in them  share of training")
+    for i, p in enumerate(pairs):
+        print(
+            f"{i:4}  {p['command']:6.1f}s  {p['bare']:9.1f}s  {p['training']:15.1f}s"
+            f"  {p['share']:17.3f}"
+        )
+    print(f"median share {share:.3f}, aim {AIM}: {'met' if share >= AIM else 'missed'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What all tests share: no display, one thread, small studies."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from sweeps.space import Hyperparameter
+from sweeps.study import Study
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+matplotlib.use("Agg")
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture
+def toy_study() -> Study:
+    """A study without torch: `objectives.quick`, two models, four draws."""
+    return make_toy()
+
+
+def make_toy(**changes: object) -> Study:
+    """A study of the toy objective."""
+    fields: dict[str, object] = {
+        "models": ("a", "b"),
+        "optims": ("sgd",),
+        "epochs": (5,),
+        "draws": 4,
+        "sampler": "random",
+        "seed": 0,
+        "data": "toy",
+        "fingerprint": "0123456789ab",
+        "objective": "objectives:quick",
+        "recipe": {"sgd": {"momentum": 0.9}},
+        "space": (
+            Hyperparameter(name="lr", low=0.01, high=1.0),
+            Hyperparameter(name="weight_decay", low=1e-5, high=1e-3),
+        ),
+    }
+    return Study(**{**fields, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Objectives of the tests, imported by workers as a user's own would be."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeps.trial import Cohort, Result, Trial
+
+
+def quick(cohort: Cohort) -> Iterator[Result]:
+    """Take a moment, then give an error that lr decides; says when it began and ended."""
+    for trial in cohort.trials:
+        _note(trial, "start")
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        _note(trial, "end")
+        yield result(trial)
+
+
+def result(trial: Trial) -> Result:
+    """What the toy says of a trial."""
+    wrong = round(100 * min(float(trial.hyperparameters["lr"]), 0.9))
+    values = {"error": float(wrong), "wrong": wrong, "n_eval": 100, "chance": 90.0, "loss": 1.0}
+    rows = [{"epoch": epoch, "loss": 1.0, "val_error": 90.0 - epoch} for epoch in (0, 1)]
+    return Result(trial=trial.id, outcome="ok", values=values, curve=rows)
+
+
+def fails_once(cohort: Cohort) -> Iterator[Result]:
+    """Raise the first time that a trial is tried."""
+    for trial in cohort.trials:
+        marker = Path(os.environ["TOY_LOG"]).with_name(f"{trial.id}.tried")
+        if not marker.exists():
+            marker.touch()
+            raise ConnectionError("the file server\nwent away")
+        yield result(trial)
+
+
+def always_fails(cohort: Cohort) -> Iterator[Result]:
+    """Raise for the draws 1 and 2."""
+    for trial in cohort.trials:
+        if trial.draw == 1:
+            raise ValueError(f"no luck with {trial.model}")
+        if trial.draw == 2:
+            raise MemoryError
+        yield result(trial)
+
+
+def forgets(cohort: Cohort) -> Iterator[Result]:
+    """Give no result at all."""
+    yield from ()
+
+
+def dies(cohort: Cohort) -> Iterator[Result]:
+    """Kill the worker the first time that the second draw is tried."""
+    for trial in cohort.trials:
+        marker = Path(os.environ["TOY_LOG"]).with_name(f"{trial.id}.tried")
+        if trial.draw == 1 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), 9)
+        yield result(trial)
+
+
+def _note(trial: Trial, event: str) -> None:
+    if "TOY_LOG" in os.environ:
+        line = f"{trial.id} {os.getpid()} {event} {time.monotonic()}\n"
+        with Path(os.environ["TOY_LOG"]).open("a") as log:
+            log.write(line)  # shorter than a pipe's buffer: appended whole

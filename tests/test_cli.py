@@ -1,0 +1,244 @@
+"""The command line as a user meets it: what it says, where it stops, what it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stability.cli.parsing import Faults, intervals_by_optimizer, vary
+from stability.cli.request import Options, read
+from sweeps.errors import SpecError
+from sweeps.space import Hyperparameter
+
+STABILITY = str(Path(sys.executable).with_name("stability"))
+PLAIN = Options(
+    model="vitc",
+    optim="sgd",
+    data="digits",
+    epochs="5",
+    trials="64",
+    sampler="random",
+    seed="0",
+    lr=[],
+    weight_decay=[],
+    vary=[],
+    executor="local",
+    workers=None,
+    device="auto",
+    out=None,
+)
+
+
+def call(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the installed command, as in a pipe."""
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(
+        [STABILITY, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        check=False,
+    )
+
+
+def options(**changes: object) -> Options:
+    return Options(**{**PLAIN.__dict__, **changes})  # type: ignore[arg-type]
+
+
+def faults_of(**changes: object) -> list[str]:
+    with pytest.raises(SpecError) as error:
+        read(options(**changes))
+    return error.value.faults
+
+
+def test_the_main_job_is_resolved_to_the_last_number() -> None:
+    study = read(PLAIN).study
+    assert study.models == ("vitc-nano",)
+    assert [(h.name, h.low, h.high) for h in study.space] == [
+        ("lr", 0.0125, 0.4),
+        ("weight_decay", 4e-5, 1.2e-3),
+    ]
+    assert study.recipe["sgd"]["momentum"] == 0.9
+    assert (study.draws, study.epochs, study.seed, study.sampler) == (64, (5,), 0, "random")
+    assert study.name == "vitc-nano-sgd-digits-e5-n64-e6763b"
+
+
+def test_one_study_of_lists() -> None:
+    study = read(options(model="vitp,vitc-nano,regnety", optim="sgd,adamw", epochs="5,10")).study
+    assert study.models == ("vitp-nano", "vitc-nano", "regnety-nano")
+    assert study.trials == 64 * 3 * 2 * 2
+    ranges = {
+        (h.name, model, optim): (h.low, h.high)
+        for h in study.space
+        for model in study.models
+        for optim in study.optims
+        if h.applies_to(model, optim)
+    }
+    assert len(ranges) == 2 * 3 * 2  # each model and optimizer has one law for each name
+    assert ranges["lr", "vitp-nano", "sgd"] == ranges["lr", "vitc-nano", "sgd"]
+    assert ranges["lr", "vitp-nano", "sgd"] != ranges["lr", "regnety-nano", "sgd"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "vitx"}, ["--model: 'vitx' is not one of vitp, vitc", "did you mean"]),
+        ({"model": "vitc,vitc-nano"}, ["vitc-nano is named twice"]),
+        ({"model": ""}, ["--model: '' is not one of"]),
+        ({"optim": "adam"}, ["--optim: 'adam' is not one of sgd, adamw (did you mean 'adamw'?)"]),
+        (
+            {"sampler": "sobel"},
+            ["'sobel' is not one of random, sobol, grid (did you mean 'sobol'?)"],
+        ),
+        ({"data": "mnist"}, ["--data: 'mnist' is not one of digits"]),
+        ({"executor": "slrum"}, ["--executor: 'slrum' is not one of local, inline"]),
+        ({"lr": ["1:0.1"]}, ["--lr: got '1:0.1', LO must be below HI"]),
+        ({"lr": ["0.1:0.1"]}, ["LO must be below HI"]),
+        ({"lr": ["0:1"]}, ["LO must be above 0"]),
+        ({"lr": ["-1:1"]}, ["LO must be above 0"]),
+        ({"lr": ["nan:1"]}, ["got 'nan:1', allowed is LO:HI"]),
+        ({"lr": ["0.1:inf"]}, ["allowed is LO:HI"]),
+        ({"lr": ["fast"]}, ["got 'fast', allowed is LO:HI"]),
+        ({"lr": ["0.1:0.2", "0.1:0.3"]}, ["two intervals for sgd"]),
+        ({"lr": ["adamw=0.1:0.2"]}, ["--lr: 'adamw' is not one of sgd"]),
+        ({"optim": "sgd,adamw", "lr": ["0.1:1"]}, ["with sgd, adamw say which: sgd=LO:HI"]),
+        ({"weight_decay": ["2:1"]}, ["--weight-decay: got '2:1'"]),
+        ({"trials": "0"}, ["--trials: got '0', allowed is a whole number from 1"]),
+        ({"trials": "many"}, ["--trials: got 'many'"]),
+        ({"epochs": "0"}, ["--epochs: got '0'"]),
+        ({"epochs": "5,5"}, ["--epochs: 5 is named twice"]),
+        ({"seed": "-1"}, ["--seed: got '-1', allowed is a whole number from 0"]),
+        ({"workers": "0"}, ["--workers: got '0'"]),
+        ({"device": "gpu"}, ["--device: got 'gpu', allowed is auto, cpu, cuda or cuda:i"]),
+        ({"vary": ["beta2=0.9,0.99"]}, ["beta2 belongs to adamw, which is not asked for"]),
+        ({"vary": ["colour=1,2"]}, ["'colour' is not one of batch_size, momentum"]),
+        ({"vary": ["momentum"]}, ["allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c"]),
+        ({"vary": ["momentum=0.5:1:linear"]}, ["got 1.0, allowed is a number from 0 and below 1"]),
+        ({"vary": ["momentum=0.5:0.9:cubic"]}, ["scale 'cubic' is not one of log, linear"]),
+        ({"vary": ["batch_size=32,x"]}, ["got 'x', allowed are numbers"]),
+        ({"vary": ["batch_size=32,32.5"]}, ["got 32.5, allowed is a whole number from 1"]),
+        ({"vary": ["batch_size=32,4096"]}, ["got 4096, digits has 1097 training images"]),
+        ({"vary": ["clip=1,2", "clip=1:2"]}, ["clip is varied twice"]),
+        ({"sampler": "grid", "trials": "60"}, ["--trials: a grid over lr, weight_decay has 49 or"]),
+        ({"out": "/proc/nowhere"}, ["/proc/nowhere cannot be written"]),
+        ({"out": "/etc/passwd"}, ["/etc/passwd is a file"]),
+    ],
+)
+def test_each_fault_says_what_was_got_and_what_is_allowed(
+    changes: dict[str, object], words: list[str]
+) -> None:
+    (fault,) = faults_of(**changes)
+    for word in words:
+        assert word in fault
+
+
+def test_all_faults_are_said_at_once() -> None:
+    faults = faults_of(
+        model="vitx",
+        optim="adam",
+        data="mnist",
+        sampler="rnd",
+        epochs="0,x",
+        trials="0",
+        lr=["2:1"],
+        weight_decay=["nan:1"],
+        vary=["mom=3"],
+        workers="none",
+        device="tpu",
+        out="/etc/passwd",
+    )
+    assert len(faults) == 13
+
+
+def test_laws_that_may_be_varied() -> None:
+    faults = Faults()
+    assert vary(faults, "batch_size=16:256") == Hyperparameter(
+        name="batch_size", low=16, high=256, integer=True
+    )
+    assert vary(faults, "warmup=0:0.3:linear") == Hyperparameter(
+        name="warmup", low=0.0, high=0.3, scale="linear"
+    )
+    assert vary(faults, "clip=0.5,1") == Hyperparameter(name="clip", choices=(0.5, 1.0))
+    both = intervals_by_optimizer(faults, "--lr", ["sgd=0.1:1,adamw=1e-4:1e-2"], ["sgd", "adamw"])
+    assert both == {"sgd": (0.1, 1.0), "adamw": (1e-4, 1e-2)}
+    assert faults.found == []
+
+
+def test_a_varied_setting_leaves_the_recipe() -> None:
+    study = read(options(vary=["momentum=0.8,0.9"], optim="sgd,adamw")).study
+    assert "momentum" not in study.recipe["sgd"]
+    (momentum,) = (h for h in study.space if h.name == "momentum")
+    assert momentum.optims == ("sgd",)
+
+
+def test_bad_input_ends_with_status_2_and_writes_nothing(tmp_path: Path) -> None:
+    done = call("sweep", "--model", "vitx", "--trials", "0", "--lr", "1:0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("stability: 3 problems:\n")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_ends_with_status_2(tmp_path: Path) -> None:
+    done = call("sweep", "--modle", "vitc", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such option: --modle" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_of_each_command_fits_80_columns(tmp_path: Path) -> None:
+    for command in ([], ["sweep"], ["resume"], ["status"], ["edf"]):
+        done = call(*command, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert "[default" in done.stdout or command not in (["sweep"], ["edf"])
+
+
+@pytest.mark.slow
+def test_a_dry_run_shows_everything_and_writes_nothing(tmp_path: Path) -> None:
+    done = call("sweep", "--dry-run", "--optim", "sgd,adamw", "--epochs", "5,10", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = [
+        "512 trials: 64 draws (random, seed 0)",
+        "lr (sgd): log-uniform on 0.0125 .. 0.4",
+        "momentum 0.9",
+        "training 512 trials on",
+        "about",
+        "nothing was written",
+    ]
+    assert [words for words in expected if words not in done.stdout] == []
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    done = call("sweep", "--device", "cuda:63", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--device: got 'cuda:63', torch sees" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_and_edf_of_what_is_no_run_directory(tmp_path: Path) -> None:
+    done = call("status", "nowhere", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no such folder" in done.stderr
+    done = call("edf", "nowhere", ".", "--policy", "hope", "-o", "no/where.png", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("stability: 4 problems:\n")
+
+
+def test_edf_of_a_table_of_another_tool(tmp_path: Path) -> None:
+    rows = "".join(f"mine,{10 + i}\n" for i in range(20))
+    (tmp_path / "table.csv").write_text("model,error\n" + rows)
+    done = call("edf", "table.csv", "-o", "mine.png", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["groups"][0]["n"] == 20
+    assert answer["groups"][0]["within_4"] == 0.25
+    assert (tmp_path / "mine.png").stat().st_size > 10_000

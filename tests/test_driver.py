@@ -1,0 +1,279 @@
+"""Workers and driver as real processes: started, killed, started again."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import TESTS, make_toy
+
+from sweeps import claims, views
+from sweeps.design import draw_design
+from sweeps.dispatch import InlineDispatcher, LocalDispatcher
+from sweeps.driver import Driver, Plan, sole_driver
+from sweeps.errors import DispatchError, SpecError
+from sweeps.owner import Owner
+from sweeps.parts import Ledger
+from sweeps.run_directory import RunDirectory
+from sweeps.worker import import_objective
+
+pytestmark = pytest.mark.slow
+PATIENCE = 60.0  # seconds; a moment on a quiet machine
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A log of the trainings; whatever a test leaves running is ended."""
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    yield
+    for run in tmp_path.glob("run*"):
+        for owner in claims.living_workers(RunDirectory(run)):
+            with suppress(ProcessLookupError):
+                os.kill(owner.pid, signal.SIGKILL)
+
+
+def new_run(tmp_path: Path, **changes: object) -> RunDirectory:
+    study = make_toy(**changes)
+    run = RunDirectory(tmp_path / "run")
+    run.create(study, draw_design(study))
+    return run
+
+
+def drive(run: RunDirectory, slots: int = 2, **plan: object) -> None:
+    """In this process, with local workers."""
+    places = tuple(f"cpu:{i}" for i in range(slots))
+    chosen = Plan(slots=places, submission_folder=TESTS, **plan)  # type: ignore[arg-type]
+    dispatcher = LocalDispatcher(run, lambda: None)
+    Driver(run, run.read_design(), dispatcher, chosen).drive()
+    views.rebuild(run)
+
+
+def drive_inline(run: RunDirectory, **plan: object) -> None:
+    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS, **plan)  # type: ignore[arg-type]
+    dispatcher = InlineDispatcher(run, lambda: None)
+    Driver(run, run.read_design(), dispatcher, chosen).drive()
+    views.rebuild(run)
+
+
+def spawn(run: RunDirectory, slots: int = 2) -> "subprocess.Popen[bytes]":
+    """A driver of its own process."""
+    return subprocess.Popen([sys.executable, str(TESTS / "drive.py"), str(run.path), str(slots)])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def finished(run: RunDirectory) -> int:
+    ledger = Ledger(run)
+    ledger.refresh()
+    return sum(ledger.is_trained(trial.id) for trial in run.read_design())
+
+
+def results(run: RunDirectory) -> list[tuple[object, ...]]:
+    rows = pq.read_table(run.results).to_pylist()
+    return [(row["trial"], row["outcome"], row["error"], row["loss"]) for row in rows]
+
+
+def trainings(tmp_path: Path) -> dict[str, list[tuple[float, float]]]:
+    """When each trial was trained; an end that never came is infinity."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    begun: dict[tuple[str, str], float] = {}
+    for line in (tmp_path / "log").read_text().splitlines():
+        trial, pid, event, when = line.split()
+        if event == "start":
+            begun[trial, pid] = float(when)
+        else:
+            spans.setdefault(trial, []).append((begun.pop((trial, pid)), float(when)))
+    return spans
+
+
+def assert_complete_and_single(run: RunDirectory, tmp_path: Path) -> None:
+    """Exactly one result a trial, none trained by two living workers, nothing left behind."""
+    design = [trial.id for trial in run.read_design()]
+    assert [row[0] for row in results(run)] == design
+    for spans in trainings(tmp_path).values():
+        ordered = sorted(spans)
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
+    assert list(run.claims.iterdir()) == []
+    assert list(run.workers.iterdir()) == []
+
+
+def test_every_trial_is_trained_once_by_two_workers(tmp_path: Path) -> None:
+    run = new_run(tmp_path, draws=10)
+    drive(run)
+    assert_complete_and_single(run, tmp_path)
+    assert {len(spans) for spans in trainings(tmp_path).values()} == {1}
+    assert {row["worker"][:4] for row in pq.read_table(run.results).to_pylist()} == {"cpu0", "cpu1"}
+
+
+def test_inline_and_local_give_the_same_results(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    drive_inline(run)
+    inline = results(run)
+    other = RunDirectory(tmp_path / "run-local")
+    study = run.read_study()
+    other.create(study, draw_design(study))
+    drive(other)
+    assert results(other) == inline
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    run = new_run(tmp_path, draws=6)
+    driver = spawn(run)
+    wait_for(lambda: finished(run) >= 2 and len(claims.held(run)) == 2)
+    first = claims.living_workers(run)
+    victim = first[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    assert driver.wait(PATIENCE) == 0
+    assert_complete_and_single(run, tmp_path)
+    rows = pq.read_table(run.results).to_pylist()
+    assert Counter(row["attempt"] for row in rows)[2] == 1
+    assert {row["worker"] for row in rows} - {owner.name for owner in first}, "nobody took over"
+
+
+def test_after_a_killed_driver_its_living_workers_are_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    run = new_run(tmp_path, draws=8)
+    driver = spawn(run)
+    wait_for(lambda: finished(run) >= 2)
+    driver.kill()
+    driver.wait()
+    before = {owner.name for owner in claims.living_workers(run)}
+    assert len(before) == 2
+    assert spawn(run).wait(PATIENCE) == 0
+    assert_complete_and_single(run, tmp_path)
+    rows = pq.read_table(run.results).to_pylist()
+    assert {row["worker"] for row in rows} == before  # nobody was started beside them
+    assert {row["attempt"] for row in rows} == {1}
+
+
+def test_after_everything_was_killed_the_rest_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What died with the driver is no fault of the trials: it is their first attempt still."""
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    run = new_run(tmp_path, draws=6)
+    driver = spawn(run)
+    wait_for(lambda: finished(run) >= 2 and len(claims.held(run)) == 2)
+    driver.kill()
+    driver.wait()
+    workers = claims.living_workers(run)
+    for owner in workers:
+        os.kill(owner.pid, signal.SIGKILL)
+    wait_for(lambda: all(owner.is_gone for owner in workers))
+    drive(run)
+    assert_complete_and_single(run, tmp_path)
+    assert {row["attempt"] for row in pq.read_table(run.results).to_pylist()} == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_driver_stops_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    run = new_run(tmp_path, draws=20)
+    driver = subprocess.Popen(
+        [sys.executable, str(TESTS / "drive.py"), str(run.path), "2"], stderr=subprocess.PIPE
+    )
+    wait_for(lambda: finished(run) >= 2)
+    workers = claims.living_workers(run)
+    driver.send_signal(number)
+    driver.communicate(timeout=PATIENCE)
+    assert all(owner.is_gone for owner in workers)
+    assert list(run.claims.iterdir()) == []
+    assert 2 <= finished(run) < 40
+
+
+def test_an_exception_is_tried_again(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="objectives:fails_once")
+    drive_inline(run)
+    rows = pq.read_table(run.results).to_pylist()
+    assert [(row["outcome"], row["attempt"]) for row in rows] == [("ok", 2)] * 8
+
+
+def test_what_always_fails_is_left_after_three_attempts_and_seen(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="objectives:always_fails")
+    drive_inline(run)
+    rows = pq.read_table(run.results).to_pylist()
+    assert Counter((row["outcome"], row["attempt"]) for row in rows) == {
+        ("ok", 1): 4,
+        ("crashed", 3): 2,
+        ("out_of_memory", 3): 2,
+    }
+    messages = {row["message"] for row in rows if row["outcome"] == "crashed"}
+    assert any(text.startswith("ValueError: no luck with a (") for text in messages)
+    drive_inline(run)
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert max(ledger[trial.id].failures for trial in run.read_design()) == 3
+    drive_inline(run, retry_failed=True)
+    ledger.refresh()
+    assert max(ledger[trial.id].failures for trial in run.read_design()) == 6
+
+
+def test_an_objective_that_gives_no_result_has_failed(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="objectives:forgets", draws=1)
+    drive_inline(run)
+    rows = pq.read_table(run.results).to_pylist()
+    assert {row["outcome"] for row in rows} == {"crashed"}
+    assert "gave no result" in rows[0]["message"]
+
+
+def test_a_trial_that_kills_its_worker_costs_only_itself(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="objectives:dies", models=("a",))
+    drive(run, slots=1)
+    rows = pq.read_table(run.results).to_pylist()
+    assert [(row["outcome"], row["attempt"]) for row in rows] == [
+        ("ok", 2 if row["draw"] == 1 else 1) for row in rows
+    ]
+    assert len(rows) == 4
+
+
+def test_workers_that_cannot_begin_stop_the_driver_with_their_last_words(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="no_such_module:train")
+    with pytest.raises(DispatchError, match="no_such_module"):
+        drive(run, slots=1)
+    with pytest.raises(SpecError, match="objective 'no_such_module:train' cannot be imported"):
+        import_objective("no_such_module:train", str(TESTS))
+
+
+def test_a_second_driver_is_told_who_has_it(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    with sole_driver(run):
+        with (
+            pytest.raises(DispatchError, match=f"driver \\(pid {os.getpid()} on "),
+            sole_driver(run),
+        ):
+            pass
+        assert Owner.read(run.lock) is not None
+    with sole_driver(run):  # free again
+        pass
+
+
+def test_a_users_own_sweeps_folder_is_not_picked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("sweeps", "analysis", "stability"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    run = new_run(tmp_path, draws=1)
+    drive(run, slots=1)
+    assert len(results(run)) == 2

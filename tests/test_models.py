@@ -1,0 +1,485 @@
+"""Each model is pinned by numbers, and its shortcuts compute what the plain model computes."""
+
+import io
+import math
+import random
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from stability.models import FAMILIES, VARIANTS, RegNetConfig, ViTConfig, resolve
+from stability.models.build import build
+from stability.models.init import init_weights
+from stability.models.regnet import BottleneckBlock, RegNet
+from stability.models.variants import family
+from stability.models.vit import Attention, Block, ViT
+
+CLASSES = 10
+# Of the nano ViTs: width, hidden size of the MLP, tokens and the class token.
+D, M, N = 64, 192, 16 + 1
+
+BLOCK_PARAMETERS = 2 * 2 * D + (3 * D * D + 3 * D) + (D * D + D) + (D * M + M) + (M * D + D)
+AROUND_PARAMETERS = D + N * D + 2 * D + (D * CLASSES + CLASSES)  # token, positions, norm, head
+PARAMETERS = {
+    "vitp-nano": (8 * 8 * D + D) + AROUND_PARAMETERS + 4 * BLOCK_PARAMETERS,
+    "vitc-nano": 9 * (16 + 16 * 32 + 32 * 64)  # the 3x3, without bias
+    + 2 * (16 + 32 + 64)  # their norms
+    + (64 * D + D)  # the 1x1
+    + AROUND_PARAMETERS
+    + 3 * BLOCK_PARAMETERS,
+    "regnety-nano": 185_542,
+}
+"""On one channel."""
+
+BLOCK_COST = N * (4 * D * D + 2 * D * M) + 2 * N * N * D
+# The last block: keys and values of all tokens, everything else of the class token alone.
+LAST_BLOCK_COST = N * 2 * D * D + D * D + 2 * N * D + D * D + 2 * D * M
+CONV_STEM_COST = 16**2 * 9 * 16 + 8**2 * 9 * 16 * 32 + 4**2 * 9 * 32 * 64 + 4**2 * 64 * D
+COSTS = {
+    "vitp-nano": 4**2 * 8 * 8 * D + 3 * BLOCK_COST + LAST_BLOCK_COST + D * CLASSES,
+    "vitc-nano": CONV_STEM_COST + 2 * BLOCK_COST + LAST_BLOCK_COST + D * CLASSES,
+    "regnety-nano": 1_548_800,
+}
+"""Multiply-adds of one image of one channel."""
+
+each_model = pytest.mark.parametrize("name", VARIANTS)
+each_vit = pytest.mark.parametrize(
+    "name", [name for name, config in VARIANTS.items() if isinstance(config, ViTConfig)]
+)
+
+
+def fresh(name: str, seed: int = 0, channels: int = 1) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    return build(name, channels=channels, classes=CLASSES, generator=generator)
+
+
+def awake(name: str, seed: int = 0) -> nn.Module:
+    """A model in double precision of which no weight is zero: a zero head hides everything."""
+    model = fresh(name, seed).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator).double()
+    return model
+
+
+def images(n: int = 8, channels: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(n, channels, 32, 32, generator=generator).to(dtype)
+
+
+def loss_of(model: nn.Module, x: Tensor) -> Tensor:
+    return F.cross_entropy(model(x), torch.arange(len(x)) % CLASSES)
+
+
+def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+def multiply_adds(module: nn.Module, x: Tensor) -> int:
+    """As torch counts them, on the one kind of attention in which it sees the products."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        module(x)
+    return counter.get_total_flops() // 2
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+
+@each_model
+def test_number_of_parameters_is_the_closed_form(name: str) -> None:
+    assert sum(p.numel() for p in fresh(name).parameters()) == PARAMETERS[name]
+
+
+@each_model
+def test_multiply_adds_are_the_closed_form(name: str) -> None:
+    assert multiply_adds(fresh(name), images(1)) == COSTS[name]
+
+
+def test_conv_stem_costs_the_block_that_it_replaces_within_a_tenth() -> None:
+    model = fresh("vitc-nano")
+    assert multiply_adds(model.stem, images(1)) == CONV_STEM_COST
+    assert multiply_adds(model.blocks[0], torch.zeros(1, N, D)) == BLOCK_COST
+    assert abs(CONV_STEM_COST / BLOCK_COST - 1) < 0.1
+
+
+def test_vitc_has_one_block_less_and_is_otherwise_vitp() -> None:
+    """Section 3: the conv stem takes the place of one transformer block."""
+    for name, config in VARIANTS.items():
+        if name.startswith("vitc-"):
+            other = VARIANTS[name.replace("vitc", "vitp")]
+            assert config.depth == other.depth - 1
+            for field in ("image", "patch", "width", "heads", "mlp"):
+                assert getattr(config, field) == getattr(other, field)
+
+
+def test_nano_vit_is_width_64_four_blocks_four_heads_and_mlp_of_three() -> None:
+    assert VARIANTS["vitp-nano"] == ViTConfig(
+        image=32, patch=8, width=64, depth=4, heads=4, mlp=3 * 64, stem="patchify"
+    )
+
+
+@each_model
+def test_norms_have_the_papers_constants(name: str) -> None:
+    modules = list(fresh(name).modules())
+    assert {m.eps for m in modules if isinstance(m, nn.LayerNorm)} <= {1e-6}
+    batch_norms = [m for m in modules if isinstance(m, nn.BatchNorm2d)]
+    assert {(m.eps, m.momentum, m.affine) for m in batch_norms} <= {(1e-5, 0.1, True)}
+    assert not any(isinstance(m, nn.Dropout) for m in modules)
+
+
+@each_vit
+def test_every_block_has_two_norms_and_the_model_a_last_one(name: str) -> None:
+    norms = [m for m in fresh(name).modules() if isinstance(m, nn.LayerNorm)]
+    assert len(norms) == 2 * VARIANTS[name].depth + 1
+
+
+@each_model
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gives_a_finite_logit_for_each_image_and_class(name: str, channels: int) -> None:
+    model = fresh(name, channels=channels)
+    for x in (images(5, channels), torch.zeros(5, channels, 32, 32), 1e3 * images(5, channels)):
+        logits = model(x)
+        assert logits.shape == (5, CLASSES)
+        assert torch.isfinite(logits).all()
+
+
+@each_vit
+def test_first_loss_is_ln_of_the_classes_since_the_head_is_zero(name: str) -> None:
+    model, x = fresh(name).double(), images(dtype=torch.float64)
+    assert (model(x) == 0).all()
+    assert loss_of(model, x).item() == pytest.approx(math.log(CLASSES), rel=1e-14)
+
+
+# --- initial weights ---------------------------------------------------------------------------
+
+SEEDS = 8  # pooled, so that the smallest layers have enough weights to be judged
+
+
+Laws = dict[nn.Module, dict[str, Any]]
+"""By module and parameter: a distribution, or a number where nothing is drawn."""
+
+
+def uniform(bound: float) -> Any:
+    return stats.uniform(-bound, 2 * bound)
+
+
+def normal(variance: float) -> Any:
+    return stats.norm(scale=math.sqrt(variance))
+
+
+def xavier_bound(layer: nn.Linear) -> float:
+    return math.sqrt(6 / (layer.in_features + layer.out_features))
+
+
+def vit_laws(model: ViT) -> Laws:
+    """Those of pycls, by the place of the module and not by its type."""
+    laws: Laws = {
+        model: {"class_token": 0.0, "positions": stats.norm(scale=0.02)},
+        model.head: {"weight": 0.0, "bias": 0.0},
+    }
+    if isinstance(model.stem, nn.Conv2d):
+        fan_in = model.stem.in_channels * model.stem.kernel_size[0] ** 2
+        laws[model.stem] = {"weight": normal(1 / fan_in), "bias": 0.0}
+    else:
+        *body, last = model.stem
+        laws |= {m: {"weight": normal(2 / m.out_channels)} for m in body if hasattr(m, "stride")}
+        laws[last] = {"weight": normal(1 / last.out_channels), "bias": 0.0}
+    for block in model.blocks:
+        qkv, project = block.attention.qkv, block.attention.project
+        laws[qkv] = {"weight": uniform(xavier_bound(qkv)), "bias": 0.0}
+        laws[project] = {"weight": uniform(1 / math.sqrt(project.in_features)), "bias": 0.0}
+        for layer in (block.mlp[0], block.mlp[2]):
+            laws[layer] = {"weight": uniform(xavier_bound(layer)), "bias": normal(1e-12)}
+    return laws
+
+
+def regnet_laws(model: RegNet) -> Laws:
+    """ResNet's: by fan out, 0.01 for the head."""
+    laws: Laws = {model.head: {"weight": stats.norm(scale=0.01), "bias": 0.0}}
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] ** 2 * module.out_channels
+            laws[module] = {"weight": normal(2 / fan_out), "bias": 0.0}
+    return laws
+
+
+def laws_of(model: nn.Module) -> Laws:
+    norms = (m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.BatchNorm2d))
+    laws = vit_laws(model) if isinstance(model, ViT) else regnet_laws(model)
+    return laws | {norm: {"weight": 1.0, "bias": 0.0} for norm in norms}
+
+
+@cache
+def drawn(name: str) -> list[nn.Module]:
+    return [fresh(name, seed) for seed in range(SEEDS)]
+
+
+@each_model
+def test_every_parameter_starts_from_its_law(name: str) -> None:
+    models = drawn(name)
+    laws = laws_of(models[0])
+    for path, module in models[0].named_modules():
+        for parameter, _ in module.named_parameters(recurse=False):
+            tensors = [m.get_submodule(path).get_parameter(parameter) for m in models]
+            values = torch.cat([t.detach().flatten() for t in tensors])
+            expected = laws[module][parameter]
+            if isinstance(expected, float):
+                assert (values == expected).all(), (path, parameter)
+            else:
+                p = stats.kstest(values[:20_000].numpy(), expected.cdf).pvalue
+                assert p > 1e-5, (path, parameter, p)
+
+
+@each_vit
+def test_uniform_weights_reach_their_bound_and_do_not_pass_it(name: str) -> None:
+    """A normal law of the same width would; Kolmogorov and Smirnov look at the middle."""
+    for block in fresh(name).blocks:
+        for layer, bound in [
+            (block.attention.qkv, xavier_bound(block.attention.qkv)),
+            (block.attention.project, 1 / math.sqrt(block.attention.project.in_features)),
+            (block.mlp[0], xavier_bound(block.mlp[0])),
+            (block.mlp[2], xavier_bound(block.mlp[2])),
+        ]:
+            assert 0.99 * bound < layer.weight.abs().max().item() <= bound * (1 + 1e-6)
+
+
+@each_model
+def test_running_statistics_start_at_zero_and_one(name: str) -> None:
+    for module in fresh(name).modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.running_mean == 0).all()
+            assert (module.running_var == 1).all()
+            assert module.num_batches_tracked == 0
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in a.state_dict().items())
+
+
+@each_model
+def test_same_seed_same_weights_whatever_the_global_generators_are(name: str) -> None:
+    torch.manual_seed(1)
+    first = fresh(name, seed=5)
+    torch.manual_seed(2)
+    assert same(first, fresh(name, seed=5))
+
+
+@each_model
+def test_another_seed_changes_everything_that_is_drawn(name: str) -> None:
+    ours, theirs = fresh(name, seed=5), fresh(name, seed=6)
+    for (path, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        is_drawn = float(a.detach().std()) > 0
+        assert torch.equal(a, b) != is_drawn, path
+
+
+@each_model
+def test_global_generators_are_untouched(name: str) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1:]  # noqa: NPY002
+    fresh(name)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    after = np.random.get_state()[1:]  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(after, before[2], strict=True))
+
+
+@each_model
+def test_a_layer_without_a_law_is_refused(name: str) -> None:
+    """A new layer cannot train from whatever lay in its memory."""
+    model = fresh(name)
+    model.extra = nn.PReLU()
+    with pytest.raises(TypeError, match="no initialisation is written for PReLU"):
+        init_weights(model, torch.Generator())
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+def test_a_family_is_resolved_by_size_and_a_full_name_is_itself() -> None:
+    assert resolve("vitp", size="nano") == "vitp-nano"
+    assert resolve("vitc-nano", size="other") == "vitc-nano"
+
+
+@pytest.mark.parametrize("name", ["vit", "vitc-", "", "VITC", "vitc-huge"])
+def test_an_unknown_name_is_a_key_error_with_the_name(name: str) -> None:
+    with pytest.raises(KeyError, match=f"^'{name}'$"):
+        resolve(name, size="nano")
+    with pytest.raises(KeyError):
+        fresh(name)
+
+
+@each_model
+def test_every_model_belongs_to_a_family(name: str) -> None:
+    assert name.split("-")[0] in FAMILIES
+    assert family(name) == ("regnety" if isinstance(VARIANTS[name], RegNetConfig) else "vit")
+
+
+# --- gradients, shortcuts, layouts -------------------------------------------------------------
+
+
+@each_model
+def test_every_parameter_learns(name: str) -> None:
+    """All have a gradient in the first step; none is zero once the head is not."""
+    model = fresh(name)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(3):
+        optimizer.zero_grad()
+        loss_of(model, images()).backward()
+        for path, parameter in model.named_parameters():
+            assert parameter.grad is not None, path
+            assert torch.isfinite(parameter.grad).all(), path
+            if step == 2:
+                assert parameter.grad.abs().max() > 0, path
+        optimizer.step()
+
+
+def plain_attention(attention: Attention, x: Tensor) -> Tensor:
+    queries, keys, values = (
+        part.unflatten(2, (attention.heads, -1)).transpose(1, 2)  # (B, H, N, D/H)
+        for part in (x @ attention.qkv.weight.T + attention.qkv.bias).chunk(3, dim=2)
+    )
+    scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
+    mixed = (scores.softmax(dim=3) @ values).transpose(1, 2).flatten(2)
+    return mixed @ attention.project.weight.T + attention.project.bias
+
+
+def plain_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    scale = (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    return centred / scale * norm.weight + norm.bias
+
+
+def plain_vit(model: ViT, x: Tensor) -> Tensor:
+    """The equations with nothing left out: every block computes every token."""
+    x = model.stem(x).flatten(2).transpose(1, 2)
+    x = torch.cat([model.class_token.expand(len(x), 1, -1), x], dim=1) + model.positions
+    for block in model.blocks:
+        x = x + plain_attention(block.attention, plain_norm(block.norm1, x))
+        first, _, second = block.mlp
+        hidden = plain_norm(block.norm2, x) @ first.weight.T + first.bias
+        hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))  # GELU, not its tanh
+        x = x + hidden @ second.weight.T + second.bias
+    return plain_norm(model.norm, x)[:, 0] @ model.head.weight.T + model.head.bias
+
+
+@each_vit
+def test_leaving_out_unread_tokens_changes_neither_logits_nor_gradients(name: str) -> None:
+    model, x = awake(name), images(dtype=torch.float64)
+    ours, plain = model(x), plain_vit(model, x)
+    torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-12)
+    weights = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1)).double()
+    expected = gradients(model, (plain * weights).sum())
+    for path, gradient in gradients(model, (ours * weights).sum()).items():
+        scale = float(expected[path].abs().max())
+        assert scale > 0
+        torch.testing.assert_close(gradient, expected[path], rtol=1e-5, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("queries", [None, 1, 5])
+def test_attention_is_torchs_own(queries: int | None) -> None:
+    ours = Attention(width=64, heads=4).double()
+    theirs = nn.MultiheadAttention(64, 4, batch_first=True, dtype=torch.float64)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": ours.qkv.weight,
+            "in_proj_bias": ours.qkv.bias,
+            "out_proj.weight": ours.project.weight,
+            "out_proj.bias": ours.project.bias,
+        }
+    )
+    x = torch.randn(3, 17, 64, generator=torch.Generator().manual_seed(0)).double()
+    output, _ = theirs(x, x, x, need_weights=False)
+    output = output[:, :queries]
+    torch.testing.assert_close(ours(x, queries), output, rtol=1e-9, atol=1e-12)
+    a = gradients(ours, ours(x, queries).square().sum())
+    b = gradients(theirs, output.square().sum())
+    for mine, yours in zip(a.values(), (b[n] for n in theirs.state_dict()), strict=True):
+        torch.testing.assert_close(mine, yours, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_a_block_of_few_queries_is_the_start_of_the_whole(queries: int) -> None:
+    block = Block(width=64, heads=4, mlp=192).double()
+    x = torch.randn(3, 17, 64, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(block(x, queries), block(x)[:, :queries], rtol=1e-9, atol=1e-12)
+
+
+def plain_bottleneck(block: BottleneckBlock, x: Tensor) -> Tensor:
+    """1x1, grouped 3x3, gate, 1x1 and the residual, in evaluation mode."""
+
+    def normed(pair: nn.Sequential, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
+        conv, norm = pair
+        padding = conv.weight.shape[2] // 2
+        y = F.conv2d(x, conv.weight, stride=stride, padding=padding, groups=groups)
+        mean, var = norm.running_mean[:, None, None], norm.running_var[:, None, None]
+        return (y - mean) / (var + 1e-5).sqrt() * norm.weight[:, None, None] + norm.bias[
+            :, None, None
+        ]
+
+    first, _, grouped, _, squeeze, last = block.transform
+    stride = 2 if isinstance(block.shortcut, nn.Sequential) else 1
+    y = normed(first, x).clamp(min=0)
+    y = normed(grouped, y, stride, groups=y.shape[1] // 8).clamp(min=0)
+    _, down, _, up, _ = squeeze.gate
+    gate = F.conv2d(y.mean((2, 3), keepdim=True), down.weight, down.bias).clamp(min=0)
+    y = y * torch.sigmoid(F.conv2d(gate, up.weight, up.bias))
+    shortcut = normed(block.shortcut, x, stride) if stride == 2 else x
+    return (normed(last, y) + shortcut).clamp(min=0)
+
+
+def test_regnety_block_is_its_equation_and_squeezes_to_a_quarter_of_its_input() -> None:
+    model = awake("regnety-nano").eval()
+    x = model.stem(images(2, dtype=torch.float64))
+    for block in model.blocks:
+        for buffer in (b for n, b in block.named_buffers() if n.endswith("running_var")):
+            buffer.fill_(1.5)
+        assert block.transform[4].gate[1].out_channels == x.shape[1] // 4
+        y = block(x)
+        torch.testing.assert_close(y, plain_bottleneck(block, x), rtol=1e-9, atol=1e-12)
+        x = y
+    assert x.shape == (2, 128, 2, 2)
+
+
+@each_model
+def test_channels_last_gives_the_same_numbers_to_rounding(name: str) -> None:
+    model = awake(name).float()
+    other = awake(name).float().to(memory_format=torch.channels_last)
+    ours, theirs = loss_of(model, images()), loss_of(other, images())
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    expected = gradients(other, theirs)
+    for path, gradient in gradients(model, ours).items():
+        scale = float(expected[path].abs().max())
+        torch.testing.assert_close(gradient, expected[path], rtol=1e-3, atol=1e-4 * scale)
+
+
+@pytest.fixture
+def moved(name: str) -> Iterator[nn.Module]:
+    """A model after a step: its weights and running statistics are no longer the first."""
+    model = fresh(name)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss_of(model, images()).backward()
+    optimizer.step()
+    return model.eval()
+
+
+@each_model
+def test_weights_go_through_a_file_unchanged(name: str, moved: nn.Module) -> None:
+    file = io.BytesIO()
+    torch.save(moved.state_dict(), file)
+    file.seek(0)
+    other = fresh(name, seed=1).eval()
+    assert not torch.equal(other(images()), moved(images()))
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(other(images()), moved(images()))

@@ -1,0 +1,204 @@
+"""The objective adapts trainings to a study: one result per trial, in the columns of the schema."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from stability import objective
+from stability.data import load
+from stability.objective import train_images
+from stability.training.loop import Epoch, Job
+from stability.training.outcome import Evaluation, Training
+from stability.training.recipe import Recipe, nano
+from stability.training.tensors import TensorData
+from sweeps.schema import CURVE, MEASURED, PART
+from sweeps.trial import Cohort, Trial
+
+TEST = Evaluation(wrong=37, n=400, loss=0.5, chance=89.75, constant=False)
+
+
+def trial(number: int = 0, **changes: Any) -> Trial:
+    """One epoch of four steps on the digits."""
+    settings = {**nano("sgd"), "lr": 0.05, "weight_decay": 1e-4, "batch_size": 256}
+    fields = {
+        "id": f"trial-{number}",
+        "study": "0" * 12,
+        "draw": number,
+        "model": "vitp-nano",
+        "optim": "sgd",
+        "epochs": 1,
+        "seed": number,
+        "data": "digits",
+        "fingerprint": load("digits").fingerprint,
+        "hyperparameters": {"lr": 0.05, "weight_decay": 1e-4},
+        "settings": settings | changes.pop("settings", {}),
+        "precision": "float32",
+        "objective": "stability.objective:train_images",
+    }
+    return Trial(**{**fields, **changes})
+
+
+def cohort(*trials: Trial) -> Cohort:
+    return Cohort(trials=trials, device="cpu")
+
+
+def row(epoch: int, val_error: float, loss: float = 1.0) -> Epoch:
+    train_loss, lr = (None, None) if epoch == 0 else (2.0 + epoch, 0.1 / epoch)
+    return Epoch(
+        epoch=epoch, lr=lr, train_loss=train_loss, loss=loss, val_error=val_error, seconds=epoch
+    )
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Epoch], Training], list[Job]]:
+    """Trainings that end as told; the jobs that were asked for are kept."""
+
+    def set_up(rows: list[Epoch], training: Training) -> list[Job]:
+        jobs: list[Job] = []
+
+        def train(job: Job, data: TensorData, on_epoch: Callable[[Epoch], None]) -> Training:
+            jobs.append(job)
+            for each in rows:
+                on_epoch(each)
+            return training
+
+        monkeypatch.setattr(objective, "train", train)
+        return jobs
+
+    return set_up
+
+
+def test_real_training_gives_a_result_of_the_schema_for_each_trial() -> None:
+    results = list(train_images(cohort(trial(0), trial(1, model="vitc-nano"))))
+    assert [result.trial for result in results] == ["trial-0", "trial-1"]
+    rows = []
+    for result in results:
+        assert result.outcome in ("ok", "collapsed")
+        assert set(result.values) <= {c.name for c in MEASURED} - {"outcome"}
+        assert [set(r) for r in result.curve] == [{c.name for c in CURVE}] * 2
+        values = result.values
+        assert values["error"] == 100 * values["wrong"] / values["n_eval"]
+        assert values["n_eval"] == 400
+        assert (values["engine"], values["precision"], values["device"]) == (
+            "eager",
+            "float32",
+            "cpu",
+        )
+        rows.append({"trial": result.trial, "outcome": result.outcome, **values})
+    table = pa.Table.from_pylist(
+        [{**r, "curve": result.curve} for r, result in zip(rows, results, strict=True)], PART
+    )
+    for r, stored in zip(rows, table.to_pylist(), strict=True):
+        assert r == {name: stored[name] for name in r}  # nothing is rounded or cut to its type
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    """A process that has loaded torch holds more than 100 MB and less than 100 GB."""
+    (result,) = train_images(cohort(trial()))
+    assert type(result.values["peak_memory"]) is int
+    assert 1e8 < result.values["peak_memory"] < 1e11
+
+
+def test_same_trial_gives_the_same_numbers_in_any_cohort() -> None:
+    def numbers(results: Any) -> list[tuple[Any, ...]]:
+        return [tuple(r.values[k] for k in ("error", "loss", "train_loss")) for r in results]
+
+    together = numbers(train_images(cohort(trial(0), trial(1))))
+    alone = [number for n in (1, 0) for number in numbers(train_images(cohort(trial(n))))]
+    assert together == alone[::-1]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_other_data_than_the_studys_are_refused_before_training(
+    place: int, pretend: Callable[..., list[Job]]
+) -> None:
+    jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
+    trials = [trial(0), trial(1)]
+    trials[place] = trial(place, fingerprint="abc123abc123")
+    here = load("digits").fingerprint
+    results = train_images(cohort(*trials))
+    for _ in range(place):
+        next(results)
+    with pytest.raises(RuntimeError, match=f"'digits'.*{here} here, abc123abc123 in the study"):
+        next(results)
+    assert len(jobs) == place
+
+
+def test_unknown_settings_are_an_exception_not_an_outcome() -> None:
+    with pytest.raises(ValueError, match="'warm_up' is no setting"):
+        next(train_images(cohort(trial(settings={"warm_up": 0.1}))))
+
+
+def test_each_result_comes_before_the_next_trial_is_trained(
+    pretend: Callable[..., list[Job]],
+) -> None:
+    jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
+    results = train_images(cohort(trial(0), trial(1)))
+    assert jobs == []
+    assert next(results).trial == "trial-0"
+    assert len(jobs) == 1
+
+
+def test_a_trial_becomes_its_training(pretend: Callable[..., list[Job]]) -> None:
+    jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
+    own = {"lr": 0.3, "weight_decay": 0.02, "momentum": 0.8}
+    list(train_images(cohort(trial(7, model="vitc-nano", epochs=5, settings=own))))
+    recipe = Recipe(**own, batch_size=256)
+    assert jobs == [Job(model="vitc-nano", optimizer="sgd", recipe=recipe, epochs=5, seed=7)]
+
+
+def test_values_are_those_of_the_test_part_and_of_the_last_epoch(
+    pretend: Callable[..., list[Job]],
+) -> None:
+    rows = [row(0, 5.0), row(1, 30.0, 0.3), row(2, 20.0, 0.2), row(3, 20.0, 0.4), row(4, 25.0, 0.9)]
+    pretend(rows, Training(outcome="ok", test=TEST))
+    (result,) = train_images(cohort(trial()))
+    assert result.outcome == "ok"
+    expected = {
+        "diverged_at": None,
+        "error": 9.25,
+        "wrong": 37,
+        "n_eval": 400,
+        "chance": 89.75,
+        "val_error": 25.0,
+        "loss": 0.9,
+        "train_loss": 6.0,
+        "best_val_error": 20.0,  # before training does not count
+        "best_epoch": 2,  # the first of equals
+        "last_finite_error": 25.0,
+    }
+    assert {name: result.values[name] for name in expected} == expected
+    assert [r["epoch"] for r in result.curve] == [0, 1, 2, 3, 4]
+    assert result.curve[3] == {
+        "epoch": 3,
+        "lr": 0.1 / 3,
+        "train_loss": 5.0,
+        "loss": 0.4,
+        "val_error": 20.0,
+        "seconds": 3,
+    }
+
+
+MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "chance", "val_error", "loss", "train_loss"}
+
+
+def test_a_diverged_training_has_no_error_but_its_last_finite_epoch(
+    pretend: Callable[..., list[Job]],
+) -> None:
+    rows = [row(0, 90.0), row(1, 40.0), row(2, 60.0)]
+    pretend(rows, Training(outcome="diverged", diverged_at=57))
+    (result,) = train_images(cohort(trial()))
+    assert result.outcome == "diverged"
+    assert not MISSING_IF_DIVERGED & set(result.values)
+    found = {k: result.values[k] for k in ("diverged_at", "best_epoch", "last_finite_error")}
+    assert found == {"diverged_at": 57, "best_epoch": 1, "last_finite_error": 60.0}
+
+
+def test_a_training_that_diverges_in_its_first_epoch_has_no_epoch_to_show() -> None:
+    (result,) = train_images(cohort(trial(settings={"lr": 1e30})))
+    assert result.outcome == "diverged"
+    assert not (MISSING_IF_DIVERGED | {"best_epoch", "last_finite_error"}) & set(result.values)
+    assert [r["epoch"] for r in result.curve] == [0]
+    assert 0 <= result.values["diverged_at"] < 4

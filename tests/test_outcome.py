@@ -1,0 +1,146 @@
+"""Wrong answers are counted exactly, and useless runs are told from usable ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stability.models import VARIANTS
+from stability.models.build import build
+from stability.training import outcome
+from stability.training.outcome import Evaluation, ended, evaluate, is_useless
+from stability.training.tensors import TensorPart
+
+CLASSES = 4
+
+
+class SaysItsPixel(nn.Module):
+    """Answers with the first pixel of each image, as sure as `confidence`."""
+
+    def __init__(self, confidence: float = 3.0) -> None:
+        super().__init__()
+        self.confidence = confidence
+
+    def forward(self, images: Tensor) -> Tensor:
+        answers = images[:, 0, 0, 0].long()
+        return self.confidence * nn.functional.one_hot(answers, CLASSES).float()
+
+
+def part(answers: list[int], labels: list[int]) -> TensorPart:
+    images = torch.tensor(answers, dtype=torch.uint8)[:, None, None, None]
+    return TensorPart(images, torch.tensor(labels), torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+
+
+def test_counts_wrong_answers() -> None:
+    found = evaluate(SaysItsPixel(), part([0, 1, 2, 3, 3, 3, 0], [0, 1, 2, 3, 0, 1, 1]))
+    assert (found.wrong, found.n) == (3, 7)
+    assert found.error == 100 * 3 / 7
+    assert type(found.wrong) is int
+    assert not found.constant
+
+
+def test_all_right_and_all_wrong() -> None:
+    assert evaluate(SaysItsPixel(), part([0, 1, 2], [0, 1, 2])).error == 0.0
+    assert evaluate(SaysItsPixel(), part([1, 2, 0], [0, 1, 2])).error == 100.0
+
+
+def test_loss_is_the_mean_cross_entropy_without_label_smoothing() -> None:
+    found = evaluate(SaysItsPixel(3.0), part([0, 1, 2, 3], [0, 1, 2, 0]))
+    normaliser = np.log(np.exp(3.0) + 3)
+    assert found.loss == pytest.approx(normaliser - 3 * 3.0 / 4, rel=1e-6)
+
+
+def test_chance_is_the_error_of_always_answering_the_largest_class() -> None:
+    labels = [0] * 5 + [1] * 3 + [2] * 2
+    assert evaluate(SaysItsPixel(), part([0, 1] * 5, labels)).chance == pytest.approx(50.0)
+    assert evaluate(SaysItsPixel(), part([1] * 4, [0, 1, 2, 3])).chance == pytest.approx(75.0)
+
+
+def test_one_answer_for_all_is_constant_right_or_wrong() -> None:
+    assert evaluate(SaysItsPixel(), part([2] * 5, [0, 1, 2, 3, 2])).constant
+    assert evaluate(SaysItsPixel(), part([2] * 5, [2] * 5)).constant
+    assert not evaluate(SaysItsPixel(), part([2] * 4 + [1], [2] * 5)).constant
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100, 1000])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_does_not_depend_on_the_batch(
+    name: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not through a norm: running statistics are used, and left as they are."""
+    model, images = awake(name), noise(110)
+    assert outcome.EVALUATION_BATCH < 110
+    first = evaluate(model, images)
+    assert not first.constant
+    monkeypatch.setattr(outcome, "EVALUATION_BATCH", batch)
+    again = evaluate(model, images)
+    assert again == replace(first, loss=again.loss)
+    assert again.loss == pytest.approx(first.loss, rel=1e-5)
+
+
+def noise(n: int) -> TensorPart:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 1, 32, 32), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(n) % 10
+    return TensorPart(images, labels, torch.full((1, 1, 1), 127.0), torch.full((1, 1, 1), 74.0))
+
+
+def awake(name: str) -> nn.Module:
+    """Its head is not zero, so that its answers differ."""
+    generator = torch.Generator().manual_seed(0)
+    model = build(name, channels=1, classes=10, generator=generator)
+    nn.init.normal_(model.head.weight, generator=generator)
+    return model
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_running_statistics_are_used_and_nothing_is_changed(name: str) -> None:
+    model = awake(name).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = evaluate(model, noise(20))
+    after = model.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert not model.training
+    model.train()
+    buffers = [b for key, b in model.named_buffers() if key.endswith("running_var")]
+    for running_var in buffers:
+        running_var.mul_(9.0)
+    assert (evaluate(model, noise(20)).loss != found.loss) == bool(buffers)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# --- collapsed ---------------------------------------------------------------------------------
+
+
+def evaluation(**changes: float) -> Evaluation:
+    """A guess is wrong 50 times in 100 with a standard deviation of 5: the limit is 35."""
+    fields = {"wrong": 30, "n": 100, "loss": 1.0, "chance": 50.0, "constant": False}
+    return Evaluation(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"), [(0, "ok"), (34, "ok"), (35, "collapsed"), (50, "collapsed")]
+)
+def test_collapsed_from_three_standard_deviations_below_chance_on(
+    wrong: int, expected: str
+) -> None:
+    found = ended(evaluation(wrong=wrong))
+    assert found.outcome == expected
+    assert found.test == evaluation(wrong=wrong)
+    assert found.diverged_at is None
+
+
+@pytest.mark.parametrize(("n", "chance"), [(400, 89.75), (300, 89.0), (10_000, 90.0), (50, 60.0)])
+def test_limit_is_that_of_a_binomial_guess(n: int, chance: float) -> None:
+    p = chance / 100
+    limit = n * p - 3 * np.sqrt(n * p * (1 - p))  # of wrong answers
+    for wrong in range(n + 1):
+        if abs(wrong - limit) > 1e-6:
+            assert is_useless(evaluation(wrong=wrong, n=n, chance=chance)) == (wrong > limit)
+
+
+def test_the_same_answer_for_every_image_is_collapsed_however_right() -> None:
+    assert ended(evaluation(constant=True, wrong=0)).outcome == "collapsed"
+    assert ended(evaluation(constant=False, wrong=0)).outcome == "ok"

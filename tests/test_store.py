@@ -1,0 +1,275 @@
+"""Run directory, claims, parts and views: what is on the disk, and what survives."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import make_toy
+from objectives import result
+
+from sweeps import claims, views
+from sweeps.design import draw_design
+from sweeps.errors import SpecError, StoreError
+from sweeps.files import atomic_write
+from sweeps.owner import Owner
+from sweeps.parts import ROWS, Ledger, PartWriter, seconds_left, set_aside
+from sweeps.run_directory import RunDirectory
+from sweeps.schema import CURVES, MEASURED, PART, results_schema
+from sweeps.study import Study
+from sweeps.trial import Result, Trial
+from sweeps.worker import registered
+
+
+@pytest.fixture
+def run(tmp_path: Path, toy_study: Study) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "a run, with 'odd' characters")
+    directory.create(toy_study, draw_design(toy_study))
+    return directory
+
+
+@pytest.fixture
+def trials(run: RunDirectory) -> list[Trial]:
+    return run.read_design()
+
+
+def test_atomic_write_leaves_the_old_file_when_the_writer_fails(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+
+    def fail() -> None:
+        with atomic_write(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_creating_twice_changes_nothing(run: RunDirectory, toy_study: Study) -> None:
+    before = run.study.read_bytes(), run.design.read_bytes()
+    run.create(toy_study, draw_design(toy_study))
+    assert (run.study.read_bytes(), run.design.read_bytes()) == before
+
+
+def test_another_study_is_refused_and_the_difference_shown(run: RunDirectory) -> None:
+    other = make_toy(seed=1, draws=8)
+    with pytest.raises(SpecError) as error:
+        run.create(other, draw_design(other))
+    assert "seed: 0 there, 1 asked for" in str(error.value)
+    assert "draws: 4 there, 8 asked for" in str(error.value)
+    assert len(error.value.faults) == 2
+
+
+def test_folders_that_cannot_be_a_run_directory(tmp_path: Path, toy_study: Study) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.tex").touch()
+    for path, words in (
+        (file, "is a file"),
+        (file / "below", "is a file"),
+        (full, "no study.toml"),
+        (Path("/proc/nowhere"), "cannot be written"),
+    ):
+        (fault,) = RunDirectory(path).faults(toy_study)
+        assert words in fault
+    assert RunDirectory(tmp_path / "new" / "deep").faults(toy_study) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no such folder"):
+        RunDirectory(tmp_path / "nowhere").read_study()
+    with pytest.raises(StoreError, match="is not a run directory"):
+        RunDirectory(tmp_path).read_study()
+
+
+def test_of_two_claims_one_is_had(run: RunDirectory, trials: list[Trial]) -> None:
+    first, second = (Owner.this_process(name) for name in ("first", "second"))
+    with registered(run, first), registered(run, second):
+        assert claims.take(run, trials[0].id, first)
+        assert not claims.take(run, trials[0].id, second)
+        assert claims.held(run) == {trials[0].id: first}
+        claims.release(run, trials[0].id)
+        assert claims.take(run, trials[0].id, second)
+
+
+def test_a_worker_that_ends_gives_back_what_it_holds(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    owner = Owner.this_process("worker")
+
+    def be_stopped() -> None:
+        with registered(run, owner):
+            claims.take(run, trials[0].id, owner)
+            assert claims.held(run) == {trials[0].id: owner}
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        be_stopped()
+    assert claims.held(run) == {}
+    assert claims.living_workers(run) == []
+
+
+def test_claims_work_without_hard_links(
+    run: RunDirectory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    owner = Owner.this_process("worker")
+    with registered(run, owner):
+        assert claims.take(run, trials[0].id, owner)
+        assert not claims.take(run, trials[0].id, owner)
+        assert claims.held(run) == {trials[0].id: owner}
+
+
+def test_a_claim_is_void_only_when_its_owner_is_gone(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    """A living owner, one on another host and one that cannot be judged keep theirs."""
+    living = Owner.this_process("living")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from sweeps.owner import Owner; "
+         "print(Owner.this_process('ended').to_json())"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    fields = json.loads(living.to_json())
+    owners = {
+        "living": (fields, False),
+        "ended": (json.loads(ended), True),
+        "elsewhere": ({**fields, "host": "another"}, False),
+        "pid used again": ({**fields, "started": "1"}, True),
+        "before the reboot": ({**fields, "boot": "another"}, True),
+    }
+    for trial, (content, _) in zip(trials, owners.values(), strict=False):
+        run.claim(trial.id).write_text(json.dumps(content))
+    expected = [t.id for t, (_, gone) in zip(trials, owners.values(), strict=False) if gone]
+    assert sorted(claims.void(run)) == sorted(expected)
+
+
+def test_a_zombie_is_gone() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    owner = Owner.this_process("child")
+    started = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    held = Owner(**{**owner.__dict__, "pid": child.pid, "started": started})
+    assert not held.is_gone
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, but not reaped
+    assert held.is_gone
+    child.wait()
+    assert held.is_gone
+
+
+def test_a_garbage_claim_is_void_once_no_worker_lives(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    run.claim(trials[0].id).write_text('{"name": "trunc')
+    with registered(run, Owner.this_process("worker")):
+        assert claims.void(run) == []
+    assert claims.void(run) == [trials[0].id]
+
+
+def test_a_result_is_on_the_disk_when_append_returns(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    writer = PartWriter(run, "worker")
+    for trial in trials[:3]:
+        writer.append(result(trial), attempt=1, seconds=2.0)
+        ledger = Ledger(run)
+        ledger.refresh()
+        assert ledger.is_trained(trial.id)
+    (part,) = run.parts.iterdir()
+    assert pq.read_schema(part).equals(PART, check_metadata=True)
+    assert len(pq.read_table(part)) == 3
+
+
+def test_parts_roll_over(run: RunDirectory) -> None:
+    writer = PartWriter(run, "worker")
+    writer._rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
+    for name in ("last of the first", "first of the second"):
+        writer.append(Result(trial=name, outcome="ok"))
+    rows = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
+    assert rows == [ROWS, 1]
+
+
+def test_a_value_that_is_no_column_is_refused(run: RunDirectory, trials: list[Trial]) -> None:
+    bad = Result(trial=trials[0].id, outcome="ok", values={"accuracy": 0.9})
+    with pytest.raises(TypeError, match="accuracy: no such column"):
+        PartWriter(run, "worker").append(bad)
+    assert list(run.parts.iterdir()) == []
+
+
+def test_the_first_complete_result_wins(run: RunDirectory, trials: list[Trial]) -> None:
+    """Failures before it count as attempts; a second result later changes nothing."""
+    id_ = trials[0].id
+    PartWriter(run, "z").append(Result(trial=id_, outcome="crashed"), message="first")
+    PartWriter(run, "m").append(Result(trial=id_, outcome="ok", values={"error": 1.0}))
+    PartWriter(run, "a").append(Result(trial=id_, outcome="ok", values={"error": 2.0}))
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert (ledger[id_].error, ledger[id_].failures, ledger[id_].outcome) == (1.0, 1, "ok")
+    views.rebuild(run)
+    table = pq.read_table(run.results).to_pylist()
+    assert [(row["trial"], row["error"], row["worker"]) for row in table] == [(id_, 1.0, "m")]
+
+
+def test_a_damaged_part_is_named_set_aside_and_not_read(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    for trial, worker in zip(trials, ("good", "bad"), strict=False):
+        PartWriter(run, worker).append(result(trial))
+    damaged = run.part("bad", 0)
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert ledger.damaged == [damaged]
+    assert [ledger.is_trained(t.id) for t in trials[:2]] == [True, False]
+    (moved,) = set_aside(ledger.damaged)
+    assert moved.name == "bad-0000.parquet.damaged"
+    ledger.refresh()
+    assert ledger.damaged == []
+    views.rebuild(run)
+    assert len(pq.read_table(run.results)) == 1
+
+
+def test_views_are_rebuilt_from_parts_in_design_order(
+    run: RunDirectory, trials: list[Trial], toy_study: Study
+) -> None:
+    writer = PartWriter(run, "worker")
+    for trial in reversed(trials):
+        writer.append(result(trial), attempt=1)
+    writer.append(Result(trial="stranger", outcome="ok"))
+    views.rebuild(run)
+    run.results.unlink()
+    run.curves.unlink()
+    views.rebuild(run)
+    results, curves = pq.read_table(run.results), pq.read_table(run.curves)
+    assert results.schema.equals(results_schema(toy_study.space), check_metadata=True)
+    assert curves.schema.equals(CURVES, check_metadata=True)
+    assert results["trial"].to_pylist() == [trial.id for trial in trials]
+    assert results["lr"].to_pylist() == [trial.hyperparameters["lr"] for trial in trials]
+    assert len(curves) == 2 * len(trials)
+    assert len({column.name for column in MEASURED}) == len(MEASURED)
+
+
+def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: list[Trial]) -> None:
+    ledger = Ledger(run)
+    assert seconds_left(trials, ledger, 2) is None
+    writer = PartWriter(run, "worker")
+    for trial in trials[:2]:
+        writer.append(result(trial), seconds=10.0)
+    ledger.refresh()
+    assert seconds_left(trials, ledger, 2) == pytest.approx(6 * 10.0 / 2)

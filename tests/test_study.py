@@ -1,0 +1,152 @@
+"""Study, design, identity: what is going to be trained, and under which name."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import make_toy
+from pydantic import ValidationError
+
+from sweeps import trial as trial_module
+from sweeps.design import draw_design, read_design, training_seed, write_design
+from sweeps.errors import SpecError, StoreError
+from sweeps.schema import design_schema
+from sweeps.space import Hyperparameter
+from sweeps.study import Study
+from sweeps.trial import trial_id
+
+RESOLVED = {
+    "seed": 7,
+    "settings": {"lr": 0.1, "weight_decay": 1e-4, "batch_size": 64, "nesterov": True},
+    "precision": "float32",
+    "fingerprint": "5422b07ad933",
+    "objective": "stability.objective:train_images",
+}
+
+
+def test_ids_are_pinned() -> None:
+    """A changed id silently orphans every finished trial: these may never change."""
+    assert trial_id("vitc-nano", "sgd", 5, RESOLVED) == "vitc-nano-sgd-e5-fbdbac2f1b3c"
+    adamw = {**RESOLVED, "settings": {"lr": 0.001, "weight_decay": 0.3}}
+    assert trial_id("vitp-nano", "adamw", 15, adamw) == "vitp-nano-adamw-e15-3e8a09590f92"
+    assert make_toy().hash == "d3a8ef"
+    assert draw_design(make_toy())[5].id == "b-sgd-e5-a87c832f9f3a"
+
+
+@pytest.mark.parametrize("field", RESOLVED)
+def test_everything_that_decides_a_result_is_in_the_id(field: str) -> None:
+    changed = {**RESOLVED, field: {"lr": 0.2} if field == "settings" else "other"}
+    assert trial_id("m", "sgd", 5, changed) != trial_id("m", "sgd", 5, RESOLVED)
+
+
+def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
+    turned = {**RESOLVED, "settings": dict(reversed(RESOLVED["settings"].items()))}  # type: ignore[attr-defined]
+    assert trial_id("m", "sgd", 5, turned) == trial_id("m", "sgd", 5, RESOLVED)
+
+
+def test_a_new_option_orphans_no_old_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(trial_module.BEFORE_IT_EXISTED, "ema", False)
+    off, on = (
+        {**RESOLVED, "settings": {**RESOLVED["settings"], "ema": value}}  # type: ignore[dict-item]
+        for value in (False, True)
+    )
+    assert trial_id("m", "sgd", 5, off) == trial_id("m", "sgd", 5, RESOLVED)
+    assert trial_id("m", "sgd", 5, on) != trial_id("m", "sgd", 5, RESOLVED)
+
+
+def test_a_study_survives_its_file(tmp_path: Path) -> None:
+    study = make_toy(
+        space=(
+            Hyperparameter(name="lr", low=0.01, high=1.0, optims=("sgd",)),
+            Hyperparameter(name="batch_size", choices=(32, 64)),
+            Hyperparameter(name="clip", choices=(0.5, 1.0)),
+        )
+    )
+    study.write(tmp_path / "study.toml")
+    assert Study.read(tmp_path / "study.toml") == study
+    assert Study.read(tmp_path / "study.toml").hash == study.hash
+    assert tomllib.loads((tmp_path / "study.toml").read_text())["draws"] == 4
+
+
+def test_every_fault_of_a_study_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    make_toy().write(path)
+    text = path.read_text().replace("draws = 4", "draws = 0").replace('"random"', '"rnd"')
+    path.write_text(text.replace("seed = 0", "seed = 0\ncolour = 1"))
+    with pytest.raises(SpecError) as error:
+        Study.read(path)
+    assert len(error.value.faults) == 3
+    for word in ("draws", "sampler", "colour"):
+        assert word in str(error.value)
+
+
+def test_a_garbage_study_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_bytes(b"\xff\x00")
+    with pytest.raises(StoreError, match=r"study\.toml cannot be read"):
+        Study.read(tmp_path / "study.toml")
+
+
+def test_the_same_twice_and_a_missing_recipe_are_refused() -> None:
+    with pytest.raises(ValidationError, match="the same twice"):
+        make_toy(models=("a", "a"))
+    with pytest.raises(ValidationError, match="no recipe for adamw"):
+        make_toy(optims=("sgd", "adamw"))
+
+
+def test_the_design_pairs_models_optimizers_and_lengths() -> None:
+    """Draw i is the same point and the same training seed for all of them."""
+    recipe = {"sgd": {"momentum": 0.9}, "adamw": {}}
+    study = make_toy(optims=("sgd", "adamw"), epochs=(5, 10), recipe=recipe)
+    design = draw_design(study)
+    assert len(design) == study.trials == 4 * 2 * 2 * 2
+    for draw in range(4):
+        same = [trial for trial in design if trial.draw == draw]
+        assert len({(t.model, t.optim, t.epochs) for t in same}) == 8
+        assert len({str(t.hyperparameters) for t in same}) == 1
+        assert len({t.seed for t in same}) == 1
+    assert len({t.seed for t in design}) == 4
+    assert [t.draw for t in design] == sorted(t.draw for t in design)
+
+
+def test_a_larger_study_holds_the_trials_of_the_smaller() -> None:
+    small = {trial.id for trial in draw_design(make_toy())}
+    for larger in (make_toy(draws=8), make_toy(models=("a", "b", "c")), make_toy(epochs=(5, 9))):
+        assert small < {trial.id for trial in draw_design(larger)}
+
+
+def test_training_seeds_are_pinned() -> None:
+    assert [training_seed(0, draw) for draw in range(3)] == [2968811710, 3964924996, 3141116543]
+
+
+def test_a_conditional_hyperparameter_is_null_elsewhere(tmp_path: Path) -> None:
+    space = (
+        Hyperparameter(name="lr", low=0.01, high=1.0),
+        Hyperparameter(name="momentum", choices=(0.8, 0.9), optims=("sgd",)),
+    )
+    study = make_toy(optims=("sgd", "adamw"), recipe={"sgd": {}, "adamw": {}}, space=space)
+    design = draw_design(study)
+    write_design(study, design, tmp_path / "design.parquet")
+    table = pq.read_table(tmp_path / "design.parquet")
+    assert table.schema.equals(design_schema(space), check_metadata=True)
+    has = {t.optim: "momentum" in t.hyperparameters for t in design}
+    assert has == {"sgd": True, "adamw": False}
+    assert table["momentum"].null_count == len(design) // 2
+    assert read_design(study, tmp_path / "design.parquet") == design
+
+
+def test_a_design_of_another_study_is_not_taken(tmp_path: Path) -> None:
+    study, other = make_toy(), make_toy(seed=1)
+    write_design(other, draw_design(other), tmp_path / "design.parquet")
+    with pytest.raises(StoreError, match="not the design of the study"):
+        read_design(study, tmp_path / "design.parquet")
+    (tmp_path / "design.parquet").write_bytes(b"PAR1 garbage")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_design(study, tmp_path / "design.parquet")
+
+
+def test_settings_are_the_recipe_and_what_was_drawn() -> None:
+    trial = draw_design(make_toy())[0]
+    assert trial.settings == {"momentum": 0.9, **trial.hyperparameters}
+    assert set(dataclasses.asdict(trial)) >= {"id", "study", "seed", "precision", "objective"}

@@ -1,0 +1,438 @@
+"""A training is what its seed and its recipe say, whatever else happens in the process."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stability.data import load
+from stability.models import VARIANTS
+from stability.models.build import build
+from stability.training import loop
+from stability.training.loop import Epoch, Job, first_non_finite, generators, train_epoch
+from stability.training.optimizers import build_optimizer, set_lr
+from stability.training.outcome import Evaluation, Training, evaluate
+from stability.training.recipe import OPTIMIZERS, Recipe
+from stability.training.schedule import lr_at
+from stability.training.tensors import TensorData, TensorPart
+
+LR = {"sgd": 0.05, "adamw": 1e-3}
+FINITE = Evaluation(wrong=1, n=10, loss=1.0, chance=90.0, constant=False)
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+@cache
+def small() -> TensorData:
+    """A slice of the digits: 75 to train on, 30 and 40 to evaluate."""
+    data = TensorData.of(load("digits"), "cpu")
+
+    def first(part: TensorPart, n: int) -> TensorPart:
+        return replace(part, images=part.images[:n], labels=part.labels[:n])
+
+    parts = {"validation": first(data.validation, 30), "test": first(data.test, 40)}
+    return replace(data, train=first(data.train, 75), **parts)
+
+
+def job(**changes: Any) -> Job:
+    """Four steps of 16 images an epoch; 11 images are left over."""
+    optimizer = changes.pop("optimizer", "sgd")
+    settings = {"lr": LR[optimizer], "weight_decay": 1e-3, "batch_size": 16}
+    own = {key: changes.pop(key) for key in ("model", "epochs", "seed") if key in changes}
+    plain = {"model": "vitc-nano", "epochs": 2, "seed": 3}
+    return Job(optimizer=optimizer, recipe=Recipe(**settings | changes), **plain | own)
+
+
+@dataclass
+class Trained:
+    """What a training leaves, its times set to zero."""
+
+    training: Training
+    curve: list[Epoch]
+    model: nn.Module
+
+    def same_bits(self, other: "Trained") -> bool:
+        ours, theirs = self.model.state_dict(), other.model.state_dict()
+        return (
+            self.training == other.training
+            and self.curve == other.curve
+            and all(torch.equal(ours[name], theirs[name]) for name in ours)
+        )
+
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Train:
+    """The training function; the model that it trained is kept."""
+
+    def trained(job: Job, data: TensorData | None = None) -> Trained:
+        models: list[nn.Module] = []
+        curve: list[Epoch] = []
+
+        def build_and_keep(*args: Any, **kwargs: Any) -> nn.Module:
+            models.append(build(*args, **kwargs))
+            return models[-1]
+
+        monkeypatch.setattr(loop, "build", build_and_keep)
+        training = loop.train(job, data or small(), curve.append)
+        assert [row.seconds for row in curve] == sorted(row.seconds for row in curve)
+        return Trained(training, [replace(row, seconds=0.0) for row in curve], models[-1])
+
+    return trained
+
+
+# --- seeds -------------------------------------------------------------------------------------
+
+
+@each_optimizer
+@pytest.mark.parametrize("model", VARIANTS)
+def test_same_seed_same_bits_whatever_the_global_generators_are(
+    train: Train, model: str, optimizer: str
+) -> None:
+    one = job(model=model, optimizer=optimizer)
+    first = train(one)
+    torch.manual_seed(99)
+    torch.rand(7)
+    np.random.seed(99)  # noqa: NPY002
+    random.seed(99)
+    assert first.same_bits(train(one))
+
+
+def test_global_generators_are_neither_read_nor_set(train: Train) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1:]  # noqa: NPY002
+    train(job())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    after = np.random.get_state()[1:]  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(after, before[2], strict=True))
+
+
+def test_another_seed_is_another_training(train: Train) -> None:
+    first, other = train(job(seed=3)), train(job(seed=4))
+    assert first.curve[1].train_loss != other.curve[1].train_loss
+    assert not first.same_bits(other)
+
+
+def test_weights_and_order_are_drawn_from_generators_of_their_own() -> None:
+    """Two models of a study see the same order, however many numbers their weights took."""
+    (weights, order), (again, same_order) = generators(5), generators(5)
+    torch.rand(1000, generator=again)
+    assert torch.equal(
+        torch.randperm(50, generator=order), torch.randperm(50, generator=same_order)
+    )
+    assert weights.initial_seed() != order.initial_seed()
+    assert weights.initial_seed() == again.initial_seed() != generators(6)[0].initial_seed()
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+def as_it_is(part: TensorPart) -> TensorPart:
+    """Not standardised: an image keeps its number."""
+    return replace(part, mean=torch.zeros(1, 1, 1), std=torch.ones(1, 1, 1))
+
+
+class Seen(nn.Module):
+    """A linear model that notes which images it is trained on, each known by its first pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 10)
+        self.batches: list[list[int]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        numbers = images[:, 0, 0, 0]
+        if self.training:
+            self.batches.append(numbers.int().tolist())
+        return self.linear(numbers[:, None] / 255)  # type: ignore[no-any-return]
+
+
+def numbered(n: int) -> TensorPart:
+    images = torch.arange(n, dtype=torch.uint8)[:, None, None, None]
+    return as_it_is(TensorPart(images, torch.arange(n) % 10, torch.zeros(1), torch.zeros(1)))
+
+
+def test_last_partial_batch_is_dropped_and_no_image_comes_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each epoch has an order of its own, so that other images are left out."""
+    model = Seen()
+    monkeypatch.setattr(loop, "build", lambda *args, **kwargs: model)
+    data = replace(small(), train=numbered(75), validation=numbered(30), test=numbered(40))
+    loop.train(job(epochs=3), data)
+    assert [len(batch) for batch in model.batches] == [16] * 4 * 3
+    epochs = [list(chain(*model.batches[i : i + 4])) for i in (0, 4, 8)]
+    assert [len(set(epoch)) for epoch in epochs] == [64, 64, 64]
+    assert all(epoch != sorted(epoch) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert len({frozenset(epoch) for epoch in epochs}) == 3
+
+
+def test_every_image_of_a_full_last_batch_is_used() -> None:
+    model = Seen()
+    optimizer = build_optimizer("sgd", model, job().recipe)
+    order = torch.Generator().manual_seed(0)
+    train_epoch(model, optimizer, numbered(64), job().recipe, [0.1] * 4, order)
+    assert sorted(chain(*model.batches)) == list(range(64))
+
+
+def restless(seed: int = 0) -> nn.Module:
+    """A model whose head is not zero, so that its losses differ."""
+    model = build(
+        "vitp-nano", channels=1, classes=10, generator=torch.Generator().manual_seed(seed)
+    )
+    nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(seed))
+    return model
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+def test_loss_is_cross_entropy_with_a_share_spread_over_all_classes(smoothing: float) -> None:
+    """Target: smoothing / K for each class, and what is left for the right one."""
+    model, data = restless(), small()
+    recipe = job(label_smoothing=smoothing).recipe
+    order = torch.Generator().manual_seed(1)
+    rows = torch.randperm(75, generator=order)[:16]
+    images, labels = data.train.batch(rows)
+    log_p = model(images).double().log_softmax(1).detach()
+    target = torch.full((16, 10), smoothing / 10, dtype=torch.float64)
+    target[torch.arange(16), labels] += 1 - smoothing
+    expected = -(target * log_p).sum(1).mean().item()
+    optimizer = build_optimizer("sgd", model, recipe)
+    losses = train_epoch(
+        model, optimizer, data.train, recipe, [0.0], torch.Generator().manual_seed(1)
+    )
+    assert losses.tolist() == [pytest.approx(expected, rel=1e-5)]
+
+
+def norm_of_gradient(model: nn.Module) -> float:
+    return torch.cat([p.grad.flatten() for p in model.parameters()]).double().norm().item()
+
+
+def test_clip_bounds_the_norm_over_all_parameters_and_off_it_does_nothing() -> None:
+    def norms(clip: float | None) -> list[float]:
+        model, recipe = restless(), job(clip=clip).recipe
+        optimizer = build_optimizer("sgd", model, recipe)
+        found: list[float] = []
+        optimizer.register_step_pre_hook(lambda *_: found.append(norm_of_gradient(model)))
+        order = torch.Generator().manual_seed(1)
+        train_epoch(model, optimizer, small().train, recipe, [0.0] * 4, order)
+        return found
+
+    free = norms(None)
+    assert min(free) > 1
+    assert norms(0.25) == [pytest.approx(0.25, rel=1e-4)] * 4
+    bound = sorted(free)[1]  # between the gradients: the smaller ones stay as they are
+    assert norms(bound) == [pytest.approx(min(norm, bound), rel=1e-4) for norm in free]
+
+
+def test_each_step_has_its_own_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the whole schedule, not over the epoch."""
+    used: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, lr: float) -> None:
+        used.append(lr)
+        set_lr(optimizer, lr)
+
+    monkeypatch.setattr(loop, "set_lr", note)
+    one = job(epochs=3)
+    loop.train(one, small())
+    assert used == [lr_at(step, 12, one.recipe) for step in range(12)]
+
+
+def plain_training(job: Job, data: TensorData) -> tuple[list[float], nn.Module]:
+    """The same training step by step; its losses up to the first that is not finite."""
+    weights, order = generators(job.seed)
+    model = build(job.model, channels=1, classes=10, generator=weights)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(job.optimizer, model, job.recipe)
+    batch, losses = job.recipe.batch_size, []
+    steps = len(data.train.labels) // batch
+    for epoch in range(job.epochs):
+        model.train()
+        shuffled = torch.randperm(len(data.train.labels), generator=order)
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            rows = shuffled[(step - epoch * steps) * batch :][:batch]
+            pixels = data.train.images[rows].float()
+            logits = model((pixels - data.train.mean) / data.train.std)
+            loss = F.cross_entropy(
+                logits, data.train.labels[rows], label_smoothing=job.recipe.label_smoothing
+            )
+            losses.append(loss.item())
+            set_lr(optimizer, lr_at(step, steps * job.epochs, job.recipe))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if not np.isfinite(losses[-1]):
+                return losses, model
+        if not np.isfinite(evaluate(model, data.validation).loss):
+            return losses, model
+    return losses, model
+
+
+@each_optimizer
+def test_is_the_plain_loop(train: Train, optimizer: str) -> None:
+    one = job(optimizer=optimizer, epochs=3)
+    losses, model = plain_training(one, small())
+    found = train(one)
+    means = np.array(losses).reshape(3, 4).mean(axis=1)
+    assert [row.train_loss for row in found.curve[1:]] == pytest.approx(means, rel=1e-6)
+    ours = found.model.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in model.state_dict().items())
+
+
+def test_learns_the_digits(train: Train) -> None:
+    """On all of them one epoch brings a ViT_C far below chance."""
+    data = TensorData.of(load("digits"), "cpu")
+    found = train(job(epochs=1, batch_size=32), data)
+    assert found.training.outcome == "ok"
+    assert found.training.test.n == 400
+    assert found.training.test.error < 60 < found.curve[0].val_error
+
+
+# --- what it reports ---------------------------------------------------------------------------
+
+
+def test_curve_has_a_row_for_each_epoch_and_one_before_training(train: Train) -> None:
+    one = job(epochs=3, model="vitp-nano")
+    found = train(one)
+    assert [row.epoch for row in found.curve] == [0, 1, 2, 3]
+    before, *trained = found.curve
+    assert (before.lr, before.train_loss) == (None, None)
+    assert before.loss == pytest.approx(np.log(10), rel=1e-6)
+    assert [row.lr for row in trained] == [lr_at(s, 12, one.recipe) for s in (3, 7, 11)]
+    last = evaluate(found.model, small().validation)
+    assert (trained[-1].loss, trained[-1].val_error) == (last.loss, last.error)
+    assert found.training.test == evaluate(found.model, small().test)
+    assert found.training.diverged_at is None
+
+
+def test_rows_arrive_while_it_trains(train: Train) -> None:
+    class Enough(Exception):  # noqa: N818 - no error
+        pass
+
+    rows = []
+
+    def stop(row: Epoch) -> None:
+        rows.append(row.epoch)
+        if row.epoch == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        loop.train(job(epochs=50), small(), stop)
+    assert rows == [0, 1]
+
+
+@pytest.mark.parametrize("model", VARIANTS)
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_images_that_are_not_trained_on_never_touch_the_weights(
+    train: Train, model: str, part: str
+) -> None:
+    one, data = job(model=model), small()
+    source = getattr(data, part)
+    noise = torch.randint(
+        0, 256, source.images.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    changed = replace(source, images=noise, labels=source.labels.flip(0))
+    first, other = train(one, data), train(one, replace(data, **{part: changed}))
+    theirs = other.model.state_dict()
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
+    assert [row.train_loss for row in first.curve] == [row.train_loss for row in other.curve]
+    if part == "test":
+        assert first.curve == other.curve
+    else:
+        assert first.training == other.training
+
+
+# --- divergence --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "lr", "epochs"),
+    [
+        ("vitp-nano", 20.0, 6),
+        ("vitc-nano", 20.0, 6),
+        ("vitp-nano", 1e20, 2),
+        ("vitc-nano", 1e20, 2),
+    ],
+)
+def test_too_large_a_learning_rate_diverges_at_the_step_of_the_plain_loop(
+    train: Train, model: str, lr: float, epochs: int
+) -> None:
+    """A result without an error, counted from the first step of the training."""
+    one = job(model=model, lr=lr, epochs=epochs, batch_size=25)  # three steps an epoch
+    losses, _ = plain_training(one, small())
+    assert len(losses) < 3 * epochs
+    found = train(one)
+    step = len(losses) - 1
+    assert found.training == Training(outcome="diverged", diverged_at=step, test=None)
+    assert [row.epoch for row in found.curve] == list(range(step // 3 + 1))
+    assert np.isfinite([row.loss for row in found.curve]).all()
+    assert np.isfinite([row.train_loss for row in found.curve[1:]]).all()
+
+
+def test_first_step_with_a_non_finite_loss_is_found() -> None:
+    model = nn.Linear(2, 2)
+    for losses, step in [
+        ([1.0, float("nan"), 1.0], 1),
+        ([float("inf"), float("nan")], 0),
+        ([1.0, 1.0, -float("inf")], 2),
+    ]:
+        assert first_non_finite(torch.tensor(losses), model, FINITE) == step
+    assert first_non_finite(torch.ones(3), model, FINITE) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["0.weight", "1.bias", "1.running_var", "1.running_mean"])
+def test_one_non_finite_weight_is_caught_behind_finite_losses(name: str, value: float) -> None:
+    """Weights are looked at when the epoch ends, and so is the running state of a norm."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    model.state_dict()[name].view(-1)[-1] = value
+    assert first_non_finite(torch.ones(5), model, FINITE) == 4
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_non_finite_validation_loss_is_caught(loss: float) -> None:
+    validation = replace(FINITE, loss=loss)
+    assert first_non_finite(torch.ones(5), nn.Linear(2, 2), validation) == 4
+
+
+def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = loop.train_epoch
+
+    def spoil(model: nn.Module, *args: Any) -> Tensor:
+        losses = real(model, *args)
+        with torch.no_grad():
+            model.spare.fill_(float("nan"))
+        return losses
+
+    def with_spare(*args: Any, **kwargs: Any) -> nn.Module:
+        model = build(*args, **kwargs)
+        model.register_buffer("spare", torch.zeros(1))
+        return model
+
+    monkeypatch.setattr(loop, "train_epoch", spoil)
+    monkeypatch.setattr(loop, "build", with_spare)
+    rows: list[Epoch] = []
+    training = loop.train(job(), small(), rows.append)
+    assert training == Training(outcome="diverged", diverged_at=3)
+    assert [row.epoch for row in rows] == [0]
+
+
+def test_a_constant_model_is_collapsed(train: Train) -> None:
+    """A learning rate of nearly nothing leaves the zero head's one answer for every image."""
+    found = train(job(lr=1e-300, model="vitp-nano", epochs=1))
+    assert found.training.outcome == "collapsed"
+    assert found.training.test.constant
+    assert len(found.curve) == 2
