@@ -13,8 +13,12 @@ first asked for, bands and intervals scipy.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from analysis.all_pairs import compare_all, compare_table
 from analysis.bands import count_bounds, half_width, method_for
+from analysis.compare import Comparison, compare
+from analysis.dominance import dominance
 from analysis.edf import EDF
+from analysis.estimand import Estimand
 from analysis.faults import TableError
 from analysis.groups import complete_prefix, describe, group_columns
 from analysis.intervals import (
@@ -26,8 +30,10 @@ from analysis.intervals import (
 )
 from analysis.ld import exact_coverage, pointwise_coverage
 from analysis.outcomes import OUTCOMES
+from analysis.pairs import paired_interval
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
+from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
 from analysis.summary import clopper_pearson, diverged_share, summarise
 from analysis.table import as_table, load
 from analysis.trials import score_by_trials
@@ -39,23 +45,33 @@ if TYPE_CHECKING:
 __all__ = [
     "EDF",
     "OUTCOMES",
+    "Comparison",
+    "Estimand",
     "Interval",
     "Sample",
     "TableError",
     "area_interval",
     "as_table",
+    "brunner_munzel",
     "clopper_pearson",
+    "compare",
+    "compare_all",
+    "compare_table",
     "complete_prefix",
     "count_bounds",
     "describe",
     "diverged_share",
+    "dominance",
     "draw_edf",
     "errors_under",
     "exact_coverage",
     "group_columns",
     "half_width",
+    "holm",
+    "ks_permutation",
     "load",
     "method_for",
+    "paired_interval",
     "plot_edfs",
     "pointwise_coverage",
     "quantile_interval",
@@ -64,6 +80,7 @@ __all__ = [
     "score_by_trials",
     "share_interval",
     "summarise",
+    "tau_b",
     "within_interval",
 ]
 

@@ -33,10 +33,12 @@ class EDF:
     def __post_init__(self) -> None:
         for values in (self.x, self.height):
             values.setflags(write=False)
-        steps = np.concatenate(([0.0, self.start], self.height, [1.0]))
         if self.x.ndim != 1 or self.x.shape != self.height.shape:
             raise ValueError(f"x {self.x.shape} and height {self.height.shape} must be alike (k,)")
-        if not (np.diff(steps) >= 0).all() or not (self.x[1:] > self.x[:-1]).all():
+        first, last = (self.height[0], self.height[-1]) if self.height.size else (1.0, 1.0)
+        ends = 0.0 <= self.start <= first and last <= 1.0
+        rising = (self.height[1:] >= self.height[:-1]).all() and (self.x[1:] > self.x[:-1]).all()
+        if not (ends and rising):
             raise ValueError("a step function needs increasing x and rising heights within [0, 1]")
 
     @classmethod

@@ -1,7 +1,7 @@
 """The question that decides a comparison, fixed before the answer is seen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -63,10 +63,10 @@ class Estimand:
         """The estimand in words."""
         near = f"within {self.d:g} points of "
         if isinstance(self.reference, Mapping):
-            values = ", ".join(f"{label} {r:g}%" for label, r in self.reference.items())
+            values = ", ".join(f"{label} {r:.4g}%" for label, r in self.reference.items())
             return f"{near}its reference ({self.named}: {values})"
         if self.fixed:
-            return f"{near}{self.reference:g}% ({self.named})"
+            return f"{near}{self.reference:.4g}% ({self.named})"
         return f"{near}the best of its own sample (sample-min)"
 
     def reference_of(self, sample: Sample) -> float | None:
@@ -117,7 +117,7 @@ def distances(
 
     """
     level = estimand.confidence if confidence is None else confidence
-    usable = replace(sample, errors=_failures_at_infinity(sample), chance=None)
+    usable = sample.failures_beyond()
     edf = usable.edf()
     lower, upper = usable.band(level, method_for(sample.n, estimand.method))
     base = estimand.reference_of(sample)
@@ -138,12 +138,7 @@ def capped(sample: Sample, estimand: Estimand) -> FloatArray:
     """
     base = estimand.reference_of(sample) if estimand.fixed else 0.0
     # rounded, so that ties survive the subtraction
-    return np.round(_failures_at_infinity(sample) - (base or 0.0), 10)
-
-
-def _failures_at_infinity(sample: Sample) -> FloatArray:
-    limit = np.inf if sample.chance is None else sample.chance
-    return np.where(sample.errors < limit, sample.errors, np.inf)
+    return np.round(sample.failures_beyond().errors - (base or 0.0), 10)
 
 
 def _level(height: float, n: int) -> EDF:

@@ -7,7 +7,8 @@ sample, whose errors are unknown, the estimate counts them as bad and the interv
 Distances need a reference. Where it is the best of the sample ("sample-min", the default here) the
 interval is for F(m + d) at the observed best m: the share of configurations within d of *that*
 error. It is no interval for the share within d of the best error possible, which is lower, by an
-unknown amount, the more so the more sensitive the model is.
+unknown amount, the more so the more sensitive the model is. Useless runs of a `Sample` are beyond
+every distance.
 """
 
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def within_interval(
     [0.667, 0.056, 1.0]
 
     """
-    curves = _curves(of, confidence, method)
+    curves = _curves(_failures_beyond(of), confidence, method)
     base = best_of_sample(of) if reference is None else reference
     if base is None:
         return _nothing_usable(curves)
@@ -149,7 +150,7 @@ def area_interval(
     [0.086, 0.016, 0.226]
 
     """
-    curves = _curves(of, confidence, method)
+    curves = _curves(_failures_beyond(of), confidence, method)
     base = best_of_sample(of) if reference is None else reference
     if base is None:
         return _nothing_usable(curves)
@@ -164,6 +165,10 @@ def best_of_sample(of: EDF | Sample) -> float | None:
     """
     best = of.best if isinstance(of, Sample) else of.minimum
     return best if np.isfinite(best) else None
+
+
+def _failures_beyond(of: EDF | Sample) -> EDF | Sample:
+    return of.failures_beyond() if isinstance(of, Sample) else of
 
 
 def _curves(of: EDF | Sample, confidence: float, method: Method) -> tuple[EDF, EDF, EDF]:

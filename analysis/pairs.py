@@ -145,7 +145,7 @@ def paired_interval(
         ValueError: counts that do not fit n, confidence outside (0, 1).
 
     >>> [round(x, 3) for x in paired_interval(20, 5, 64)]
-    [0.234, 0.041, 0.501]
+    [0.234, 0.04, 0.497]
 
     """
     alpha = 1.0 - confidence

@@ -1,7 +1,8 @@
 """From a table to one sample per group: what every figure, summary and comparison starts from."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,16 @@ class Sample:
         worst = np.inf if self.chance is None else self.chance  # errors are capped there
         return EDF.of(np.append(self.errors, np.full(self.unknown, worst)))
 
+    def failures_beyond(self) -> Self:
+        """Put useless runs beyond every distance: near chance, nothing is near a best by failing.
+
+        >>> Sample(label="a", errors=np.array([88.0, 90.0]), chance=90.0).failures_beyond().errors
+        array([88., inf])
+        """
+        limit = np.inf if self.chance is None else self.chance
+        errors = np.where(self.errors < limit, self.errors, np.inf)
+        return replace(self, errors=errors, chance=None)
+
     def band(self, confidence: float = 0.95, method: Method = "ld") -> tuple[EDF, EDF]:
         """Simultaneous band that holds wherever the unknown errors may lie.
 
@@ -115,6 +126,8 @@ class Sample:
     def share_within(self, d: float, reference: float | None = None) -> tuple[float, float]:
         """Bounds [k/n, (k + unknown)/n] on the share of configurations within d of a reference.
 
+        Only runs better than chance count, also where the reference itself is near chance.
+
         Args:
             d: percentage points, 0 or more.
             reference: percent; None for the best of the sample ("sample-min"). Where no run is
@@ -132,7 +145,7 @@ class Sample:
         """
         base = self.best if reference is None else reference
         nothing = reference is None and np.isnan(base)
-        share = 0.0 if nothing else self.edf().share_within(d, base)
+        share = 0.0 if nothing else self.failures_beyond().edf().share_within(d, base)
         return share, min(share + self.unknown / self.n, 1.0)
 
 

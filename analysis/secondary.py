@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bands import FloatArray
+from analysis.dominance import difference_of
 from analysis.estimand import Estimand, capped, distances
 from analysis.intervals import Interval
 from analysis.pairs import Pairs
@@ -84,9 +85,10 @@ def area_difference(a: Sample, b: Sample, estimand: Estimand) -> Interval:
     """
     level = (1.0 + estimand.confidence) / 2.0
     of_a, of_b = (
-        [curve.area(AREA_LIMIT) for curve in distances(s, estimand, level)] for s in (a, b)
+        Interval(*(curve.area(AREA_LIMIT) for curve in distances(s, estimand, level)))
+        for s in (a, b)
     )
-    return Interval(of_a[0] - of_b[0], of_a[1] - of_b[2], of_a[2] - of_b[1])
+    return difference_of(of_a, of_b)
 
 
 def ks_permutation(
@@ -123,7 +125,8 @@ def ks_permutation(
     if not a.size or not b.size or (paired and a.size != b.size):
         raise ValueError(f"got {a.size} and {b.size} values, allowed: some, and as many in pairs")
     _, place = np.unique(np.concatenate((a, b)), return_inverse=True)
-    weights = np.concatenate((np.full(a.size, 1 / a.size), np.full(b.size, -1 / b.size)))
+    # whole numbers, n m times the jumps of both curves: exact, so that ties are ties
+    weights = np.repeat([float(b.size), -float(a.size)], [a.size, b.size])
     observed = _largest(place, weights)
     reached = 0
     for _ in range(permutations):
@@ -132,8 +135,8 @@ def ks_permutation(
             shuffled = weights * np.concatenate((signs, signs))
         else:
             shuffled = rng.permutation(weights)
-        reached += _largest(place, shuffled) >= observed - 1e-12  # sums of the same terms
-    return observed, (1 + reached) / (1 + permutations)
+        reached += _largest(place, shuffled) >= observed
+    return observed / (a.size * b.size), (1 + reached) / (1 + permutations)
 
 
 def _largest(place: "np.ndarray[tuple[int], np.dtype[np.intp]]", weights: FloatArray) -> float:

@@ -56,7 +56,9 @@ def score_by_trials(
     if not d >= 0:
         raise ValueError(f"d: got {d}, allowed: 0 or more")
     values = np.repeat(edf.x, np.rint(np.diff(edf.height * n, prepend=0.0)).astype(np.intp))
-    reached = np.searchsorted(values, values + d + TIE * np.maximum(values, d), side="right")
+    near = np.where(values < (np.inf if sample.chance is None else sample.chance), values, np.inf)
+    reached = np.searchsorted(near, near + d + TIE * np.maximum(near, d), side="right")
+    reached[np.isinf(near)] = 0  # among useless runs there is no best to be near to
     rows = []
     for m in sizes:
         chosen = _rank_of_best(n, m)
@@ -91,5 +93,5 @@ def _share(
     """Mean share within d of the best: itself, and those of the m - 1 others that are as near."""
     n = chosen.size
     rank = np.arange(1, n + 1)
-    near = (reached - rank) / np.maximum(n - rank, 1)
-    return float(chosen @ (1.0 + (m - 1) * near)) / m
+    others = (m - 1) * (reached - rank) / np.maximum(n - rank, 1)
+    return float(chosen @ np.where(reached > 0, 1.0 + others, 0.0)) / m

@@ -24,6 +24,9 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     """
     if cohort.device == "cpu":
         torch.set_num_threads(1)  # one process a core; and equal bits whatever the workers
+    else:
+        # float32 means it: cuDNN's convolutions would round to 10 bits by default.
+        torch.backends.cudnn.allow_tf32 = False
     for trial in cohort.trials:
         curve: list[Epoch] = []
         training = train(_job(trial), _data(trial, cohort.device), curve.append)

@@ -85,7 +85,10 @@ class Ledger:
         changed = False
         self.damaged = []
         for path in sorted(self.run.parts.glob("*.parquet")):
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # set aside just now
+                continue
             stamp = (stat.st_mtime_ns, stat.st_size)
             if path in self._seen and self._seen[path][0] == stamp:
                 seen[path] = self._seen[path]

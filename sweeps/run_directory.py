@@ -50,10 +50,11 @@ class RunDirectory:
         if faults := self.faults(study):
             raise SpecError(faults)
         try:
-            for folder in (self.provenance, self.claims, self.workers, self.parts, self.jobs):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             if not self.study.exists():
-                study.write(self.study)
+                study.write(self.study)  # first: it is what makes the folder a run directory
+            for folder in (self.provenance, self.claims, self.workers, self.parts, self.jobs):
+                folder.mkdir(exist_ok=True)
             if not self.design.exists():
                 write_design(study, design, self.design)
         except OSError as error:
@@ -89,7 +90,7 @@ def unusable_as_new_folder(path: Path) -> list[str]:
 
     if path.exists() and not path.is_dir():
         return [f"{path} is a file, a folder is needed"]
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(not child.name.startswith(".") for child in path.iterdir()):
         return [f"{path} is not empty and not a run directory: it has no study.toml"]
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir():

@@ -39,7 +39,11 @@ IDENTITY = (
 
 MEASURED = (
     Column("outcome", TEXT, "ok, collapsed, diverged; crashed, out_of_memory, timed_out"),
-    Column("diverged_at", INT, "step, from 0, of the first non-finite loss or weight"),
+    Column(
+        "diverged_at",
+        INT,
+        "step, from 0, of the first non-finite loss; weights are looked at per epoch",
+    ),
     Column("error", FLOAT, "percent of the test part, after the last epoch; null if diverged"),
     Column("wrong", INT, "test images with a wrong answer"),
     Column("n_eval", INT, "test images"),

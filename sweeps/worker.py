@@ -5,6 +5,7 @@ is a folder and its place; everything else it reads from the run directory.
 """
 
 import importlib
+import os
 import signal
 import sys
 import uuid
@@ -37,6 +38,8 @@ class Order:
     """Trials that failed more often are left alone."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
+    visible_gpu: str = ""
+    """The one GPU that a worker on `cuda` sees, as CUDA names it."""
 
     @property
     def device(self) -> str:
@@ -73,6 +76,8 @@ def work_as_job(order: Order) -> int:
         raise SystemExit(0)  # unwinds through the worker, which gives its claim back
 
     signal.signal(signal.SIGTERM, stop)
+    if order.device == "cuda":  # before torch is imported; submitit itself always takes GPU 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
     return work(order)
 
 

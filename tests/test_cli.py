@@ -228,9 +228,10 @@ def test_status_and_edf_of_what_is_no_run_directory(tmp_path: Path) -> None:
     done = call("status", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no such folder" in done.stderr
-    done = call("edf", "nowhere", ".", "--policy", "hope", "-o", "no/where.png", cwd=tmp_path)
+    wrong = ["--policy", "hope", "--band", "wide", "-o", "no/where.png"]
+    done = call("edf", "nowhere", ".", *wrong, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("stability: 4 problems:\n")
+    assert done.stderr.startswith("stability: 5 problems:\n")
 
 
 def test_edf_of_a_table_of_another_tool(tmp_path: Path) -> None:

@@ -277,3 +277,30 @@ def test_a_users_own_sweeps_folder_is_not_picked_up(
     run = new_run(tmp_path, draws=1)
     drive(run, slots=1)
     assert len(results(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("slots", "outside", "seen"),
+    [
+        (("cuda:0", "cuda:1"), None, {"cuda 0", "cuda 1"}),
+        (("cuda:0", "cuda:1"), "5,GPU-7f", {"cuda 5", "cuda GPU-7f"}),
+        (("cpu:0",), "5", {"cpu "}),
+    ],
+)
+def test_each_worker_sees_its_own_gpu_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slots: tuple[str, ...],
+    outside: str | None,
+    seen: set[str],
+) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "0.1")
+    if outside is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outside)
+    run = new_run(tmp_path, objective="objectives:sees_gpus", draws=8)
+    chosen = Plan(slots=slots, submission_folder=TESTS)
+    Driver(run, run.read_design(), LocalDispatcher(run, lambda: None), chosen).drive()
+    views.rebuild(run)
+    assert {row["device"] for row in pq.read_table(run.results).to_pylist()} <= seen

@@ -288,5 +288,9 @@ def test_a_step_function_checks_itself_and_cannot_be_changed() -> None:
         EDF(np.array([2.0, 1.0]), np.array([0.5, 1.0]), 2)
     with pytest.raises(ValueError, match="rising heights"):
         EDF(one, np.array([0.5]), 2, start=0.6)
+    with pytest.raises(ValueError, match="rising heights"):
+        EDF(one, np.array([1.5]), 2)
+    with pytest.raises(ValueError, match="rising heights"):
+        EDF(one, np.array([np.nan]), 2)
     with pytest.raises(ValueError, match="read-only"):
         EDF.of([1.0]).x[0] = 2.0

@@ -1,30 +1,38 @@
-"""Intervals are the band, read at a share, a quantile or an area; fewer trials, exactly."""
+"""Intervals: the band, read at a share, a quantile or an area; pairs; fewer trials, exactly."""
 
 import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis import (
     EDF,
+    Estimand,
     Sample,
     area_interval,
+    clopper_pearson,
+    compare,
     exact_coverage,
+    paired_interval,
     quantile_interval,
+    samples,
     score_by_trials,
     share_interval,
     within_interval,
 )
+from analysis.pairs import mcnemar, pair_up, paired_result
 
 METHODS = ("ld", "ld-equal-tailed", "ks", "dkw")
 errors_lists = st.lists(st.integers(0, 60).map(float), min_size=1, max_size=30)
 
 
 def sample(*errors: float, **fields: object) -> Sample:
-    return Sample(label="a", errors=np.array(errors), **{"chance": 90.0, **fields})  # type: ignore[arg-type]
+    return Sample(**{"label": "a", "errors": np.array(errors), "chance": 90.0, **fields})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -169,6 +177,14 @@ def test_scores_of_fewer_trials_are_means_over_all_subsets(errors: list[float]) 
         assert (row["expected"], row["within"]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_study_of_useless_runs_alone_scores_nothing() -> None:
+    scores = score_by_trials(sample(88.0, 90.0, 90.0, 90.0), [1, 2, 4])
+    assert scores["within"].tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 4])
+    assert scores["expected"].tolist() == pytest.approx([89.5, 89.0, 88.0])
+    assert within_interval(sample(88.0, 90.0, 90.0, 90.0), 4.0).estimate == 0.25
+    assert area_interval(sample(88.0, 90.0, 90.0, 90.0)).estimate == 0.25
+
+
 def test_the_score_of_all_trials_is_that_of_the_sample() -> None:
     errors = np.random.default_rng(0).gamma(2, 5, 300)
     row = score_by_trials(sample(*errors)).loc[300]
@@ -197,3 +213,126 @@ def test_failures_without_a_place_make_the_mean_infinite_only_where_they_can_be_
 def test_scores_refuse_what_is_not_there(arguments: tuple[object, ...], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         score_by_trials(sample(1.0, 2.0, 3.0), *arguments)  # type: ignore[arg-type]
+
+
+def paired(label: str, errors: object, **fields: object) -> Sample:
+    values = np.asarray(errors, dtype=float)
+    points = tuple((i,) for i in range(values.size + int(str(fields.get("unknown", 0)))))
+    return sample(*values, label=label, points=points, **fields)
+
+
+def test_configurations_are_matched_where_the_designs_are_paired() -> None:
+    rows = [
+        {"model": m, "study": "s", "draw": i, "error": 10.0 * i + j, "outcome": "ok"}
+        for j, m in enumerate("ab")
+        for i in range(4)
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[1, ["outcome", "error"]] = ["crashed", None]
+    table.loc[7, ["outcome", "error"]] = ["missing", None]
+    a, b = samples(table)
+    assert a.points == (("s", 0), ("s", 2), ("s", 3), ("s", 1))  # the unknown one last
+    pairs = pair_up(a, b)
+    assert pairs is not None
+    assert (a.errors[pairs.a] + 1).tolist() == b.errors[pairs.b].tolist() == [1.0, 21.0]
+    assert pairs.unknown == 1
+
+
+def test_other_studies_dropped_runs_and_missing_draws_are_no_pairs() -> None:
+    a = paired("a", [1.0, 2.0])
+    assert pair_up(a, sample(1.0, 2.0, label="b")) is None
+    assert pair_up(a, sample(1.0, 2.0, label="b", points=((0,), (7,)))) is None
+    table = pd.DataFrame({"model": list("aabb"), "draw": [0, 1, 0, 1], "error": [1, None, None, 2]})
+    assert pair_up(*samples(table)) is not None
+    assert pair_up(*samples(table, "drop")) is None
+
+
+def test_pairs_decide_only_with_a_reference_from_elsewhere() -> None:
+    """With the best of each sample as reference such tests reject up to 59% of the time."""
+    a, b = paired("a", np.linspace(5, 8, 64)), paired("b", np.linspace(4, 64, 64))
+    assert compare(a, b).decision.by == "bands"
+    assert any("pairs need a reference from elsewhere" in note for note in compare(a, b).notes)
+    fixed = Estimand(reference={"a": 5.0, "b": 4.0}, named="confirmed")
+    assert compare(a, b, fixed).decision.by == "pairs"
+    pairs = pair_up(a, b)
+    assert pairs is not None
+    with pytest.raises(ValueError, match="cannot judge its own trials"):
+        paired_result(a, b, pairs, Estimand())
+
+
+def test_pairs_are_counted_with_ties_at_d_and_failures_far_away() -> None:
+    a = paired("a", [4.3, 8.3, 8.4, 90.0, 5.0])
+    b = paired("b", [9.0, 4.3, 4.0, 90.0, 90.0])
+    pairs = pair_up(a, b)
+    assert pairs is not None
+    found = paired_result(a, b, pairs, Estimand(reference=4.3))
+    assert (found.only_a, found.only_b, found.pairs) == (2, 1, 5)
+    assert found.difference.estimate == pytest.approx(0.2)
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+@settings(max_examples=40)
+def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
+    expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    assert mcnemar(b, c) == pytest.approx(expected, abs=1e-12)
+
+
+def test_unknown_pairs_give_the_largest_p_and_an_interval_for_every_case() -> None:
+    a = paired("a", [5.0] * 12, unknown=2)
+    b = paired("b", [5.0, 5.0, *[50.0] * 10], unknown=2)
+    pairs = pair_up(a, b)
+    assert pairs is not None
+    found = paired_result(a, b, pairs, Estimand(reference=5.0))
+    assert (found.only_a, found.only_b, found.unknown, found.pairs) == (10, 0, 2, 14)
+    cases = [(10 + i, j) for i in range(3) for j in range(3 - i)]
+    assert found.p == max(mcnemar(*case) for case in cases)
+    each = [paired_interval(*case, 14) for case in cases]
+    assert found.difference.low <= min(x.low for x in each) + 1e-12
+    assert found.difference.high >= max(x.high for x in each) - 1e-12
+
+
+@pytest.mark.parametrize("n", [1, 5, 14])
+def test_the_paired_interval_covers_at_every_truth(n: int) -> None:
+    """Exact: all outcomes of n pairs are listed, for a grid of what pairs can do."""
+    counts = [(b, c) for b in range(n + 1) for c in range(n + 1 - b)]
+    intervals = np.array([paired_interval(b, c, n)[1:] for b, c in counts])
+    for p, q in itertools.product((0.0, 0.03, 0.1, 0.3, 0.5, 0.9), repeat=2):
+        if p + q <= 1:
+            law = stats.multinomial.pmf(
+                [(b, c, n - b - c) for b, c in counts], n, [p, q, max(1 - p - q, 0)]
+            )
+            held = (intervals[:, 0] <= p - q + 1e-12) & (p - q <= intervals[:, 1] + 1e-12)
+            assert law[held].sum() >= 0.95
+
+
+def test_the_paired_interval_is_that_of_direction_times_that_of_differing() -> None:
+    direction, differing = clopper_pearson(20, 25, 0.955), clopper_pearson(25, 64, 0.995)
+    low, high = ((2 * p - 1) * psi for p, psi in zip(direction, differing, strict=True))
+    assert paired_interval(20, 5, 64) == pytest.approx((15 / 64, low, high))
+    assert paired_interval(5, 20, 64) == pytest.approx((-15 / 64, -high, -low))
+    assert paired_interval(0, 0, 64) == pytest.approx((0, *(-x for x in _none()[::-1])))
+
+
+def _none() -> tuple[float, float]:
+    most = clopper_pearson(0, 64, 0.995)[1]
+    return -most, most
+
+
+def test_the_paired_interval_excludes_zero_exactly_where_the_sign_test_rejects() -> None:
+    for b, c in itertools.product(range(12), repeat=2):
+        low, high = paired_interval(b, c, 30)[1:]
+        assert (low > 0 or high < 0) == (mcnemar(b, c) <= 0.045)
+
+
+def test_a_pilot_gives_the_reference_and_is_left_out() -> None:
+    a, b = paired("a", [5.0, 3.0, 9.0, 7.5]), paired("b", [6.0, 8.0, 1.0, 2.0])
+    found = compare(a, b, Estimand(pilot=2))
+    assert found.estimand.reference == {"a": 3.0, "b": 6.0}
+    assert found.estimand.named == "best of a pilot of 2"
+    assert found.decision.paired is not None
+    assert found.decision.paired[:3] == (2, 0, 2)  # 9 and 7.5 are beyond 3 + 4
+    for bad in (0, 4):
+        with pytest.raises(ValueError, match="pilot"):
+            compare(a, b, Estimand(pilot=bad or 9))
+    with pytest.raises(ValueError, match="none of the first 1 of 'c' is usable"):
+        compare(a, sample(90.0, 1.0, 2.0, label="c"), Estimand(pilot=1))

@@ -1,20 +1,30 @@
-"""Samples and their numbers: every policy, unfinished and failed trials, exact counts."""
+"""Samples and their numbers: every policy, unfinished and failed trials, exact counts.
+
+And the numbers of two samples that are secondary to their comparison.
+"""
 
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from analysis import (
     EDF,
+    Estimand,
     Sample,
     TableError,
+    brunner_munzel,
     clopper_pearson,
+    compare,
     diverged_share,
     errors_under,
+    ks_permutation,
     summarise,
+    tau_b,
 )
 from analysis import samples as samples_of
 
@@ -175,9 +185,15 @@ def test_the_interval_covers_unknown_errors_and_is_absent_without_independent_po
 
 def test_large_samples_have_the_interval_of_another_band_which_is_named() -> None:
     large = summarise(group(["ok"] * 10_001, list(np.linspace(1, 80, 10_001))))
-    (sample,) = samples_of(group(["ok"] * 10_001, list(np.linspace(1, 80, 10_001))))
+    sample = one("", np.linspace(1, 80, 10_001))
     assert large["within_4_low"].iloc[0] == sample.band(method="ks")[0](5.0)
     assert "simultaneous band (ks)" in large.attrs["intervals"]
+
+
+def test_near_chance_nothing_is_within_reach_by_being_useless() -> None:
+    row = summarise(group(["ok", "diverged", "collapsed"], [88.0, None, None])).iloc[0]
+    assert row["within_4"] == 1 / 3
+    assert row["within_4_high"] < 1.0
 
 
 def test_all_equal_and_single_runs() -> None:
@@ -194,8 +210,7 @@ def test_counts_add_up_to_the_trials_used() -> None:
 
 
 def test_the_order_of_rows_does_not_change_the_numbers() -> None:
-    shuffled = MIXED.sample(frac=1, random_state=np.random.default_rng(0))
-    pd.testing.assert_frame_equal(summarise(shuffled), summarise(MIXED))
+    pd.testing.assert_frame_equal(summarise(MIXED.iloc[::-1]), summarise(MIXED))
 
 
 def test_groups_are_labelled_by_what_differs() -> None:
@@ -253,7 +268,7 @@ def test_a_faulty_table_is_refused_here_too() -> None:
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_clopper_pearson_is_scipys_exact_interval(n: int, confidence: float) -> None:
     for count in range(n + 1):
-        expected = binomtest(count, n).proportion_ci(confidence, method="exact")
+        expected = stats.binomtest(count, n).proportion_ci(confidence, method="exact")
         got = clopper_pearson(count, n, confidence)
         assert got == pytest.approx((expected.low, expected.high), abs=1e-12)
 
@@ -271,3 +286,113 @@ def test_the_diverged_share_counts_dropped_runs_and_doubts_unknown_ones() -> Non
         assert share == 2 / 6
         assert lower == clopper_pearson(2, 6)[0]
         assert upper == clopper_pearson(3, 6)[1]
+
+
+STABLE, SHAKY = np.linspace(5, 8, 64), np.linspace(4, 64, 64)
+
+
+def one(label: str, errors: object, *, paired: bool = False) -> Sample:
+    values = np.asarray(errors, dtype=float)
+    points = tuple((i,) for i in range(values.size)) if paired else ()
+    return Sample(label=label, errors=values, chance=CHANCE, points=points)
+
+
+def test_the_permutation_test_counts_the_sample_itself() -> None:
+    a, b = np.arange(8.0), np.arange(8.0) + 100
+    distance, p = ks_permutation(a, b, np.random.default_rng(0), permutations=199)
+    assert (distance, p) == (1.0, 1 / 200)  # never 0
+    assert ks_permutation(a, a, np.random.default_rng(0))[1] == 1.0
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_the_distance_is_that_of_kolmogorov_and_smirnov(a: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    b = rng.integers(0, 9, 7)
+    distance = ks_permutation(np.array(a, float), b.astype(float), rng, permutations=1)[0]
+    assert distance == pytest.approx(stats.ks_2samp(a, b).statistic)
+
+
+@pytest.mark.parametrize("within_pairs", [False, True])
+def test_the_permutation_test_keeps_its_size_with_ties(within_pairs: bool) -> None:
+    rng = np.random.default_rng(4)
+    rejected = 0
+    for _ in range(300):
+        a, b = rng.integers(0, 4, (2, 12)).astype(float)
+        rejected += ks_permutation(a, b, rng, paired=within_pairs, permutations=59)[1] <= 0.1
+    assert stats.binomtest(rejected, 300, 0.1, alternative="greater").pvalue > 0.01
+
+
+def test_exchanges_within_pairs_are_sign_flips() -> None:
+    """Four pairs, all in favour of one side: 2 of the 16 exchanges are as extreme."""
+    a, b = np.zeros(4), np.ones(4)
+    p = ks_permutation(a, b, np.random.default_rng(0), paired=True, permutations=3999)[1]
+    assert p == pytest.approx(2 / 16, abs=0.02)
+    with pytest.raises(ValueError, match="got 4 and 3 values"):
+        ks_permutation(a, a[:3], np.random.default_rng(0), paired=True)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_brunner_munzel_agrees_with_scipy(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 12, 15).astype(float), rng.integers(2, 14, 11).astype(float)
+    better, p = brunner_munzel(a, b)
+    assert p == pytest.approx(stats.brunnermunzel(a, b).pvalue, abs=1e-9)
+    less, ties = (a[:, None] < b).mean(), (a[:, None] == b).mean()
+    assert better.estimate == pytest.approx(less + ties / 2)
+    assert (better.low > 0.5 or better.high < 0.5) == (p < 0.05)
+
+
+def test_paired_brunner_munzel_uses_the_pairs() -> None:
+    """Closed form: the variance of the difference of placements."""
+    rng = np.random.default_rng(1)
+    a = rng.random(20)
+    b = a + 0.1 + 0.05 * rng.random(20)
+    better, p = brunner_munzel(a, b, paired=True)
+    z = (a[None, :] < b[:, None]).mean(axis=1) - (b[None, :] < a[:, None]).mean(axis=1)
+    error = z.std(ddof=1) / math.sqrt(20)
+    assert better.high - better.low == pytest.approx(2 * stats.t.ppf(0.975, 19) * error)
+    assert p == pytest.approx(2 * stats.t.sf((better.estimate - 0.5) / error, 19))
+    assert p < brunner_munzel(a, b)[1]
+
+
+def test_two_failures_tie_and_nothing_beats_them_by_noise() -> None:
+    failed = np.full(6, np.inf)
+    better, p = brunner_munzel(failed, failed)
+    assert better.estimate == 0.5
+    assert math.isnan(p)
+    worse, good = one("w", [CHANCE] * 6), one("g", [5.0] * 6)
+    table = compare(good, worse, Estimand(reference=80.0)).secondary
+    assert table.loc["p_a_better", "estimate"] == 1.0
+    both = compare(one("v", [CHANCE] * 6), worse, rng=np.random.default_rng(0)).secondary
+    assert both.loc[["p_a_better", "ks"], "estimate"].tolist() == [0.5, 0.0]
+
+
+def test_tau_b_is_that_of_scipy_and_absent_where_all_tie() -> None:
+    a, b = np.array([1.0, 2.0, 2.0, 5.0, np.inf]), np.array([2.0, 1.0, 4.0, 5.0, np.inf])
+    finite = [np.nan_to_num(x, posinf=99.0) for x in (a, b)]
+    assert tau_b(a, b) == pytest.approx(stats.kendalltau(*finite).statistic)
+    assert math.isnan(tau_b(a, np.ones(5)))
+
+
+def test_secondary_statistics_say_what_they_are_of_and_that_they_are_not_adjusted() -> None:
+    a, b = one("a", STABLE, paired=True), one("b", SHAKY, paired=True)
+    table = compare(a, b, rng=np.random.default_rng(0)).secondary
+    assert table.index.tolist() == ["area", "ks", "p_a_better", "tau_b"]
+    assert table.loc["p_a_better", "of"] == "raw errors"
+    assert "not adjusted" in table.attrs["note"]
+    fixed = compare(a, b, Estimand(reference=4.0)).secondary
+    assert fixed.index.tolist() == ["area", "p_a_better", "tau_b"]  # no generator, no permutations
+    assert fixed.loc["p_a_better", "of"] == "distances"
+    delta = [np.minimum(1, (s.errors - s.best) / 10).mean() for s in (a, b)]
+    assert table.loc["area", "estimate"] == pytest.approx(delta[1] - delta[0])
+    assert table.loc["area", "low"] > 0
+
+
+def test_the_same_generator_gives_the_same_answer_and_no_global_one_is_touched() -> None:
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    a, b = one("s", STABLE), one("t", SHAKY[:10])
+    p = [compare(a, b, rng=np.random.default_rng(3)).secondary.loc["ks", "p"] for _ in range(2)]
+    assert p[0] == p[1]
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002

@@ -1,93 +1,33 @@
 """A training is what its seed and its recipe say, whatever else happens in the process."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from trainings import Train, job, keeping, plain_training, small
 
 from stability.data import load
 from stability.models import VARIANTS
 from stability.models.build import build
 from stability.training import loop
-from stability.training.loop import Epoch, Job, first_non_finite, generators, train_epoch
+from stability.training.loop import Epoch, generators, train_epoch
 from stability.training.optimizers import build_optimizer, set_lr
-from stability.training.outcome import Evaluation, Training, evaluate
-from stability.training.recipe import OPTIMIZERS, Recipe
+from stability.training.outcome import evaluate
+from stability.training.recipe import OPTIMIZERS
 from stability.training.schedule import lr_at
 from stability.training.tensors import TensorData, TensorPart
 
-LR = {"sgd": 0.05, "adamw": 1e-3}
-FINITE = Evaluation(wrong=1, n=10, loss=1.0, chance=90.0, constant=False)
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
-
-
-@cache
-def small() -> TensorData:
-    """A slice of the digits: 75 to train on, 30 and 40 to evaluate."""
-    data = TensorData.of(load("digits"), "cpu")
-
-    def first(part: TensorPart, n: int) -> TensorPart:
-        return replace(part, images=part.images[:n], labels=part.labels[:n])
-
-    parts = {"validation": first(data.validation, 30), "test": first(data.test, 40)}
-    return replace(data, train=first(data.train, 75), **parts)
-
-
-def job(**changes: Any) -> Job:
-    """Four steps of 16 images an epoch; 11 images are left over."""
-    optimizer = changes.pop("optimizer", "sgd")
-    settings = {"lr": LR[optimizer], "weight_decay": 1e-3, "batch_size": 16}
-    own = {key: changes.pop(key) for key in ("model", "epochs", "seed") if key in changes}
-    plain = {"model": "vitc-nano", "epochs": 2, "seed": 3}
-    return Job(optimizer=optimizer, recipe=Recipe(**settings | changes), **plain | own)
-
-
-@dataclass
-class Trained:
-    """What a training leaves, its times set to zero."""
-
-    training: Training
-    curve: list[Epoch]
-    model: nn.Module
-
-    def same_bits(self, other: "Trained") -> bool:
-        ours, theirs = self.model.state_dict(), other.model.state_dict()
-        return (
-            self.training == other.training
-            and self.curve == other.curve
-            and all(torch.equal(ours[name], theirs[name]) for name in ours)
-        )
-
-
-Train = Callable[..., Trained]
 
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Train:
     """The training function; the model that it trained is kept."""
-
-    def trained(job: Job, data: TensorData | None = None) -> Trained:
-        models: list[nn.Module] = []
-        curve: list[Epoch] = []
-
-        def build_and_keep(*args: Any, **kwargs: Any) -> nn.Module:
-            models.append(build(*args, **kwargs))
-            return models[-1]
-
-        monkeypatch.setattr(loop, "build", build_and_keep)
-        training = loop.train(job, data or small(), curve.append)
-        assert [row.seconds for row in curve] == sorted(row.seconds for row in curve)
-        return Trained(training, [replace(row, seconds=0.0) for row in curve], models[-1])
-
-    return trained
+    return keeping(monkeypatch)
 
 
 # --- seeds -------------------------------------------------------------------------------------
@@ -248,36 +188,6 @@ def test_each_step_has_its_own_learning_rate(monkeypatch: pytest.MonkeyPatch) ->
     assert used == [lr_at(step, 12, one.recipe) for step in range(12)]
 
 
-def plain_training(job: Job, data: TensorData) -> tuple[list[float], nn.Module]:
-    """The same training step by step; its losses up to the first that is not finite."""
-    weights, order = generators(job.seed)
-    model = build(job.model, channels=1, classes=10, generator=weights)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(job.optimizer, model, job.recipe)
-    batch, losses = job.recipe.batch_size, []
-    steps = len(data.train.labels) // batch
-    for epoch in range(job.epochs):
-        model.train()
-        shuffled = torch.randperm(len(data.train.labels), generator=order)
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            rows = shuffled[(step - epoch * steps) * batch :][:batch]
-            pixels = data.train.images[rows].float()
-            logits = model((pixels - data.train.mean) / data.train.std)
-            loss = F.cross_entropy(
-                logits, data.train.labels[rows], label_smoothing=job.recipe.label_smoothing
-            )
-            losses.append(loss.item())
-            set_lr(optimizer, lr_at(step, steps * job.epochs, job.recipe))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if not np.isfinite(losses[-1]):
-                return losses, model
-        if not np.isfinite(evaluate(model, data.validation).loss):
-            return losses, model
-    return losses, model
-
-
 @each_optimizer
 def test_is_the_plain_loop(train: Train, optimizer: str) -> None:
     one = job(optimizer=optimizer, epochs=3)
@@ -351,88 +261,3 @@ def test_images_that_are_not_trained_on_never_touch_the_weights(
         assert first.curve == other.curve
     else:
         assert first.training == other.training
-
-
-# --- divergence --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("model", "lr", "epochs"),
-    [
-        ("vitp-nano", 20.0, 6),
-        ("vitc-nano", 20.0, 6),
-        ("vitp-nano", 1e20, 2),
-        ("vitc-nano", 1e20, 2),
-    ],
-)
-def test_too_large_a_learning_rate_diverges_at_the_step_of_the_plain_loop(
-    train: Train, model: str, lr: float, epochs: int
-) -> None:
-    """A result without an error, counted from the first step of the training."""
-    one = job(model=model, lr=lr, epochs=epochs, batch_size=25)  # three steps an epoch
-    losses, _ = plain_training(one, small())
-    assert len(losses) < 3 * epochs
-    found = train(one)
-    step = len(losses) - 1
-    assert found.training == Training(outcome="diverged", diverged_at=step, test=None)
-    assert [row.epoch for row in found.curve] == list(range(step // 3 + 1))
-    assert np.isfinite([row.loss for row in found.curve]).all()
-    assert np.isfinite([row.train_loss for row in found.curve[1:]]).all()
-
-
-def test_first_step_with_a_non_finite_loss_is_found() -> None:
-    model = nn.Linear(2, 2)
-    for losses, step in [
-        ([1.0, float("nan"), 1.0], 1),
-        ([float("inf"), float("nan")], 0),
-        ([1.0, 1.0, -float("inf")], 2),
-    ]:
-        assert first_non_finite(torch.tensor(losses), model, FINITE) == step
-    assert first_non_finite(torch.ones(3), model, FINITE) is None
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["0.weight", "1.bias", "1.running_var", "1.running_mean"])
-def test_one_non_finite_weight_is_caught_behind_finite_losses(name: str, value: float) -> None:
-    """Weights are looked at when the epoch ends, and so is the running state of a norm."""
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    model.state_dict()[name].view(-1)[-1] = value
-    assert first_non_finite(torch.ones(5), model, FINITE) == 4
-
-
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_non_finite_validation_loss_is_caught(loss: float) -> None:
-    validation = replace(FINITE, loss=loss)
-    assert first_non_finite(torch.ones(5), nn.Linear(2, 2), validation) == 4
-
-
-def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = loop.train_epoch
-
-    def spoil(model: nn.Module, *args: Any) -> Tensor:
-        losses = real(model, *args)
-        with torch.no_grad():
-            model.spare.fill_(float("nan"))
-        return losses
-
-    def with_spare(*args: Any, **kwargs: Any) -> nn.Module:
-        model = build(*args, **kwargs)
-        model.register_buffer("spare", torch.zeros(1))
-        return model
-
-    monkeypatch.setattr(loop, "train_epoch", spoil)
-    monkeypatch.setattr(loop, "build", with_spare)
-    rows: list[Epoch] = []
-    training = loop.train(job(), small(), rows.append)
-    assert training == Training(outcome="diverged", diverged_at=3)
-    assert [row.epoch for row in rows] == [0]
-
-
-def test_a_constant_model_is_collapsed(train: Train) -> None:
-    """A learning rate of nearly nothing leaves the zero head's one answer for every image."""
-    found = train(job(lr=1e-300, model="vitp-nano", epochs=1))
-    assert found.training.outcome == "collapsed"
-    assert found.training.test.constant
-    assert len(found.curve) == 2

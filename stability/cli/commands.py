@@ -166,9 +166,15 @@ def edf(
         str,
         typer.Option(help="Where diverged runs count: chance, last, best or drop.", metavar="NAME"),
     ] = "chance",
+    band: Annotated[
+        str,
+        typer.Option(
+            help="Of 95% simultaneous confidence: ks, dkw, ld or ld-equal-tailed.", metavar="NAME"
+        ),
+    ] = "ks",
     as_json: AsJson = False,
 ) -> None:
-    """Draw the EDFs of runs, with 95% KS bands."""
-    from stability.cli.edf import draw
+    """Draw the EDFs of runs, with 95% bands."""
+    from stability.cli.edf import Picture, draw
 
-    draw(runs, output=output, delta=delta, policy=policy, as_json=as_json)
+    draw(runs, output, Picture(delta=delta, policy=policy, band=band), as_json=as_json)

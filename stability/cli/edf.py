@@ -1,41 +1,61 @@
 """`stability edf`: the picture, and the numbers under it."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from stability.cli.parsing import not_one_of
+from stability.cli.tables import print_summary, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
 
 
-def draw(runs: list[Path], *, output: Path | None, delta: bool, policy: str, as_json: bool) -> None:
-    """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
-    from analysis.policies import MEANINGS
-    from stability.cli.parsing import not_one_of
-    from stability.cli.tables import print_summary, shown
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """How EDFs are drawn."""
 
-    faults = [] if policy in MEANINGS else [f"--policy: {not_one_of(policy, MEANINGS)}"]
-    faults += [fault for run in runs if (fault := refresh(run))]
-    target = output or (runs[0] / "edf.png" if len(runs) == 1 else Path("edf.png"))
+    delta: bool = False
+    policy: str = "chance"
+    band: str = "ks"
+
+    def faults(self) -> list[str]:
+        """What it is not allowed to be."""
+        from analysis.bands import Method
+        from analysis.policies import MEANINGS
+
+        asked = {"--policy": (self.policy, MEANINGS), "--band": (self.band, get_args(Method))}
+        return [
+            f"{option}: {not_one_of(got, allowed)}"
+            for option, (got, allowed) in asked.items()
+            if got not in allowed
+        ]
+
+
+def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) -> None:
+    """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
+    faults = how.faults() + [fault for run in runs if (fault := refresh(run))]
+    target = output or (RunDirectory(runs[0]).edf if len(runs) == 1 else Path("edf.png"))
     if not target.parent.is_dir():
         faults.append(f"--output: {target.parent} is no folder")
     if faults:
         raise SpecError(faults)
-    picture = write_picture(runs, target, delta=delta, policy=policy)
+    picture = write_picture(runs, target, how)
     if as_json:
-        print(to_json(runs, policy, picture))
+        print(to_json(runs, how.policy, picture))
     else:
-        print_summary(runs, policy)
+        print_summary(runs, how.policy)
         print(shown(picture))
 
 
-def write_picture(
-    runs: list[Path], target: Path, *, delta: bool = False, policy: str = "chance"
-) -> Path:
+def write_picture(runs: list[Path], target: Path, how: Picture) -> Path:
     """Write the EDF of `runs` to `target`. Raises SpecError."""
     from analysis import load, samples, save_edf
 
     try:
-        return save_edf(samples(load(runs), policy), target, delta=delta)  # type: ignore[arg-type]
+        groups = samples(load(runs), how.policy)  # type: ignore[arg-type]
+        return save_edf(groups, target, delta=how.delta, method=how.band)  # type: ignore[arg-type]
     except (ValueError, OSError) as error:  # a table that is none, a format that is none
         raise SpecError([str(error)]) from error
 
@@ -60,5 +80,5 @@ def to_json(runs: list[Path], policy: str, picture: Path) -> str:
     from analysis import load, summarise
 
     summary = summarise(load(runs), policy)  # type: ignore[arg-type]
-    rows = summary.reset_index().to_json(orient="records")
-    return f'{{"policy": "{policy}", "picture": "{picture}", "groups": {rows}}}'
+    rows = json.loads(summary.reset_index().to_json(orient="records"))
+    return json.dumps({"policy": policy, "picture": str(picture), "groups": rows}, indent=2)

@@ -4,10 +4,10 @@ import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from stability.training.recipe import RANGES, VARIABLE, fault_of
-from sweeps.space import Hyperparameter, Value
+from sweeps.space import Hyperparameter
 
 
 @dataclass
@@ -131,12 +131,13 @@ def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperpara
         return None
     scale: Literal["log", "linear"] = "linear" if word == "linear" else "log"
     ends = interval(faults, option, ends_text, log=scale == "log")
-    if ends is None or not _allowed(faults, option, name, ends):
+    if ends is None:
         return None
-    kind = int if RANGES[name].integer else float
-    return Hyperparameter(
-        name=name, low=kind(ends[0]), high=kind(ends[1]), scale=scale, integer=kind is int
-    )
+    low, high = (_as_kind(name, end) for end in ends)
+    if not _allowed(faults, option, name, (low, high)):
+        return None
+    integer = RANGES[name].integer
+    return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
 def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
@@ -148,11 +149,15 @@ def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter 
     if len(set(values)) != len(values):
         faults.add(option, "the same value twice")
         return None
-    numbers = [value for value in values if value is not None]
+    numbers = [_as_kind(name, value) for value in values if value is not None]
     if not _allowed(faults, option, name, numbers):
         return None
-    kind: Callable[[Any], Value] = int if RANGES[name].integer else float
-    return Hyperparameter(name=name, choices=tuple(map(kind, numbers)))
+    return Hyperparameter(name=name, choices=tuple(numbers))
+
+
+def _as_kind(name: str, value: float) -> float:
+    """32 for 32.0 where a whole number is needed; anything else is left for `_allowed` to name."""
+    return int(value) if RANGES[name].integer and value.is_integer() else value
 
 
 def _allowed(faults: Faults, option: str, name: str, values: Iterable[float]) -> bool:

@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stability.cli.edf import write_picture
+from stability.cli.edf import Picture, write_picture
 from stability.cli.machine import Machine, measure
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
@@ -13,6 +13,7 @@ from sweeps import provenance, views
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS
 from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.errors import SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Study
@@ -67,7 +68,7 @@ def conclude(run: RunDirectory) -> int:
     """Views, table and picture of what is there; exit status 1 where trials are left failed."""
     views.rebuild(run)
     print_summary([run.path])
-    picture = write_picture([run.path], run.edf)
+    picture = write_picture([run.path], run.edf, Picture())
     print(f"{shown(picture)}\n{shown(run.results)}")
     ledger = Ledger(run)
     ledger.refresh()
@@ -96,16 +97,12 @@ def chosen(machine: Machine, request: Request) -> tuple[str, ...]:
     """Slots to fill: those of the machine, or as many as were asked for."""
     if request.executor == "inline":
         return machine.slots[:1]
-    if request.workers is None:
-        return machine.slots
-    # More workers than cores or GPUs share them.
-    kinds = [machine.slots[i % len(machine.slots)] for i in range(request.workers)]
-    return tuple(dict.fromkeys(kinds)) if len(set(kinds)) == len(kinds) else _numbered(kinds)
-
-
-def _numbered(slots: list[str]) -> tuple[str, ...]:
-    """Distinct names for workers on one machine's cores."""
-    return tuple(f"{slot.partition(':')[0]}:{i}" for i, slot in enumerate(slots))
+    workers, places = request.workers, len(machine.slots)
+    if workers is None or workers <= places:
+        return machine.slots[:workers]
+    if machine.slots[0].startswith("cuda"):
+        raise SpecError([f"--workers: got {workers}, allowed is one a GPU: 1 to {places} here"])
+    return tuple(f"cpu:{i}" for i in range(workers))  # they share the cores
 
 
 def warn(run: RunDirectory) -> None:

@@ -37,7 +37,7 @@ def stratified_order(labels: NDArray[np.int64], rng: np.random.RandomState) -> N
     """A random order of the rows in which every prefix holds the classes in their proportions.
 
     `labels` (N,); returns a permutation of 0..N-1. The k-th of a class of n stands at
-    (k + 1/2) / n of the way, so that a prefix misses no class by more than one. `rng` is of
+    (k + 1/2) / n of the way, so that every prefix has about its share of each. `rng` is of
     numpy's frozen kind: the streams of the newer generators may change between releases.
 
     >>> order = stratified_order(np.array([0] * 6 + [1] * 3), np.random.RandomState(0))

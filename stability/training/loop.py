@@ -110,7 +110,11 @@ def train_epoch(
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:
-    """Step of the epoch at which a loss, or by whose end a weight, was no longer finite."""
+    """First step of the epoch whose training loss is not finite, None where all is finite.
+
+    Weights, running statistics and the validation loss are looked at when the epoch ends: where
+    only they are not finite, it is the epoch's last step.
+    """
     bad = torch.nonzero(~torch.isfinite(losses))
     if len(bad):
         return int(bad[0])

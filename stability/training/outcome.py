@@ -38,7 +38,8 @@ class Training:
 
     outcome: Literal["ok", "collapsed", "diverged"]
     diverged_at: int | None = None
-    """Step (from 0) of the first non-finite value."""
+    """Step, from 0, of the first non-finite training loss; the epoch's last step where at its end
+    only a weight, a running statistic or the validation loss was not finite."""
     test: Evaluation | None = None
     """None if diverged."""
 

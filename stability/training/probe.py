@@ -31,11 +31,18 @@ def slots(device: str) -> list[str]:
     """
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if device == "cpu" or (device == "auto" and not gpus):
-        return [f"cpu:{core}" for core in range(len(os.sched_getaffinity(0)))]
+        return [f"cpu:{core}" for core in range(cores())]
     found = [gpu for gpu in gpus if device in ("auto", "cuda", gpu)]
     if not found:
         raise ValueError(f"got {device!r}, torch sees {', '.join(gpus) or 'no GPU'} here")
     return found
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:

@@ -45,10 +45,12 @@ class Recipe:
     def of(cls, settings: dict[str, Any]) -> "Recipe":
         """The recipe that a trial's settings describe; what they leave out has its default.
 
-        Raises ValueError naming every unknown setting and every value outside its range.
+        Raises ValueError naming every unknown or missing setting and every value outside its
+        range.
         """
         unknown = sorted(set(settings) - {f.name for f in fields(cls)})
         faults = [f"{name!r} is no setting of a recipe" for name in unknown]
+        faults += [f"{name} is missing" for name in ("lr", "weight_decay") if name not in settings]
         faults += [f for name, value in settings.items() if (f := fault_of(name, value))]
         if faults:
             raise ValueError("; ".join(faults))
@@ -78,7 +80,7 @@ class Range:
             or not (self.low <= value <= self.high)
             or (self.open_low and value == self.low)
             or (value == self.high and (self.open_high or self.high == float("inf")))
-            or (self.integer and value != int(value))
+            or (self.integer and not isinstance(value, int))
         ):
             return f"got {value!r}, allowed is {words}"
         return None
@@ -108,6 +110,8 @@ def fault_of(name: str, value: Any) -> str | None:
     >>> fault_of("momentum", 1.0)
     'momentum: got 1.0, allowed is a number from 0 and below 1'
     """
+    if name == "nesterov" and not isinstance(value, bool):
+        return f"{name}: got {value!r}, allowed is true or false"
     if name not in RANGES or (name == "clip" and value is None):
         return None
     fault = RANGES[name].fault(value)

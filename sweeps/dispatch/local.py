@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,9 @@ class LocalDispatcher(Dispatcher):
 
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
-        kind, _, number = order.slot.partition(":")
-        visible = {"CUDA_VISIBLE_DEVICES": number} if kind == "cuda" else {}
-        if kind == "cuda":
-            executor.update_parameters(gpus_per_node=1, visible_gpus=[int(number)])
+        order = replace(order, visible_gpu=visible_gpu(order.slot))
         try:
-            with environment({**ENVIRONMENT, **visible}), ignoring_sigint():
+            with environment(ENVIRONMENT), ignoring_sigint():
                 self._jobs[order.slot] = executor.submit(work_as_job, order)
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
@@ -73,16 +71,14 @@ class LocalDispatcher(Dispatcher):
         deadline = time.monotonic() + GRACE_SECONDS
         for number in (signal.SIGTERM, signal.SIGKILL):
             workers = [owner for owner in claims.living_workers(self.run) if is_here(owner)]
-            for pid in [owner.pid for owner in workers] + self._controllers(number):
+            self.busy()
+            # A job's id is the pid of the workers' parent, which forwards SIGTERM.
+            parents = [int(job.job_id) for job in self._jobs.values()]
+            for pid in [owner.pid for owner in workers] + parents:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
             while time.monotonic() < deadline and (self.busy() or any(map(alive, workers))):
                 time.sleep(0.05)
-
-    def _controllers(self, number: int) -> list[int]:
-        """Pids of submitit's parents of the workers; they forward SIGTERM and end by themselves."""
-        self.busy()
-        return [int(job.job_id) for job in self._jobs.values()]
 
     def complaint(self) -> str:
         """Last line that the last ended worker printed."""
@@ -90,6 +86,19 @@ class LocalDispatcher(Dispatcher):
             return ""
         lines = self._last_log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else ""
+
+
+def visible_gpu(slot: str) -> str:
+    """What CUDA calls the GPU of a slot: a number counts within the GPUs that are visible here.
+
+    >>> visible_gpu("cpu:1")
+    ''
+    """
+    kind, _, number = slot.partition(":")
+    if kind != "cuda":
+        return ""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[int(number)] if visible else number
 
 
 def is_here(owner: Owner) -> bool:

@@ -1,0 +1,171 @@
+"""More than two groups, and other views of a table: every pair, at one level for all."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from analysis.compare import Comparison, compare
+from analysis.dominance import Verdict, band_difference, verdict_of
+from analysis.estimand import Estimand
+from analysis.faults import TableError
+from analysis.pairs import PairedResult, pair_up, paired_result
+from analysis.policies import Policy
+from analysis.samples import Sample, samples
+from analysis.secondary import holm
+
+Pair = tuple[Sample, Sample]
+
+
+def compare_all(groups: Sequence[Sample], estimand: Estimand | None = None) -> pd.DataFrame:
+    """Compare every pair of groups by the primary estimand; all verdicts hold together.
+
+    By bands: one of 1 - alpha/k for each of k groups bounds all pairs at once. Groups that are in
+    no undecided pair are then set aside and the rest is asked again with its smaller k: a
+    step-down in the manner of Holm, which controls the chance of any false verdict at alpha,
+    since the groups of the true nulls are never more than those left. By pairs, where all designs
+    are paired and the reference is from elsewhere: McNemar's p-values adjusted by Holm, intervals
+    at 1 - alpha/m for m pairs.
+
+    The intervals are those of the first step, simultaneous for all pairs; a verdict of a later
+    step may come with one that touches 0.
+
+    Args:
+        groups: at least two, with different labels.
+        estimand: the question, without a pilot; see `Estimand`.
+
+    Returns:
+        One row per pair: `a`, `b`, `difference` (share of A minus share of B), `low`, `high`,
+        `verdict` (`A`, `B`, `unresolved`), `p` and `p_holm` (NaN where bands decide).
+        `attrs["by"]` says what decides.
+
+    Raises:
+        ValueError: fewer than two groups, equal labels, a pilot; as `compare`.
+
+    >>> groups = [Sample(label=x, errors=np.linspace(5, 5 + s, 64)) for x, s in
+    ...           (("a", 2), ("b", 40), ("c", 41))]
+    >>> compare_all(groups)[["a", "b", "verdict"]].values.tolist()
+    [['a', 'b', 'A'], ['a', 'c', 'A'], ['b', 'c', 'unresolved']]
+
+    """
+    asked = Estimand() if estimand is None else estimand
+    labels = [g.label for g in groups]
+    if len(groups) < 2 or len(set(labels)) < len(labels) or asked.pilot:
+        raise ValueError(
+            f"got {len(groups)} groups {labels} and a pilot of {asked.pilot}, allowed: two or "
+            "more groups of different labels, no pilot"
+        )
+    pairs = list(combinations(groups, 2))
+    matched = [pair_up(*pair) for pair in pairs]
+    if asked.fixed and all(m is not None for m in matched):
+        level = 1.0 - (1.0 - asked.confidence) / len(pairs)
+        at_level = replace(asked, confidence=level)
+        results = [
+            paired_result(*pair, m, at_level)
+            for pair, m in zip(pairs, matched, strict=True)
+            if m is not None
+        ]
+        return _by_pairs(pairs, results, asked)
+    return _by_bands(pairs, asked)
+
+
+def _by_pairs(
+    pairs: Sequence[Pair], results: Sequence[PairedResult], estimand: Estimand
+) -> pd.DataFrame:
+    alpha = 1.0 - estimand.confidence
+    adjusted = holm([result.p for result in results])
+    verdicts: list[Verdict] = [
+        "unresolved" if p > alpha else "A" if result.only_a > result.only_b else "B"
+        for result, p in zip(results, adjusted, strict=True)
+    ]
+    rows = [
+        (a.label, b.label, *result.difference, verdict, result.p, p)
+        for (a, b), result, verdict, p in zip(pairs, results, verdicts, adjusted, strict=True)
+    ]
+    return _table(rows, "pairs: exact McNemar tests, adjusted by Holm")
+
+
+def _by_bands(pairs: Sequence[Pair], estimand: Estimand) -> pd.DataFrame:
+    alpha = 1.0 - estimand.confidence
+    first = [band_difference(*p, estimand, 1.0 - alpha / _groups(pairs)) for p in pairs]
+    verdicts: list[Verdict] = [verdict_of(difference) for difference in first]
+    decided = -1
+    while decided < len(pairs) - verdicts.count("unresolved") < len(pairs):
+        decided = len(pairs) - verdicts.count("unresolved")
+        left = [i for i, verdict in enumerate(verdicts) if verdict == "unresolved"]
+        level = 1.0 - alpha / _groups([pairs[i] for i in left])
+        for i in left:
+            verdicts[i] = verdict_of(band_difference(*pairs[i], estimand, level))
+    rows = [
+        (a.label, b.label, *difference, verdict, np.nan, np.nan)
+        for (a, b), difference, verdict in zip(pairs, first, verdicts, strict=True)
+    ]
+    return _table(rows, "bands: one per group, simultaneous, with step-down")
+
+
+def _groups(pairs: Sequence[Pair]) -> int:
+    return len({sample.label for pair in pairs for sample in pair})
+
+
+def _table(rows: Sequence[tuple[object, ...]], by: str) -> pd.DataFrame:
+    columns = ["a", "b", "difference", "low", "high", "verdict", "p", "p_holm"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.attrs["by"] = by
+    return table
+
+
+def compare_table(
+    table: pd.DataFrame,
+    estimand: Estimand | None = None,
+    *,
+    policy: Policy = "chance",
+    by: Sequence[str] | None = None,
+    rng: np.random.Generator | None = None,
+) -> list[Comparison]:
+    """Compare every pair of groups of a table, with the other policies as sensitivity table.
+
+    Each comparison is at the level of the estimand alone; for verdicts that hold together for
+    more than two groups see `compare_all`.
+
+    Args:
+        table: of `load`, or any frame with the columns `model` and `error`.
+        estimand: the question.
+        policy: where diverged runs count in the primary answer.
+        by: columns that make the groups; None for those that vary.
+        rng: for the permutation tests.
+
+    Returns:
+        One comparison per pair of groups, in their order.
+
+    Raises:
+        ValueError: fewer than two groups; as `compare`.
+        TableError: a fault of the table.
+
+    >>> table = pd.DataFrame({"model": ["a", "a", "b", "b"], "error": [5.0, 6.0, 5.0, None]})
+    >>> compare_table(table)[0].sensitivity.index.tolist()
+    ["policy 'last'", "policy 'drop'"]
+
+    """
+    groups = samples(table, policy, by=by)
+    if len(groups) < 2:
+        raise ValueError(f"groups: got {len(groups)}, allowed: at least 2")
+    others: dict[str, list[Sample]] = {}
+    for other in get_args(Policy):
+        if other != policy:
+            try:
+                others[f"policy '{other}'"] = samples(table, other, by=by)
+            except TableError:  # `best` needs a column that not every table has
+                continue
+    return [
+        compare(
+            groups[i],
+            groups[j],
+            estimand,
+            rng=rng,
+            views={name: (view[i], view[j]) for name, view in others.items()},
+        )
+        for i, j in combinations(range(len(groups)), 2)
+    ]

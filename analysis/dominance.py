@@ -1,0 +1,122 @@
+"""Bounds on the difference of two delta-EDFs at every distance at once, and who is above whom."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from analysis.edf import EDF
+from analysis.estimand import LIMIT, Estimand, distances
+from analysis.intervals import Interval
+from analysis.samples import Sample
+
+Verdict = Literal["A", "B", "unresolved"]
+Ranges = tuple[tuple[float, float], ...]
+
+
+class Dominance(NamedTuple):
+    """Which curve is above the other, as far as the bands can tell."""
+
+    verdict: Literal["A", "B", "cross", "unresolved"]
+    """`A` or `B`: above somewhere, nowhere below; `cross`: each above the other somewhere."""
+    a_above: Ranges
+    """Distances [from, to) in points at which A is above B; the last may end at the limit."""
+    b_above: Ranges
+    estimates_cross: bool
+    """Whether the curves themselves cross, resolved or not."""
+
+
+def verdict_of(difference: Interval) -> Verdict:
+    """Who is better: the side of 0 on which the whole interval lies.
+
+    >>> verdict_of(Interval(0.2, 0.1, 0.3)), verdict_of(Interval(0.2, 0.0, 0.4))
+    ('A', 'unresolved')
+    """
+    return "A" if difference.low > 0 else "B" if difference.high < 0 else "unresolved"
+
+
+def band_difference(a: Sample, b: Sample, estimand: Estimand, level: float) -> Interval:
+    """Difference of the shares within d of the references, by two bands that hold together.
+
+    L_A(d) - U_B(d) <= D_A(d) - D_B(d) <= U_A(d) - L_B(d), for every d at once and whether or not
+    the samples depend on each other, with 1 - 2 (1 - level) at least.
+
+    Args:
+        a: first sample.
+        b: second sample.
+        estimand: names d, the reference and the kind of band.
+        level: of each band: 1 - alpha / 2 for two samples.
+
+    Returns:
+        Differences of shares, in [-1, 1].
+
+    >>> a, b = (Sample(label=x, errors=np.array(e)) for x, e in (("a", [5.0, 6]), ("b", [5.0, 20])))
+    >>> [round(x, 3) for x in band_difference(a, b, Estimand(), 0.975)]
+    [0.5, -0.888, 1.0]
+
+    """
+    return difference_of(share_near(a, estimand, level), share_near(b, estimand, level))
+
+
+def share_near(sample: Sample, estimand: Estimand, level: float) -> Interval:
+    """Share within d of the reference, between the bounds of a band of the level given.
+
+    >>> share_near(Sample(label="a", errors=np.array([5.0, 60])), Estimand(), 0.95).estimate
+    0.5
+    """
+    return Interval(*(curve(estimand.d) for curve in distances(sample, estimand, level)))
+
+
+def difference_of(a: Interval, b: Interval) -> Interval:
+    """Difference of two quantities whose intervals hold together: the ends furthest apart.
+
+    >>> difference_of(Interval(0.5, 0.25, 0.75), Interval(0.25, 0.0, 0.5))
+    Interval(estimate=0.25, low=-0.25, high=0.75)
+    """
+    return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low)
+
+
+def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float = LIMIT) -> Dominance:
+    """Compare the curves at all distances up to a limit, each with a band of 1 - alpha/2.
+
+    All statements hold together with the confidence of the estimand; a true crossing that the
+    trials cannot resolve stays hidden, so `A` says "above here, nowhere seen below".
+
+    Args:
+        a: first sample.
+        b: second sample.
+        estimand: names the reference, the level and the kind of band; its d is not used.
+        limit: largest distance, in points.
+
+    >>> a = Sample(label="a", errors=np.linspace(5, 7, 64))
+    >>> b = Sample(label="b", errors=np.linspace(5, 35, 64))
+    >>> dominance(a, b, Estimand()).verdict
+    'A'
+
+    """
+    level = (1.0 + estimand.confidence) / 2.0
+    (at_a, low_a, high_a), (at_b, low_b, high_b) = (distances(s, estimand, level) for s in (a, b))
+    x = _jumps(limit, at_a, at_b, low_a, low_b)
+    a_above = _ranges(x, low_a(x) > high_b(x), limit)
+    b_above = _ranges(x, low_b(x) > high_a(x), limit)
+    gap = at_a(x) - at_b(x)
+    crossing = bool((gap > 0).any() and (gap < 0).any())
+    if a_above and b_above:
+        return Dominance("cross", a_above, b_above, crossing)
+    verdict: Verdict = "A" if a_above else "B" if b_above else "unresolved"
+    return Dominance(verdict, a_above, b_above, crossing)
+
+
+def _jumps(limit: float, *curves: EDF) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    x = np.unique(np.concatenate([[0.0], *(curve.x for curve in curves)]))
+    return x[(x >= 0.0) & (x <= limit)]
+
+
+def _ranges(
+    x: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    holds: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+    limit: float,
+) -> Ranges:
+    """Merge neighbouring steps on which something holds into ranges [from, to)."""
+    changes = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(int)))
+    ends = np.append(x, limit)[changes]
+    return tuple((float(p), float(q)) for p, q in ends.reshape(-1, 2))

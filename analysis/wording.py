@@ -1,0 +1,106 @@
+"""Sentences of a comparison: what a careful statistician would sign, and no more."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.bands import method_for
+from analysis.dominance import Dominance, Ranges, Verdict
+from analysis.estimand import Estimand
+from analysis.intervals import Interval
+from analysis.samples import Sample
+
+SHOWN = 3  # ranges; a list of more is not read
+
+
+def peak(a: Sample, b: Sample) -> str:
+    """Compare the best errors: an observed best of n runs has no interval, and none is made up."""
+    absent = [s.label for s in (a, b) if np.isnan(s.best)]
+    if absent:
+        return f"Peak: no run of {' and '.join(absent)} is better than chance."
+    gap = a.best - b.best
+    than = "no difference" if gap == 0 else f"{abs(gap):.2f} points {'less' if gap > 0 else 'more'}"
+    return (
+        f"Peak: the best run of {a.label} (n = {a.n}) has {a.best:.2f}%, that of {b.label} "
+        f"(n = {b.n}) {b.best:.2f}%, {than}; one run each, chosen for being the best: no interval."
+    )
+
+
+def stability(
+    a: str, b: str, estimand: Estimand, found: tuple[Interval, Interval, Interval]
+) -> str:
+    """Say which shares are within d of the references, and how they differ."""
+    share_a, share_b, difference = found
+    low, high = (f"{100 * x:+.1f}" for x in difference[1:])
+    return (
+        f"Stability: {_percent(share_a)} of {a} and {_percent(share_b)} of {b} are "
+        f"{estimand.wording}; difference {100 * difference.estimate:+.1f} points of share, "
+        f"{100 * estimand.confidence:g}% interval {low} to {high}."
+    )
+
+
+def shape(found: Dominance, a: str, b: str) -> str:
+    """Say which curve is above the other, and where."""
+    if found.verdict == "unresolved":
+        return f"Curves: neither {a} nor {b} is shown to be above the other at any distance."
+    if found.verdict == "cross":
+        return (
+            f"Curves: they cross: {a} is above {b} at {_ranges(found.a_above)}, {b} above {a} at "
+            f"{_ranges(found.b_above)} points from the reference."
+        )
+    upper, lower = (a, b) if found.verdict == "A" else (b, a)
+    where = found.a_above if found.verdict == "A" else found.b_above
+    more = "; elsewhere, unresolved, the estimates cross" if found.estimates_cross else ""
+    return (
+        f"Curves: {upper} is above {lower} at {_ranges(where)} points from the reference and "
+        f"nowhere shown to be below{more}."
+    )
+
+
+def conclusion(a: str, b: str, verdict: Verdict, table: pd.DataFrame) -> str:
+    """State the verdict, and in the same sentence where another view would change it."""
+    names = {"A": f"{a} is more stable than {b}", "B": f"{b} is more stable than {a}"}
+    said = names.get(verdict, f"no difference in stability of {a} and {b} is resolved")
+    answered = table[table["verdict"].isin(["A", "B", "unresolved"])]
+    other = answered[answered["verdict"] != verdict]
+    if answered.empty:
+        return f"Verdict: {said}."
+    if other.empty:
+        return f"Verdict: {said}; so under each of: {', '.join(map(str, answered.index))}."
+    flips = "; ".join(
+        f"under {view}: {names.get(to, 'not resolved')}" for view, to in other["verdict"].items()
+    )
+    word = "flips" if _opposite(verdict, set(other["verdict"])) else "depends on the view"
+    return f"Verdict: {said}, but this {word}: {flips}."
+
+
+def notes(a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool) -> tuple[str, ...]:
+    """List what a reader must know: policy, reference, method, unknown and unfinished trials."""
+    policies = " and ".join(dict.fromkeys(f"'{s.policy}'" for s in (a, b)))
+    methods = ", ".join(dict.fromkeys(method_for(s.n, estimand.method) for s in (a, b)))
+    bands = f"the interval comes from two simultaneous bands ({methods}), one for each sample"
+    pairs = "the interval comes from pairs of the same configuration (exact)"
+    found = {
+        f"policy {policies}; {pairs if by == 'pairs' else bands}": True,
+        "reference 'sample-min': distances from the observed best of each sample, not from the "
+        "best error possible; it flatters the more sensitive model": not estimand.fixed,
+        "the samples differ in size, and the best of more trials is better: compare at equal n, "
+        "or with a reference from elsewhere": not estimand.fixed and a.n != b.n,
+        "the configurations are paired, but pairs need a reference from elsewhere (confirmed, "
+        "tuned, a pilot)": paired and not estimand.fixed,
+        **{f"{s.label}: {s.note}": bool(s.note) for s in (a, b)},
+    }
+    return tuple(note for note, applies in found.items() if applies)
+
+
+def _opposite(verdict: Verdict, others: set[str]) -> bool:
+    return {verdict} | others >= {"A", "B"}
+
+
+def _percent(share: Interval) -> str:
+    return f"{100 * share.estimate:.1f}%"
+
+
+def _ranges(ranges: Ranges) -> str:
+    if len(ranges) > SHOWN:
+        return f"{len(ranges)} ranges between {ranges[0][0]:.2f} and {ranges[-1][1]:.2f}"
+    return ", ".join(f"{p:.2f} to {q:.2f}" for p, q in ranges)

@@ -1,0 +1,89 @@
+"""What README and docs promise: commands that exist, files that are there, code that runs."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_cli import PLAIN, STABILITY
+
+from stability.cli.commands import app
+from stability.cli.request import Options, read
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COMMAND = re.compile(r"^    (stability .*(?:\\\n.*)*)", re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """Every `stability ...` line of every page."""
+    lines = [line for page in PAGES for line in COMMAND.findall(page.read_text())]
+    return [shlex.split(line.replace("\\\n", " "), comments=True) for line in lines]
+
+
+def sweeps() -> list[list[str]]:
+    return [command for command in commands() if command[1] == "sweep"]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(sweeps()) >= 5
+
+
+@pytest.mark.parametrize("command", sweeps(), ids=" ".join)
+def test_each_sweep_of_the_pages_is_without_a_fault(command: list[str]) -> None:
+    given: dict[str, list[str]] = {}
+    for name, value in zip(command[2::2], command[3::2], strict=True):
+        given.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
+    plain = {**PLAIN.__dict__, "model": "vitp,vitc", "optim": "adamw"}
+    changes = {
+        name: values if isinstance(plain[name], list) else values[0]
+        for name, values in given.items()
+    }
+    assert read(Options(**{**plain, **changes})).study.trials > 0  # type: ignore[arg-type]
+
+
+def test_each_command_of_the_pages_exists_and_each_that_exists_is_in_readme() -> None:
+    names = {str(c.name or getattr(c.callback, "__name__", "")) for c in app.registered_commands}
+    used = {command[1] for command in commands()}
+    assert used == names
+
+
+def test_the_python_of_readme_uses_names_that_exist() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    imports = [line for line in block.splitlines() if line.startswith("from ")]
+    ast.parse(block)
+    subprocess.run([sys.executable, "-c", "\n".join(imports)], check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_each_dependency_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    blocks = re.findall(r"(?:dependencies|dev) = \[\n(.*?)\n\]", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) > 15
+    assert [line for line in lines if not re.search(r"#\s*\S+", line)] == []
+
+
+def test_no_source_file_is_over_400_lines() -> None:
+    packages = ("stability", "sweeps", "analysis", "tests", "benchmarks")
+    files = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    assert len(files) > 50
+    long = {path.name for path in files if len(path.read_text().splitlines()) > 400}
+    assert long == set()
+
+
+def test_help_starts_at_once() -> None:
+    """What makes `--help` slow is what it imports: nothing but the option parser."""
+    code = "import sys; from stability.cli import app; print(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 400
+    assert Path(STABILITY).exists()

@@ -1,0 +1,156 @@
+"""Initial weights: every parameter from its law, from its seed, and from nothing else."""
+
+import math
+import random
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nets import each_model, each_vit, fresh
+from scipy import stats
+from torch import nn
+
+from stability.models.init import init_weights
+from stability.models.regnet import RegNet
+from stability.models.vit import ViT
+
+SEEDS = 8  # pooled, so that the smallest layers have enough weights to be judged
+
+
+Laws = dict[nn.Module, dict[str, Any]]
+"""By module and parameter: a distribution, or a number where nothing is drawn."""
+
+
+def uniform(bound: float) -> Any:
+    return stats.uniform(-bound, 2 * bound)
+
+
+def normal(variance: float) -> Any:
+    return stats.norm(scale=math.sqrt(variance))
+
+
+def xavier_bound(layer: nn.Linear) -> float:
+    return math.sqrt(6 / (layer.in_features + layer.out_features))
+
+
+def vit_laws(model: ViT) -> Laws:
+    """Those of pycls, by the place of the module and not by its type."""
+    laws: Laws = {
+        model: {"class_token": 0.0, "positions": stats.norm(scale=0.02)},
+        model.head: {"weight": 0.0, "bias": 0.0},
+    }
+    if isinstance(model.stem, nn.Conv2d):
+        fan_in = model.stem.in_channels * model.stem.kernel_size[0] ** 2
+        laws[model.stem] = {"weight": normal(1 / fan_in), "bias": 0.0}
+    else:
+        *body, last = model.stem
+        laws |= {m: {"weight": normal(2 / m.out_channels)} for m in body if hasattr(m, "stride")}
+        laws[last] = {"weight": normal(1 / last.out_channels), "bias": 0.0}
+    for block in model.blocks:
+        qkv, project = block.attention.qkv, block.attention.project
+        laws[qkv] = {"weight": uniform(xavier_bound(qkv)), "bias": 0.0}
+        laws[project] = {"weight": uniform(1 / math.sqrt(project.in_features)), "bias": 0.0}
+        for layer in (block.mlp[0], block.mlp[2]):
+            laws[layer] = {"weight": uniform(xavier_bound(layer)), "bias": normal(1e-12)}
+    return laws
+
+
+def regnet_laws(model: RegNet) -> Laws:
+    """ResNet's: by fan out, 0.01 for the head."""
+    laws: Laws = {model.head: {"weight": stats.norm(scale=0.01), "bias": 0.0}}
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] ** 2 * module.out_channels
+            laws[module] = {"weight": normal(2 / fan_out), "bias": 0.0}
+    return laws
+
+
+def laws_of(model: nn.Module) -> Laws:
+    norms = (m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.BatchNorm2d))
+    laws = vit_laws(model) if isinstance(model, ViT) else regnet_laws(model)
+    return laws | {norm: {"weight": 1.0, "bias": 0.0} for norm in norms}
+
+
+@cache
+def drawn(name: str) -> list[nn.Module]:
+    return [fresh(name, seed) for seed in range(SEEDS)]
+
+
+@each_model
+def test_every_parameter_starts_from_its_law(name: str) -> None:
+    models = drawn(name)
+    laws = laws_of(models[0])
+    for path, module in models[0].named_modules():
+        for parameter, _ in module.named_parameters(recurse=False):
+            tensors = [m.get_submodule(path).get_parameter(parameter) for m in models]
+            values = torch.cat([t.detach().flatten() for t in tensors])
+            expected = laws[module][parameter]
+            if isinstance(expected, float):
+                assert (values == expected).all(), (path, parameter)
+            else:
+                p = stats.kstest(values[:20_000].numpy(), expected.cdf).pvalue
+                assert p > 1e-5, (path, parameter, p)
+
+
+@each_vit
+def test_uniform_weights_reach_their_bound_and_do_not_pass_it(name: str) -> None:
+    """A normal law of the same width would; Kolmogorov and Smirnov look at the middle."""
+    for block in fresh(name).blocks:
+        for layer, bound in [
+            (block.attention.qkv, xavier_bound(block.attention.qkv)),
+            (block.attention.project, 1 / math.sqrt(block.attention.project.in_features)),
+            (block.mlp[0], xavier_bound(block.mlp[0])),
+            (block.mlp[2], xavier_bound(block.mlp[2])),
+        ]:
+            assert 0.99 * bound < layer.weight.abs().max().item() <= bound * (1 + 1e-6)
+
+
+@each_model
+def test_running_statistics_start_at_zero_and_one(name: str) -> None:
+    for module in fresh(name).modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.running_mean == 0).all()
+            assert (module.running_var == 1).all()
+            assert module.num_batches_tracked == 0
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in a.state_dict().items())
+
+
+@each_model
+def test_same_seed_same_weights_whatever_the_global_generators_are(name: str) -> None:
+    torch.manual_seed(1)
+    first = fresh(name, seed=5)
+    torch.manual_seed(2)
+    assert same(first, fresh(name, seed=5))
+
+
+@each_model
+def test_another_seed_changes_everything_that_is_drawn(name: str) -> None:
+    ours, theirs = fresh(name, seed=5), fresh(name, seed=6)
+    for (path, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        is_drawn = float(a.detach().std()) > 0
+        assert torch.equal(a, b) != is_drawn, path
+
+
+@each_model
+def test_global_generators_are_untouched(name: str) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1:]  # noqa: NPY002
+    fresh(name)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    after = np.random.get_state()[1:]  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(after, before[2], strict=True))
+
+
+@each_model
+def test_a_layer_without_a_law_is_refused(name: str) -> None:
+    """A new layer cannot train from whatever lay in its memory."""
+    model = fresh(name)
+    model.extra = nn.PReLU()
+    with pytest.raises(TypeError, match="no initialisation is written for PReLU"):
+        init_weights(model, torch.Generator())
