@@ -9,27 +9,24 @@ from pathlib import Path
 import pytest
 
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.cli.request import Options, read
+from stability.cli.request import Options, Request, Where, read
 from sweeps.errors import SpecError
 from sweeps.space import Hyperparameter
 
+WHERE = ("executor", "workers", "device", "out")
 STABILITY = str(Path(sys.executable).with_name("stability"))
-PLAIN = Options(
-    model="vitc",
-    optim="sgd",
-    data="digits",
-    epochs="5",
-    trials="64",
-    sampler="random",
-    seed="0",
-    lr=[],
-    weight_decay=[],
-    vary=[],
-    executor="local",
-    workers=None,
-    device="auto",
-    out=None,
-)
+PLAIN = {
+    "model": "vitc",
+    "optim": "sgd",
+    "data": "digits",
+    "epochs": "5",
+    "trials": "64",
+    "sampler": "random",
+    "seed": "0",
+    "lr": [],
+    "weight_decay": [],
+    "vary": [],
+}
 
 
 def call(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -45,18 +42,20 @@ def call(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def options(**changes: object) -> Options:
-    return Options(**{**PLAIN.__dict__, **changes})  # type: ignore[arg-type]
+def request(**changes: object) -> Request:
+    """The main job, with some options changed."""
+    places = {name: changes.pop(name) for name in WHERE if name in changes}
+    return read(Options(**{**PLAIN, **changes}), Where(**places))  # type: ignore[arg-type]
 
 
 def faults_of(**changes: object) -> list[str]:
     with pytest.raises(SpecError) as error:
-        read(options(**changes))
+        request(**changes)
     return error.value.faults
 
 
 def test_the_main_job_is_resolved_to_the_last_number() -> None:
-    study = read(PLAIN).study
+    study = request().study
     assert study.models == ("vitc-nano",)
     assert [(h.name, h.low, h.high) for h in study.space] == [
         ("lr", 0.0125, 0.4),
@@ -68,7 +67,7 @@ def test_the_main_job_is_resolved_to_the_last_number() -> None:
 
 
 def test_one_study_of_lists() -> None:
-    study = read(options(model="vitp,vitc-nano,regnety", optim="sgd,adamw", epochs="5,10")).study
+    study = request(model="vitp,vitc-nano,regnety", optim="sgd,adamw", epochs="5,10").study
     assert study.models == ("vitp-nano", "vitc-nano", "regnety-nano")
     assert study.trials == 64 * 3 * 2 * 2
     ranges = {
@@ -169,7 +168,7 @@ def test_laws_that_may_be_varied() -> None:
 
 
 def test_a_varied_setting_leaves_the_recipe() -> None:
-    study = read(options(vary=["momentum=0.8,0.9"], optim="sgd,adamw")).study
+    study = request(vary=["momentum=0.8,0.9"], optim="sgd,adamw").study
     assert "momentum" not in study.recipe["sgd"]
     (momentum,) = (h for h in study.space if h.name == "momentum")
     assert momentum.optims == ("sgd",)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -168,3 +170,18 @@ def test_resume_and_edf_of_a_finished_run(undisturbed: Path) -> None:
     done = call("edf", "run", "--delta", "-o", "delta.pdf", cwd=undisturbed)
     assert (done.returncode, done.stderr) == (0, "")
     assert (undisturbed / "delta.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_the_python_of_readme_runs(undisturbed: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    code = "import matplotlib; matplotlib.use('Agg')\n" + block.replace('"RUN"', '"run"')
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=undisturbed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "vitc-nano" in done.stdout

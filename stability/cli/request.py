@@ -20,9 +20,9 @@ from sweeps.study import Study
 OBJECTIVE = "stability.objective:train_images"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Options:
-    """The options as they were typed."""
+    """What shall be trained, as it was typed."""
 
     model: str
     optim: str
@@ -34,10 +34,16 @@ class Options:
     lr: list[str]
     weight_decay: list[str]
     vary: list[str]
-    executor: str
-    workers: str | None
-    device: str
-    out: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where it shall run, as it was typed: none of it decides a result."""
+
+    executor: str = "local"
+    workers: str | None = None
+    device: str = "auto"
+    out: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,44 +58,50 @@ class Request:
     """None for as many as there are slots."""
 
 
-def read(options: Options) -> Request:
+def read(options: Options, where: Where) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
     asked = _asked(faults, options)
-    workers = _places(faults, options.executor, options.workers, options.device)
+    workers = _workers(faults, where)
     if not faults.found:
         study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
-        run = RunDirectory(Path(options.out or Path("runs") / study.name))
+        run = RunDirectory(Path(where.out or Path("runs") / study.name))
         faults.found += run.faults(study)
         if not faults.found:
             return Request(
                 study=study,
                 run=run,
-                executor=options.executor,
-                device=options.device,
+                executor=where.executor,
+                device=where.device,
                 workers=workers,
             )
-    elif options.out is not None and not Path(options.out, "study.toml").exists():
-        faults.found += unusable_as_new_folder(Path(options.out))
+    elif where.out is not None and not Path(where.out, "study.toml").exists():
+        faults.found += unusable_as_new_folder(Path(where.out))
     raise SpecError(faults.found)
 
 
-def reopen(path: Path, *, executor: str, workers: str | None, device: str) -> Request:
+def reopen(path: Path, where: Where) -> Request:
     """The request to go on with a run directory. Raises SpecError, StoreError."""
     faults = Faults()
-    count = _places(faults, executor, workers, device)
+    workers = _workers(faults, where)
     if faults.found:
         raise SpecError(faults.found)
     run = RunDirectory(path)
-    return Request(study=run.read_study(), run=run, executor=executor, device=device, workers=count)
+    return Request(
+        study=run.read_study(),
+        run=run,
+        executor=where.executor,
+        device=where.device,
+        workers=workers,
+    )
 
 
-def _places(faults: Faults, executor: str, workers: str | None, device: str) -> int | None:
+def _workers(faults: Faults, where: Where) -> int | None:
     """Check where it shall run; returns the number of workers, None for one a slot."""
-    faults.one_of("--executor", executor, EXECUTORS)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
-    return None if workers is None else faults.whole("--workers", workers, low=1)
+    faults.one_of("--executor", where.executor, EXECUTORS)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", where.device):
+        faults.add("--device", f"got {where.device!r}, allowed is auto, cpu, cuda or cuda:i")
+    return None if where.workers is None else faults.whole("--workers", where.workers, low=1)
 
 
 def _asked(faults: Faults, options: Options) -> dict[str, Any]:
