@@ -2,10 +2,10 @@
 
     python -m benchmarks.overhead [--trials 64] [--pairs 1] [--json]
 
-Each pair times `stability sweep` as a user calls it, into an empty folder, and then the same
-trials in one process per core that does nothing but train them one after the other. The share is
-the bare loop's training time over the command's whole time. Exits 0 if its median is at least
-0.85, 1 otherwise.
+Each pair times `stability sweep` as a user calls it, into an empty folder, and the same trials in
+one process per core that does nothing but train them one after the other; which goes first
+alternates. The share is the training time of the bare loops, summed and divided by the cores, over
+the command's whole time. Exits 0 if its median is at least 0.85, 1 otherwise.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from sweeps.dispatch.local import ENVIRONMENT
 
 AIM = 0.85
 SWEEP = ["sweep", "--model", "vitc", "--optim", "sgd"]
+CORES = len(os.sched_getaffinity(0))
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    pairs = [pair(arguments.trials) for _ in range(arguments.pairs)]
+    pairs = [pair(arguments.trials, i) for i in range(arguments.pairs)]
     share = statistics.median(p["share"] for p in pairs)
     if arguments.json:
         print(json.dumps({"machine": machine(), "trials": arguments.trials, "pairs": pairs}))
@@ -41,41 +42,44 @@ def main() -> int:
     return 0 if share >= AIM else 1
 
 
-def pair(trials: int) -> dict[str, float]:
-    """One pair: seconds of the command, of the bare loops, and of the training in them."""
+def pair(trials: int, number: int) -> dict[str, float]:
+    """Seconds of the command, of the bare loops, and of the training in them."""
+    timed: dict[str, float] = {}
+    steps = [command_seconds, bare_seconds]
+    for step in steps if number % 2 == 0 else reversed(steps):
+        timed |= step(trials)
+    return {**timed, "share": timed["training"] / timed["command"]}
+
+
+def command_seconds(trials: int) -> dict[str, float]:
+    """The whole command, as a user calls it."""
+    command = [str(Path(sys.executable).with_name("stability")), *SWEEP, "--trials", str(trials)]
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        command = [str(Path(sys.executable).with_name("stability")), *SWEEP]
         start = time.perf_counter()
-        subprocess.run(
-            [*command, "--trials", str(trials), "--out", str(run)], check=True, capture_output=True
-        )
-        whole = time.perf_counter() - start
-        start = time.perf_counter()
-        training = bare_loops(run)
-        bare = time.perf_counter() - start
-    return {"command": whole, "bare": bare, "training": training, "share": training / whole}
+        subprocess.run([*command, "--out", str(Path(folder, "run"))], check=True, stdout=sys.stderr)
+        return {"command": time.perf_counter() - start}
 
 
-def bare_loops(run: Path) -> float:
-    """Train the run's trials again, every k-th in each of k processes; the longest training."""
-    cores = len(os.sched_getaffinity(0))
+def bare_seconds(trials: int) -> dict[str, float]:
+    """Every k-th trial in each of k processes: the whole of it, and the training in it."""
+    start = time.perf_counter()
     loops = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.bare_loop", str(run), str(core), str(cores)],
+            [sys.executable, "-m", "benchmarks.bare_loop", str(trials), str(core), str(CORES)],
             env={**os.environ, **ENVIRONMENT, "PYTHONSAFEPATH": ""},
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for core in range(cores)
+        for core in range(CORES)
     ]
-    return max(float(loop.communicate()[0]) for loop in loops)
+    training = [float(loop.communicate()[0]) for loop in loops]
+    return {"bare": time.perf_counter() - start, "training": sum(training) / CORES}
 
 
 def machine() -> dict[str, object]:
     """Where it was measured."""
-    return {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))}
+    return {"platform": platform.platform(), "cores": CORES}
 
 
 def show(trials: int, pairs: list[dict[str, float]], share: float) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from stability.data import load
 from stability.training.loop import Epoch, Job, train
-from stability.training.outcome import Training
+from stability.training.outcome import Training, chance_of
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 from sweeps.trial import Cohort, Result, Trial
@@ -29,11 +29,12 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
         torch.backends.cudnn.allow_tf32 = False
     for trial in cohort.trials:
         curve: list[Epoch] = []
-        training = train(_job(trial), _data(trial, cohort.device), curve.append)
+        data = _data(trial, cohort.device)
+        training = train(_job(trial), data, curve.append)
         yield Result(
             trial=trial.id,
             outcome=training.outcome,
-            values=_values(training, curve, cohort.device),
+            values=_values(training, curve, cohort.device) | {"chance": chance_of(data.test)},
             curve=[asdict(epoch) for epoch in curve],
         )
 
@@ -82,7 +83,6 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
             "error": training.test.error,
             "wrong": training.test.wrong,
             "n_eval": training.test.n,
-            "chance": training.test.chance,
             "val_error": last.val_error,
             "loss": last.loss,
             "train_loss": last.train_loss,

@@ -87,15 +87,21 @@ def write_design(study: Study, trials: list[Trial], path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=design_schema(study.space)), temporary)
 
 
-def read_design(study: Study, path: Path) -> list[Trial]:
-    """The trials as they were written. Raises StoreError where the file is not that design."""
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a design. Raises StoreError where it cannot be read."""
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
         raise StoreError(
             f"{path} cannot be read: {error}. It was drawn from study.toml: move it away and "
             "sweep again to have the same design drawn again."
         ) from error
+    return rows
+
+
+def read_design(study: Study, path: Path) -> list[Trial]:
+    """The trials as they were written. Raises StoreError where the file is not that design."""
+    rows = read_rows(path)
     names = sampling.names_of(study.space)
     trials = [
         _resolve(

@@ -22,6 +22,8 @@ class Owner:
     """Start of the process on a clock that nobody can set; a pid alone is used again."""
     boot: str
     """Which boot of the host; empty where the system does not say."""
+    namespace: str
+    """Whose pids they are: a container has its own."""
     slot: str = ""
     """Which place of the host it fills, such as `cpu:1`."""
 
@@ -32,14 +34,29 @@ class Owner:
         started = _started(pid)
         assert started is not None  # it is running this line
         host = socket.gethostname()
-        return cls(name=name, host=host, pid=pid, started=started, boot=_boot(), slot=slot)
+        return cls(
+            name=name,
+            host=host,
+            pid=pid,
+            started=started,
+            boot=_boot(),
+            namespace=_namespace(),
+            slot=slot,
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this host."""
+        return self.host == socket.gethostname()
 
     @property
     def is_gone(self) -> bool:
-        """Whether it provably ended. On another host nothing is proved from here."""
-        if self.host != socket.gethostname():
+        """Whether it provably ended. Of another host or container nothing is proved from here."""
+        if not self.is_here:
             return False
-        return self.boot != _boot() or _started(self.pid) != self.started
+        if self.boot != _boot():
+            return True
+        return self.namespace == _namespace() and _started(self.pid) != self.started
 
     def to_json(self) -> str:
         """For a file."""
@@ -60,6 +77,13 @@ class Owner:
 def _boot() -> str:
     try:
         return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

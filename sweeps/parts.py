@@ -5,7 +5,7 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sweeps.trial import FAILED, TRAINED, Result, Trial
 
 ROWS = 256
 DAMAGED = ".damaged"
+EVER = datetime.min.replace(tzinfo=UTC)
 _BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message"]
 
 
@@ -51,7 +52,8 @@ class PartWriter:
             raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
         self._rows.append(row)
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
-            pq.write_table(pa.Table.from_pylist(self._rows, schema=PART), temporary)
+            table = pa.Table.from_pylist(self._rows, schema=PART)
+            pq.write_table(table, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
             self._rows, self._number = [], self._number + 1
 
@@ -66,6 +68,8 @@ class Record:
     seconds: float | None = None
     finished: datetime | None = None
     failures: int = 0
+    failures_since: int = 0
+    """Those after the ledger's `since`."""
     message: str | None = None
     """Of the last failure."""
 
@@ -73,11 +77,12 @@ class Record:
 class Ledger:
     """What the parts say; `refresh` reads only files that changed since it last looked."""
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, since: datetime = EVER) -> None:
         self.run = run
+        self.since = since
         self.damaged: list[Path] = []
         self.records: dict[str, Record] = {}
-        self._seen: dict[Path, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
+        self._seen: dict[Path, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
 
     def refresh(self) -> None:
         """Look again."""
@@ -89,18 +94,19 @@ class Ledger:
                 stat = path.stat()
             except FileNotFoundError:  # set aside just now
                 continue
-            stamp = (stat.st_mtime_ns, stat.st_size)
+            stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if path in self._seen and self._seen[path][0] == stamp:
                 seen[path] = self._seen[path]
                 continue
             changed = True
             try:
-                seen[path] = (stamp, pq.read_table(path, columns=_BRIEF).to_pylist())
-            except (OSError, pa.ArrowException):
+                seen[path] = (stamp, _read(path).select(_BRIEF).to_pylist())
+            except DamagedError:
                 self.damaged.append(path)
         if changed or seen.keys() != self._seen.keys():
             self._seen = seen
-            self.records = _records([row for _, rows in seen.values() for row in rows])
+            rows = [row for _, rows in seen.values() for row in rows]
+            self.records = _records(rows, self.since)
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""
@@ -110,17 +116,36 @@ class Ledger:
         return self.records.get(trial, Record())
 
 
-def _records(rows: list[dict[str, Any]]) -> dict[str, Record]:
+class DamagedError(Exception):
+    """A part does not hold what was written into it."""
+
+
+def _read(path: Path) -> pa.Table:
+    """Every column of a part, with its checksums looked at. Raises DamagedError."""
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except pa.ArrowException as error:
+        raise DamagedError from error
+    except OSError as error:
+        if error.errno is None:  # Arrow's own, of the content; the system's have a number
+            raise DamagedError from error
+        raise
+
+
+def _records(rows: list[dict[str, Any]], since: datetime) -> dict[str, Record]:
     records: dict[str, Record] = {}
     for row in sorted(rows, key=lambda row: row["finished"]):  # the first complete result wins
         before = records.get(row["trial"], Record())
         if row["outcome"] in FAILED:
-            records[row["trial"]] = Record(
-                **{**before.__dict__, "failures": before.failures + 1, "message": row["message"]}
+            records[row["trial"]] = replace(
+                before,
+                failures=before.failures + 1,
+                failures_since=before.failures_since + (row["finished"] >= since),
+                message=row["message"],
             )
         elif row["outcome"] in TRAINED and before.outcome is None:
             measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
-            records[row["trial"]] = Record(**{**before.__dict__, **measured})
+            records[row["trial"]] = replace(before, **measured)
     return records
 
 
@@ -129,7 +154,8 @@ def set_aside(damaged: list[Path]) -> list[Path]:
     moved = []
     for path in damaged:
         try:
-            moved.append(path.rename(path.with_name(path.name + DAMAGED)))
+            taken = len(list(path.parent.glob(f"{path.name}{DAMAGED}*")))
+            moved.append(path.rename(path.with_name(f"{path.name}{DAMAGED}{taken or ''}")))
         except OSError as error:
             raise StoreError(f"{path} is damaged and cannot be renamed: {error}") from error
     return moved
@@ -140,9 +166,9 @@ def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for path in sorted(run.parts.glob("*.parquet")):
         try:
-            rows += pq.read_table(path).to_pylist()
-        except (OSError, pa.ArrowException):
-            continue  # the driver names it and sets it aside
+            rows += _read(path).to_pylist()
+        except DamagedError:
+            continue  # the ledger names it, the driver sets it aside
     return sorted(rows, key=lambda row: row["finished"])
 
 

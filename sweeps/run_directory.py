@@ -1,5 +1,6 @@
 """A study's folder: the one place that knows where things lie in it."""
 
+import tempfile
 from pathlib import Path
 
 from sweeps.design import read_design, write_design
@@ -63,7 +64,7 @@ class RunDirectory:
 
     def faults(self, study: Study) -> list[str]:
         """What keeps `study` from being run in this folder; nothing is written."""
-        if not self.study.exists():
+        if not self.exists():
             return unusable_as_new_folder(self.path)
         there = self.read_study()
         return [
@@ -71,12 +72,17 @@ class RunDirectory:
             for difference in study.differences(there)
         ]
 
+    def exists(self) -> bool:
+        """Whether there is a study in this folder."""
+        try:
+            return self.study.exists()
+        except OSError:  # a folder that may not be entered, a name that is too long
+            return False
+
     def read_study(self) -> Study:
         """The study. Raises StoreError where this is not a run directory."""
-        if not self.path.exists():
-            raise StoreError(f"{self.path}: there is no such folder")
-        if not self.study.exists():
-            raise StoreError(f"{self.path} is not a run directory: it has no study.toml")
+        if not self.exists():
+            raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
         return Study.read(self.study)
 
     def read_design(self) -> list[Trial]:
@@ -86,17 +92,22 @@ class RunDirectory:
 
 def unusable_as_new_folder(path: Path) -> list[str]:
     """Why no new run directory can be made at `path`; nothing is left written."""
-    import tempfile
-
-    if path.exists() and not path.is_dir():
-        return [f"{path} is a file, a folder is needed"]
-    if path.is_dir() and any(not child.name.startswith(".") for child in path.iterdir()):
-        return [f"{path} is not empty and not a run directory: it has no study.toml"]
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not existing.is_dir():
-        return [f"{existing} is a file, a folder is needed to make {path}"]
-    try:  # permissions say nothing to root or on a read-only file system: try
-        Path(tempfile.mkdtemp(dir=existing)).rmdir()
+    try:
+        if path.exists() and not path.is_dir():
+            return [f"{path} is a file, a folder is needed"]
+        if path.is_dir() and any(not child.name.startswith(".") for child in path.iterdir()):
+            return [f"{path} is not empty and not a run directory: it has no study.toml"]
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not existing.is_dir():
+            return [f"{existing} is a file, a folder is needed to make {path}"]
+        # Permissions say nothing to root or on a read-only file system, and a name may be too
+        # long: try.
+        probe = Path(tempfile.mkdtemp(dir=existing))
+        try:
+            (probe / path.name).mkdir()
+            (probe / path.name).rmdir()
+        finally:
+            probe.rmdir()
     except OSError as error:
         return [f"{path} cannot be written: {error.strerror}"]
     return []

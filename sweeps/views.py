@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.design import read_rows
 from sweeps.files import atomic_write
 from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
@@ -26,7 +27,7 @@ def rebuild(run: RunDirectory) -> None:
             best[row["trial"]] = row
     results, curves = [], []
     study = run.read_study()
-    for row in pq.read_table(run.design).to_pylist():
+    for row in read_rows(run.design):
         measured = best.get(row["trial"])
         if measured is None:
             continue

@@ -8,10 +8,10 @@ import importlib
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -23,7 +23,7 @@ from sweeps.files import atomic_write
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
-from sweeps.trial import Cohort, Objective, Result, Trial
+from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,13 @@ class Order:
 
     run: str
     """The run directory."""
+    name: str
+    """What it is called: in claims, and in the names of its parts."""
     slot: str
     """Its place on the host: `cpu:0`, `cuda:1`."""
     max_failures: int
-    """Trials that failed more often are left alone."""
+    """Trials that failed more often, not counting what was before `since`, are left alone."""
+    since: datetime
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
     visible_gpu: str = ""
@@ -53,19 +56,25 @@ def work(order: Order, after_each: Callable[[], None] = lambda: None) -> int:
     `after_each` is called after each result. Raises what importing the objective raises.
     """
     run = RunDirectory(Path(order.run))
-    trials = run.read_design()
-    objective = import_objective(trials[0].objective, order.submission_folder)
-    name = f"{order.slot.replace(':', '')}-{uuid.uuid4().hex[:8]}"
-    writer = PartWriter(run, name)
+    if order.device == "cuda":  # before torch is imported; submitit itself always takes GPU 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
+    writer = PartWriter(run, order.name)
     results = 0
-    with registered(run, Owner.this_process(name, order.slot)) as owner:
+    # Registered before torch is imported, which takes seconds in which a driver must see it.
+    with registered(run, Owner.this_process(order.name, order.slot)) as owner:
+        trials = run.read_design()
+        objective = import_objective(trials[0].objective, order.submission_folder)
         for cohort in cohorts(run, trials, owner, order):
+            failed = False
             for result, circumstances in outcomes(objective, cohort):
                 attempt = 1 + cohort.failures[result.trial]
                 writer.append(result, attempt=attempt, host=owner.host, **circumstances)
                 claims.release(run, result.trial)
+                failed |= result.outcome in FAILED
                 results += 1
                 after_each()
+            if failed and order.device == "cuda":
+                break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
 
 
@@ -73,11 +82,10 @@ def work_as_job(order: Order) -> int:
     """`work` in a process of its own, which SIGTERM ends in an orderly way."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
         raise SystemExit(0)  # unwinds through the worker, which gives its claim back
 
     signal.signal(signal.SIGTERM, stop)
-    if order.device == "cuda":  # before torch is imported; submitit itself always takes GPU 0
-        os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
     return work(order)
 
 
@@ -120,7 +128,7 @@ def cohorts(
     run: RunDirectory, trials: list[Trial], owner: Owner, order: Order
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other, in the order of the design, until none is left."""
-    ledger = Ledger(run)
+    ledger = Ledger(run, order.since)
     ledger.refresh()
     waiting = list(trials)
     while waiting:
@@ -142,7 +150,7 @@ def cohorts(
 def is_open(ledger: Ledger, trial: Trial, order: Order) -> bool:
     """Whether a trial has no result yet and has not failed too often."""
     record = ledger[trial.id]
-    return record.outcome is None and record.failures <= order.max_failures
+    return record.outcome is None and record.failures_since <= order.max_failures
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:

@@ -106,12 +106,15 @@ def test_one_study_of_lists() -> None:
         ({"lr": ["adamw=0.1:0.2"]}, ["--lr: 'adamw' is not one of sgd"]),
         ({"optim": "sgd,adamw", "lr": ["0.1:1"]}, ["with sgd, adamw say which: sgd=LO:HI"]),
         ({"weight_decay": ["2:1"]}, ["--weight-decay: got '2:1'"]),
-        ({"trials": "0"}, ["--trials: got '0', allowed is a whole number from 1"]),
+        ({"trials": "0"}, ["--trials: got '0', allowed is a whole number from 1 to 2147483647"]),
         ({"trials": "many"}, ["--trials: got 'many'"]),
         ({"epochs": "0"}, ["--epochs: got '0'"]),
         ({"epochs": "5,5"}, ["--epochs: 5 is named twice"]),
         ({"seed": "-1"}, ["--seed: got '-1', allowed is a whole number from 0"]),
         ({"workers": "0"}, ["--workers: got '0'"]),
+        ({"seed": "3000000000"}, ["whole number from 0 to 2147483647"]),
+        ({"workers": "2", "executor": "inline"}, ["--workers: got 2, inline has one"]),
+        ({"out": "/tmp/" + "long" * 100}, ["cannot be written: File name too long"]),
         ({"device": "gpu"}, ["--device: got 'gpu', allowed is auto, cpu, cuda or cuda:i"]),
         ({"vary": ["beta2=0.9,0.99"]}, ["beta2 belongs to adamw, which is not asked for"]),
         ({"vary": ["colour=1,2"]}, ["'colour' is not one of batch_size, momentum"]),
@@ -226,7 +229,7 @@ def test_a_device_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
 def test_status_and_edf_of_what_is_no_run_directory(tmp_path: Path) -> None:
     done = call("status", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there is no such folder" in done.stderr
+    assert "is not a run directory" in done.stderr
     wrong = ["--policy", "hope", "--band", "wide", "-o", "no/where.png"]
     done = call("edf", "nowhere", ".", *wrong, cwd=tmp_path)
     assert done.returncode == 2

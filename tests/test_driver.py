@@ -36,8 +36,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for run in tmp_path.glob("run*"):
         for owner in claims.living_workers(RunDirectory(run)):
-            with suppress(ProcessLookupError):
-                os.kill(owner.pid, signal.SIGKILL)
+            if owner.is_here:
+                with suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGKILL)
 
 
 def new_run(tmp_path: Path, **changes: object) -> RunDirectory:
@@ -226,6 +227,25 @@ def test_what_always_fails_is_left_after_three_attempts_and_seen(tmp_path: Path)
     drive_inline(run, retry_failed=True)
     ledger.refresh()
     assert max(ledger[trial.id].failures for trial in run.read_design()) == 6
+
+
+def test_forgiveness_gives_each_trial_three_attempts_and_no_more(tmp_path: Path) -> None:
+    run = new_run(tmp_path, objective="objectives:always_fails", draws=2)
+    drive_inline(run, retry_failed=True)
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert {ledger[t.id].failures for t in run.read_design() if t.draw == 1} == {3}
+
+
+def test_a_trial_held_elsewhere_is_left_and_does_not_hang_the_sweep(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    held = run.read_design()[3]
+    foreign = Owner(**{**Owner.this_process("far").__dict__, "host": "far", "slot": "cpu:0"})
+    run.worker("far").write_text(foreign.to_json())
+    run.claim(held.id).write_text(foreign.to_json())
+    drive(run)
+    assert {row[0] for row in results(run)} == {t.id for t in run.read_design()} - {held.id}
+    assert claims.held(run) == {held.id: foreign}
 
 
 def test_an_objective_that_gives_no_result_has_failed(tmp_path: Path) -> None:

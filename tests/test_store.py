@@ -17,7 +17,7 @@ from sweeps.design import draw_design
 from sweeps.errors import SpecError, StoreError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
-from sweeps.parts import ROWS, Ledger, PartWriter, seconds_left, set_aside
+from sweeps.parts import ROWS, Ledger, PartWriter, read_parts, seconds_left, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import CURVES, MEASURED, PART, results_schema
 from sweeps.study import Study
@@ -81,6 +81,7 @@ def test_folders_that_cannot_be_a_run_directory(tmp_path: Path, toy_study: Study
         (file / "below", "is a file"),
         (full, "no study.toml"),
         (Path("/proc/nowhere"), "cannot be written"),
+        (tmp_path / ("long" * 100), "cannot be written"),
     ):
         (fault,) = RunDirectory(path).faults(toy_study)
         assert words in fault
@@ -89,10 +90,9 @@ def test_folders_that_cannot_be_a_run_directory(tmp_path: Path, toy_study: Study
 
 
 def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no such folder"):
-        RunDirectory(tmp_path / "nowhere").read_study()
-    with pytest.raises(StoreError, match="is not a run directory"):
-        RunDirectory(tmp_path).read_study()
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / ("long" * 100)):
+        with pytest.raises(StoreError, match="is not a run directory: there is no study"):
+            RunDirectory(path).read_study()
 
 
 def test_of_two_claims_one_is_had(run: RunDirectory, trials: list[Trial]) -> None:
@@ -153,6 +153,7 @@ def test_a_claim_is_void_only_when_its_owner_is_gone(
         "elsewhere": ({**fields, "host": "another"}, False),
         "pid used again": ({**fields, "started": "1"}, True),
         "before the reboot": ({**fields, "boot": "another"}, True),
+        "in another container": ({**fields, "namespace": "pid:[1]", "pid": 1}, False),
     }
     for trial, (content, _) in zip(trials, owners.values(), strict=False):
         run.claim(trial.id).write_text(json.dumps(content))
@@ -243,6 +244,45 @@ def test_a_damaged_part_is_named_set_aside_and_not_read(
     assert ledger.damaged == []
     views.rebuild(run)
     assert len(pq.read_table(run.results)) == 1
+
+
+def test_a_flipped_bit_in_any_column_is_damage(run: RunDirectory, trials: list[Trial]) -> None:
+    """Also in one that only the views read: a part is believed whole or not at all."""
+    PartWriter(run, "worker").append(result(trials[0]))
+    (part,) = run.parts.iterdir()
+    sound = part.read_bytes()
+    metadata = pq.read_metadata(part).row_group(0)
+    columns = [metadata.column(i) for i in range(metadata.num_columns)]
+    assert any("curve" in column.path_in_schema for column in columns)
+    for column in columns:
+        place = column.data_page_offset + column.total_compressed_size - 1
+        broken = bytearray(sound)
+        broken[place] ^= 0b100
+        part.write_bytes(broken)
+        ledger = Ledger(run)
+        ledger.refresh()
+        assert ledger.damaged == [part], column.path_in_schema
+        assert read_parts(run) == []
+    part.write_bytes(sound)
+    assert len(read_parts(run)) == 1
+
+
+def test_a_second_damage_of_the_same_part_does_not_replace_the_first(run: RunDirectory) -> None:
+    for content in (b"first", b"second"):
+        run.part("worker", 0).write_bytes(content)
+        set_aside([run.part("worker", 0)])
+    assert sorted(path.read_bytes() for path in run.parts.iterdir()) == [b"first", b"second"]
+
+
+def test_failures_before_since_are_forgiven(run: RunDirectory, trials: list[Trial]) -> None:
+    writer = PartWriter(run, "worker")
+    writer.append(Result(trial=trials[0].id, outcome="crashed"), message="before")
+    since = datetime.now(UTC)
+    writer.append(Result(trial=trials[0].id, outcome="crashed"), message="after")
+    ledger = Ledger(run, since)
+    ledger.refresh()
+    record = ledger[trials[0].id]
+    assert (record.failures, record.failures_since, record.message) == (2, 1, "after")
 
 
 def test_views_are_rebuilt_from_parts_in_design_order(

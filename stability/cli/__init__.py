@@ -3,23 +3,28 @@
 Each command imports what it needs when it runs, so that `--help` starts at once.
 """
 
+import io
 import sys
 
 from stability.cli.commands import app
 
 __all__ = ["app", "main"]
 
-BAD_INPUT = 2
+FAILED, BAD_INPUT = 1, 2
 
 
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said
+            stream.reconfigure(line_buffering=True)
     try:
         app()
     except StabilityError as error:
         print(f"stability: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except BrokenPipeError:  # `stability status | head`
-        sys.stderr.close()
+    except OSError as error:  # a disk that is full: what was trained is kept
+        print(f"stability: {error}", file=sys.stderr)
+        sys.exit(FAILED)

@@ -36,7 +36,8 @@ class Picture:
 def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
     faults = how.faults() + [fault for run in runs if (fault := refresh(run))]
-    target = output or (RunDirectory(runs[0]).edf if len(runs) == 1 else Path("edf.png"))
+    is_run = len(runs) == 1 and RunDirectory(runs[0]).exists()
+    target = output or (RunDirectory(runs[0]).edf if is_run else Path("edf.png"))
     if not target.parent.is_dir():
         faults.append(f"--output: {target.parent} is no folder")
     if faults:

@@ -2,12 +2,15 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from stability.training.recipe import RANGES, VARIABLE, fault_of
 from sweeps.space import Hyperparameter
+
+LARGEST = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
 
 
 @dataclass
@@ -38,13 +41,10 @@ class Faults:
 
     def whole(self, option: str, text: str, low: int) -> int | None:
         """A whole number of at least `low`."""
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value >= low and value < 2**31:
+        value = int(text) if re.fullmatch(r"-?\d{1,12}", text) else None
+        if value is not None and low <= value <= LARGEST:
             return value
-        self.add(option, f"got {text!r}, allowed is a whole number from {low}")
+        self.add(option, f"got {text!r}, allowed is a whole number from {low} to {LARGEST}")
         return None
 
 

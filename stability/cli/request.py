@@ -75,7 +75,7 @@ def read(options: Options, where: Where) -> Request:
                 device=where.device,
                 workers=workers,
             )
-    elif where.out is not None and not Path(where.out, "study.toml").exists():
+    elif where.out is not None and not RunDirectory(Path(where.out)).exists():
         faults.found += unusable_as_new_folder(Path(where.out))
     raise SpecError(faults.found)
 
@@ -101,7 +101,12 @@ def _workers(faults: Faults, where: Where) -> int | None:
     faults.one_of("--executor", where.executor, EXECUTORS)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", where.device):
         faults.add("--device", f"got {where.device!r}, allowed is auto, cpu, cuda or cuda:i")
-    return None if where.workers is None else faults.whole("--workers", where.workers, low=1)
+    if where.workers is None:
+        return None
+    workers = faults.whole("--workers", where.workers, low=1)
+    if where.executor == "inline" and workers not in (None, 1):
+        faults.add("--workers", f"got {workers}, inline has one")
+    return workers
 
 
 def _asked(faults: Faults, options: Options) -> dict[str, Any]:

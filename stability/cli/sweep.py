@@ -9,11 +9,11 @@ from stability.cli.machine import Machine, measure
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
 from stability.cli.tables import print_summary, shown
-from sweeps import provenance, views
+from sweeps import claims, provenance, views
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS
-from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
-from sweeps.errors import SpecError
+from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Study
@@ -26,20 +26,21 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Do what is asked for; returns the exit status."""
     study, run = request.study, request.run
     print(describe(study))
-    left = study.trials - finished(run)
-    if left == 0:
-        print(f"all {study.trials} trials are finished already")
+    ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
+    ledger.refresh()
+    if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
+        print(f"{finished(ledger, trials)} of {study.trials} trials are finished already")
         return DONE if dry_run else conclude(run)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
-        design = draw_design(study)
+        trials = trials or draw_design(study)
         machine = measured.result()
     slots = chosen(machine, request)
-    print(cost(study, left, machine, slots))
+    print(cost(study, finished(ledger, trials), machine, slots))
     if dry_run:
         print("dry run: nothing was written")
         return DONE
-    trials = run.create(study, design)
+    trials = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
         warn(run)
         provenance.record(run, {"slots": list(slots), "executor": request.executor})
@@ -47,50 +48,69 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return drive(request, trials, plan)
 
 
+def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> list[Trial]:
+    """Trials that have no result and would be tried."""
+    records = ((trial, ledger[trial.id]) for trial in trials)
+    return [t for t, r in records if r.outcome is None and (retry_failed or r.failures <= RETRIES)]
+
+
+def finished(ledger: Ledger, trials: list[Trial]) -> int:
+    """How many trials are trained."""
+    return sum(ledger.is_trained(trial.id) for trial in trials)
+
+
 def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
-    run = request.run
+    run, ledger = request.run, Ledger(request.run)
     try:
         with Display(trials, len(plan.slots)) as display:
-            dispatcher = EXECUTORS[request.executor](run, display.look(Ledger(run)))
+            dispatcher = EXECUTORS[request.executor](run, display.look(ledger))
             Driver(run, trials, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
-        views.rebuild(run)
+        ledger.refresh()
         print(
-            f"stopped: {finished(run)} of {len(trials)} trials are finished and kept in "
+            f"stopped: {finished(ledger, trials)} of {len(trials)} trials are finished and kept in "
             f"{shown(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
+    except DispatchError as error:
+        print(f"stability: {error}", file=sys.stderr)
+        return LEFT_FAILED
+    finally:
+        views.rebuild(run)
     return conclude(run)
 
 
 def conclude(run: RunDirectory) -> int:
-    """Views, table and picture of what is there; exit status 1 where trials are left failed."""
+    """Table and picture of what is there; exit status 1 where trials are left without a result."""
     views.rebuild(run)
     print_summary([run.path])
     picture = write_picture([run.path], run.edf, Picture())
     print(f"{shown(picture)}\n{shown(run.results)}")
-    ledger = Ledger(run)
+    ledger, trials = Ledger(run), run.read_design()
     ledger.refresh()
-    left = [trial.id for trial in run.read_design() if not ledger.is_trained(trial.id)]
-    for trial in left:
-        print(f"failed: {trial}: {ledger[trial].message}", file=sys.stderr)
-    if left:
-        print(
-            f"{len(left)} trials are left failed after {ledger[left[0]].failures} attempts; "
-            "the same command with --retry-failed tries them again",
-            file=sys.stderr,
-        )
+    left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
+    for line in complaints(run, ledger, left):
+        print(line, file=sys.stderr)
     return LEFT_FAILED if left else DONE
 
 
-def finished(run: RunDirectory) -> int:
-    """How many trials of the design are trained already."""
-    if not run.design.exists():
-        return 0
-    ledger = Ledger(run)
-    ledger.refresh()
-    return sum(ledger.is_trained(trial.id) for trial in run.read_design())
+def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
+    """Why each trial has no result, and what to do."""
+    held = {trial: owner for trial, owner in claims.held(run).items() if trial in left}
+    lines = [
+        f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
+        f"here; if it is gone, remove {shown(run.claim(trial))}"
+        for trial, owner in held.items()
+    ]
+    failed = [trial for trial in left if trial not in held]
+    lines += [f"failed: {trial}: {ledger[trial].message}" for trial in failed]
+    if failed:
+        lines.append(
+            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
+            "with --retry-failed tries them again"
+        )
+    return lines
 
 
 def chosen(machine: Machine, request: Request) -> tuple[str, ...]:
@@ -143,10 +163,10 @@ def describe(study: Study) -> str:
     return "\n".join(lines)
 
 
-def cost(study: Study, left: int, machine: Machine, slots: tuple[str, ...]) -> str:
+def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...]) -> str:
     """How much is to be trained and how long that takes."""
-    seconds = machine.seconds * left / study.trials / len(slots)
-    before = study.trials - left
+    left = study.trials - before
+    seconds = machine.seconds * left / study.trials / min(len(slots), len(machine.slots))
     done = f"{before} of {study.trials} trials are finished already; " if before else ""
     kind = slots[0].partition(":")[0]
     workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"

@@ -10,7 +10,7 @@ from torch import nn
 
 from stability.training.tensors import TensorPart
 
-EVALUATION_BATCH = 100  # about what the caches hold; the result does not depend on it
+EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,11 @@ class Training:
     """None if diverged."""
 
 
+def chance_of(part: TensorPart) -> float:
+    """Percent of errors made by always answering the part's largest class."""
+    return 100 * (1 - int(torch.bincount(part.labels).max()) / len(part))
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
     """Evaluate `model`, in evaluation mode, on every image of `part`."""
@@ -56,12 +61,11 @@ def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
         loss += F.cross_entropy(logits, labels, reduction="sum")
         answers.append(logits.argmax(dim=1))
     answer = torch.cat(answers)
-    largest_class = int(torch.bincount(part.labels).max())
     return Evaluation(
         wrong=int((answer != part.labels).sum()),
         n=len(part),
         loss=float(loss) / len(part),
-        chance=100 * (1 - largest_class / len(part)),
+        chance=chance_of(part),
         constant=bool((answer == answer[0]).all()),
     )
 

@@ -58,7 +58,7 @@ def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
         job["model"], channels=channels, classes=classes, generator=weights, device=device
     )
     optimizer = build_optimizer(job["optim"], model, recipe)
-    lrs = [1e-6] * STEPS
+    lrs = [1e-6] * min(STEPS, len(data.train) // recipe.batch_size)
     train_epoch(model, optimizer, data.train, recipe, lrs, order)
     start = time.perf_counter()
     float(train_epoch(model, optimizer, data.train, recipe, lrs, order).sum())
@@ -66,7 +66,7 @@ def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
     evaluate(model, data.validation)
     evaluated = time.perf_counter()
     return {
-        "step": (trained - start) / STEPS,
+        "step": (trained - start) / len(lrs),
         "image": (evaluated - trained) / len(data.validation),
     }
 

@@ -2,12 +2,10 @@
 
 import os
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +49,6 @@ class LocalDispatcher(Dispatcher):
 
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
-        order = replace(order, visible_gpu=visible_gpu(order.slot))
         try:
             with environment(ENVIRONMENT), ignoring_sigint():
                 self._jobs[order.slot] = executor.submit(work_as_job, order)
@@ -68,15 +65,15 @@ class LocalDispatcher(Dispatcher):
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
-        deadline = time.monotonic() + GRACE_SECONDS
         for number in (signal.SIGTERM, signal.SIGKILL):
-            workers = [owner for owner in claims.living_workers(self.run) if is_here(owner)]
+            workers = [owner for owner in claims.living_workers(self.run) if owner.is_here]
             self.busy()
-            # A job's id is the pid of the workers' parent, which forwards SIGTERM.
+            # A job's id is the pid of the worker's parent, which forwards SIGTERM.
             parents = [int(job.job_id) for job in self._jobs.values()]
             for pid in [owner.pid for owner in workers] + parents:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
+            deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (self.busy() or any(map(alive, workers))):
                 time.sleep(0.05)
 
@@ -86,24 +83,6 @@ class LocalDispatcher(Dispatcher):
             return ""
         lines = self._last_log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else ""
-
-
-def visible_gpu(slot: str) -> str:
-    """What CUDA calls the GPU of a slot: a number counts within the GPUs that are visible here.
-
-    >>> visible_gpu("cpu:1")
-    ''
-    """
-    kind, _, number = slot.partition(":")
-    if kind != "cuda":
-        return ""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[int(number)] if visible else number
-
-
-def is_here(owner: Owner) -> bool:
-    """Whether `owner` runs on this host."""
-    return owner.host == socket.gethostname()
 
 
 def alive(owner: Owner) -> bool:
