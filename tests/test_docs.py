@@ -1,5 +1,6 @@
 """What README and docs promise: commands that exist, files that are there, code that runs."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -70,6 +71,27 @@ def test_no_source_file_is_over_400_lines() -> None:
     assert len(files) > 50
     long = {path.name for path in files if len(path.read_text().splitlines()) > 400}
     assert long == set()
+
+
+def test_no_function_is_over_40_lines_without_its_docstring() -> None:
+    long = []
+    for package in ("stability", "sweeps", "analysis", "benchmarks"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef) and code_lines(node) > 40:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    docstring = function.body[0] if ast.get_docstring(function) else None
+    described = docstring.end_lineno - docstring.lineno + 1 if docstring else 0  # type: ignore[operator]
+    return function.end_lineno - function.lineno + 1 - described  # type: ignore[operator]
+
+
+def test_no_page_has_a_gap_to_fill() -> None:
+    gaps = {page.name: re.findall(r"\b[A-Z]+_TEXT\b|TODO|WIDE", page.read_text()) for page in PAGES}
+    assert {name: found for name, found in gaps.items() if found} == {}
 
 
 def test_help_starts_at_once() -> None:

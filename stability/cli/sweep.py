@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 from stability.cli.edf import Picture, write_picture
@@ -34,6 +35,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
         trials = trials or draw_design(study)
+        load_for_the_end()
         machine = measured.result()
     slots = chosen(machine, request)
     print(cost(study, finished(ledger, trials), machine, slots))
@@ -46,6 +48,12 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         provenance.record(run, {"slots": list(slots), "executor": request.executor})
         plan = Plan(slots=slots, submission_folder=Path.cwd(), retry_failed=retry_failed)
         return drive(request, trials, plan)
+
+
+def load_for_the_end() -> None:
+    """Import what table and picture need while there is nothing else to do: three seconds."""
+    for name in ("analysis.figures", "analysis.summary", "matplotlib.figure", "scipy.stats"):
+        import_module(name)
 
 
 def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> list[Trial]:

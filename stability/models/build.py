@@ -24,13 +24,17 @@ def build(
     Raises KeyError for a name that is not in `VARIANTS`.
     """
     config = VARIANTS[name]
-    # On `meta` nothing is drawn: torch's own initialisation would read the global generator.
-    with torch.device("meta"):
+    # torch initialises each layer from its global generator; that is put back as it was, and
+    # every weight is drawn anew. (Building on `meta` would load 500 modules, 0.6 s a process.)
+    with torch.random.fork_rng(devices=[]):
         model: nn.Module = (
             ViT(config, channels, classes)
             if isinstance(config, ViTConfig)
             else RegNet(config, channels, classes)
         )
-    model.to_empty(device="cpu")
     init_weights(model, generator)
+    if torch.device(device).type == "cpu":
+        # A third less time per step for RegNetY, a tenth for the conv stem. On GPUs channels-last
+        # has been seen to slow RegNetY down.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(device)

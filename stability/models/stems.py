@@ -42,7 +42,7 @@ def conv(config: ViTConfig, channels: int) -> nn.Module:
         layers += [
             nn.Conv2d(width_in, width_out, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width_out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers, StemProjection(config.stem_channels[-1], config.width, 1))
 
