@@ -7,7 +7,7 @@ from stability.cli import options as o
 app = typer.Typer(
     name="stability",
     help="Measure how stable a model's training is to its hyperparameters, and draw the proof.",
-    epilog="A first study, in under two minutes: stability sweep --model vitc --optim sgd",
+    epilog="A first study, in two minutes: stability sweep --model vitc --optim sgd",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
