@@ -30,7 +30,9 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
     ledger.refresh()
     if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
-        print(f"{finished(ledger, trials)} of {study.trials} trials are finished already")
+        done = finished(ledger, trials)
+        share = "all" if done == study.trials else f"{done} of"
+        print(f"{share} {study.trials} trials are finished already")
         return DONE if dry_run else conclude(run)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
