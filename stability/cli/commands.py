@@ -42,6 +42,7 @@ def sweep(
     workers: o.Workers = None,
     device: o.Device = "auto",
     out: o.Out = None,
+    confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
     dry_run: o.DryRun = False,
 ) -> None:
@@ -53,7 +54,7 @@ def sweep(
     from stability.cli.request import Options, Where, read
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, out=out)
+    where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
     ranges = {"lr": lr or [], "weight_decay": weight_decay or [], "vary": vary or []}
     what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges)
     request = read(what, where)
@@ -66,13 +67,15 @@ def resume(
     executor: o.Executor = "local",
     workers: o.Workers = None,
     device: o.Device = "auto",
+    confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
 ) -> None:
     """Train what is missing in a run directory."""
     from stability.cli.request import Where, reopen
     from stability.cli.sweep import run_request
 
-    request = reopen(run, Where(executor=executor, workers=workers, device=device))
+    where = Where(executor=executor, workers=workers, device=device, confirm=confirm)
+    request = reopen(run, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
@@ -97,3 +100,21 @@ def edf(
     from stability.cli.edf import Picture, draw
 
     draw(runs, output, Picture(delta=delta, policy=policy, band=band), as_json=as_json)
+
+
+@app.command()
+def compare(
+    runs: o.Tables,
+    by: o.By = None,
+    reference: o.Reference = None,
+    within: o.Within = None,
+    policy: o.ComparePolicy = None,
+    pilot: o.Pilot = "0",
+    confidence: o.Confidence = "0.95",
+    as_json: o.AsJson = False,
+) -> None:
+    """Say which of several models is more stable, and how sure that is."""
+    from stability.cli.compare import Question, show_comparison
+
+    question = Question(by, reference, within, policy, pilot, confidence)
+    show_comparison(runs, question, as_json=as_json)
