@@ -13,6 +13,7 @@ from dataclasses import replace
 from stability.models.variants import FAMILIES, LATE_PATCHIFY, STEMS, VARIANTS, Config, ViTConfig
 
 SMALLEST_CNN_IMAGE = 32  # five strides of two leave one pixel
+DEEPEST = 999  # three digits
 SUITS = {("resnet", "4gf"): "50"}  # of about 4 GFLOPs too
 """Family and size of the data -> size, where the family has no such size."""
 
@@ -118,7 +119,7 @@ def _read(name: str, choice: str) -> tuple[str, str | int]:
         return "pool", "mean"
     if depth := re.fullmatch(r"d([1-9]\d{0,2})", choice):
         return "depth", int(depth[1])
-    raise ModelNameError(name, got=choice, allowed=(*STEMS, "d1 to d999", "gap"))
+    raise ModelNameError(name, got=choice, allowed=(*STEMS, f"d1 to d{DEEPEST}", "gap"))
 
 
 def _canonical(base: str, config: Config) -> str:
