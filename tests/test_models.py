@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stability.models import FAMILIES, VARIANTS, RegNetConfig, ViTConfig, resolve
+from stability.models import VARIANTS, ViTConfig
 from stability.models.regnet import BottleneckBlock
-from stability.models.variants import family
 from stability.models.vit import Attention, Block, ViT
 
 # Of the nano ViTs: width, hidden size of the MLP, tokens and the class token.
@@ -30,6 +30,7 @@ PARAMETERS = {
     + AROUND_PARAMETERS
     + 3 * BLOCK_PARAMETERS,
     "regnety-nano": 185_542,
+    "resnet-nano": 73_626,
 }
 """On one channel."""
 
@@ -41,6 +42,7 @@ COSTS = {
     "vitp-nano": 4**2 * 8 * 8 * D + 3 * BLOCK_COST + LAST_BLOCK_COST + D * CLASSES,
     "vitc-nano": CONV_STEM_COST + 2 * BLOCK_COST + LAST_BLOCK_COST + D * CLASSES,
     "regnety-nano": 1_548_800,
+    "resnet-nano": 2_200_832,
 }
 """Multiply-adds of one image of one channel."""
 
@@ -98,13 +100,19 @@ def test_vitc_has_one_block_less_and_is_otherwise_vitp() -> None:
         if name.startswith("vitc-"):
             other = VARIANTS[name.replace("vitc", "vitp")]
             assert config.depth == other.depth - 1
-            for field in ("image", "patch", "width", "heads", "mlp"):
-                assert getattr(config, field) == getattr(other, field)
+            assert replace(other, depth=config.depth, stem="conv") == config
 
 
 def test_nano_vit_is_width_64_four_blocks_four_heads_and_mlp_of_three() -> None:
     assert VARIANTS["vitp-nano"] == ViTConfig(
-        image=32, patch=8, width=64, depth=4, heads=4, mlp=3 * 64, stem="patchify"
+        image=32,
+        patch=8,
+        width=64,
+        depth=4,
+        heads=4,
+        mlp=3 * 64,
+        conv_channels=(16, 32, 64),
+        conv_strides=(2, 2, 2),
     )
 
 
@@ -138,28 +146,6 @@ def test_first_loss_is_ln_of_the_classes_since_the_head_is_zero(name: str) -> No
     model, x = fresh(name).double(), images(dtype=torch.float64)
     assert (model(x) == 0).all()
     assert loss_of(model, x).item() == pytest.approx(math.log(CLASSES), rel=1e-14)
-
-
-# --- names -------------------------------------------------------------------------------------
-
-
-def test_a_family_is_resolved_by_size_and_a_full_name_is_itself() -> None:
-    assert resolve("vitp", size="nano") == "vitp-nano"
-    assert resolve("vitc-nano", size="other") == "vitc-nano"
-
-
-@pytest.mark.parametrize("name", ["vit", "vitc-", "", "VITC", "vitc-huge"])
-def test_an_unknown_name_is_a_key_error_with_the_name(name: str) -> None:
-    with pytest.raises(KeyError, match=f"^'{name}'$"):
-        resolve(name, size="nano")
-    with pytest.raises(KeyError):
-        fresh(name)
-
-
-@each_model
-def test_every_model_belongs_to_a_family(name: str) -> None:
-    assert name.split("-")[0] in FAMILIES
-    assert family(name) == ("regnety" if isinstance(VARIANTS[name], RegNetConfig) else "vit")
 
 
 # --- gradients, shortcuts, layouts -------------------------------------------------------------
@@ -200,17 +186,21 @@ def plain_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 def plain_vit(model: ViT, x: Tensor) -> Tensor:
     """The equations with nothing left out: every block computes every token."""
     x = model.stem(x).flatten(2).transpose(1, 2)
-    x = torch.cat([model.class_token.expand(len(x), 1, -1), x], dim=1) + model.positions
+    if model.class_token is not None:
+        x = torch.cat([model.class_token.expand(len(x), 1, -1), x], dim=1)
+    x = x + model.positions
     for block in model.blocks:
         x = x + plain_attention(block.attention, plain_norm(block.norm1, x))
         first, _, second = block.mlp
         hidden = plain_norm(block.norm2, x) @ first.weight.T + first.bias
         hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))  # GELU, not its tanh
         x = x + hidden @ second.weight.T + second.bias
-    return plain_norm(model.norm, x)[:, 0] @ model.head.weight.T + model.head.bias
+    x = plain_norm(model.norm, x)
+    read = x.mean(dim=1) if model.class_token is None else x[:, 0]
+    return read @ model.head.weight.T + model.head.bias
 
 
-@each_vit
+@pytest.mark.parametrize("name", ["vitp-nano", "vitc-nano", "vitp-nano+gap", "vitp-nano+d1"])
 def test_leaving_out_unread_tokens_changes_neither_logits_nor_gradients(name: str) -> None:
     model, x = awake(name), images(dtype=torch.float64)
     ours, plain = model(x), plain_vit(model, x)
@@ -273,6 +263,25 @@ def plain_bottleneck(block: BottleneckBlock, x: Tensor) -> Tensor:
     y = y * torch.sigmoid(F.conv2d(gate, up.weight, up.bias))
     shortcut = normed(block.shortcut, x, stride) if stride == 2 else x
     return (normed(last, y) + shortcut).clamp(min=0)
+
+
+def test_resnet_block_is_its_equation_with_the_stride_on_the_3x3() -> None:
+    """A quarter of the output's width inside; the shortcut is projected where shapes change."""
+    model = awake("resnet-nano").eval()
+    x = model.stem(images(2, dtype=torch.float64))
+    projected = []
+    for block in model.blocks:
+        first, _, middle, _, last = block.transform
+        assert middle[0].out_channels == middle[0].in_channels == last[0].out_channels // 4
+        assert first[0].stride == last[0].stride == (1, 1)
+        plain = block.shortcut(x) + last(middle(first(x).clamp(min=0)).clamp(min=0))
+        y = block(x)
+        torch.testing.assert_close(y, plain.clamp(min=0), rtol=1e-9, atol=1e-12)
+        assert y.shape[2] == x.shape[2] // middle[0].stride[0]
+        projected.append(isinstance(block.shortcut, nn.Sequential))
+        x = y
+    assert projected == [True, True, False, True, False, False]
+    assert x.shape == (2, 128, 4, 4)
 
 
 def test_regnety_block_is_its_equation_and_squeezes_to_a_quarter_of_its_input() -> None:

@@ -7,11 +7,11 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from nets import NANO
 from torch import Tensor, nn
 from trainings import Train, job, keeping, plain_training, small
 
 from stability.data import load
-from stability.models import VARIANTS
 from stability.models.build import build
 from stability.training import loop
 from stability.training.loop import Epoch, generators, train_epoch
@@ -34,7 +34,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Train:
 
 
 @each_optimizer
-@pytest.mark.parametrize("model", VARIANTS)
+@pytest.mark.parametrize("model", NANO)
 def test_same_seed_same_bits_whatever_the_global_generators_are(
     train: Train, model: str, optimizer: str
 ) -> None:
@@ -241,7 +241,7 @@ def test_rows_arrive_while_it_trains(train: Train) -> None:
     assert rows == [0, 1]
 
 
-@pytest.mark.parametrize("model", VARIANTS)
+@pytest.mark.parametrize("model", NANO)
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_images_that_are_not_trained_on_never_touch_the_weights(
     train: Train, model: str, part: str

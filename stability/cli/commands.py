@@ -38,6 +38,9 @@ def sweep(
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
     vary: o.Vary = None,
+    stem: o.Stem = None,
+    depth: o.Depth = None,
+    pool: o.Pool = None,
     executor: o.Executor = "local",
     workers: o.Workers = None,
     device: o.Device = "auto",
@@ -56,7 +59,8 @@ def sweep(
 
     where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
     ranges = {"lr": lr or [], "weight_decay": weight_decay or [], "vary": vary or []}
-    what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges)
+    choices = {"stem": stem, "depth": depth, "pool": pool}
+    what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges, **choices)
     request = read(what, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
@@ -118,3 +122,11 @@ def compare(
 
     question = Question(by, reference, within, policy, pilot, confidence)
     show_comparison(runs, question, as_json=as_json)
+
+
+@app.command()
+def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
+    """List the models: what each costs, its input, its source; and the stems."""
+    from stability.cli.models import show_models
+
+    show_models(names or [], as_json=as_json)

@@ -7,7 +7,23 @@ from typer import Argument, Option
 
 Model = Annotated[
     str,
-    Option(help="vitp, vitc, regnety, or with a size as in vitc-nano.", metavar="NAME,..."),
+    Option(
+        help="vitp, vitc, regnety, resnet, or with a size as in vitc-nano, or with choices as in "
+        "vitp-nano+conv: see stability models.",
+        metavar="NAME,...",
+    ),
+]
+Stem = Annotated[
+    str | None,
+    Option(help="Of each ViT; its depth stays. See stability models.", metavar="NAME,..."),
+]
+Depth = Annotated[str | None, Option(help="Blocks of each ViT.", metavar="N,...")]
+Pool = Annotated[
+    str | None, Option(help="What each ViT's head reads: token or mean.", metavar="NAME,...")
+]
+Models = Annotated[
+    list[str] | None,
+    Argument(help="Full names, with choices or without [default: all].", show_default=False),
 ]
 Optim = Annotated[str, Option(help="sgd, adamw.", metavar="NAME,...")]
 Data = Annotated[str, Option(help="digits.", metavar="NAME")]

@@ -39,12 +39,12 @@ class Faults:
             self.add(option, f"{name} is named twice")
         return list(dict.fromkeys(resolved))
 
-    def whole(self, option: str, text: str, low: int) -> int | None:
-        """A whole number of at least `low`."""
+    def whole(self, option: str, text: str, low: int, high: int = LARGEST) -> int | None:
+        """A whole number from `low` to `high`."""
         value = int(text) if re.fullmatch(r"-?\d{1,12}", text) else None
-        if value is not None and low <= value <= LARGEST:
+        if value is not None and low <= value <= high:
             return value
-        self.add(option, f"got {text!r}, allowed is a whole number from {low} to {LARGEST}")
+        self.add(option, f"got {text!r}, allowed is a whole number from {low} to {high}")
         return None
 
     def amount(self, option: str, text: str, low: float, high: float = math.inf) -> float | None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stability.cli.parsing import Faults, intervals_by_optimizer, not_one_of, vary
+from stability.cli.model_names import Choices, full_names
+from stability.cli.parsing import Faults, intervals_by_optimizer, vary
 from stability.data import DATA, load
-from stability.models import VARIANTS
-from stability.models.variants import FAMILIES, family, resolve
+from stability.models import family
 from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES_NANO, nano
 from sweeps.dispatch import EXECUTORS
 from sweeps.errors import SpecError
@@ -34,6 +34,9 @@ class Options:
     lr: list[str]
     weight_decay: list[str]
     vary: list[str]
+    stem: str | None = None
+    depth: str | None = None
+    pool: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,8 @@ def _workers(faults: Faults, where: Where) -> int | None:
 def _asked(faults: Faults, options: Options) -> dict[str, Any]:
     """Fields of the study; of use only where no fault was found."""
     data = faults.one_of("--data", options.data, DATA)
-    size = DATA[data].size if data else "nano"
-    models = faults.many_of("--model", options.model, lambda name: _model(faults, name, size))
+    choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
+    models = full_names(faults, options.model, choices, data)
     optims = faults.many_of(
         "--optim", options.optim, lambda name: faults.one_of("--optim", name, OPTIMIZERS)
     )
@@ -147,14 +150,6 @@ def _asked(faults: Faults, options: Options) -> dict[str, Any]:
         "recipe": {optim: _constants(optim, space) for optim in optims},
         "space": tuple(space),
     }
-
-
-def _model(faults: Faults, name: str, size: str) -> str | None:
-    try:
-        return resolve(name, size)
-    except KeyError:
-        faults.add("--model", not_one_of(name, [*FAMILIES, *VARIANTS]))
-        return None
 
 
 def _epochs(faults: Faults, text: str) -> str | None:

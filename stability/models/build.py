@@ -4,13 +4,15 @@ import torch
 from torch import nn
 
 from stability.models.init import init_weights
+from stability.models.names import config_of
 from stability.models.regnet import RegNet
-from stability.models.variants import VARIANTS, ViTConfig
+from stability.models.resnet import ResNet
+from stability.models.variants import Config, RegNetConfig, ViTConfig
 from stability.models.vit import ViT
 
 
 def build(
-    name: str,
+    name: str | Config,
     *,
     channels: int,
     classes: int,
@@ -21,20 +23,25 @@ def build(
 
     Takes images (B, channels, image, image), gives logits (B, classes). The weights are drawn on
     the CPU and then moved, so that a seed means the same weights on every device.
-    Raises KeyError for a name that is not in `VARIANTS`.
+    Raises ModelNameError, a KeyError, for a name that is no model's.
     """
-    config = VARIANTS[name]
+    config = config_of(name) if isinstance(name, str) else name
     # torch initialises each layer from its global generator; that is put back as it was, and
     # every weight is drawn anew. (Building on `meta` would load 500 modules, 0.6 s a process.)
     with torch.random.fork_rng(devices=[]):
-        model: nn.Module = (
-            ViT(config, channels, classes)
-            if isinstance(config, ViTConfig)
-            else RegNet(config, channels, classes)
-        )
+        model = assemble(config, channels, classes)
     init_weights(model, generator)
     if torch.device(device).type == "cpu":
         # A third less time per step for RegNetY, a tenth for the conv stem. On GPUs channels-last
         # has been seen to slow RegNetY down.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(device)
+
+
+def assemble(config: Config, channels: int, classes: int) -> nn.Module:
+    """The layers that the configuration describes, with weights that mean nothing."""
+    if isinstance(config, ViTConfig):
+        return ViT(config, channels, classes)
+    if isinstance(config, RegNetConfig):
+        return RegNet(config, channels, classes)
+    return ResNet(config, channels, classes)

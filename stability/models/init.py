@@ -8,7 +8,7 @@ import math
 
 from torch import Generator, nn
 
-from stability.models.stems import Patchify, StemProjection
+from stability.models.stems import Patchify, StemProjection, UnnormedConv
 from stability.models.vit import AttentionOutput, Head, QueryKeyValue, ViT
 
 HEAD_STD_REGNET = 0.01
@@ -29,7 +29,8 @@ def init_weights(model: nn.Module, generator: Generator) -> None:
 def _vit_layer(module: nn.Module, generator: Generator) -> None:
     match module:
         case ViT():
-            nn.init.zeros_(module.class_token)
+            if module.class_token is not None:
+                nn.init.zeros_(module.class_token)
             nn.init.normal_(module.positions, std=POSITION_STD, generator=generator)
         case Patchify():
             std = math.sqrt(1 / module.weight[0].numel())  # fan in
@@ -38,6 +39,8 @@ def _vit_layer(module: nn.Module, generator: Generator) -> None:
             _zero_bias(module)
         case StemProjection():
             _normal(module, 1 / module.out_channels, generator)
+        case UnnormedConv():  # not in pycls: keeps the variance, where no norm sets it (He 2015)
+            _normal(module, module.gain / module.weight[0].numel(), generator)
         case nn.Conv2d():  # a 3x3 of the stem; out_channels, not fan_out: a BatchNorm follows
             _normal(module, 2 / module.out_channels, generator)
         case QueryKeyValue():  # as nn.MultiheadAttention: Xavier on the stacked (3D, D)

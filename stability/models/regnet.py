@@ -66,7 +66,8 @@ class RegNet(nn.Module):
 
     def __init__(self, config: RegNetConfig, channels: int, classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_bn(channels, config.stem_width, 3, stride=2), nn.ReLU())
+        first = conv_bn(channels, config.stem_width, 3, config.stem_stride)
+        self.stem = nn.Sequential(first, nn.ReLU())
         blocks, width_in = [], config.stem_width
         for depth, width in zip(config.depths, config.widths, strict=True):
             for i in range(depth):

@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.stems import build_stem
-from stability.models.variants import ViTConfig
-
-LAYER_NORM_EPS = 1e-6  # pycls' default is 1e-5; the paper's own configurations set 1e-6
+from stability.models.variants import LAYER_NORM_EPS, ViTConfig
 
 
 # Types of their own where the initialisation has a law of its own.
@@ -23,7 +21,7 @@ class AttentionOutput(nn.Linear):
 
 
 class Head(nn.Linear):
-    """Logits from the class token."""
+    """Logits from the class token, or from the mean of all tokens."""
 
 
 class Attention(nn.Module):
@@ -71,14 +69,17 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """Stem, class token, learned positions, blocks, final norm, linear head on the class token.
 
+    With `pool="mean"` there is no class token and the head reads the mean of all tokens, after
+    the norm (pycls' classifier type "pooled").
     Takes images of shape (B, channels, image, image), gives logits of shape (B, classes).
     """
 
     def __init__(self, config: ViTConfig, channels: int, classes: int) -> None:
         super().__init__()
-        tokens = (config.image // config.patch) ** 2 + 1
+        own_token = config.pool == "token"
+        tokens = (config.image // config.patch) ** 2 + own_token
         self.stem = build_stem(config, channels)
-        self.class_token = nn.Parameter(torch.empty(1, 1, config.width))
+        self.class_token = nn.Parameter(torch.empty(1, 1, config.width)) if own_token else None
         self.positions = nn.Parameter(torch.empty(1, tokens, config.width))
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp) for _ in range(config.depth)
@@ -87,11 +88,15 @@ class ViT(nn.Module):
         self.head = Head(config.width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.stem(images).flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, N-1, D)
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1) + self.positions
-        # The head reads the class token alone, so the last block computes nothing else: the same
-        # function and gradients, a fifth less work at nano size.
+        x = self.stem(images).flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, h * w, D)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
+        x = x + self.positions
         for block in self.blocks[:-1]:
             x = block(x)
+        if self.class_token is None:
+            return self.head(self.norm(self.blocks[-1](x)).mean(dim=1))  # type: ignore[no-any-return]
+        # The head reads the class token alone, so the last block computes nothing else: the same
+        # function and gradients, a fifth less work at nano size.
         x = self.blocks[-1](x, queries=1)
         return self.head(self.norm(x[:, 0]))  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from stability.training.recipe import Recipe
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(decayed, not decayed): no norm and no bias is decayed; class token and positions are.
 
+    What is frozen is in neither.
     Paper, section 5.4: decaying them "can dramatically reduce top-1" of small models; that the
     two embeddings are decayed is pycls' rule (names with bn, ln or bias are exempt, no others).
     """
@@ -17,6 +18,8 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
     for module in model.modules():
         is_norm = isinstance(module, nn.LayerNorm | nn.BatchNorm2d)
         for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             (exempt if is_norm or name == "bias" else decayed).append(parameter)
     return decayed, exempt
 
