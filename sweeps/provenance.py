@@ -1,10 +1,13 @@
 """Under what circumstances a study was dispatched: not part of what a trial is."""
 
+import hashlib
 import platform
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,23 @@ def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
         temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
+def code_of(modules: Iterable[str], folder: Path) -> dict[str, str]:
+    """12 hexadecimal digits of the SHA-256 of each module's file; a module without one is left out.
+
+    They are searched as a worker does, `folder` last, and not imported.
+    """
+    found = {}
+    for module in modules:
+        path: list[str] | None = [*sys.path, str(folder)]
+        spec = None
+        for name in module.split("."):
+            spec = PathFinder.find_spec(name, path)
+            path = list(spec.submodule_search_locations or []) if spec else []
+        if spec and spec.origin and Path(spec.origin).is_file():
+            found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]
+    return found
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -58,8 +78,8 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def changed_code(run: RunDirectory) -> str | None:
-    """A sentence where the code differs from that of the last dispatch."""
+def changed_code(run: RunDirectory, own: dict[str, str]) -> str | None:
+    """A sentence where the code differs from that of the last dispatch; `own` is of `code_of`."""
     written = sorted(
         (p for p in run.provenance.glob("*.toml") if p.stem.isdigit()), key=lambda p: int(p.stem)
     )
@@ -69,6 +89,11 @@ def changed_code(run: RunDirectory) -> str | None:
         last = tomllib.loads(written[-1].read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # it is not part of any result
+    if changed := [name for name in own if last.get("own", own).get(name) != own[name]]:
+        return (
+            f"{', '.join(changed)} has changed since the last dispatch; earlier trials were "
+            "trained with what it was then"
+        )
     now: dict[str, Any] = {"git": _git(), "version": _version("stability")}
     then = {"git": last.get("git"), "version": last.get("versions", {}).get("stability")}
     if now == then:

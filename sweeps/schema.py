@@ -103,9 +103,10 @@ def design_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
     return _schema((*IDENTITY, *hyperparameter_columns(space)))
 
 
-def results_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
-    """results.parquet: the design's columns and what was measured."""
-    return _schema((*IDENTITY, *hyperparameter_columns(space), *MEASURED))
+def results_schema(space: Sequence[Hyperparameter], metrics: Sequence[str] = ()) -> pa.Schema:
+    """results.parquet: the design's columns and what was measured, an objective's own last."""
+    own = (Column(name, FLOAT, "metric of the objective") for name in metrics)
+    return _schema((*IDENTITY, *hyperparameter_columns(space), *MEASURED, *own))
 
 
 CURVES = _schema((IDENTITY[0], *CURVE))
@@ -115,6 +116,7 @@ PART = _schema(
     (
         IDENTITY[0],
         *MEASURED,
+        Column("metrics", pa.map_(TEXT, FLOAT), "further numbers of the objective, by name"),
         # In the same row as the result, so that one rename commits both.
         Column(
             "curve",

@@ -1,5 +1,6 @@
 """The study: an immutable description of everything that is going to be trained."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -96,7 +97,8 @@ class Study(BaseModel):
         """
         epochs = "+".join(map(str, self.epochs))
         models, optims = "+".join(self.models), "+".join(self.optims)
-        return f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}-{self.hash}"
+        readable = f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}"
+        return re.sub(r"[^\w.+-]", ".", readable) + f"-{self.hash}"
 
     @property
     def trials(self) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,4 +95,5 @@ def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> s
         if name not in BEFORE_IT_EXISTED or BEFORE_IT_EXISTED[name] != value
     }
     content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
-    return f"{model}-{optim}-e{epochs}-{digest(content, HASH_DIGITS)}"
+    readable = re.sub(r"[^\w.+-]", ".", f"{model}-{optim}-e{epochs}")  # it names files
+    return f"{readable}-{digest(content, HASH_DIGITS)}"

@@ -26,16 +26,18 @@ def rebuild(run: RunDirectory) -> None:
         if before is None or before["outcome"] in FAILED:
             best[row["trial"]] = row
     results, curves = [], []
+    own: dict[str, None] = {}  # names of the objective's own metrics, in order
     study = run.read_study()
     for row in read_rows(run.design):
         measured = best.get(row["trial"])
         if measured is None:
             continue
-        curve = measured.pop("curve") or []
-        results.append({**measured, **row})
+        curve, metrics = measured.pop("curve") or [], dict(measured.pop("metrics", None) or [])
+        own |= dict.fromkeys(metrics)
+        results.append({**metrics, **measured, **row})
         curves += [{"trial": row["trial"], **epoch} for epoch in curve]
     with atomic_write(run.results) as temporary:
-        table = pa.Table.from_pylist(results, schema=results_schema(study.space))
+        table = pa.Table.from_pylist(results, schema=results_schema(study.space, list(own)))
         pq.write_table(table, temporary)
     with atomic_write(run.curves) as temporary:
         pq.write_table(pa.Table.from_pylist(curves, schema=CURVES), temporary)

@@ -22,6 +22,7 @@ from sweeps.errors import SpecError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
+from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
 
@@ -90,15 +91,18 @@ def work_as_job(order: Order) -> int:
 
 
 def import_objective(name: str, submission_folder: str) -> Objective:
-    """The function that `module:function` names. Raises SpecError where there is none."""
+    """The function that `module:function` names, a plain one as an objective of cohorts.
+
+    Raises SpecError where there is none.
+    """
     module, _, function = name.partition(":")
     if submission_folder not in sys.path:
         sys.path.append(submission_folder)  # last: a user's own `sweeps/` must not shadow ours
     try:
-        found: Objective = getattr(importlib.import_module(module), function)
+        found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SpecError([f"objective {name!r} cannot be imported: {error}"]) from error
-    return found
+    return of_plain(found) if is_plain(found) else found
 
 
 @contextmanager

@@ -28,19 +28,21 @@ def stability(version: o.Version = False) -> None:
 
 @app.command()
 def sweep(
-    model: o.Model = "vitp,vitc",
-    optim: o.Optim = "adamw",
-    data: o.Data = "digits",
-    epochs: o.Epochs = "5",
-    trials: o.Trials = "64",
-    sampler: o.Sampler = "random",
-    seed: o.Seed = "0",
+    model: o.Model = None,
+    optim: o.Optim = None,
+    data: o.Data = None,
+    epochs: o.Epochs = None,
+    trials: o.Trials = None,
+    sampler: o.Sampler = None,
+    seed: o.Seed = None,
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
     vary: o.Vary = None,
     stem: o.Stem = None,
     depth: o.Depth = None,
     pool: o.Pool = None,
+    objective: o.Objective = None,
+    study: o.Study = None,
     executor: o.Executor = "local",
     workers: o.Workers = None,
     device: o.Device = "auto",
@@ -58,9 +60,23 @@ def sweep(
     from stability.cli.sweep import run_request
 
     where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
-    ranges = {"lr": lr or [], "weight_decay": weight_decay or [], "vary": vary or []}
-    choices = {"stem": stem, "depth": depth, "pool": pool}
-    what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges, **choices)
+    what = Options(
+        model=model,
+        optim=optim,
+        data=data,
+        epochs=epochs,
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+        stem=stem,
+        depth=depth,
+        pool=pool,
+        objective=objective,
+        study=study,
+        lr=lr or [],
+        weight_decay=weight_decay or [],
+        vary=vary or [],
+    )
     request = read(what, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 

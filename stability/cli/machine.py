@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from stability.cli.image_study import OBJECTIVE
 from stability.data import load
 from sweeps.dispatch.local import ENVIRONMENT
 from sweeps.errors import DispatchError, SpecError
@@ -18,16 +19,19 @@ class Machine:
     """Slots of this machine, and what the study costs on one of them."""
 
     slots: tuple[str, ...]
-    seconds: float
-    """Of training all trials of the study one after the other, estimated from a few steps."""
+    seconds: float | None
+    """Of training all trials of the study one after the other, estimated from a few steps; None
+    where the objective is not ours."""
 
 
 def measure(study: Study, device: str) -> Machine:
     """Time a few steps of each model and optimizer; takes about three seconds.
 
-    Raises SpecError where the device is not there, DispatchError where torch cannot be used.
+    Raises SpecError where the device is not there or a model from elsewhere cannot be had,
+    DispatchError where torch cannot be used.
     """
-    kinds = [(model, optim) for model in study.models for optim in study.optims]
+    ours = study.objective == OBJECTIVE
+    kinds = [(model, optim) for model in study.models for optim in study.optims if ours]
     jobs = [_job(study, *kind) for kind in kinds]
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
@@ -41,11 +45,11 @@ def measure(study: Study, device: str) -> Machine:
         last = probe.stderr.strip().splitlines()[-1:]
         raise DispatchError(f"torch cannot be used here: {' '.join(last)}")
     answer = json.loads(probe.stdout)
-    if "fault" in answer:
-        raise SpecError([f"--device: {answer['fault']}"])
+    if "faults" in answer:
+        raise SpecError(answer["faults"])
     costs = zip(jobs, answer["seconds"], strict=True)
     seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
-    return Machine(slots=tuple(answer["slots"]), seconds=seconds)
+    return Machine(slots=tuple(answer["slots"]), seconds=seconds if ours else None)
 
 
 def _job(study: Study, model: str, optim: str) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """From `--model`, `--stem`, `--depth` and `--pool` to full names of models."""
 
+import re
 from dataclasses import dataclass
 from itertools import product
 
 from stability.cli.parsing import Faults, not_one_of
 from stability.data import DATA, load
 from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
-from stability.models.names import DEEPEST, may_choose, takes
+from stability.models.names import DEEPEST, is_own, may_choose, takes
 
+OWN = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
 POOLS = {"token": "", "mean": "gap"}
 """Value of `--pool` -> what it adds to a name."""
 
@@ -40,6 +42,11 @@ def full_names(faults: Faults, models: str, choices: Choices, data: str | None) 
 
 def model(faults: Faults, text: str, size: str) -> str | None:
     """The full name of the model `text` on data that `size` suits."""
+    if is_own(text):
+        if OWN.fullmatch(text):
+            return text  # looked at where there is torch: `cli.machine`
+        faults.add("--model", f"got {text!r}, allowed is package.module:function, or timm:NAME")
+        return None
     try:
         return resolve(text, size)
     except ModelNameError as error:
@@ -82,7 +89,7 @@ def _depth(faults: Faults, text: str) -> str | None:
 def _suits(faults: Faults, name: str, data: str) -> bool:
     """Whether the model takes the images; a ViT takes those of its own size alone."""
     side = load(data).shape[1]
-    if takes(name, side):
+    if is_own(name) or takes(name, side):
         return True
     kind = name.split("-")[0]
     others = [n for n in VARIANTS if n.startswith(f"{kind}-") and takes(n, side)]

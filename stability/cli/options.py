@@ -6,12 +6,25 @@ from typing import Annotated
 from typer import Argument, Option
 
 Model = Annotated[
-    str,
+    str | None,
     Option(
-        help="vitp, vitc, regnety, resnet, or with a size as in vitc-nano, or with choices as in "
-        "vitp-nano+conv: see stability models.",
+        help="vitp, vitc, regnety, resnet, with a size as in vitc-nano, with choices as in "
+        "vitp-nano+conv (see stability models); package.module:function, timm:NAME, "
+        "torchvision:NAME  [default: vitp,vitc]",
         metavar="NAME,...",
     ),
+]
+Objective = Annotated[
+    str | None,
+    Option(
+        help="Train with your own function instead: a trial's hyperparameters in, an error or a "
+        "dict of metrics out. What is drawn is what --vary names.",
+        metavar="MODULE:FUNCTION",
+    ),
+]
+Study = Annotated[
+    Path | None,
+    Option(help="A study in TOML; options beside it go before it.", metavar="FILE"),
 ]
 Stem = Annotated[
     str | None,
@@ -25,15 +38,25 @@ Models = Annotated[
     list[str] | None,
     Argument(help="Full names, with choices or without [default: all].", show_default=False),
 ]
-Optim = Annotated[str, Option(help="sgd, adamw.", metavar="NAME,...")]
-Data = Annotated[str, Option(help="digits.", metavar="NAME")]
+Optim = Annotated[str | None, Option(help="sgd, adamw  [default: adamw]", metavar="NAME,...")]
+Data = Annotated[str | None, Option(help="digits  [default: digits]", metavar="NAME")]
 Epochs = Annotated[
-    str, Option(help="Schedule lengths; each draw is trained at each.", metavar="N,...")
+    str | None,
+    Option(help="Schedule lengths; each draw is trained at each  [default: 5]", metavar="N,..."),
 ]
-Trials = Annotated[str, Option(help="Draws for each model, optimizer and length.", metavar="N")]
-Sampler = Annotated[str, Option(help="random, sobol or grid.", metavar="NAME")]
+Trials = Annotated[
+    str | None,
+    Option(help="Draws for each model, optimizer and length  [default: 64]", metavar="N"),
+]
+Sampler = Annotated[
+    str | None, Option(help="random, sobol or grid  [default: random]", metavar="NAME")
+]
 Seed = Annotated[
-    str, Option(help="Of the draws and, with each draw's number, of its training.", metavar="N")
+    str | None,
+    Option(
+        help="Of the draws and, with each draw's number, of its training  [default: 0]",
+        metavar="N",
+    ),
 ]
 Lr = Annotated[
     list[str] | None,
@@ -47,7 +70,8 @@ Vary = Annotated[
     list[str] | None,
     Option(
         help="Vary more: batch_size, momentum, beta2, warmup, label_smoothing or clip, as "
-        "NAME=LO:HI (log), NAME=LO:HI:linear or NAME=a,b,c.",
+        "NAME=LO:HI (log), NAME=LO:HI:linear or NAME=a,b,c. With --objective any names; also "
+        "NAME=LO:HI:int.",
         metavar="NAME=LAW",
     ),
 ]

@@ -47,6 +47,15 @@ class Faults:
         self.add(option, f"got {text!r}, allowed is a whole number from {low} to {high}")
         return None
 
+    def lengths(self, option: str, text: str) -> tuple[int, ...]:
+        """Whole numbers of at least 1, separated by commas."""
+
+        def length(text: str) -> str | None:
+            value = self.whole(option, text, low=1)
+            return None if value is None else str(value)
+
+        return tuple(map(int, self.many_of(option, text, length)))
+
     def amount(self, option: str, text: str, low: float, high: float = math.inf) -> float | None:
         """A number of at least `low`; where `high` is given, strictly between the two."""
         value = number(text)

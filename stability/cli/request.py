@@ -1,15 +1,16 @@
 """What the options of `stability sweep` ask for: checked in one place, every fault at once."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stability.cli.model_names import Choices, full_names
-from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.data import DATA, load
-from stability.models import family
-from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES_NANO, nano
+from stability.cli.image_study import OBJECTIVE, fields_of_images
+from stability.cli.own_study import check_objective, fields_of_objective
+from stability.cli.parsing import Faults
+from stability.cli.study_file import check_conditions, is_resolved, with_file
+from stability.data import load
 from sweeps.dispatch import EXECUTORS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
@@ -17,26 +18,36 @@ from sweeps.sampling import SAMPLERS, grid_levels
 from sweeps.space import Hyperparameter
 from sweeps.study import Study
 
-OBJECTIVE = "stability.objective:train_images"
+DEFAULTS = {"trials": "64", "sampler": "random", "seed": "0"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """What shall be trained, as it was typed."""
+    """What shall be trained, as it was typed; None for what was not."""
 
-    model: str
-    optim: str
-    data: str
-    epochs: str
-    trials: str
-    sampler: str
-    seed: str
-    lr: list[str]
-    weight_decay: list[str]
-    vary: list[str]
+    model: str | None = None
+    optim: str | None = None
+    data: str | None = None
+    epochs: str | None = None
+    trials: str | None = None
+    sampler: str | None = None
+    seed: str | None = None
     stem: str | None = None
     depth: str | None = None
     pool: str | None = None
+    objective: str | None = None
+    study: Path | None = None
+    lr: list[str] = field(default_factory=list)
+    weight_decay: list[str] = field(default_factory=list)
+    vary: list[str] = field(default_factory=list)
+    space: tuple[Hyperparameter, ...] = ()
+    """Of a study file."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """Of a study file."""
+
+    def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
+        """What was typed for these options, or their defaults."""
+        return {name: getattr(self, name) or value for name, value in defaults.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +78,9 @@ class Request:
 def read(options: Options, where: Where) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
-    asked = _asked(faults, options)
     workers, confirm = _workers(faults, where), _confirm(faults, where)
-    if not faults.found:
-        study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
+    study = _study(faults, options)
+    if study is not None and not faults.found:
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
         faults.found += run.faults(study)
         if not faults.found:
@@ -85,6 +95,43 @@ def read(options: Options, where: Where) -> Request:
     elif where.out is not None and not RunDirectory(Path(where.out)).exists():
         faults.found += unusable_as_new_folder(Path(where.out))
     raise SpecError(faults.found)
+
+
+def _study(faults: Faults, options: Options) -> Study | None:
+    """The study that is asked for; None where there is a fault."""
+    if options.study is not None and is_resolved(options.study):
+        if any(getattr(options, name) for name in vars(options) if name != "study"):
+            faults.add("--study", f"{options.study} says everything: no other option beside it")
+        return resolved(faults, options.study)
+    if options.study is not None:
+        options = with_file(faults, options, options.study)
+    fields_of = fields_of_images if options.objective is None else fields_of_objective
+    fields = fields_of(faults, options)
+    asked = options.with_defaults(DEFAULTS)
+    fields |= {
+        "draws": faults.whole("--trials", asked["trials"], low=1),
+        "sampler": faults.one_of("--sampler", asked["sampler"], SAMPLERS),
+        "seed": faults.whole("--seed", asked["seed"], low=0),
+    }
+    if not faults.found:
+        check_conditions(faults, options.space, fields["models"], fields["optims"])
+    if fields["sampler"] == "grid" and not faults.found:
+        try:
+            grid_levels(fields["space"], fields["draws"])
+        except ValueError as error:
+            faults.add("--trials", str(error))
+    return None if faults.found else Study(**fields)
+
+
+def resolved(faults: Faults, path: Path) -> Study:
+    """The study of a run directory, to be run again. Raises StoreError, SpecError."""
+    study = Study.read(path)
+    if study.objective == OBJECTIVE and (here := load(study.data).fingerprint) != study.fingerprint:
+        fault = f"the data {study.data!r} have fingerprint {here} here, {study.fingerprint} in it"
+        faults.add("--study", fault)
+    elif study.objective != OBJECTIVE:
+        check_objective(faults, study.objective)
+    return study
 
 
 def reopen(path: Path, where: Where) -> Request:
@@ -119,106 +166,3 @@ def _workers(faults: Faults, where: Where) -> int | None:
     if where.executor == "inline" and workers not in (None, 1):
         faults.add("--workers", f"got {workers}, inline has one")
     return workers
-
-
-def _asked(faults: Faults, options: Options) -> dict[str, Any]:
-    """Fields of the study; of use only where no fault was found."""
-    data = faults.one_of("--data", options.data, DATA)
-    choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
-    models = full_names(faults, options.model, choices, data)
-    optims = faults.many_of(
-        "--optim", options.optim, lambda name: faults.one_of("--optim", name, OPTIMIZERS)
-    )
-    epochs = faults.many_of("--epochs", options.epochs, lambda text: _epochs(faults, text))
-    draws = faults.whole("--trials", options.trials, low=1)
-    sampler = faults.one_of("--sampler", options.sampler, SAMPLERS)
-    space = [*_ranges(faults, options, models, optims), *_varied(faults, options, optims)]
-    _check_batch_sizes(faults, space, data)
-    if sampler == "grid" and draws and not faults.found:
-        try:
-            grid_levels(space, draws)
-        except ValueError as error:
-            faults.add("--trials", str(error))
-    return {
-        "models": tuple(models),
-        "optims": tuple(optims),
-        "epochs": tuple(map(int, epochs)),
-        "draws": draws,
-        "sampler": sampler,
-        "seed": faults.whole("--seed", options.seed, low=0),
-        "data": data,
-        "recipe": {optim: _constants(optim, space) for optim in optims},
-        "space": tuple(space),
-    }
-
-
-def _epochs(faults: Faults, text: str) -> str | None:
-    value = faults.whole("--epochs", text, low=1)
-    return None if value is None else str(value)
-
-
-def _ranges(
-    faults: Faults, options: Options, models: list[str], optims: list[str]
-) -> list[Hyperparameter]:
-    """Lr and weight decay: as asked for, or the ranges of each model's family."""
-    asked = {
-        "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
-        "weight_decay": intervals_by_optimizer(
-            faults, "--weight-decay", options.weight_decay, optims
-        ),
-    }
-    families = list(dict.fromkeys(map(family, models)))
-    space = []
-    for name, by_optim in asked.items():
-        for optim in optims:
-            for kin in families:
-                low, high = by_optim.get(optim) or RANGES_NANO[kin, optim][name]
-                members = tuple(m for m in models if family(m) == kin)
-                # Named only where it matters, so that a study of one kind reads simply.
-                space.append(
-                    Hyperparameter(
-                        name=name,
-                        low=low,
-                        high=high,
-                        models=members if len(families) > 1 and optim not in by_optim else (),
-                        optims=(optim,) if len(optims) > 1 else (),
-                    )
-                )
-                if optim in by_optim:
-                    break  # one interval for all families
-    return space
-
-
-def _varied(faults: Faults, options: Options, optims: list[str]) -> list[Hyperparameter]:
-    space: list[Hyperparameter] = []
-    for text in options.vary:
-        varied = vary(faults, text)
-        if varied is None:
-            continue
-        owner = ONLY_FOR.get(varied.name)
-        if varied.name in (h.name for h in space):
-            faults.add(f"--vary {text}", f"{varied.name} is varied twice")
-        elif owner is not None and optims and owner not in optims:
-            faults.add(
-                f"--vary {text}", f"{varied.name} belongs to {owner}, which is not asked for"
-            )
-        else:
-            others = len(optims) > 1 and owner is not None
-            space.append(varied.model_copy(update={"optims": (owner,)}) if others else varied)
-    return space
-
-
-def _check_batch_sizes(faults: Faults, space: list[Hyperparameter], data: str | None) -> None:
-    for h in space:
-        if h.name == "batch_size" and data is not None:
-            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
-            images = len(load(data).train)
-            if largest is not None and float(largest) > images:
-                fault = f"got {largest}, {data} has {images} training images"
-                faults.add("--vary batch_size", fault)
-
-
-def _constants(optim: str, space: list[Hyperparameter]) -> dict[str, Any]:
-    """The recipe without what is drawn."""
-    drawn = {h.name for h in space}
-    return {name: value for name, value in nano(optim).items() if name not in drawn}

@@ -7,11 +7,13 @@ from importlib import import_module
 from pathlib import Path
 
 from stability.cli.edf import Picture, write_picture
+from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
 from stability.cli.tables import print_summary, shown
+from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
@@ -73,8 +75,10 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return DONE
     trials = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
-        warn(run)
-        provenance.record(run, {"slots": list(slots), "executor": request.executor})
+        own = provenance.code_of(own_modules(study), Path.cwd())
+        warn(run, own)
+        circumstances = {"slots": list(slots), "executor": request.executor, "own": own}
+        provenance.record(run, circumstances)
         plan = Plan(slots=slots, submission_folder=Path.cwd(), retry_failed=retry_failed)
         return drive(request, trials, plan)
 
@@ -165,7 +169,14 @@ def chosen(machine: Machine, request: Request) -> tuple[str, ...]:
     return tuple(f"cpu:{i}" for i in range(workers))  # they share the cores
 
 
-def warn(run: RunDirectory) -> None:
+def own_modules(study: Study) -> list[str]:
+    """Modules of the user that decide results: of the objective, of models."""
+    names = [study.objective] if study.objective != OBJECTIVE else filter(is_own, study.models)
+    modules = dict.fromkeys(name.partition(":")[0] for name in names)
+    return [module for module in modules if module not in COLLECTIONS]
+
+
+def warn(run: RunDirectory, own: dict[str, str]) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
     ledger = Ledger(run)
     ledger.refresh()
@@ -175,7 +186,7 @@ def warn(run: RunDirectory) -> None:
             "were in it are trained again",
             file=sys.stderr,
         )
-    if (changed := provenance.changed_code(run)) is not None:
+    if (changed := provenance.changed_code(run, own)) is not None:
         print(f"note: {changed}", file=sys.stderr)
 
 
@@ -184,16 +195,17 @@ def describe(study: Study) -> str:
     if study.sampler == "listed":
         return describe_listed(study)
     lengths = ", ".join(map(str, study.epochs))
+    epochs = "epoch" if study.epochs == (1,) else "epochs"
     lines = [
         f"study {study.name}",
         f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
         "each of",
-        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} epochs of {study.data}",
+        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} {epochs} of {study.data}",
     ]
     for h in study.space:
         whose = ", ".join([*h.optims, *h.models])
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
-    for optim in study.optims:
+    for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
         half = (len(settings) + 1) // 2
         lines += [f"  {optim}: {', '.join(settings[:half])},", f"    {', '.join(settings[half:])}"]
@@ -217,8 +229,10 @@ def describe_listed(study: Study) -> str:
 def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...]) -> str:
     """How much is to be trained and how long that takes."""
     left = study.trials - before
-    seconds = machine.seconds * left / study.trials / min(len(slots), len(machine.slots))
     done = f"{before} of {study.trials} trials are finished already; " if before else ""
     kind = slots[0].partition(":")[0]
     workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
+    if machine.seconds is None:
+        return f"{done}training {left} trials on {workers}"
+    seconds = machine.seconds * left / study.trials / min(len(slots), len(machine.slots))
     return f"{done}training {left} trials on {workers}: about {duration(seconds)}"

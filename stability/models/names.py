@@ -13,6 +13,8 @@ from dataclasses import replace
 from stability.models.variants import FAMILIES, LATE_PATCHIFY, STEMS, VARIANTS, Config, ViTConfig
 
 SMALLEST_CNN_IMAGE = 32  # five strides of two leave one pixel
+COLLECTIONS = ("timm", "torchvision")
+"""Packages of models that a name may begin with."""
 DEEPEST = 999  # three digits
 SUITS = {("resnet", "4gf"): "50"}  # of about 4 GFLOPs too
 """Family and size of the data -> size, where the family has no such size."""
@@ -75,6 +77,15 @@ def family(full_name: str) -> str:
     ('vit', 'vit')
     """
     return FAMILIES[full_name.split("-")[0]]
+
+
+def is_own(name: str) -> bool:
+    """Whether a model comes from elsewhere: `module:function`, `timm:NAME`, `torchvision:NAME`.
+
+    >>> is_own("mymodels:tiny"), is_own("vitc-nano")
+    (True, False)
+    """
+    return ":" in name
 
 
 def may_choose(name: str) -> bool:

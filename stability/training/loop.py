@@ -58,7 +58,12 @@ def train(
     weights, order = generators(job.seed)
     device = data.device
     model = build(
-        job.model, channels=data.shape[0], classes=data.classes, generator=weights, device=device
+        job.model,
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=weights,
+        device=device,
+        image=data.shape[1:],
     )
     optimizer = build_optimizer(job.optimizer, model, job.recipe)
     steps = len(data.train) // job.recipe.batch_size  # of an epoch; the partial batch is dropped

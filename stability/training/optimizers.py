@@ -5,6 +5,18 @@ from torch import nn
 
 from stability.training.recipe import Recipe
 
+NORMS = (
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.GroupNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(decayed, not decayed): no norm and no bias is decayed; class token and positions are.
@@ -16,7 +28,7 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
     for module in model.modules():
-        is_norm = isinstance(module, nn.LayerNorm | nn.BatchNorm2d)
+        is_norm = isinstance(module, NORMS)
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue

@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from stability.data import load
 from stability.models.build import build
+from stability.models.names import is_own
+from stability.models.own import OwnModelError, check_logits
 from stability.training.loop import generators
 from stability.training.outcome import evaluate
 from stability.training.tensors import TensorData
@@ -56,8 +59,16 @@ def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
     weights, _ = generators(0)
     channels, classes = data.shape[0], data.classes
     model = build(
-        job["model"], channels=channels, classes=classes, generator=weights, device=device
+        job["model"],
+        channels=channels,
+        classes=classes,
+        generator=weights,
+        device=device,
+        image=data.shape[1:],
     )
+    if is_own(job["model"]):
+        check_logits(model, job["model"], data.shape, classes)
+        model.train()
     images, labels = data.train.batch(torch.arange(job["settings"]["batch_size"]))
     steps = [_seconds_of_step(model, images, labels) for _ in range(STEPS)]
     start = time.perf_counter()
@@ -75,14 +86,24 @@ def _seconds_of_step(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Slots, and the seconds of each job; or `fault`."""
+    """Slots, and the seconds of each job; or `faults`."""
     torch.set_num_threads(1)
     try:
         places = slots(question["device"])
     except ValueError as error:
-        return {"fault": str(error)}
+        return {"faults": [f"--device: {error}"]}
     device = "cpu" if places[0].startswith("cpu") else places[0]
-    return {"slots": places, "seconds": [seconds_of(job, device) for job in question["jobs"]]}
+    sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
+    faults: list[str] = []
+    seconds = []
+    for job in question["jobs"]:
+        try:
+            seconds.append(seconds_of(job, device))
+        except OwnModelError as error:
+            faults.append(f"--model: {error}")
+    if faults:
+        return {"faults": list(dict.fromkeys(faults))}
+    return {"slots": places, "seconds": seconds}
 
 
 if __name__ == "__main__":

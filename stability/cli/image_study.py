@@ -1,0 +1,147 @@
+"""What is asked for as a study of images: models, optimizers, data and ranges of this package."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from stability.cli.model_names import Choices, full_names
+from stability.cli.parsing import Faults, intervals_by_optimizer, vary
+from stability.data import DATA, load
+from stability.models import family
+from stability.models.names import is_own
+from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES, RANGES_NANO, fault_of, nano
+from sweeps.space import Hyperparameter
+
+if TYPE_CHECKING:
+    from stability.cli.request import Options
+
+OBJECTIVE = "stability.objective:train_images"
+DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
+
+Space = list[Hyperparameter]
+
+
+def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
+    """Fields of the study that images decide; of use only where no fault was found."""
+    asked = options.with_defaults(DEFAULTS)
+    data = faults.one_of("--data", asked["data"], DATA)
+    choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
+    models = full_names(faults, asked["model"], choices, data)
+    optims = faults.many_of(
+        "--optim", asked["optim"], lambda name: faults.one_of("--optim", name, OPTIMIZERS)
+    )
+    _check_settings(faults, options)
+    given = {h.name for h in options.space} | options.recipe.keys()
+    space = [
+        *(h for h in _ranges(faults, options, models, optims) if h.name not in given),
+        *_varied(faults, options, optims),
+        *options.space,
+    ]
+    _check_batch_sizes(faults, space, data)
+    return {
+        "models": tuple(models),
+        "optims": tuple(optims),
+        "epochs": faults.lengths("--epochs", asked["epochs"]),
+        "data": data,
+        "fingerprint": load(data).fingerprint if data else "",
+        "recipe": {optim: _constants(options, optim, space) for optim in optims},
+        "space": tuple(space),
+        "objective": OBJECTIVE,
+    }
+
+
+def _check_settings(faults: Faults, options: "Options") -> None:
+    """Names and values in the recipe and space of a study file."""
+    for h in options.space:
+        if faults.one_of("space", h.name, RANGES):
+            _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
+    for name, value in options.recipe.items():
+        if faults.one_of("recipe", name, [*RANGES, "nesterov"]):
+            _check_values(faults, "recipe", name, [value])
+
+
+def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) -> None:
+    for fault in filter(None, (fault_of(name, value) for value in values)):
+        faults.add(where, fault)
+
+
+def _ranges(faults: Faults, options: "Options", models: list[str], optims: list[str]) -> Space:
+    """Lr and weight decay: as asked for, or the ranges of each model's family."""
+    asked = {
+        "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
+        "weight_decay": intervals_by_optimizer(
+            faults, "--weight-decay", options.weight_decay, optims
+        ),
+    }
+    families = list(dict.fromkeys(map(_family, models)))
+    space = []
+    for name, by_optim in asked.items():
+        for optim in optims:
+            for kin in families:
+                members = tuple(m for m in models if _family(m) == kin)
+                ends = by_optim.get(optim) or RANGES_NANO.get((kin, optim), {}).get(name)
+                if ends is None:
+                    _say_missing(faults, options, name, members)
+                    continue
+                # Named only where it matters, so that a study of one kind reads simply.
+                space.append(
+                    Hyperparameter(
+                        name=name,
+                        low=ends[0],
+                        high=ends[1],
+                        models=members if len(families) > 1 and optim not in by_optim else (),
+                        optims=(optim,) if len(optims) > 1 else (),
+                    )
+                )
+                if optim in by_optim:
+                    break  # one interval for all families
+    return space
+
+
+def _family(model: str) -> str:
+    """Key of a model's ranges; a model from elsewhere has none."""
+    return "own" if is_own(model) else family(model)
+
+
+def _say_missing(faults: Faults, options: "Options", name: str, members: tuple[str, ...]) -> None:
+    if name in options.recipe or name in (h.name for h in options.space):
+        return
+    option = f"--{name.replace('_', '-')}"
+    fault = f"{option}: got {', '.join(members)}, without a range of their own: give {option} LO:HI"
+    if fault not in faults.found:
+        faults.found.append(fault)
+
+
+def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
+    space: Space = []
+    for text in options.vary:
+        varied = vary(faults, text)
+        if varied is None:
+            continue
+        owner = ONLY_FOR.get(varied.name)
+        if varied.name in (h.name for h in [*space, *options.space]):
+            faults.add(f"--vary {text}", f"{varied.name} is varied twice")
+        elif owner is not None and optims and owner not in optims:
+            faults.add(
+                f"--vary {text}", f"{varied.name} belongs to {owner}, which is not asked for"
+            )
+        else:
+            others = len(optims) > 1 and owner is not None
+            space.append(varied.model_copy(update={"optims": (owner,)}) if others else varied)
+    return space
+
+
+def _check_batch_sizes(faults: Faults, space: Space, data: str | None) -> None:
+    for h in space:
+        if h.name == "batch_size" and data is not None:
+            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
+            images = len(load(data).train)
+            if largest is not None and float(largest) > images:
+                fault = f"got {largest}, {data} has {images} training images"
+                faults.add("--vary batch_size", fault)
+
+
+def _constants(options: "Options", optim: str, space: Space) -> dict[str, Any]:
+    """The recipe without what is drawn."""
+    mine = {n: v for n, v in options.recipe.items() if ONLY_FOR.get(n, optim) == optim}
+    drawn = {h.name for h in space if optim in (h.optims or (optim,))}
+    return {name: value for name, value in (nano(optim) | mine).items() if name not in drawn}

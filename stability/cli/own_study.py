@@ -1,0 +1,129 @@
+"""What is asked for as a study of a user's own objective, which need not train images."""
+
+import importlib
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stability.cli.parsing import Faults, interval, number
+from sweeps.plain import RESERVED, fault_of, is_plain
+from sweeps.space import Hyperparameter, Value
+
+if TYPE_CHECKING:
+    from stability.cli.request import Options
+
+NAME = re.compile(r"[A-Za-z_]\w*")
+LABEL = re.compile(r"\w[\w.-]*")
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+UNUSED = ("lr", "weight_decay", "stem", "depth", "pool")
+FINGERPRINT = "own"  # what the function reads is its own affair, and not known here
+
+
+def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
+    """Fields of the study that the objective decides; of use only where no fault was found."""
+    name = options.objective or ""
+    module, _, function = name.partition(":")
+    of_data = module.split(".")[-1]
+    defaults = {"model": function or of_data, "optim": "own", "data": of_data, "epochs": "1"}
+    asked = options.with_defaults(defaults)
+    check_objective(faults, name)
+    for option in UNUSED:
+        if getattr(options, option):
+            text = f"with --objective the space is what --vary names: --vary {option}=..."
+            faults.add(f"--{option.replace('_', '-')}", text)
+    models, optims = (
+        faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))
+        for option in ("model", "optim")
+    )
+    space = [h for text in options.vary if (h := law(faults, text))] + list(options.space)
+    for h in options.space:
+        _check_name(faults, "space", h.name)
+    if not options.vary and not options.space:
+        faults.add("--vary", "names nothing: say what shall be drawn, as in --vary C=0.01:100")
+    return {
+        "models": tuple(models),
+        "optims": tuple(optims),
+        "epochs": faults.lengths("--epochs", asked["epochs"]),
+        "data": _label(faults, "--data", asked["data"]),
+        "fingerprint": FINGERPRINT,
+        "recipe": {optim: dict(options.recipe) for optim in optims},
+        "space": tuple(space),
+        "objective": name,
+    }
+
+
+def check_objective(faults: Faults, name: str) -> None:
+    """Import the function and look at it, as a worker will."""
+    if not FUNCTION.fullmatch(name):
+        faults.add("--objective", f"got {name!r}, allowed is package.module:function")
+        return
+    module, _, function = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last, as in a worker
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does
+        fault = f"{name} cannot be imported: {type(error).__name__}: {error}"
+        faults.add("--objective", f"{fault} (searched: Python's path, then {here})")
+        return
+    if (not callable(found) or is_plain(found)) and (fault_found := fault_of(found)):
+        faults.add("--objective", f"{name} {fault_found}")
+
+
+def law(faults: Faults, text: str) -> Hyperparameter | None:
+    """`NAME=LO:HI`, with `:linear` and `:int` behind it where wanted, or `NAME=a,b,c`."""
+    option = f"--vary {text}"
+    name, equals, words = text.partition("=")
+    if not equals or not words:
+        faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear, NAME=LO:HI:int or NAME=a,b,c")
+        return None
+    if not _check_name(faults, option, name):
+        return None
+    return _interval(faults, option, name, words) if ":" in words else _choices(option, name, words)
+
+
+def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
+    ends_text, words = ":".join(text.split(":")[:2]), text.split(":")[2:]
+    if unknown := [word for word in words if word not in ("log", "linear", "int")]:
+        faults.add(option, f"got {', '.join(unknown)}, allowed behind LO:HI is log, linear or int")
+        return None
+    scale: Literal["log", "linear"] = "linear" if "linear" in words else "log"
+    ends = interval(faults, option, ends_text, log=scale == "log")
+    if ends is None:
+        return None
+    integer = "int" in words
+    if integer and not all(end.is_integer() for end in ends):
+        faults.add(option, f"got {ends_text}, whole numbers need whole ends")
+        return None
+    low, high = (int(end) if integer else end for end in ends)
+    return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
+
+
+def _choices(option: str, name: str, text: str) -> Hyperparameter:
+    return Hyperparameter(name=name, choices=tuple(_value(part) for part in text.split(",")))
+
+
+def _value(text: str) -> Value:
+    value = number(text)
+    if value is None:
+        return text.strip()
+    return int(value) if re.fullmatch(r"\s*-?\d+\s*", text) else value
+
+
+def _check_name(faults: Faults, option: str, name: str) -> bool:
+    if not NAME.fullmatch(name):
+        faults.add(option, f"{name!r} is no name: letters, digits and _")
+    elif name in RESERVED:
+        faults.add(option, f"{name!r} is a column of the results table, take another name")
+    else:
+        return True
+    return False
+
+
+def _label(faults: Faults, option: str, text: str) -> str | None:
+    if LABEL.fullmatch(text):
+        return text
+    faults.add(option, f"got {text!r}, allowed are letters, digits, '_', '.' and '-'")
+    return None

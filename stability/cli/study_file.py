@@ -1,0 +1,109 @@
+"""A study in TOML: the options by their names, and any search space.
+
+model = ["vitp", "vitc"]
+optim = "sgd"
+trials = 32
+[recipe]               # settings that are not drawn
+weight_decay = 0.0005
+[[space]]              # as many as there are hyperparameters
+name = "lr"
+low = 0.01
+high = 1.0             # scale = "log" (default) or "linear", integer = true
+[[space]]
+name = "momentum"
+choices = [0.8, 0.9]
+optims = ["sgd"]       # only for these optimizers, or models = [...]
+"""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from stability.cli.parsing import Faults
+from sweeps.space import Hyperparameter
+
+if TYPE_CHECKING:
+    from stability.cli.request import Options
+
+NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective")
+CHOICES = ("stem", "depth", "pool")
+TABLES = ("recipe", "space")
+
+
+def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
+    """The options, with what the file says where they are silent."""
+    content = _read(faults, path)
+    for name in content:
+        faults.one_of(f"{path}", name, (*NAMES, *CHOICES, *TABLES))
+    texts: dict[str, Any] = {
+        name: _text(faults, f"{path}: {name}", content[name])
+        for name in (*NAMES, *CHOICES)
+        if name in content and getattr(options, name) is None
+    }
+    recipe = content.get("recipe", {})
+    if not isinstance(recipe, dict):
+        faults.add(f"{path}: recipe", "allowed is a table")
+        recipe = {}
+    space = _space(faults, path, content.get("space", []))
+    return replace(options, **texts, recipe=recipe, space=tuple(space))
+
+
+def is_resolved(path: Path) -> bool:
+    """Whether this is the study.toml of a run directory, which says everything."""
+    try:
+        return "fingerprint" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # said when it is read
+
+
+def _read(faults: Faults, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        faults.add("--study", f"{path} cannot be read: {error}")
+        return {}
+
+
+def _text(faults: Faults, where: str, value: Any) -> str | None:
+    """As it would be typed: a list with commas."""
+    values = value if isinstance(value, list) else [value]
+    if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
+        return ",".join(map(str, values))
+    faults.add(where, f"got {value!r}, allowed is a text, a whole number, or a list of these")
+    return None
+
+
+def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
+    if not isinstance(tables, list):
+        faults.add(f"{path}: space", "allowed are tables: [[space]]")
+        return []
+    found = []
+    for place, table in enumerate(tables, start=1):
+        try:
+            found.append(Hyperparameter.model_validate(table))
+        except ValidationError as error:
+            for e in error.errors():
+                where = ".".join(map(str, e["loc"])) or "it"
+                faults.add(f"{path}: space {place}", f"{where}: {e['msg']}")
+    return found
+
+
+def check_conditions(
+    faults: Faults, space: tuple[Hyperparameter, ...], models: list[str], optims: list[str]
+) -> None:
+    """Conditions must name what is in the study, and leave no doubt which law holds."""
+    for h in space:
+        for name in h.models:
+            faults.one_of(f"space: {h.name}: models", name, models)
+        for name in h.optims:
+            faults.one_of(f"space: {h.name}: optims", name, optims)
+    for name in dict.fromkeys(h.name for h in space):
+        laws = [h for h in space if h.name == name]
+        for model in models:
+            for optim in optims:
+                if sum(h.applies_to(model, optim) for h in laws) > 1:
+                    faults.add("space", f"{name} has two laws for {model} with {optim}")
+                    return

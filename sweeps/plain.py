@@ -1,0 +1,116 @@
+"""Objectives that are plain functions: a trial's hyperparameters in, an error or metrics out.
+
+def fit(trial):
+    ...  # trial["C"], trial["seed"], ...
+    return 7.5  # or {"error": 7.5, "val_error": 8.0, "n_eval": 400, "chance": 90.0}
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sweeps.schema import CURVE, MEASURED
+from sweeps.trial import Cohort, Objective, Result, Trial
+
+Plain = Callable[[dict[str, Any]], Any]
+
+GIVEN = ("model", "optim", "epochs", "seed")
+"""What a function gets beside the hyperparameters."""
+COLUMNS = ("error", "wrong", "n_eval", "chance", "val_error", "loss", "train_loss")
+"""Metrics that have a column and a meaning; any other number is kept under its own name."""
+RESERVED = {c.name for c in MEASURED} | {"trial", "study", "draw", "data", "curve", *GIVEN}
+
+
+def is_plain(function: Callable[..., Any]) -> bool:
+    """Whether it takes one trial: what takes a cohort yields its results."""
+    return not inspect.isgeneratorfunction(function)
+
+
+def fault_of(function: Any) -> str | None:
+    """Why this is no objective, or None."""
+    if not callable(function):
+        return f"is a {type(function).__name__}, no function"
+    try:
+        inspect.signature(function).bind({})
+    except TypeError:
+        return "cannot be called with one argument, the trial as a dict"
+    except ValueError:
+        return None  # a builtin that does not tell its arguments
+    return None
+
+
+def of_plain(function: Plain) -> Objective:
+    """An objective that calls `function` for each trial of a cohort."""
+
+    def objective(cohort: Cohort) -> Iterator[Result]:
+        for trial in cohort.trials:
+            given = {name: getattr(trial, name) for name in GIVEN}
+            yield result_of(trial, function({**trial.settings, **given}))
+
+    return objective
+
+
+def result_of(trial: Trial, answer: Any) -> Result:
+    """The result that a function's answer means.
+
+    A number is the error. A dict has `error`, or `wrong` and `n_eval`; further keys of `COLUMNS`,
+    a `curve` (a list of dicts with `epoch` and other columns of the curves), and any other numbers.
+    An error that is NaN or infinite, or None, is a diverged training; one that a guess may have
+    (at least chance - 3 sd where `chance` and `n_eval` are given, at least chance without
+    `n_eval`) a collapsed one.
+
+    Raises TypeError or ValueError, naming every fault, where the answer is none of this.
+    """
+    metrics = dict(answer) if isinstance(answer, Mapping) else {"error": answer}
+    curve = metrics.pop("curve", [])
+    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys():
+        metrics["error"] = 100 * metrics["wrong"] / metrics["n_eval"]
+    if faults := _faults(trial, metrics, curve):
+        raise TypeError("; ".join(faults))
+    values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
+    extra = {name: float(value) for name, value in metrics.items() if value is not None}
+    return Result(
+        trial=trial.id,
+        outcome=_outcome(values),
+        values={**_finite(values), "metrics": sorted(extra.items())},
+        curve=[{"epoch": number, **row} for number, row in enumerate(curve)],
+    )
+
+
+def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
+    faults = []
+    if "error" not in metrics:
+        faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
+    for name, value in metrics.items():
+        is_number = isinstance(value, int | float) or hasattr(value, "__float__")
+        if value is not None and not is_number:
+            faults.append(f"{name} is {value!r}, allowed is a number")
+        if name not in COLUMNS and (name in RESERVED or name in trial.settings):
+            faults.append(f"{name} is the name of another column")
+    columns = {c.name for c in CURVE}
+    if not isinstance(curve, list) or any(not isinstance(row, Mapping) for row in curve):
+        faults.append("curve is no list of dicts")
+    elif unknown := sorted({name for row in curve for name in row} - columns):
+        faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
+    return faults
+
+
+def _outcome(values: dict[str, Any]) -> str:
+    error, chance, n = (values.get(name) for name in ("error", "chance", "n_eval"))
+    if error is None or not math.isfinite(error):
+        return "diverged"
+    if chance is None:
+        return "ok"
+    sd = math.sqrt(max(chance * (100 - chance), 0) / n) if n else 0.0
+    return "collapsed" if error >= chance - 3 * sd else "ok"
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Plain numbers for the columns; what is not finite has none."""
+    whole = ("wrong", "n_eval")
+    return {
+        name: (int(value) if name in whole else float(value))
+        for name, value in values.items()
+        if value is not None and math.isfinite(value)
+    }
