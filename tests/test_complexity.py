@@ -73,7 +73,7 @@ def test_each_number_of_the_paper_is_met_to_the_printed_digit_or_named(name: str
     for kind, printed in zip(("flops", "params", "acts"), PRINTED[name], strict=True):
         if (name, kind) in NOT_MET:
             assert ours[kind] == NOT_MET[name, kind] != printed
-            assert float(ours[kind]) == pytest.approx(float(printed), rel=0.02)
+            assert float(ours[kind]) == pytest.approx(float(printed), rel=0, abs=0.21)
         else:
             assert ours[kind] == printed, kind
 

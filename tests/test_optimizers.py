@@ -9,7 +9,7 @@ from nets import NANO
 from torch import nn
 
 from stability.models.build import build
-from stability.training.optimizers import build_optimizer, decay_groups, set_lr
+from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.recipe import OPTIMIZERS, Recipe
 
 STEPS = 100

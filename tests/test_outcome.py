@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import NANO
 from torch import Tensor, nn
 
-from nets import NANO
 from stability.models.build import build
 from stability.training import outcome
 from stability.training.outcome import Evaluation, ended, evaluate, is_useless

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from nets import STEMMED
+from torch import nn
 
 from stability.models import STEMS, VARIANTS, ViTConfig, config_of
 from stability.models.stems import ChannelNorm, Patchify, build_stem
@@ -227,7 +226,9 @@ def test_the_linear_conv_stem_is_linear_and_no_other_is() -> None:
 def test_channel_norm_is_a_layer_norm_of_each_pixel() -> None:
     norm = ChannelNorm(5).double()
     x = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    expected = (x - x.mean(1, keepdim=True)) / (
+        x.var(1, unbiased=False, keepdim=True) + 1e-5
+    ).sqrt()
     torch.testing.assert_close(norm(x), expected)
 
 

@@ -7,11 +7,11 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from nets import NANO
 from torch import Tensor, nn
 from trainings import Train, job, keeping, plain_training, small
 
 from stability.data import load
-from nets import NANO
 from stability.models.build import build
 from stability.training import loop
 from stability.training.loop import Epoch, generators, train_epoch

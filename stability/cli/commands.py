@@ -57,9 +57,8 @@ def sweep(
     from stability.cli.sweep import run_request
 
     where = Where(executor=executor, workers=workers, device=device, out=out)
-    ranges = {"lr": lr or [], "weight_decay": weight_decay or [], "vary": vary or []}
-    choices = {"stem": stem, "depth": depth, "pool": pool}
-    what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges, **choices)
+    ranges = (lr or [], weight_decay or [], vary or [])
+    what = Options(model, optim, data, epochs, trials, sampler, seed, *ranges, stem, depth, pool)
     request = read(what, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
