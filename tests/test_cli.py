@@ -26,6 +26,9 @@ PLAIN = {
     "lr": [],
     "weight_decay": [],
     "vary": [],
+    "stem": None,
+    "depth": None,
+    "pool": None,
 }
 
 
@@ -88,6 +91,21 @@ def test_one_study_of_lists() -> None:
         ({"model": "vitx"}, ["--model: 'vitx' is not one of vitp, vitc", "did you mean"]),
         ({"model": "vitc,vitc-nano"}, ["vitc-nano is named twice"]),
         ({"model": ""}, ["--model: '' is not one of"]),
+        (
+            {"model": "vitc-nanu"},
+            ["alone or with a size as in vitc-nano (did you mean 'vitc-nano'"],
+        ),
+        ({"model": "vitp+convx"}, ["--model: 'convx' is not one of patchify, conv", "'conv'?)"]),
+        ({"model": "vitp+conv+s1"}, ["names its stem twice"]),
+        ({"model": "resnet+gap"}, ["choices of ViTs; resnet-nano is none"]),
+        ({"model": "vitc-4gf"}, ["vitc-4gf takes no images of 32x32, which digits has; those of"]),
+        ({"stem": "covn"}, ["--stem: 'covn' is not one of patchify", "did you mean 'conv'?"]),
+        ({"stem": "s4"}, ["--model: the stem s4 needs patches of at least 16 pixels"]),
+        ({"model": "vitp,vitc", "stem": "conv", "depth": "3"}, ["vitc-nano is named twice"]),
+        ({"depth": "0"}, ["--depth: got '0', allowed is a whole number from 1 to 999"]),
+        ({"depth": "1000"}, ["--depth: got '1000', allowed is a whole number from 1 to 999"]),
+        ({"pool": "max"}, ["--pool: 'max' is not one of token, mean"]),
+        ({"model": "resnet", "pool": "mean"}, ["--pool: got 'mean', a choice for ViTs; none of"]),
         ({"optim": "adam"}, ["--optim: 'adam' is not one of sgd, adamw (did you mean 'adamw'?)"]),
         (
             {"sampler": "sobel"},
@@ -170,6 +188,34 @@ def test_laws_that_may_be_varied() -> None:
     assert faults.found == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "models"),
+    [
+        ({"model": "resnet"}, ["resnet-nano"]),
+        ({"model": "vitp", "stem": "conv"}, ["vitp-nano+conv"]),
+        ({"model": "vitp", "stem": "patchify,conv"}, ["vitp-nano", "vitp-nano+conv"]),
+        ({"model": "vitc", "stem": "conv", "pool": "token"}, ["vitc-nano"]),
+        ({"model": "vitp,regnety", "pool": "mean"}, ["vitp-nano+gap", "regnety-nano"]),
+        ({"model": "vitp,vitc-micro", "depth": "5"}, ["vitp-nano+d5", "vitc-micro"]),
+        (
+            {"model": "vitc", "stem": "s1,s2", "depth": "3,6"},
+            ["vitc-nano+s1", "vitp-nano+s1+d6", "vitc-nano+s2", "vitp-nano+s2+d6"],
+        ),
+        ({"model": "vitp+s1,vitc"}, ["vitp-nano+s1", "vitc-nano"]),
+    ],
+)
+def test_choices_alter_the_names_of_vits_and_nothing_else(
+    changes: dict[str, object], models: list[str]
+) -> None:
+    """Combinations of several; so a trial's identity needs no field of its own for them."""
+    study = request(**changes).study
+    assert list(study.models) == models
+    assert {f for f in study.model_dump() if getattr(study, f) != getattr(request().study, f)} <= {
+        "models",
+        "space",
+    }
+
+
 def test_a_varied_setting_leaves_the_recipe() -> None:
     study = request(vary=["momentum=0.8,0.9"], optim="sgd,adamw").study
     assert "momentum" not in study.recipe["sgd"]
@@ -193,8 +239,23 @@ def test_an_unknown_option_ends_with_status_2(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_models_are_listed_and_counted(tmp_path: Path) -> None:
+    done = call("models", "vitp-nano", "vitp-nano+conv+d3", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = json.loads(done.stdout)
+    assert (first["name"], first["params"], first["image"]) == ("vitp-nano", 173_002, 32)
+    assert second["name"] == "vitc-nano"
+
+
+def test_models_that_are_none_are_named_at_once(tmp_path: Path) -> None:
+    done = call("models", "vitx", "vitp", "regnety-nano+conv", "vitp-nano+d0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("stability: 4 problems:\n")
+    assert "'vitp' names no size, as vitp-nano does" in done.stderr
+
+
 def test_help_of_each_command_fits_80_columns(tmp_path: Path) -> None:
-    for command in ([], ["sweep"], ["resume"], ["status"], ["edf"]):
+    for command in ([], ["sweep"], ["resume"], ["status"], ["edf"], ["models"]):
         done = call(*command, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert max(map(len, done.stdout.splitlines())) <= 80

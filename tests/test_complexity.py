@@ -73,7 +73,7 @@ def test_each_number_of_the_paper_is_met_to_the_printed_digit_or_named(name: str
     for kind, printed in zip(("flops", "params", "acts"), PRINTED[name], strict=True):
         if (name, kind) in NOT_MET:
             assert ours[kind] == NOT_MET[name, kind] != printed
-            assert float(ours[kind]) == pytest.approx(float(printed), rel=0.02)
+            assert float(ours[kind]) == pytest.approx(float(printed), rel=0, abs=0.21)
         else:
             assert ours[kind] == printed, kind
 
@@ -200,9 +200,10 @@ def test_what_is_listed_is_what_is_counted() -> None:
 
 
 def test_the_table_fits_80_columns_and_has_every_model_and_stem() -> None:
-    text = in_table([listed(name) for name in VARIANTS])
+    long = "vitp-micro+patchify-bn-relu+d13+gap"
+    text = in_table([listed(name) for name in (*VARIANTS, long)])
     assert max(map(len, text.splitlines())) <= 80
-    for name in (*VARIANTS, *STEMS):
+    for name in (*VARIANTS, *STEMS, long):
         assert name in text
 
 

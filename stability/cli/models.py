@@ -11,6 +11,7 @@ from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, config_o
 from stability.models.variants import counted_on, source
 from sweeps.errors import SpecError
 
+LONGEST = 22  # name that fits before the other columns
 LEGEND = (
     "flops: multiply-adds of one image; acts: outputs of convolutions and matrix products, of one "
     "image; a ViT takes images of its size, a CNN of any size from 32.",
@@ -31,16 +32,17 @@ def show_models(names: list[str], *, as_json: bool) -> None:
 
 def full(names: list[str]) -> list[str]:
     """The one way to write each name."""
-    found, faults = [], []
+    found: list[str] = []
+    faults: list[str] = []
     for name in names:
+        kind = name.split("+")[0]
+        if kind in FAMILIES:
+            faults.append(f"{name!r} names no size, as {kind}-nano does")
+            continue
         try:
-            if name.split("+")[0] in FAMILIES:
-                raise SpecError([f"{name!r} names no size, as {name.split('+')[0]}-nano does"])
             found.append(resolve(name, ""))
         except ModelNameError as error:
             faults.append(in_words(error))
-        except SpecError as error:
-            faults += error.faults
     if faults:
         raise SpecError(faults)
     return found
@@ -62,16 +64,16 @@ def row(name: str) -> dict[str, Any]:
 
 
 def in_table(rows: list[dict[str, Any]]) -> str:
-    """The rows for a person, 80 columns wide."""
-    width = max(len("model"), *(len(row["name"]) for row in rows))
+    """The rows for a person, 80 columns wide; a long name has a line of its own."""
+    width = min(LONGEST, max(len("model"), *(len(row["name"]) for row in rows)))
     lines = [f"{'model':{width}}  {'input':>9}  {'flops':>7}  {'params':>7}  {'acts':>7}  source"]
     for r in rows:
+        name = r["name"] if len(r["name"]) <= width else f"{r['name']}\n{'':{width}}"
         size = f"{r['channels']}x{r['image']}x{r['image']}"
         counts = "  ".join(f"{short(r[key]):>7}" for key in ("flops", "params", "acts"))
-        lines.append(f"{r['name']:{width}}  {size:>9}  {counts}  {r['source']}")
-    return "\n".join(
-        [*lines, *(line for text in LEGEND for line in wrap(text, WIDTH, break_on_hyphens=False))]
-    )
+        lines.append(f"{name:{width}}  {size:>9}  {counts}  {r['source']}")
+    legend = [line for text in LEGEND for line in wrap(text, WIDTH, break_on_hyphens=False)]
+    return "\n".join([*lines, *legend])
 
 
 def short(count: int) -> str:

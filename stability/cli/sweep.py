@@ -195,12 +195,12 @@ def describe(study: Study) -> str:
     if study.sampler == "listed":
         return describe_listed(study)
     lengths = ", ".join(map(str, study.epochs))
-    epochs = "epoch" if study.epochs == (1,) else "epochs"
+    lengths += " epoch" if study.epochs == (1,) else " epochs"
     lines = [
         f"study {study.name}",
         f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
         "each of",
-        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} {epochs} of {study.data}",
+        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} of {study.data}",
     ]
     for h in study.space:
         whose = ", ".join([*h.optims, *h.models])

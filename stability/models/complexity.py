@@ -34,11 +34,11 @@ class Complexity:
     """Numbers that convolutions and matrix products put out."""
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what the convolutions and matrix products under it do."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = self.acts = 0
 
     def __torch_dispatch__(

@@ -32,17 +32,8 @@ def _vit_layer(module: nn.Module, generator: Generator) -> None:
             if module.class_token is not None:
                 nn.init.zeros_(module.class_token)
             nn.init.normal_(module.positions, std=POSITION_STD, generator=generator)
-        case Patchify():
-            std = math.sqrt(1 / module.weight[0].numel())  # fan in
-            # Cut at +-2 as torch does by default: in absolute terms, so hardly ever.
-            nn.init.trunc_normal_(module.weight, std=std, generator=generator)
-            _zero_bias(module)
-        case StemProjection():
-            _normal(module, 1 / module.out_channels, generator)
-        case UnnormedConv():  # not in pycls: keeps the variance, where no norm sets it (He 2015)
-            _normal(module, module.gain / module.weight[0].numel(), generator)
-        case nn.Conv2d():  # a 3x3 of the stem; out_channels, not fan_out: a BatchNorm follows
-            _normal(module, 2 / module.out_channels, generator)
+        case nn.Conv2d():
+            _stem_layer(module, generator)
         case QueryKeyValue():  # as nn.MultiheadAttention: Xavier on the stacked (3D, D)
             nn.init.xavier_uniform_(module.weight, generator=generator)
             _zero_bias(module)
@@ -57,6 +48,21 @@ def _vit_layer(module: nn.Module, generator: Generator) -> None:
             nn.init.normal_(module.bias, std=MLP_BIAS_STD, generator=generator)
         case _:
             _norm_or_nothing(module)
+
+
+def _stem_layer(module: nn.Conv2d, generator: Generator) -> None:
+    match module:
+        case Patchify():
+            std = math.sqrt(1 / module.weight[0].numel())  # fan in
+            # Cut at +-2 as torch does by default: in absolute terms, so hardly ever.
+            nn.init.trunc_normal_(module.weight, std=std, generator=generator)
+            _zero_bias(module)
+        case StemProjection():
+            _normal(module, 1 / module.out_channels, generator)
+        case UnnormedConv():  # not in pycls: keeps the variance, where no norm sets it (He 2015)
+            _normal(module, module.gain / module.weight[0].numel(), generator)
+        case _:  # a 3x3 of the stem; out_channels, not fan_out: a BatchNorm follows
+            _normal(module, 2 / module.out_channels, generator)
 
 
 def _resnet_layer(module: nn.Module, generator: Generator) -> None:

@@ -183,7 +183,8 @@ def late_patchify(config: ViTConfig, channels: int) -> nn.Module:
     count, merged = int(math.log2(config.patch)), int(math.log2(size))
     first = round(config.width * S_WIDTHS[config.stem] / 2 ** (count - 1))
     strides = [2] * (count - merged) + [1] * (merged - 1)  # of the 3x3s, of which there are count-1
-    layers, width_in = [], channels
+    layers: list[nn.Module] = []
+    width_in = channels
     for i, stride in enumerate(strides):
         width_out = first * 2**i
         layers += _normed(
