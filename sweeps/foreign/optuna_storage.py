@@ -19,7 +19,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.errors import SpecError
@@ -104,8 +104,7 @@ def _reading(source: str | Path) -> Iterator[BaseStorage]:
         if "://" in text and not text.startswith("sqlite"):
             yield RDBStorage(text)
         elif (path := _file_of(text)).read_bytes()[: len(SQLITE)] == SQLITE:
-            url = f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true"
-            yield RDBStorage(url)
+            yield RDBStorage(_read_only(path))
         else:
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder, "journal")
@@ -116,6 +115,17 @@ def _reading(source: str | Path) -> Iterator[BaseStorage]:
         raise SpecError(
             [f"{shown(source)} is no Optuna storage that can be read: {said}"]
         ) from error
+
+
+def _read_only(path: Path) -> str:
+    """URL of an SQLite file that is never written to, nor made (https://www.sqlite.org/uri.html).
+
+    The path is quoted twice: SQLAlchemy takes its own layer off, SQLite the other; with one, a `#`
+    in the name would end it, and another file would be opened, and made.
+    """
+    file = f"file:{quote(str(path.absolute()))}"
+    url = URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
+    return url.render_as_string()
 
 
 def _file_of(text: str) -> Path:
