@@ -79,6 +79,8 @@ def test_each_command_of_the_page_works_and_its_table_is_analysed(sources: Path)
         "wandb": {"ok": 6, "diverged": 2, "crashed": 2, "timed_out": 1, "missing": 1},
         "pycls": {"ok": 2, "diverged": 1, "missing": 3},
     }
+    groups = {name: [s.trials for s in samples(load(f"{name}.parquet"))] for name in counts}
+    assert groups == {"mine": [24], "states": [6], "optuna": [14], "wandb": [6, 6], "pycls": [6]}
     assert (sources / "mine.png").stat().st_size > 10_000
     assert len(documented()) == 6
 
@@ -95,8 +97,9 @@ def test_what_was_assumed_is_said_and_kept_in_the_file(sources: Path) -> None:
     said = run("runs.csv", "--classes", "10", "--out", "mine.parquet")
     for words in (
         "runs: 24 runs, read as table",
-        "error = test_err (by its name), lr = learning_rate (by its name)",
-        "test_err, as error in percent (values above 1 can be nothing else)",
+        "error=test_err (by its name), lr=learning_rate (by its name)",
+        "test_err, taken as percent (values above 1 can be nothing else)",
+        "the rows are taken as independent random draws",
         "diverged: 1 that ended with an error that is not finite",
         "diverged: 1 that ended with no error (--empty)",
         "chance: 90%, 10 classes taken as balanced",

@@ -224,7 +224,7 @@ def _say(foreign: Foreign, imported: Imported) -> None:
     rows = f"{len(imported.table)} runs"
     print(f"{foreign.name}: {rows}, read as {foreign.format}")
     moved = [
-        f"{ours} = {theirs}" + (" (by its name)" if ours in imported.guessed else "")
+        f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
         for ours, theirs in imported.taken.items()
         if ours != theirs
     ]

@@ -18,6 +18,7 @@ from sweeps.foreign.outcomes import PERCENT, numbers, settle, states, to_percent
 from sweeps.foreign.source import Foreign, Wish, listed
 
 FIRST = ("trial", "study", "draw", "model", "optim", "epochs", "seed", "data")
+GROUPS = ("model", "optim", "epochs", "data")
 LAST = ("outcome", "error", "wrong", "n_eval", "chance")
 
 
@@ -54,7 +55,7 @@ def convert(foreign: Foreign, wish: Wish) -> Imported:
     if faults:
         raise SpecError([f"{foreign.name}: {fault}" for fault in faults])
     table, notes = _constants(columns.frame, foreign, wish), [*foreign.notes, *columns.notes]
-    if foreign.sampler_note and "sampler" not in {*wish.constants, *wish.columns}:
+    if foreign.sampler_note and "sampler" not in {*wish.constants, *columns.frame}:
         notes.append(foreign.sampler_note)
     faults = [
         *_percent(table, foreign, wish, columns, notes),
@@ -63,6 +64,7 @@ def convert(foreign: Foreign, wish: Wish) -> Imported:
     faults += _chance(table, wish, notes) if not faults else []
     if faults:
         raise SpecError([f"{foreign.name}: {fault}" for fault in faults])
+    table = _with_group(table, notes)
     _call_collapsed(table, notes)
     return Imported(_ordered(table), columns.taken, columns.guessed, tuple(notes))
 
@@ -92,9 +94,9 @@ def _percent(
         return [fault]
     for name in (name for name in PERCENT if name in table):
         table[name] = to_percent(table[name], unit, accuracy=accuracy and name == "error")
-    kind = "100 - accuracy" if accuracy else "error"
     if why and foreign.unit is None:
-        notes.append(f"error: {theirs}, as {kind} in {unit} ({why})")
+        source = f"100 - accuracy, which is {theirs}" if accuracy else theirs
+        notes.append(f"error: {source}, taken as {unit} ({why})")
     return []
 
 
@@ -155,6 +157,18 @@ def _chance(table: pd.DataFrame, wish: Wish, notes: list[str]) -> list[str]:
     elif "chance" not in table:
         notes.append("chance is not known: no run is called collapsed, diverged ones count at +inf")
     return []
+
+
+def _with_group(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Leave out unfinished runs of no group: a trial that waits has no model yet to be counted in.
+
+    The only rows that are not kept; they are named.
+    """
+    groups = [name for name in GROUPS if name in table and table[name].notna().any()]
+    nowhere = table["outcome"].eq("missing") & table[groups].isna().any(axis=1)
+    if nowhere.any():
+        notes.append(f"left out: {int(nowhere.sum())} unfinished that have no {listed(groups)} yet")
+    return table[~nowhere].reset_index(drop=True)
 
 
 def _call_collapsed(table: pd.DataFrame, notes: list[str]) -> None:

@@ -56,7 +56,7 @@ def read_pycls(path: Path, content: Any) -> Foreign:
         "jobs after the last one that wrote a log are not in the file",
     ]
     if gaps:
-        notes.append(f"{gaps} jobs between the others wrote no log: kept, without a result")
+        notes.append(f"jobs between the others that wrote no log: {gaps}, kept without a result")
     folder = path.absolute().parent.name  # sweeps lie in ROOT_DIR/NAME/sweep.json
     return Foreign(
         name=folder if path.name == "sweep.json" and folder else path.stem,
@@ -83,8 +83,16 @@ def _in_order(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
         return [{name: cell for name, cell in row.items() if name != "draw"} for row in rows], 0
     by_number = {row["draw"]: row for row in rows}
     every = range(min(numbers), max(numbers) + 1)
-    filled = [by_number.get(n, {"draw": n, "state": "no log"}) for n in every]
+    absent = {**_common(rows), "state": "no log"}
+    filled = [by_number.get(n, {**absent, "draw": n}) for n in every]
     return filled, len(filled) - len(rows)
+
+
+def _common(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all jobs have in common: so has one that left no log, and belongs to their group."""
+    first = rows[0]
+    names = [name for name in first if all(row.get(name) == first[name] for row in rows)]
+    return {name: first[name] for name in names if name.startswith("cfg.")}
 
 
 def _row(job: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from sweeps.errors import SpecError
 from sweeps.foreign.cells import frame_of, frame_of_rows, parsed, plain
 from sweeps.foreign.source import Foreign
 
+SAMPLER = (
+    "the rows are taken as independent random draws, and get a band; of a grid or a search that "
+    "looks at results: --set sampler=grid, or any other name"
+)
+
 
 def read_table(path: Path) -> Foreign:
     """Read a table by its ending. Raises SpecError where it cannot be read or has no rows."""
@@ -26,7 +31,7 @@ def read_table(path: Path) -> Foreign:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise SpecError([f"{path}: a table is one of {', '.join(readers)}"])
-    return Foreign(name=path.stem, format="table", frame=reader(path))
+    return Foreign(name=path.stem, format="table", frame=reader(path), sampler_note=SAMPLER)
 
 
 def header(path: Path) -> list[str]:

@@ -32,8 +32,8 @@ LAST_VALUE = (
 )
 NOT_SORTED = "no column 'Created': the rows are taken to stand oldest first"
 FAILED = (
-    "a '{}' run is of unknown error: what a divergence raised looks the same. Where it diverged: "
-    "--map-outcome {}=diverged"
+    "a 'failed' run is of unknown error: an exception of any cause ends so. Where it was that of a "
+    "divergence: --map-outcome failed=diverged"
 )
 SAMPLER = (
     "the file does not say how configurations were drawn, so no band is drawn; were they drawn at "
@@ -71,6 +71,6 @@ def read_wandb(path: Path) -> Foreign:
         outcomes=OUTCOMES,
         constants={"sampler": "unknown"},
         notes=tuple(notes),
-        state_notes={state: FAILED.format(state, state) for state in ("failed", "crashed")},
+        state_notes={"failed": FAILED},
         sampler_note=SAMPLER,
     )
