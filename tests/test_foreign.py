@@ -119,6 +119,9 @@ def test_other_errors_follow_the_unit() -> None:
     assert table["error"].tolist() == [10.0, 20.0]
     assert cells(table["best_val_error"]) == [5.0, None]
     assert table["chance"].tolist() == [90.0, 90.0]
+    # else every run would be collapsed
+    (fault,) = faults_of(foreign(error=[10.0, 20.0], chance=[0.9, 0.9]))
+    assert fault == "mine: chance: the column has values of at most 1 beside errors in percent"
 
 
 def test_states_mean_what_the_person_says_and_nothing_is_guessed() -> None:

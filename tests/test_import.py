@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from foreign_sources import write_optuna, write_pycls, write_runs, write_states, write_wandb
+from test_cli import call
 from test_docs import COMMAND
 from typer.testing import CliRunner
 
@@ -115,7 +116,7 @@ def test_what_was_assumed_is_said_and_kept_in_the_file(sources: Path) -> None:
 
 def test_a_dry_run_says_the_same_and_writes_nothing(sources: Path) -> None:
     before = sorted(sources.iterdir())
-    said = run("runs.csv", "--classes", "10", "--dry-run")
+    said = run("runs.csv", "--classes", "10", "--dry-run", "--out", "mine.parquet")
     assert sorted(sources.iterdir()) == before
     written = run("runs.csv", "--classes", "10", "--out", "mine.parquet")
     assert said.splitlines()[:-1] == written.splitlines()[:-1]
@@ -205,3 +206,14 @@ def test_a_trial_that_is_in_two_files_is_refused(here: Path) -> None:
         pd.DataFrame({"trial": ["t"], "error": [5.0]}).to_csv(here / f"{name}.csv", index=False)
     (fault,) = faults_of("a.csv", "b.csv", "--dry-run")
     assert fault == "trial: 't' appears more than once"
+
+
+def test_as_a_command_it_helps_and_stops_with_status_2(sources: Path) -> None:
+    help_text = call("import", "--help", cwd=sources).stdout
+    assert "--map-outcome" in help_text
+    assert max(map(len, help_text.splitlines())) <= 80
+    before = sorted(sources.iterdir())
+    done = call("import", "runs.csv", "--unit", "fraction", "-o", "mine.parquet", cwd=sources)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("stability: 1 problem:\n  runs: test_err: got 89.8, allowed")
+    assert sorted(sources.iterdir()) == before

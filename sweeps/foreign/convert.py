@@ -152,6 +152,8 @@ def _chance(table: pd.DataFrame, wish: Wish, notes: list[str]) -> list[str]:
             return [f"{option}: the table has a column {name!r} already"]
         if value is not None:
             table[name] = pd.Series([value] * len(table), dtype=object)
+    if any(known(cell) and cell <= 1.0 for cell in table.get("chance", ())):
+        return ["chance: the column has values of at most 1 beside errors in percent"]
     if wish.chance is not None:
         notes.append(f"chance: {wish.chance.said}")
     elif "chance" not in table:

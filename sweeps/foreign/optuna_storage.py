@@ -19,7 +19,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, make_url  # a dependency of Optuna itself
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.errors import SpecError
@@ -140,12 +140,8 @@ def _rows(storage: BaseStorage, name: str) -> list[dict[str, Any]]:
     """A row for each configuration, in the order in which they were drawn."""
     study = optuna.load_study(study_name=name, storage=storage)
     trials = study.get_trials(deepcopy=False)
-    retried = {number for trial in trials for number in _history(trial)}
-    rows = {
-        (_history(trial) or [trial.number])[0]: _row(study, trial)
-        for trial in trials
-        if trial.number not in retried
-    }
+    # in the order of their numbers, so that of several attempts the last one stays
+    rows = {(_history(trial) or [trial.number])[0]: _row(study, trial) for trial in trials}
     return [{**rows[number], "study": name, "number": number} for number in sorted(rows)]
 
 
