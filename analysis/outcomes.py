@@ -11,5 +11,7 @@ FAILED = ("crashed", "out_of_memory", "timed_out")
 MISSING = "missing"
 """In the design, without a result so far."""
 
+UNKNOWN = (*FAILED, MISSING)
+"""Outcomes that say nothing about the error."""
 KNOWN = (OK, COLLAPSED, DIVERGED)
-OUTCOMES = (*KNOWN, *FAILED, MISSING)
+OUTCOMES = (*KNOWN, *UNKNOWN)

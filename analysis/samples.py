@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,17 @@ from analysis.bands import FloatArray, Method
 from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
-from analysis.outcomes import COLLAPSED, DIVERGED, FAILED, KNOWN, MISSING, OK
+from analysis.outcomes import COLLAPSED, DIVERGED, KNOWN, MISSING, OK, UNKNOWN
 from analysis.policies import Policy, chance_of, errors_under
 from analysis.table import as_table
+
+Unfinished = Literal["prefix", "bounds"]
+"""What stands for trials without a result.
+
+`prefix`: the sample is the complete beginning of the design. `bounds`: the sample is the whole
+design, and their errors are unknown, so that shares have bounds [k/N, (k + missing)/N]. The
+finished ones alone are no sample: diverged runs end first, long ones last.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,7 +33,8 @@ class Sample:
     errors: FloatArray
     """Known errors under the policy, in percent; +inf for failures where chance is unknown."""
     unknown: int = 0
-    """Trials whose infrastructure failed for good: in the sample, their errors unknown."""
+    """Trials in the sample whose errors are not known: their infrastructure failed for good, or
+    they are unfinished and bounded (`samples(unfinished="bounds")`)."""
     chance: float | None = None
     """Error of always answering the largest class, in percent."""
     policy: Policy = "chance"
@@ -36,7 +45,8 @@ class Sample:
     collapsed: int = 0
     diverged: int = 0
     unfinished: int = 0
-    """Trials without a result; those behind the first of them are not used either."""
+    """Trials without a result; those behind the first of them are not used either, unless they
+    are bounded."""
     trials: int = 0
     """Trials of the design."""
     points: tuple[Hashable, ...] = ()
@@ -150,22 +160,26 @@ class Sample:
 
 
 def samples(
-    table: pd.DataFrame, policy: Policy = "chance", *, by: Sequence[str] | None = None
+    table: pd.DataFrame,
+    policy: Policy = "chance",
+    *,
+    by: Sequence[str] | None = None,
+    unfinished: Unfinished = "prefix",
 ) -> list[Sample]:
     """Cut a table into groups and take the sample of each, in the order of first appearance.
-
-    Unfinished groups are cut to the complete prefix of the design.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
         policy: where diverged runs count.
         by: columns that make the groups; None for `group_columns`.
+        unfinished: whether a group with trials that have no result yet is cut to the complete
+            prefix of the design, or whole, with bounds.
 
     Returns:
         One sample per group; its errors are in percent.
 
     Raises:
-        ValueError: unknown policy.
+        ValueError: unknown policy, unknown way with unfinished trials.
         TableError: a fault of the table, an unknown column in `by`, or a drawn point that appears
             twice in one group: n is the number of distinct configurations, and models, optimizers,
             lengths or seeds of the same point are not independent of each other.
@@ -173,8 +187,14 @@ def samples(
     >>> table = pd.DataFrame({"model": ["a", "a", "b"], "error": [5.0, None, 7.0]})
     >>> [(s.label, s.n, s.diverged, s.best) for s in samples(table)]
     [('a', 2, 1, 5.0), ('b', 1, 0, 7.0)]
+    >>> half = pd.DataFrame({"model": "a", "outcome": ["ok", "missing", "ok", "missing"],
+    ...                      "error": [5.0, None, 7.0, None]})
+    >>> [sample.share_within(4.0) for sample in samples(half, unfinished="bounds")]
+    [(0.5, 1.0)]
 
     """
+    if unfinished not in get_args(Unfinished):
+        raise ValueError(not_one_of("unfinished", unfinished, get_args(Unfinished)))
     table = as_table(table)
     columns = group_columns(table) if by is None else list(by)
     faults = [not_one_of("by", c, list(table.columns)) for c in columns if c not in table]
@@ -187,7 +207,8 @@ def samples(
     if faults:
         raise TableError(faults)
     rows = zip(labels, parts, groups, strict=True)
-    return [_sample(label, part, group, policy) for label, part, group in rows]
+    bounded = unfinished == "bounds"
+    return [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
 
 
 def _group(part: pd.DataFrame, columns: Sequence[str]) -> dict[str, object]:
@@ -218,19 +239,21 @@ def _points(used: pd.DataFrame, policy: Policy) -> tuple[Hashable, ...]:
     if "draw" not in key or used["draw"].isna().any():
         return ()
     kept = [o for o in KNOWN if not (policy == "drop" and o == DIVERGED)]
-    order = pd.concat([used[used["outcome"].isin(some)] for some in (kept, FAILED)])
+    order = pd.concat([used[used["outcome"].isin(some)] for some in (kept, UNKNOWN)])
     return tuple(zip(*(order[c] for c in key), strict=True))
 
 
-def _sample(label: str, part: pd.DataFrame, group: dict[str, object], policy: Policy) -> Sample:
-    used = complete_prefix(part)
+def _sample(
+    label: str, part: pd.DataFrame, group: dict[str, object], policy: Policy, *, bounded: bool
+) -> Sample:
+    used = part if bounded else complete_prefix(part)
     outcome = used["outcome"]
     samplers = part["sampler"].dropna() if "sampler" in part else pd.Series(dtype=object)
     dependent = samplers[samplers != "random"]
     return Sample(
         label=label,
         errors=errors_under(used, policy),
-        unknown=int(outcome.isin(FAILED).sum()),
+        unknown=int(outcome.isin(UNKNOWN).sum()),
         chance=chance_of(part),
         policy=policy,
         group=group,

@@ -14,7 +14,7 @@ from stability.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-COMMAND = re.compile(r"^    (stability .*(?:\\\n.*)*)", re.MULTILINE)
+COMMAND = re.compile(r"^    (stability (?:.*\\\n)*.*)", re.MULTILINE)
 
 
 def commands() -> list[list[str]]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import TableError, as_table, complete_prefix, describe, group_columns, load
+from analysis import TableError, as_table, complete_prefix, describe, group_columns, load, samples
 
 
 def results(n: int = 4, **columns: object) -> pd.DataFrame:
@@ -126,6 +126,33 @@ def test_several_sources_are_one_table_in_which_a_trial_counts_once(run: Path) -
     assert table["trial"].tolist()[:5] == ["t0", "t1", "t2", "t3", "t4"]
     assert table["outcome"].tolist()[:5] == ["ok", "ok", "ok", "missing", "ok"]
     assert table["error"].tolist()[5:] == [1.0, 2.0]
+
+
+def test_sources_of_every_kind_are_one_table_whose_unfinished_trials_are_cut_or_bounded(
+    run: Path,
+) -> None:
+    """Of the run t1 and t2 are finished, of the other tables everything."""
+    results(model="csv", trial=list("abcd")).to_csv(run / "a.csv", index=False)
+    rows = results(model="jsonl", trial=list("efgh")).to_dict("records")
+    (run / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    results(model="parquet", trial=list("ijkl")).to_parquet(run / "c.parquet")
+    table = load([run, *(run / name for name in ("a.csv", "b.jsonl", "c.parquet"))])
+    cut, bounded = (samples(table, unfinished=how) for how in ("prefix", "bounds"))
+    assert [s.label for s in cut] == ["vitc-nano", "csv", "jsonl", "parquet"]
+    assert [(s.n, s.unknown, s.unfinished) for s in cut] == [(0, 0, 2), *[(4, 0, 0)] * 3]
+    assert [(s.n, s.unknown, s.unfinished) for s in bounded] == [(4, 2, 2), *[(4, 0, 0)] * 3]
+    assert bounded[0].share_within(4.0) == (0.5, 1.0)  # [k/N, (k + missing)/N]
+    assert bounded[0].share_within(0.5) == (0.25, 0.75)
+    assert bounded[0].note == "2 of 4 unknown"
+    assert bounded[0].points == (("s", 1), ("s", 2), ("s", 0), ("s", 3))
+    lower, upper = bounded[0].band(method="ks")
+    assert lower(12.0) < 0.5 < upper(12.0)
+    assert upper(10.0) > samples(table[table["model"] == "csv"])[0].band(method="ks")[1](9.0)
+
+
+def test_another_way_with_unfinished_trials_is_refused() -> None:
+    with pytest.raises(ValueError, match="unfinished: 'finished' is not one of 'prefix', 'bounds'"):
+        samples(results(), unfinished="finished")  # type: ignore[arg-type]
 
 
 def test_every_fault_of_every_source_is_said_at_once(tmp_path: Path) -> None:

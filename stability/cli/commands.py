@@ -146,3 +146,45 @@ def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
     from stability.cli.models import show_models
 
     show_models(names or [], as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    sources: o.Sources,
+    out: o.ImportOut = None,
+    map_: o.Map = None,
+    accuracy: o.Accuracy = None,
+    unit: o.Unit = None,
+    set_: o.SetConstant = None,
+    map_outcome: o.MapOutcome = None,
+    empty: o.Empty = "diverged",
+    chance: o.Chance = None,
+    classes: o.Classes = None,
+    class_counts: o.ClassCounts = None,
+    n_eval: o.NEval = None,
+    format_: o.Format = None,
+    study: o.OfStudy = None,
+    dry_run: o.ImportDryRun = False,
+    force: o.Force = False,
+) -> None:
+    """Make a results table of a sweep of another tool.
+
+    Says which column went where, what was assumed, and how the runs ended.
+    """
+    from stability.cli.importing import Options, bring_in
+
+    said = Options(
+        map=map_ or [],
+        accuracy=accuracy,
+        unit=unit,
+        set=set_ or [],
+        map_outcome=map_outcome or [],
+        empty=empty,
+        chance=chance,
+        classes=classes,
+        class_counts=class_counts,
+        n_eval=n_eval,
+        format=format_,
+        study=study or [],
+    )
+    bring_in(sources, said, out, dry_run=dry_run, force=force)

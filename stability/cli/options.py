@@ -152,3 +152,63 @@ Band = Annotated[
     str,
     Option(help="Of 95% simultaneous confidence: ks, dkw, ld or ld-equal-tailed.", metavar="NAME"),
 ]
+Sources = Annotated[
+    list[str],
+    Argument(
+        help="Tables (csv, jsonl, json, parquet), Optuna storages (sqlite:///FILE, a .db or "
+        "journal file), W&B exports, pycls sweep.json.",
+        show_default=False,
+    ),
+]
+ImportOut = Annotated[
+    Path | None, Option("-o", "--out", help="Table to write: a .parquet file.", metavar="FILE")
+]
+Format = Annotated[
+    str | None,
+    Option("--format", help="table, optuna, wandb or pycls [default: recognised].", metavar="NAME"),
+]
+Map = Annotated[
+    list[str] | None,
+    Option(
+        "--map",
+        help="Our name of a column, and theirs: error, model, lr, outcome, draw, ... Again for "
+        "each.",
+        metavar="NAME=COLUMN",
+    ),
+]
+Accuracy = Annotated[
+    str | None, Option(help="Column of accuracies, in place of errors.", metavar="COLUMN")
+]
+Unit = Annotated[
+    str | None, Option(help="Of errors or accuracies: percent or fraction.", metavar="NAME")
+]
+SetConstant = Annotated[
+    list[str] | None,
+    Option("--set", help="A column with one value: model=resnet.", metavar="NAME=VALUE"),
+]
+MapOutcome = Annotated[
+    list[str] | None,
+    Option(
+        help="What a value of the outcome's column means: done=ok, nan=diverged, oom=crashed.",
+        metavar="VALUE=OUTCOME",
+    ),
+]
+Empty = Annotated[
+    str, Option(help="Outcome of a run that ended without an error.", metavar="OUTCOME")
+]
+Chance = Annotated[
+    str | None, Option(help="Error of always answering the largest class.", metavar="PERCENT")
+]
+Classes = Annotated[
+    str | None, Option(help="Number of classes, of equal size: gives chance.", metavar="K")
+]
+ClassCounts = Annotated[
+    str | None,
+    Option(help="Evaluated examples of each class: gives chance and n.", metavar="N,..."),
+]
+NEval = Annotated[str | None, Option(help="Number of evaluated examples.", metavar="N")]
+OfStudy = Annotated[
+    list[str] | None, Option("--study", help="Of an Optuna storage [default: all].", metavar="NAME")
+]
+ImportDryRun = Annotated[bool, Option("--dry-run", help="Show what would be written, and stop.")]
+Force = Annotated[bool, Option("--force", help="Replace a file that is there.")]

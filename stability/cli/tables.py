@@ -6,6 +6,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from analysis import Sample
@@ -24,13 +25,19 @@ COLUMNS = {
 
 
 def print_summary(runs: list[Path], policy: str = "chance") -> None:
+    """Print `print_groups` of run directories or tables."""
+    from analysis import load
+
+    print_groups(load(runs), policy)
+
+
+def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
     """A row per group: n, outcomes, best, median, and the shares within d of the best."""
     from rich.table import Table
 
-    from analysis import load, samples
+    from analysis import samples
     from analysis.summary import DISTANCES, summarise
 
-    table = load(runs)
     summary = summarise(table, policy)  # type: ignore[arg-type]
     grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     grid.add_column(summary.attrs["title"] or "", no_wrap=False, ratio=1)
