@@ -1,5 +1,6 @@
 """How much is lost when the learning rate is not the best one."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ def lr_sensitivity(
     *,
     of: Of = "error",
     lr: str = "lr",
+    others: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Average what is lost at each learning rate: S = E_lr[min(l(lr), l_0) - l*].
@@ -48,6 +50,9 @@ def lr_sensitivity(
             needed for `of="loss"`.
         of: `error`, in percent, with the error of chance as l_0; or `loss`, in nats.
         lr: name of the column.
+        others: the other hyperparameters of the table; None for the known ones. Where none is
+            known the others cannot be told from further columns, and it counts as a box mean;
+            an empty list says that there are none.
         confidence: of the interval of a box mean, in (0, 1).
 
     Returns:
@@ -72,7 +77,12 @@ def lr_sensitivity(
     groups = measured(table)
     if of == "loss":
         _needs_loss(table, curves)
-    rows = [_row(group, _starts(group, curves, of), of, lr, confidence) for group in groups]
+    absent = [c for c in others or () if c not in table]
+    if absent:
+        raise TableError([f"others: no column {c!r}" for c in absent])
+    rows = [
+        _row(group, _starts(group, curves, of), of, (lr, others), confidence) for group in groups
+    ]
     found = pd.DataFrame(rows)
     kinds = set(found["kind"])
     notes = (NOTE, NOTE_BOX if BOX in kinds else "", NOTE_SWEEP if SWEEP in kinds else "")
@@ -106,8 +116,14 @@ def _starts(group: Measured, curves: pd.DataFrame | None, of: Of) -> FloatArray:
     return np.asarray(starts)
 
 
-def _row(group: Measured, starts: FloatArray, of: Of, lr: str, confidence: float) -> dict[str, Any]:
-    rates = numbers(group.known, lr)
+def _row(
+    group: Measured,
+    starts: FloatArray,
+    of: Of,
+    names: tuple[str, Sequence[str] | None],
+    confidence: float,
+) -> dict[str, Any]:
+    rates = numbers(group.known, names[0])
     values = group.sample.errors if of == "error" else group.known["loss"].to_numpy(np.float64)
     values = np.minimum(np.where(np.isnan(values), np.inf, values), starts)
     start = float(starts.max(initial=-np.inf))
@@ -119,10 +135,9 @@ def _row(group: Measured, starts: FloatArray, of: Of, lr: str, confidence: float
         chance=start,
         sampler=group.sample.sampler,
     )
-    kind = SWEEP if _alone(group.known, lr) else BOX
+    kind = SWEEP if _alone(group.known, *names) else BOX
     best, found = _sweep(sample, rates) if kind == SWEEP else _box(sample, confidence)
     ends = (rates.min(), rates.max()) if rates.size else (np.nan, np.nan)
-    names = ("sensitivity", "low", "high")
     return {
         "group": sample.label,
         "kind": kind,
@@ -132,13 +147,15 @@ def _row(group: Measured, starts: FloatArray, of: Of, lr: str, confidence: float
         "lr_high": ends[1],
         "best": best,
         "start": start if rates.size else np.nan,
-        **dict(zip(names, found, strict=True)),
+        **dict(zip(("sensitivity", "low", "high"), found, strict=True)),
     }
 
 
-def _alone(rows: pd.DataFrame, lr: str) -> bool:
-    """Whether lr is the only hyperparameter that varies."""
-    return all(rows[c].nunique(dropna=False) <= 1 for c in KNOWN if c in rows and c != lr)
+def _alone(rows: pd.DataFrame, lr: str, others: Sequence[str] | None) -> bool:
+    """Whether lr is known to be the only hyperparameter that varies."""
+    known = [c for c in KNOWN if c in rows and c != lr]
+    fixed = all(rows[c].nunique(dropna=False) <= 1 for c in (known if others is None else others))
+    return fixed and (bool(known) or others is not None)
 
 
 def _sweep(sample: Sample, rates: FloatArray) -> tuple[float, Interval]:

@@ -12,10 +12,10 @@ from analysis.policies import Policy
 from analysis.rows import NO_INTERVAL, Choice, Measured, choose, how_chosen, series
 from analysis.summary import clopper_pearson
 
-GAP = (
-    "Each optimizer at its own best run, so there is no interval for the gap: eval_low and "
-    "eval_high cover the sampling of the test images for these trained networks, not other draws "
-    "or seeds."
+GAP = "Each optimizer at its own best run: chosen for being the best, so the gap has no interval."
+EVALUATION = (
+    "eval_low and eval_high cover the sampling of the test images for these two trained networks, "
+    "not other draws or seeds."
 )
 COPIED = (
     "Copied, dashed: where every run of a length failed, the best of the longest shorter schedule "
@@ -50,7 +50,7 @@ def optimizer_gap(
         that the error is of; another than `epochs` where it was copied); `gap` (points);
         `eval_low`, `eval_high` (points, from two exact binomial intervals at 1 - alpha/2; NaN
         unless one run of each was chosen on other images, with `wrong` and `n_eval`);
-        `selected_on`. `attrs["note"]` says what it is and what it is not.
+        `selected_on`. `attrs["note"]` and `attrs["evaluation"]` say what has an interval.
 
     Raises:
         TableError: no column `optim`, a name that is not in it, no model with both, other faults
@@ -78,7 +78,8 @@ def optimizer_gap(
     result = pd.DataFrame(rows)
     copied = COPIED if any(_is_copied(row, name) for row in rows for name in optims) else ""
     notes = (GAP, how_chosen(result["selected_on"], policy), copied)
-    result.attrs.update(note=" ".join(filter(None, notes)), optims=optims)
+    note = " ".join(filter(None, notes))
+    result.attrs.update(note=note, evaluation=EVALUATION, optims=optims)
     return result
 
 

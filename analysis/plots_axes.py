@@ -45,7 +45,7 @@ def plot_schedule_length(
         ax.plot(rows["epochs"], y, marker="o", label=f"{label}: {sizes}", **look)
         if of == "median":
             ends = rows[["gap_q50_low", "gap_q50_high"]].to_numpy()
-            shift = rows["epochs"] * 1.015 ** (i - (len(groups) - 1) / 2)  # side by side
+            shift = rows["epochs"] * 1.03 ** (i - (len(groups) - 1) / 2)  # side by side
             ax.vlines(shift, ends[:, 0], ends[:, 1], color=look["color"], linewidth=0.9, alpha=0.7)
     ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     ax.set_ylabel(f"{of} error above that of the longest (points)")
@@ -121,7 +121,10 @@ def plot_convergence(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         look = style(i, curves=len(groups))
         drawn = rows.replace(np.inf, np.nan)
         last = rows.iloc[-1]
-        text = f"{label}: n = {last['n']}, {last['alive']} with an error at the end"
+        lost = last["n"] - last["alive"]
+        text = f"{label}: n = {last['n']}" + (
+            f", {lost} without an error at the end" if lost else ""
+        )
         line: dict[str, Any] = {"color": look["color"], "linestyle": look["linestyle"]}
         ax.plot(drawn["epoch"], drawn[middle], label=text, linewidth=1.8, **line)
         x, bottom, top = drawn["epoch"], drawn[low], drawn[high]
@@ -133,9 +136,8 @@ def plot_convergence(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation error (%)")
-    shares = (
-        f"Lines: {_percent(middle)} of the trials; shaded: {_percent(low)} to {_percent(high)}."
-    )
+    ends = f"{low[1:]}% to {high[1:]}%"
+    shares = f"Line: {middle[1:]}% quantile of the trials; shaded: {ends}."
     finish(ax, [shares, found.attrs.get("note", "")])
     return ax
 
@@ -173,7 +175,3 @@ def _lengths(ax: "Axes", epochs: Iterable[float]) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(ticks[0] / 1.15, ticks[-1] * 1.15)
     ax.set_xlabel("schedule length (epochs)")
-
-
-def _percent(column: str) -> str:
-    return f"{column[1:]}%"

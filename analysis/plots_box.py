@@ -13,6 +13,8 @@ from analysis.plots import GREY, finish, new_axes, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MANY = 200  # trials: smaller points
+SHOWN = 20.0  # points above the best that the colours tell apart
 NAMES = {
     "lr": "learning rate",
     "weight_decay": "weight decay",
@@ -61,7 +63,8 @@ def plot_against(
         color = style(i, curves=len(groups))["color"]
         good, bad = rows[rows["usable"]], rows[~rows["usable"]]
         text = f"{label}: n = {len(rows)}, {len(bad)} failed"
-        ax.scatter(good[hyperparameter], good["error"], s=14, color=color, label=text)
+        size = 14 if len(rows) < MANY else 5
+        ax.scatter(good[hyperparameter], good["error"], s=size, color=color, label=text)
         height = bad["error"].replace(np.inf, 1.05 * top)
         ax.scatter(bad[hyperparameter], height, s=18, color=color, marker="x", linewidth=0.9)
         for best in rows.loc[rows["best"], hyperparameter]:
@@ -159,16 +162,18 @@ def plot_box(
     ax.scatter(
         bad[x], bad[y], s=26, color=GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
     )
+    least = float(good["error"].min()) if len(good) else 0.0
     dots = ax.scatter(
-        good[x], good[y], c=good["error"], s=30, cmap="viridis_r", label=f"{len(good)} usable"
-    )
+        good[x], good[y], s=30, label=f"{len(good)} usable",
+        c=good["error"], cmap="viridis_r", vmin=least, vmax=least + SHOWN,
+    )  # fmt: skip
     ax.scatter(
         best[x], best[y], s=150, marker="*", facecolor="none", edgecolor="black",
         label=f"best, {best['error'].mean():.2f}%" if len(best) else "no best",
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):
-        figure.colorbar(dots, ax=ax, label="test error (%)", pad=0.02)
+        figure.colorbar(dots, ax=ax, label="test error (%)", pad=0.02, extend="max")
     _scale(ax, rows[x], x)
     _scale(ax, rows[y], y, vertical=True)
     drawn = [of for of in ranges if of.name in (x, y)]
@@ -196,16 +201,20 @@ def _medians(ax: "Axes", rows: pd.DataFrame, color: str) -> None:
         return
     edges = np.append(rows["low"], rows["high"].iloc[-1])
     heights = np.append(rows["q50"], rows["q50"].iloc[-1])
-    ax.step(edges, heights, where="post", color=color, linewidth=1.4, alpha=0.8)
+    for ink, width in (("white", 3.6), (color, 1.8)):  # seen above many points
+        ax.step(edges, heights, where="post", zorder=3, color=ink, linewidth=width)
 
 
 def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:
     """Name an axis, on a log scale unless the hyperparameter is linear by nature."""
-    scale = "log" if name not in LINEAR and bool((values.dropna() > 0).all()) else "linear"
-    label = NAMES.get(name, name.replace("_", " "))
-    if vertical:
-        ax.set_yscale(scale)
-        ax.set_ylabel(label)
-    else:
-        ax.set_xscale(scale)
-        ax.set_xlabel(label)
+    axis = ax.yaxis if vertical else ax.xaxis
+    axis.set_label_text(NAMES.get(name, name.replace("_", " ")))
+    if name in LINEAR or not bool((values.dropna() > 0).all()):
+        return
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    (ax.set_yscale if vertical else ax.set_xscale)("log")
+    wide = values.max() > 1000 * values.min()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(NullLocator())

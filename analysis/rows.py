@@ -130,10 +130,9 @@ def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[ob
     [('a', 2)]
 
     """
-    groups = measured(table, policy)
     if along not in table:
         raise TableError([f"no column {along!r} (got {', '.join(map(repr, map(str, table)))})"])
-    groups = [m for m in groups if along in m.sample.group]
+    groups = [m for m in measured(table, policy) if along in m.sample.group]
     others = [{c: v for c, v in m.sample.group.items() if c != along} for m in groups]
     found: dict[str, dict[object, Measured]] = {}
     for label, group in zip(describe(others)[1] if others else [], groups, strict=True):
