@@ -252,7 +252,7 @@ def test_a_box_that_is_not_inside_is_refused_with_every_fault() -> None:
 def test_the_band_of_a_smaller_box_covers() -> None:
     """Given its count, what falls into a box fixed beforehand is an i.i.d. sample of it."""
     rng = np.random.default_rng(2)
-    covered, repeats = 0, 300
+    covered, repeats = 0, 80
     for _ in range(repeats):
         u = rng.random(24)
         table = drawn(24, lr=0.001 * 100**u, error=99 * u, chance=100.0)

@@ -105,11 +105,11 @@ def test_importance_is_tau_b_of_the_value_and_of_its_distance_from_the_best() ->
 def test_permutation_p_values_are_valid_though_the_best_was_looked_for() -> None:
     rng = np.random.default_rng(0)
     small = []
-    for _ in range(80):
+    for _ in range(60):
         table = table_of(list(rng.random(12)), list(80 * rng.random(12)))
         row = importance(table, hyperparameters=["lr"], rng=rng, permutations=19).iloc[0]
         small.append((row["p"] <= 0.05, row["p_distance"] <= 0.05))
-    assert np.mean(small, axis=0).max() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
+    assert np.mean(small, axis=0).max() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
     strong = table_of(list(np.geomspace(0.001, 1, 12)), list(np.arange(12.0)))
     row = importance(strong, rng=rng, permutations=99).iloc[0]
     assert row["p"] == row["p_distance"] == 0.01
@@ -133,7 +133,7 @@ def test_sensitivity_of_a_sweep_is_the_definition() -> None:
 def test_on_random_configurations_it_is_a_box_mean_with_its_interval() -> None:
     rng = np.random.default_rng(3)
     covered = 0
-    for _ in range(100):
+    for _ in range(40):
         errors = 10 + 40 * rng.random(32)
         table = table_of(list(rng.random(32)), list(errors), weight_decay=rng.random(32))
         (row,) = lr_sensitivity(table).to_dict("records")
@@ -141,7 +141,7 @@ def test_on_random_configurations_it_is_a_box_mean_with_its_interval() -> None:
         assert row["sensitivity"] == pytest.approx(errors.mean() - errors.min())
         truth = np.mean(np.maximum(np.linspace(10, 50, 10_001) - row["best"], 0.0))
         covered += row["low"] <= truth <= row["high"]
-    assert covered >= 95
+    assert covered >= 38
     grid = lr_sensitivity(table.assign(sampler="grid"))
     assert np.isnan(grid["low"].iloc[0])
     assert grid["sensitivity"].iloc[0] == pytest.approx(row["sensitivity"])
@@ -270,10 +270,10 @@ def test_the_order_of_two_configurations_is_counted_over_disjoint_pairs() -> Non
     """Its interval is exact: the truth is 1/2 where the seed is everything."""
     rng = np.random.default_rng(5)
     covered = 0
-    for _ in range(200):
+    for _ in range(60):
         (row,) = variance_shares(seeds(50 + rng.normal(size=(20, 2)))).to_dict("records")
         covered += row["same_low"] <= 0.5 <= row["same_high"]
-    assert covered >= 185
+    assert covered >= 55
 
 
 @pytest.mark.skipif("STABILITY_TABLES" not in os.environ, reason="names a folder of real tables")

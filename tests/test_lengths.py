@@ -66,12 +66,12 @@ def test_one_configuration_can_be_followed_through_the_lengths() -> None:
 def test_the_interval_of_the_median_gap_covers_and_needs_independent_draws() -> None:
     rng = np.random.default_rng(0)
     covered = 0
-    for _ in range(60):
+    for _ in range(30):
         table = pd.concat([runs(5, list(10 + 9 * rng.random(40))), runs(9, list(rng.random(40)))])
         row = schedule_length(table).iloc[0]
         covered += row["gap_q50_low"] <= 14.0 <= row["gap_q50_high"]
         assert row["gap_q50_low"] < row["gap_q50"] < row["gap_q50_high"]
-    assert covered >= 57  # conservative: two simultaneous bands
+    assert covered >= 28  # conservative: two simultaneous bands
     row = schedule_length(BOTH.assign(sampler="sobol")).iloc[0]
     assert np.isnan(row[["gap_q50_low", "within_low"]].astype(float)).all()
     assert row["gap_q50"] == 5.0
@@ -186,14 +186,14 @@ def test_the_median_time_covers() -> None:
     names = [f"t{i}" for i in range(30)]
     table = pd.DataFrame({"model": "a", "trial": names, "error": 5.0, "chance": CHANCE})
     covered = 0
-    for _ in range(60):
+    for _ in range(40):
         times = rng.integers(1, 10, 30)  # median 5
         made = curves(
             **{n: [50.0] * t + [5.0] * (10 - t) for n, t in zip(names, times, strict=True)}
         )
         row = epochs_to_reach(made, table, [10.0]).iloc[0]
         covered += row["q50_low"] <= 5 <= row["q50_high"]
-    assert covered >= 57
+    assert covered >= 38
 
 
 def test_quantiles_of_curves_hold_failures_in_the_denominator() -> None:
