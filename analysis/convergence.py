@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.bands import FloatArray, method_for
 from analysis.faults import TableError
 from analysis.intervals import quantile_interval, share_interval
-from analysis.rows import Measured, has_band, measured
+from analysis.rows import Measured, measured
 from analysis.samples import Sample
 
 COLUMNS = ("trial", "epoch", "val_error")
@@ -172,7 +172,8 @@ def training_curves(
                     **{f"q{100 * p:g}": spread.quantile(p) for p in quantiles},
                 }
             )
-    found = pd.DataFrame(rows)
+    names = [f"q{100 * p:g}" for p in quantiles]
+    found = pd.DataFrame(rows, columns=["group", "epoch", "n", "alive", *names])
     found.attrs["note"] = SPREAD
     return found
 
@@ -225,7 +226,7 @@ def _times_row(times: Sample, level: float, length: float, confidence: float) ->
     method = method_for(times.n, "ld")
     nothing = (np.nan,) * 3
     share, median = nothing, nothing
-    if has_band(times):
+    if times.has_band:
         share = share_interval(times, float(length), confidence, method)
         median = quantile_interval(times, 0.5, confidence, method)
     reached = int(np.isfinite(times.errors).sum())

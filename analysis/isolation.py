@@ -12,7 +12,7 @@ from analysis.estimand import Estimand
 from analysis.faults import TableError
 from analysis.intervals import within_interval
 from analysis.policies import Policy
-from analysis.rows import Measured, has_band, measured, numbers, ranking
+from analysis.rows import Measured, measured, numbers, ranking
 from analysis.samples import Sample
 from analysis.secondary import tau_b
 from analysis.smaller import SLACK
@@ -21,6 +21,10 @@ from analysis.summary import clopper_pearson
 BINS = 6
 QUARTILES = (0.25, 0.5, 0.75)
 PERMUTATIONS = 199
+COLUMNS = [
+    *("group", "low", "high", "n", "diverged", "within", "within_low", "within_high"),
+    *("q25", "q50", "q75", "source"),
+]
 EXACT = "Intervals are those of Clopper and Pearson"
 BAND = "Intervals are from a simultaneous band in each bin, at the observed best of the group"
 IMPORTANCE = (
@@ -97,7 +101,7 @@ def isolation(
                     "source": of.source,
                 }
             )
-    found = pd.DataFrame(rows)
+    found = pd.DataFrame(rows, columns=COLUMNS)
     kind = EXACT if asked.fixed else BAND
     level = f"{100 * asked.confidence:g}% for each bin alone"
     found.attrs["note"] = f"Share {asked.wording}. {kind}, {level}."
@@ -202,11 +206,11 @@ def _near(inside: Sample, whole: Sample, estimand: Estimand) -> dict[str, float]
     base = estimand.reference_of(whole)
     share = inside.share_within(d, base)[0] if inside.n else np.nan
     low, high = np.nan, np.nan
-    if has_band(inside) and estimand.fixed:
+    if inside.has_band and estimand.fixed:
         near = round(share * inside.n)
         low = clopper_pearson(near, inside.n, level)[0]
         high = clopper_pearson(near + inside.unknown, inside.n, level)[1]
-    elif has_band(inside):
+    elif inside.has_band:
         method = method_for(inside.n, estimand.method)
         low, high = within_interval(inside, d, base, level, method)[1:]
     return {"within": share, "within_low": low, "within_high": high}

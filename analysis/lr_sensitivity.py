@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.bands import FloatArray, method_for
 from analysis.box import KNOWN
 from analysis.faults import TableError, not_one_of
-from analysis.intervals import Interval, area_interval
-from analysis.rows import NO_INTERVAL, Measured, has_band, measured, numbers
+from analysis.intervals import NO_INTERVAL, Interval, area_interval
+from analysis.rows import Measured, measured, numbers
 from analysis.samples import Sample
 
 Of = Literal["error", "loss"]
@@ -171,7 +171,7 @@ def _box(sample: Sample, confidence: float) -> tuple[float, Interval]:
     best = sample.best
     if np.isnan(best):
         return np.nan, NO_INTERVAL
-    if not has_band(sample):
+    if not sample.has_band:
         return best, Interval(float(sample.errors.mean()) - best, np.nan, np.nan)
     # mean(min(l, l_0)) - l* = (l_0 - l*) (1 - area under the EDF from l* to l_0)
     limit = float(sample.chance or 0.0) - best

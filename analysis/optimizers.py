@@ -7,9 +7,9 @@ import pandas as pd
 
 from analysis.dominance import difference_of
 from analysis.faults import TableError, not_one_of
-from analysis.intervals import Interval
+from analysis.intervals import NO_INTERVAL, Interval
 from analysis.policies import Policy
-from analysis.rows import NO_INTERVAL, Choice, Measured, choose, how_chosen, series
+from analysis.rows import Choice, Measured, choose, how_chosen, series
 from analysis.summary import clopper_pearson
 
 GAP = "Each optimizer at its own best run: chosen for being the best, so the gap has no interval."

@@ -145,7 +145,7 @@ def draw_sample(
         ax.plot([], [], label=text, color=look["color"], linestyle=look["linestyle"])
         return
     confidence, method = band[0], method_for(sample.n, band[1])
-    bounds = sample.band(confidence, method) if sample.sampler == "random" else ()
+    bounds = sample.band(confidence, method) if sample.has_band else ()
     curves = [sample.edf(), *bounds]
     if delta:
         curves = [curve.delta(sample.best) for curve in curves]
@@ -175,7 +175,7 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
             np.isinf(s.errors).any() for s in samples
         ),
-        **_shaded([s.n for s in samples if s.sampler == "random" and s.n], band),
+        **_shaded([s.n for s in samples if s.has_band], band),
         "No band where the points of a design are not independent (Sobol, grid).": any(
             s.sampler != "random" for s in samples
         ),

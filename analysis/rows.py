@@ -9,12 +9,11 @@ import pandas as pd
 from analysis.bands import FloatArray
 from analysis.faults import TableError
 from analysis.groups import complete_prefix, describe
-from analysis.intervals import Interval
+from analysis.intervals import NO_INTERVAL, Interval
 from analysis.outcomes import OK
 from analysis.policies import Policy
 from analysis.samples import Sample, cut, in_order, samples
 
-NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
 Images = Literal["validation", "test"]
 CHOSEN = {
     "validation": "Chosen by validation error, reported on the test part.",
@@ -150,18 +149,9 @@ def how_chosen(selected_on: Iterable[str], policy: Policy) -> str:
     return " ".join(CHOSEN[name] for name in used)
 
 
-def has_band(sample: Sample) -> bool:
-    """Whether an interval can be given: independent draws, and at least one.
-
-    >>> has_band(Sample(label="a", errors=np.array([1.0]), sampler="sobol"))
-    False
-    """
-    return sample.n > 0 and sample.sampler == "random"
-
-
 def if_band(sample: Sample, of: Callable[[], Interval]) -> Interval:
     """Take an interval where there is one, else NaN."""
-    return of() if has_band(sample) else NO_INTERVAL
+    return of() if sample.has_band else NO_INTERVAL
 
 
 def numbers(rows: pd.DataFrame, name: str) -> FloatArray:

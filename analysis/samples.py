@@ -66,6 +66,15 @@ class Sample:
         return smallest if smallest < limit else np.nan
 
     @property
+    def has_band(self) -> bool:
+        """Whether there are trials, and independent ones: only then is there an interval.
+
+        >>> Sample(label="a", errors=np.array([4.0]), sampler="sobol").has_band
+        False
+        """
+        return self.n > 0 and self.sampler == "random"
+
+    @property
     def note(self) -> str:
         """What a reader must know before believing a number, empty where there is nothing."""
         cut = self.used < self.trials

@@ -1,6 +1,7 @@
 """What the error depends on: one hyperparameter at a time, the learning rate, the seed."""
 
 import os
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -102,14 +103,23 @@ def test_importance_is_tau_b_of_the_value_and_of_its_distance_from_the_best() ->
     assert np.isnan(importance(table_of([0.1, 0.2], [None, None]))["tau_distance"].iloc[0])
 
 
-def test_permutation_p_values_are_valid_though_the_best_was_looked_for() -> None:
+def test_p_values_are_those_of_all_permutations_with_the_best_found_in_each() -> None:
+    lr, error = [0.001, 0.01, 0.03, 0.3, 1.0], np.array([40.0, 20.0, 10.0, 50.0, 60.0])
     rng = np.random.default_rng(0)
-    small = []
-    for _ in range(60):
-        table = table_of(list(rng.random(12)), list(80 * rng.random(12)))
-        row = importance(table, hyperparameters=["lr"], rng=rng, permutations=19).iloc[0]
-        small.append((row["p"] <= 0.05, row["p_distance"] <= 0.05))
-    assert np.mean(small, axis=0).max() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
+    row = importance(table_of(lr, list(error)), rng=rng, permutations=1500).iloc[0]
+    x = np.log(lr)
+    taus = []
+    for order in permutations(range(5)):
+        there = error[list(order)]
+        far = np.abs(x - x[there.argmin()])
+        taus.append((abs(tau_b(x, there)), abs(tau_b(far, there))))
+    exact = (np.array(taus) >= np.array(taus[0]) - 1e-12).mean(axis=0)
+    assert exact[1] == pytest.approx(1 / 6)  # with the observed best kept, 1 / 12
+    assert row[["p", "p_distance"]].astype(float).to_numpy() == pytest.approx(exact, abs=0.03)
+
+
+def test_strong_dependence_has_the_smallest_p_value() -> None:
+    rng = np.random.default_rng(0)
     strong = table_of(list(np.geomspace(0.001, 1, 12)), list(np.arange(12.0)))
     row = importance(strong, rng=rng, permutations=99).iloc[0]
     assert row["p"] == row["p_distance"] == 0.01

@@ -6,10 +6,16 @@ import pytest
 
 from analysis import (
     TableError,
+    edge_warnings,
     epochs_to_reach,
+    importance,
+    isolation,
+    landscape,
     load_curves,
+    lr_sensitivity,
     optimizer_gap,
     schedule_length,
+    span_of_the_best,
     tau_b,
     training_curves,
 )
@@ -226,3 +232,26 @@ def test_bad_curves_are_answered(tmp_path: pytest.TempPathFactory) -> None:
         load_curves(str(tmp_path))
     with pytest.raises(TableError, match="no run directory"):
         load_curves([])
+
+
+def test_a_half_finished_study_has_numbers_for_what_is_there() -> None:
+    """The longest length has no result yet; its groups keep their rows."""
+    rows = BOTH.assign(
+        trial=[f"t{i}" for i in range(8)],
+        outcome=["missing"] * 4 + ["ok"] * 3 + ["diverged"],
+        lr=[0.1, 0.2, 0.3, 0.4] * 2,
+        weight_decay=0.1,
+    ).assign(error=[None] * 4 + SHORT)
+    found = schedule_length(rows).set_index("epochs")
+    assert found["n"].to_dict() == {5: 4, 50: 0}
+    assert np.isnan(found.loc[5, "gap"])
+    assert found.loc[5, "best"] == 28.0
+    made = curves(t4=[90, 30], t5=[90, 28], t6=[90, 80], t7=[90, None])
+    assert epochs_to_reach(made, rows, [30.0])["n"].tolist() == [0, 4]
+    assert training_curves(made, rows)["epoch"].tolist() == [0, 1]
+    assert isolation(rows, bins=1)["n"].tolist() == [0, 4]
+    assert lr_sensitivity(rows)["sensitivity"].isna().tolist() == [True, False]
+    assert span_of_the_best(rows)["no_winner"].tolist() == [1.0, pytest.approx(1 / 4)]
+    assert importance(rows)["n"].tolist() == [0, 4]
+    assert edge_warnings(rows)["group"].tolist() == ["5 epochs"]
+    assert len(landscape(rows)) == 4
