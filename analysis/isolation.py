@@ -83,24 +83,7 @@ def isolation(
     rows = []
     for group in measured(table, policy):
         of = range_for(ranges, hyperparameter, group.sample.group)
-        if of is None:
-            continue
-        place = _bins_of(group, of, bins)
-        edges = of.at(np.linspace(0.0, 1.0, bins + 1)).tolist()
-        for i in range(bins):
-            inside = _in_bin(group, place, i)
-            rows.append(
-                {
-                    "group": group.sample.label,
-                    "low": edges[i],
-                    "high": edges[i + 1],
-                    "n": inside.n,
-                    "diverged": inside.diverged,
-                    **_near(inside, group.sample, asked),
-                    **_quartiles(inside),
-                    "source": of.source,
-                }
-            )
+        rows += [] if of is None else _rows(group, of, bins, asked)
     found = pd.DataFrame(rows, columns=COLUMNS)
     kind = EXACT if asked.fixed else BAND
     level = f"{100 * asked.confidence:g}% for each bin alone"
@@ -172,6 +155,27 @@ def importance(
     found = pd.DataFrame(rows)
     found.attrs["note"] = IMPORTANCE
     return found
+
+
+def _rows(group: Measured, of: Range, bins: int, estimand: Estimand) -> list[dict[str, object]]:
+    place = _bins_of(group, of, bins)
+    edges = of.at(np.linspace(0.0, 1.0, bins + 1)).tolist()
+    rows = []
+    for i in range(bins):
+        inside = _in_bin(group, place, i)
+        rows.append(
+            {
+                "group": group.sample.label,
+                "low": edges[i],
+                "high": edges[i + 1],
+                "n": inside.n,
+                "diverged": inside.diverged,
+                **_near(inside, group.sample, estimand),
+                **_quartiles(inside),
+                "source": of.source,
+            }
+        )
+    return rows
 
 
 def _bins_of(group: Measured, of: Range, bins: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
