@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.bands import FloatArray
 from analysis.box import Box, box_of, names_in, range_for
-from analysis.policies import Policy
-from analysis.rows import choose, how_chosen, measured, numbers, ranking
+from analysis.policies import Policy, error_name
+from analysis.rows import choose, measured, numbers, ranking
 from analysis.samples import Sample
 
 NEAR = 0.05
@@ -117,7 +117,8 @@ def span_of_the_best(
                 }
             )
     found = pd.DataFrame(rows)
-    found.attrs["note"] = f"{SPAN} {how_chosen(found['selected_on'], policy)}"
+    images = " and ".join(sorted(set(found["selected_on"])))
+    found.attrs["note"] = f"{SPAN} Runs are ranked by their {images} error."
     return found
 
 
@@ -156,7 +157,9 @@ def landscape(
         values = {name: numbers(group.known, name) for name in names}
         ends = {"error": sample.errors, "usable": sample.errors < worst, "best": ranks == 0}
         found.append(pd.DataFrame({"group": sample.label, **values, **ends}))
-    return pd.concat(found, ignore_index=True)
+    points = pd.concat(found, ignore_index=True)
+    points.attrs["error"] = error_name(policy)
+    return points
 
 
 def edge_warnings(

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.dominance import difference_of
 from analysis.faults import TableError, not_one_of
 from analysis.intervals import NO_INTERVAL, Interval
-from analysis.policies import Policy
+from analysis.policies import Policy, error_name
 from analysis.rows import Choice, Measured, choose, how_chosen, series
 from analysis.summary import clopper_pearson
 
@@ -79,7 +79,7 @@ def optimizer_gap(
     copied = COPIED if any(_is_copied(row, name) for row in rows for name in optims) else ""
     notes = (GAP, how_chosen(result["selected_on"], policy), copied)
     note = " ".join(filter(None, notes))
-    result.attrs.update(note=note, evaluation=EVALUATION, optims=optims)
+    result.attrs.update(note=note, evaluation=EVALUATION, optims=optims, error=error_name(policy))
     return result
 
 

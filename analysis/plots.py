@@ -9,7 +9,7 @@ import numpy as np
 from analysis.bands import FloatArray, Method, method_for
 from analysis.edf import EDF
 from analysis.groups import describe
-from analysis.policies import MEANINGS
+from analysis.policies import MEANINGS, error_name
 from analysis.samples import Sample
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ def axis_label(samples: Sequence[Sample], *, delta: bool) -> str:
     """Name what the x axis shows, with its unit."""
     if delta:
         return "points above best of sample (%)"
-    best = samples[0].policy == "best"
-    return "best validation error of all epochs (%)" if best else "test error (%)"
+    return error_name(samples[0].policy)
 
 
 def shared_limit(samples: Sequence[Sample], *, delta: bool) -> float:

@@ -86,7 +86,7 @@ def plot_optimizer_gap(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         _lengths(ax, found["epochs"])
     else:
         ax.set_xticks([])
-    ax.set_ylabel("test error of the best (%)")
+    ax.set_ylabel(f"best run: {found.attrs['error']}")
     ax.margins(y=0.1)
     finish(ax, [found.attrs.get("note", "")])
     return ax

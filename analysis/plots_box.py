@@ -22,11 +22,9 @@ NAMES = {
     "batch_size": "batch size",
     "label_smoothing": "label smoothing",
 }
-SCATTER = (
-    "A point is a trial; crosses failed (at chance). A vertical line marks each group's best run, "
-    "one run."
-)
-BOX = "Star: the best run. Dotted: 5% of the width (log units) from an edge of the box."
+BEST = "the best run, by validation error where there is one"
+SCATTER = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
+BOX = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the box."
 
 
 def plot_against(
@@ -70,12 +68,13 @@ def plot_against(
         for best in rows.loc[rows["best"], hyperparameter]:
             ax.axvline(best, color=color, linewidth=1.0, linestyle="--", alpha=0.8)
         if bins is not None:
-            _medians(ax, bins[bins["group"] == label].replace(np.inf, np.nan), color)
+            steps = bins[bins["group"] == label].replace(np.inf, np.nan)
+            _medians(ax, steps, color, many=len(rows) >= MANY)
     _scale(ax, points[hyperparameter], hyperparameter)
     ax.set_ylim(bottom=0.0)
-    ax.set_ylabel("test error (%)")
-    steps = [] if bins is None else ["Steps: medians of the bins, failures included."]
-    finish(ax, [SCATTER, *steps])
+    ax.set_ylabel(points.attrs.get("error", "error (%)"))
+    medians = [] if bins is None else ["Steps: medians of the bins, failures included."]
+    finish(ax, [SCATTER, *medians])
     return ax
 
 
@@ -173,7 +172,9 @@ def plot_box(
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):
-        figure.colorbar(dots, ax=ax, label="test error (%)", pad=0.02, extend="max")
+        figure.colorbar(
+            dots, ax=ax, label=points.attrs.get("error", "error (%)"), pad=0.02, extend="max"
+        )
     _scale(ax, rows[x], x)
     _scale(ax, rows[y], y, vertical=True)
     drawn = [of for of in ranges if of.name in (x, y)]
@@ -196,13 +197,14 @@ def _edges(ax: "Axes", of: Range, *, vertical: bool) -> None:
         ax.set_xlim(*limits)
 
 
-def _medians(ax: "Axes", rows: pd.DataFrame, color: str) -> None:
+def _medians(ax: "Axes", rows: pd.DataFrame, color: str, *, many: bool) -> None:
     if rows.empty:
         return
     edges = np.append(rows["low"], rows["high"].iloc[-1])
     heights = np.append(rows["q50"], rows["q50"].iloc[-1])
-    for ink, width in (("white", 3.6), (color, 1.8)):  # seen above many points
-        ax.step(edges, heights, where="post", zorder=3, color=ink, linewidth=width)
+    if many:  # a line among many points is seen above them, with a rim
+        ax.step(edges, heights, where="post", zorder=3, color="white", linewidth=3.6)
+    ax.step(edges, heights, where="post", zorder=3 if many else 1, color=color, linewidth=1.8)
 
 
 def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:

@@ -108,6 +108,7 @@ def test_every_trial_is_a_point_and_failures_are_crosses(ax: Axes) -> None:
     dashed = [line.get_xdata() for line in ax.lines if line.get_linestyle() == "--"]
     assert dashed == [[0.01, 0.01]]
     assert ax.get_xscale() == "log"
+    assert ax.get_ylabel() == "test error (%)"
     steps = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
     assert steps[-1].get_ydata().tolist() == [8.0, 18.0, 18.0]
 
