@@ -8,11 +8,15 @@ import pandas as pd
 from analysis.bands import FloatArray
 from analysis.box import Box, box_of, names_in, range_for
 from analysis.policies import Policy, error_name
-from analysis.rows import choose, measured, numbers, ranking
+from analysis.rows import Measured, choose, measured, numbers, ranking
 from analysis.samples import Sample
 
 NEAR = 0.05
 """Of the width of the box, on its scale: nearer to an edge than this is on the edge."""
+SPAN_COLUMNS = [
+    *("group", "hyperparameter", "best", "low", "median", "high"),
+    *("n", "m", "runs", "no_winner", "selected_on"),
+]
 SPAN = (
     "Span of the best: where the winners of resamples lie, exactly. It is no interval for the best "
     "value there is; it narrows with n only as far as the few best runs happen to lie together."
@@ -91,32 +95,12 @@ def span_of_the_best(
         raise ValueError(
             f"got fraction {fraction} and mass {mass}, allowed: above 0 to 1, between 0 and 1"
         )
-    groups = measured(table, policy)
     names = names_in(table, hyperparameters)
-    rows = []
-    for group in groups:
-        ranks, on = ranking(group)
-        sample = group.sample
-        size = max(1, int(fraction * sample.n))
-        shares = _wins(sample, ranks, size)
-        for name in names:
-            values = numbers(group.known, name)
-            if values.size and np.isnan(values).all():
-                continue  # a hyperparameter of the other optimizer
-            ends = _percentiles(values, ranks, shares, mass)
-            rows.append(
-                {
-                    "group": sample.label,
-                    "hyperparameter": name,
-                    **dict(zip(("best", "low", "median", "high"), ends, strict=True)),
-                    "n": sample.n,
-                    "m": size,
-                    "runs": _runs(shares, mass),
-                    "no_winner": 1.0 - shares.sum(),
-                    "selected_on": on,
-                }
-            )
-    found = pd.DataFrame(rows)
+    groups = measured(table, policy)
+    found = pd.DataFrame(
+        [row for group in groups for row in _spans(group, names, fraction, mass)],
+        columns=SPAN_COLUMNS,
+    )
     images = " and ".join(sorted(set(found["selected_on"])))
     found.attrs["note"] = f"{SPAN} Runs are ranked by their {images} error."
     return found
@@ -241,6 +225,24 @@ def edge_sentence(found: pd.DataFrame) -> str:
     named = [f"{r.hyperparameter} of {r.group} ({r.edge})" for r in flagged.itertuples()]
     said = ", ".join(dict.fromkeys(named))
     return f"At an edge of the box, so that better ones may lie outside: {said}.{note}"
+
+
+def _spans(
+    group: Measured, names: Sequence[str], fraction: float, mass: float
+) -> list[tuple[object, ...]]:
+    """Rows of one group, as `SPAN_COLUMNS` has them."""
+    ranks, on = ranking(group)
+    sample = group.sample
+    m = max(1, int(fraction * sample.n))
+    shares = _wins(sample, ranks, m)
+    size = sample.n, m, _runs(shares, mass), 1.0 - float(shares.sum()), on
+    rows: list[tuple[object, ...]] = []
+    for name in names:
+        values = numbers(group.known, name)
+        if values.size and np.isnan(values).all():
+            continue  # a hyperparameter of the other optimizer
+        rows.append((sample.label, name, *_percentiles(values, ranks, shares, mass), *size))
+    return rows
 
 
 def _wins(sample: Sample, ranks: FloatArray, m: int) -> FloatArray:

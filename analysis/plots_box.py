@@ -157,6 +157,19 @@ def plot_box(
     ax = new_axes() if ax is None else ax
     label = labels[0] if group is None else group
     rows = points[points["group"] == label]
+    _colored(ax, rows, x, y, points.attrs.get("error", "error (%)"))
+    _scale(ax, rows[x], x)
+    _scale(ax, rows[y], y, vertical=True)
+    drawn = [of for of in ranges if of.name in (x, y)]
+    for of in drawn:
+        _edges(ax, of, vertical=of.name == y)
+    ax.set_title(f"{label}, {len(rows)} trials", loc="left")
+    finish(ax, [BOX] if drawn else [], columns=3)
+    return ax
+
+
+def _colored(ax: "Axes", rows: pd.DataFrame, x: str, y: str, error: str) -> None:
+    """Draw the failed trials as crosses, the usable ones by their error, the best as a star."""
     good, bad, best = rows[rows["usable"]], rows[~rows["usable"]], rows[rows["best"]]
     ax.scatter(
         bad[x], bad[y], s=26, color=GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
@@ -172,17 +185,7 @@ def plot_box(
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):
-        figure.colorbar(
-            dots, ax=ax, label=points.attrs.get("error", "error (%)"), pad=0.02, extend="max"
-        )
-    _scale(ax, rows[x], x)
-    _scale(ax, rows[y], y, vertical=True)
-    drawn = [of for of in ranges if of.name in (x, y)]
-    for of in drawn:
-        _edges(ax, of, vertical=of.name == y)
-    ax.set_title(f"{label}, {len(rows)} trials", loc="left")
-    finish(ax, [BOX] if drawn else [], columns=3)
-    return ax
+        figure.colorbar(dots, ax=ax, label=error, pad=0.02, extend="max")
 
 
 def _edges(ax: "Axes", of: Range, *, vertical: bool) -> None:

@@ -203,11 +203,11 @@ def test_the_median_time_covers() -> None:
 
 
 def test_quantiles_of_curves_hold_failures_in_the_denominator() -> None:
-    found = training_curves(CURVES, TRIALS, [0.25, 0.5, 1.0]).set_index("epoch")
+    found = training_curves(CURVES, TRIALS, [0.25, 0.3, 0.5, 1.0]).set_index("epoch")
     assert found["alive"].tolist() == [3, 3, 2, 2]
     assert found["n"].eq(4).all()
     assert found.loc[0, ["q25", "q50", "q100"]].tolist() == [90.0, 90.0, 90.0]  # capped at chance
-    assert found.loc[2, ["q25", "q50", "q100"]].tolist() == [8.0, 40.0, 90.0]
+    assert found.loc[2, ["q25", "q30", "q50", "q100"]].tolist() == [8.0, 40.0, 40.0, 90.0]
     without = training_curves(CURVES, TRIALS.drop(columns="chance"), [1.0])
     assert np.isinf(without["q100"].iloc[-1])
 

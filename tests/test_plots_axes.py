@@ -77,6 +77,8 @@ def test_a_copied_length_is_dashed_and_open(ax: Axes) -> None:
     assert [line.get_ydata()[1:].tolist() for line in dashed] == [[10.0, 10.0]]
     hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
     assert [line.get_xdata().tolist() for line in hollow] == [[20.0]]
+    solid = next(line for line in ax.lines if str(line.get_label()).startswith("p sgd"))
+    assert np.isnan(solid.get_ydata()).tolist() == [False, False, True]
     assert "Copied, dashed" in text_of(ax)
     plain = plot_optimizer_gap(optimizer_gap(study()), Figure().subplots())
     assert {line.get_linestyle() for line in plain.lines} == {"-"}
