@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.all_pairs import compare_all, compare_table
 from analysis.bands import count_bounds, half_width, method_for
+from analysis.best_region import edge_warnings, landscape, span_of_the_best, winning_probabilities
+from analysis.box import Range, box_of, range_for, read_box
 from analysis.compare import Comparison, compare
+from analysis.convergence import epochs_to_reach, load_curves, training_curves
 from analysis.dominance import dominance
 from analysis.edf import EDF
 from analysis.estimand import Estimand
@@ -28,12 +31,18 @@ from analysis.intervals import (
     share_interval,
     within_interval,
 )
+from analysis.isolation import importance, isolation
 from analysis.ld import exact_coverage, pointwise_coverage
+from analysis.lengths import schedule_length
+from analysis.lr_sensitivity import lr_sensitivity
+from analysis.optimizers import optimizer_gap
 from analysis.outcomes import OUTCOMES
 from analysis.pairs import paired_interval
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
 from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
+from analysis.seeds import variance_components, variance_shares
+from analysis.smaller import WeightedEDF, reweighted, smaller_box
 from analysis.summary import clopper_pearson, diverged_share, summarise
 from analysis.table import as_table, load
 from analysis.trials import score_by_trials
@@ -41,6 +50,8 @@ from analysis.trials import score_by_trials
 if TYPE_CHECKING:
     from analysis.figures import save_edf
     from analysis.plots import draw_edf, plot_edfs
+    from analysis.plots_axes import plot_convergence, plot_optimizer_gap, plot_schedule_length
+    from analysis.plots_box import plot_against, plot_box, plot_isolation
 
 __all__ = [
     "EDF",
@@ -48,10 +59,13 @@ __all__ = [
     "Comparison",
     "Estimand",
     "Interval",
+    "Range",
     "Sample",
     "TableError",
+    "WeightedEDF",
     "area_interval",
     "as_table",
+    "box_of",
     "brunner_munzel",
     "clopper_pearson",
     "compare",
@@ -63,24 +77,48 @@ __all__ = [
     "diverged_share",
     "dominance",
     "draw_edf",
+    "edge_warnings",
+    "epochs_to_reach",
     "errors_under",
     "exact_coverage",
     "group_columns",
     "half_width",
     "holm",
+    "importance",
+    "isolation",
     "ks_permutation",
+    "landscape",
     "load",
+    "load_curves",
+    "lr_sensitivity",
     "method_for",
+    "optimizer_gap",
     "paired_interval",
+    "plot_against",
+    "plot_box",
+    "plot_convergence",
     "plot_edfs",
+    "plot_isolation",
+    "plot_optimizer_gap",
+    "plot_schedule_length",
     "pointwise_coverage",
     "quantile_interval",
+    "range_for",
+    "read_box",
+    "reweighted",
     "samples",
     "save_edf",
+    "schedule_length",
     "score_by_trials",
     "share_interval",
+    "smaller_box",
+    "span_of_the_best",
     "summarise",
     "tau_b",
+    "training_curves",
+    "variance_components",
+    "variance_shares",
+    "winning_probabilities",
     "within_interval",
 ]
 
@@ -88,6 +126,12 @@ _LATER = {
     "draw_edf": "analysis.plots",
     "plot_edfs": "analysis.plots",
     "save_edf": "analysis.figures",
+    "plot_convergence": "analysis.plots_axes",
+    "plot_optimizer_gap": "analysis.plots_axes",
+    "plot_schedule_length": "analysis.plots_axes",
+    "plot_against": "analysis.plots_box",
+    "plot_box": "analysis.plots_box",
+    "plot_isolation": "analysis.plots_box",
 }
 
 

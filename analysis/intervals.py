@@ -28,6 +28,10 @@ class Interval(NamedTuple):
     high: float
 
 
+NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
+"""Where none can be given: no trials, or draws that are not independent."""
+
+
 def share_interval(
     of: EDF | Sample, x: float, confidence: float = 0.95, method: Method = "ld"
 ) -> Interval:

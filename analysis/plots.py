@@ -9,7 +9,7 @@ import numpy as np
 from analysis.bands import FloatArray, Method, method_for
 from analysis.edf import EDF
 from analysis.groups import describe
-from analysis.policies import MEANINGS
+from analysis.policies import MEANINGS, error_name
 from analysis.samples import Sample
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def draw_edf(
     ([0.0, 1.0, 2.0], [0.0, 0.5, 1.0])
 
     """
-    ax = _new_axes() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     x = _jumps([edf, *(band or ())], span)
     if band is not None:
         lower, upper = band
@@ -115,7 +115,7 @@ def plot_edfs(
     """
     if not samples:
         raise ValueError("samples: got none, allowed: at least one")
-    ax = _new_axes() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     limit = shared_limit(samples, delta=delta) if limit is None else limit
     band = (confidence, method)
     for i, sample in enumerate(samples):
@@ -125,18 +125,7 @@ def plot_edfs(
     ax.set_title(title_of(samples), loc="left")
     ax.set_ylabel("share of configurations")
     legend = legend_below(ax, columns=2)
-    note = footnote(samples, delta=delta, band=band)
-    lines = [line for part in note for line in wrap(part, characters_across(ax))]
-    ax.annotate(
-        "\n".join(lines),
-        (0, 0),
-        (0, -6),
-        xycoords=legend,
-        textcoords="offset points",
-        va="top",
-        fontsize="small",
-        color=GREY,
-    )
+    small_print(ax, legend, footnote(samples, delta=delta, band=band))
     return ax
 
 
@@ -156,7 +145,7 @@ def draw_sample(
         ax.plot([], [], label=text, color=look["color"], linestyle=look["linestyle"])
         return
     confidence, method = band[0], method_for(sample.n, band[1])
-    bounds = sample.band(confidence, method) if sample.sampler == "random" else ()
+    bounds = sample.band(confidence, method) if sample.has_band else ()
     curves = [sample.edf(), *bounds]
     if delta:
         curves = [curve.delta(sample.best) for curve in curves]
@@ -186,7 +175,7 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
             np.isinf(s.errors).any() for s in samples
         ),
-        **_shaded([s.n for s in samples if s.sampler == "random" and s.n], band),
+        **_shaded([s.n for s in samples if s.has_band], band),
         "No band where the points of a design are not independent (Sobol, grid).": any(
             s.sampler != "random" for s in samples
         ),
@@ -230,8 +219,7 @@ def axis_label(samples: Sequence[Sample], *, delta: bool) -> str:
     """Name what the x axis shows, with its unit."""
     if delta:
         return "points above best of sample (%)"
-    best = samples[0].policy == "best"
-    return "best validation error of all epochs (%)" if best else "test error (%)"
+    return error_name(samples[0].policy)
 
 
 def shared_limit(samples: Sequence[Sample], *, delta: bool) -> float:
@@ -261,9 +249,7 @@ def dress(ax: "Axes", samples: Sequence[Sample], *, delta: bool, limit: float) -
     ax.set_xlabel(axis_label(samples, delta=delta))
     ax.set_ylim(0.0, 1.015)
     ax.set_yticks(np.linspace(0.0, 1.0, 6))
-    ax.grid(color="0.92", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    plain(ax)
     for chance in () if delta else {s.chance for s in samples if s.chance is not None}:
         ax.axvline(chance, color=GREY, linestyle=":", linewidth=1)
         ax.annotate(
@@ -278,6 +264,19 @@ def dress(ax: "Axes", samples: Sequence[Sample], *, delta: bool, limit: float) -
             fontsize="small",
             annotation_clip=True,
         )
+
+
+def plain(ax: "Axes") -> None:
+    """Draw a light grid behind everything, and no frame."""
+    ax.grid(color="0.92", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def finish(ax: "Axes", notes: Sequence[str], columns: int = 2) -> None:
+    """Add grid, legend and small print under it."""
+    plain(ax)
+    small_print(ax, legend_below(ax, columns=columns), [note for note in notes if note])
 
 
 def legend_below(ax: "Axes", *, columns: int = 1) -> "Legend":
@@ -300,6 +299,20 @@ def legend_below(ax: "Axes", *, columns: int = 1) -> "Legend":
     )
 
 
+def small_print(ax: "Axes", legend: "Legend", notes: Sequence[str]) -> None:
+    """Write what was assumed under the legend, in lines as wide as the axes."""
+    ax.annotate(
+        "\n".join(line for note in notes for line in wrap(note, characters_across(ax))),
+        (0, 0),
+        (0, -6),
+        xycoords=legend,
+        textcoords="offset points",
+        va="top",
+        fontsize="small",
+        color=GREY,
+    )
+
+
 def characters_across(ax: "Axes") -> int:
     """How many characters of small print fit under the axes."""
     figure = ax.get_figure(root=True)
@@ -307,7 +320,8 @@ def characters_across(ax: "Axes") -> int:
     return max(30, int(15 * ax.get_window_extent().width / figure.dpi))
 
 
-def _new_axes() -> "Axes":
+def new_axes() -> "Axes":
+    """Make the axes of a new figure."""
     import matplotlib.pyplot as plt  # a figure that a notebook shows by itself
 
     return plt.subplots(layout="constrained")[1]

@@ -63,6 +63,15 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
     return np.minimum(values, math.inf if c is None else c)
 
 
+def error_name(policy: Policy) -> str:
+    """Name the error that a policy takes, for an axis.
+
+    >>> error_name("best")
+    'best validation error of all epochs (%)'
+    """
+    return "best validation error of all epochs (%)" if policy == "best" else "test error (%)"
+
+
 def chance_of(group: pd.DataFrame) -> float | None:
     """Error of always answering the largest class, in percent; None where it is unknown.
 

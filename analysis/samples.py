@@ -76,6 +76,15 @@ class Sample:
         return smallest if smallest < limit else np.nan
 
     @property
+    def has_band(self) -> bool:
+        """Whether there are trials, and independent ones: only then is there an interval.
+
+        >>> Sample(label="a", errors=np.array([4.0]), sampler="sobol").has_band
+        False
+        """
+        return self.n > 0 and self.sampler == "random"
+
+    @property
     def note(self) -> str:
         """What a reader must know before believing a number, empty where there is nothing."""
         cut = self.used < self.trials
@@ -195,6 +204,32 @@ def samples(
     """
     if unfinished not in get_args(Unfinished):
         raise ValueError(not_one_of("unfinished", unfinished, get_args(Unfinished)))
+    parts, groups, labels = cut(table, by)
+    rows = zip(labels, parts, groups, strict=True)
+    bounded = unfinished == "bounds"
+    return [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+
+
+def cut(
+    table: pd.DataFrame, by: Sequence[str] | None = None, *, repeats: bool = False
+) -> tuple[list[pd.DataFrame], list[dict[str, object]], list[str]]:
+    """Check a table and cut it into groups, in the order of first appearance.
+
+    Args:
+        table: of `load`, or any frame with the columns `model` and `error`.
+        by: columns that make the groups; None for `group_columns`.
+        repeats: allow a drawn point to appear more than once in a group.
+
+    Returns:
+        (rows of each group, its columns with their values, its label).
+
+    Raises:
+        TableError: as `samples`.
+
+    >>> cut(pd.DataFrame({"model": ["a", "b"], "error": [5.0, 7.0]}))[1:]
+    ([{'model': 'a'}, {'model': 'b'}], ['a', 'b'])
+
+    """
     table = as_table(table)
     columns = group_columns(table) if by is None else list(by)
     faults = [not_one_of("by", c, list(table.columns)) for c in columns if c not in table]
@@ -203,12 +238,12 @@ def samples(
     parts = [part for _, part in table.groupby(columns, sort=False, dropna=False)]
     groups = [_group(part, columns) for part in parts]
     labels = describe(groups)[1]
-    faults = [f for part, label in zip(parts, labels, strict=True) for f in _repeats(part, label)]
+    if not repeats:
+        named = zip(parts, labels, strict=True)
+        faults = [fault for part, label in named for fault in _repeats(part, label)]
     if faults:
         raise TableError(faults)
-    rows = zip(labels, parts, groups, strict=True)
-    bounded = unfinished == "bounds"
-    return [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+    return parts, groups, labels
 
 
 def _group(part: pd.DataFrame, columns: Sequence[str]) -> dict[str, object]:
@@ -238,9 +273,19 @@ def _points(used: pd.DataFrame, policy: Policy) -> tuple[Hashable, ...]:
     key = [c for c in ("study", "draw") if c in used]
     if "draw" not in key or used["draw"].isna().any():
         return ()
+    ordered = in_order(used, policy)
+    return tuple(zip(*(ordered[c] for c in key), strict=True))
+
+
+def in_order(used: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """Rows in the order of a sample: those of known error, then those whose error is unknown.
+
+    >>> used = pd.DataFrame({"outcome": ["crashed", "ok", "diverged"]})
+    >>> in_order(used, "drop")["outcome"].tolist()
+    ['ok', 'crashed']
+    """
     kept = [o for o in KNOWN if not (policy == "drop" and o == DIVERGED)]
-    order = pd.concat([used[used["outcome"].isin(some)] for some in (kept, UNKNOWN)])
-    return tuple(zip(*(order[c] for c in key), strict=True))
+    return pd.concat([used[used["outcome"].isin(some)] for some in (kept, UNKNOWN)])
 
 
 def _sample(

@@ -5,7 +5,7 @@ import pandas as pd
 
 from analysis.bands import Method, method_for
 from analysis.groups import describe
-from analysis.intervals import Interval, within_interval
+from analysis.intervals import NO_INTERVAL, Interval, within_interval
 from analysis.policies import Policy
 from analysis.samples import Sample, samples
 
@@ -42,7 +42,7 @@ def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
         index=pd.Index([sample.label for sample in rows], name="group"),
     )
     summary.attrs["title"] = describe([sample.group for sample in rows])[0]
-    methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if _has_band(s))
+    methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if s.has_band)
     summary.attrs["intervals"] = (
         f"within_{PRIMARY:g}_low and _high: {100 * CONFIDENCE:g}% simultaneous band "
         f"({', '.join(methods) or 'none: no independent draws'}), "
@@ -88,13 +88,9 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
     }
 
 
-def _has_band(sample: Sample) -> bool:
-    return sample.n > 0 and sample.sampler == "random"
-
-
 def _primary(sample: Sample) -> Interval:
-    if not _has_band(sample):
-        return Interval(np.nan, np.nan, np.nan)
+    if not sample.has_band:
+        return NO_INTERVAL
     return within_interval(
         sample, PRIMARY, confidence=CONFIDENCE, method=method_for(sample.n, METHOD)
     )

@@ -72,4 +72,4 @@ def test_runs_without_a_warning(path: Path, run: Path, monkeypatch: pytest.Monke
 
 def test_there_are_notebooks() -> None:
     """Without this the parametrized tests above would pass by having nothing to do."""
-    assert [path.stem for path in NOTEBOOKS] == ["01_first_look"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_first_look", "02_what_it_depends_on"]
