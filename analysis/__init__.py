@@ -34,6 +34,7 @@ from analysis.pairs import paired_interval
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
 from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
+from analysis.shares import Share, share_difference, share_of
 from analysis.summary import clopper_pearson, diverged_share, summarise
 from analysis.table import as_table, load
 from analysis.trials import score_by_trials
@@ -49,6 +50,7 @@ __all__ = [
     "Estimand",
     "Interval",
     "Sample",
+    "Share",
     "TableError",
     "area_interval",
     "as_table",
@@ -78,7 +80,9 @@ __all__ = [
     "samples",
     "save_edf",
     "score_by_trials",
+    "share_difference",
     "share_interval",
+    "share_of",
     "summarise",
     "tau_b",
     "within_interval",
