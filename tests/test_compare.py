@@ -79,7 +79,8 @@ def test_dependent_samples_are_never_surer_than_independent_ones() -> None:
     x, y = 0.6 - clopper_pearson(23, 39)[0], clopper_pearson(24, 40)[1] - 0.6
     correlation = (8 / 40 - 0.6 * 0.6) / (0.6 * 0.4)
     assert opposed.low == pytest.approx(-math.sqrt(x**2 + y**2 - 2 * correlation * x * y))
-    few = replace(paired("b", far), points=(0, *range(101, 120), 30, *range(121, 140)))
+    points = [(0,), *((i,) for i in range(101, 120)), (30,), *((i,) for i in range(121, 140))]
+    few = replace(paired("b", far), points=tuple(points))
     barely = decide(paired("a", near), few, Estimand()).difference
     assert opposed.low < barely.low < alone.low
 
