@@ -31,6 +31,15 @@ from analysis.intervals import (
 from analysis.ld import exact_coverage, pointwise_coverage
 from analysis.outcomes import OUTCOMES
 from analysis.pairs import paired_interval
+from analysis.planning import (
+    Scenario,
+    cost,
+    power,
+    power_from_pilot,
+    seconds_by_group,
+    trials_for,
+    trials_for_power,
+)
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
 from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
@@ -50,6 +59,7 @@ __all__ = [
     "Estimand",
     "Interval",
     "Sample",
+    "Scenario",
     "Share",
     "TableError",
     "area_interval",
@@ -60,6 +70,7 @@ __all__ = [
     "compare_all",
     "compare_table",
     "complete_prefix",
+    "cost",
     "count_bounds",
     "describe",
     "diverged_share",
@@ -76,15 +87,20 @@ __all__ = [
     "paired_interval",
     "plot_edfs",
     "pointwise_coverage",
+    "power",
+    "power_from_pilot",
     "quantile_interval",
     "samples",
     "save_edf",
     "score_by_trials",
+    "seconds_by_group",
     "share_difference",
     "share_interval",
     "share_of",
     "summarise",
     "tau_b",
+    "trials_for",
+    "trials_for_power",
     "within_interval",
 ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from scipy.stats import binom, multinomial
+from scipy.stats import binom, chi2, multinomial
 
 from analysis import (
     Estimand,
@@ -116,15 +116,19 @@ def pairs(n: int) -> Iterator[Row]:
     ends = np.array([paired_interval(b, c, n)[1:] for b, c in counts])
     low, high = ends[:, 0], ends[:, 1]
     cells = np.column_stack((np.array(counts), n - np.sum(counts, axis=1)))
-    worst, size = 1.0, 0.0
+    differ = cells[:, :2].sum(axis=1)
+    score = (cells[:, 0] - cells[:, 1]) ** 2 > chi2.ppf(0.95, 1) * differ
+    worst, size, of_score = 1.0, 0.0, 0.0
     for p, q in combinations_with_replacement((0.02, 0.1, 0.25, 0.4, 0.5), 2):
         law = multinomial.pmf(cells, n, [p, q, max(1.0 - p - q, 0.0)])
         held = (low <= p - q + 1e-12) & (p - q <= high + 1e-12)
         worst = min(worst, float(law[held].sum()))
         if p == q:
             size = max(size, float(law[(low > 0) | (high < 0)].sum()))
+            of_score = max(of_score, float(law[score].sum()))
     yield exact("difference by pairs", n, "worst of 15 truths", "coverage", worst)
     yield exact("verdict by pairs", n, "worst of 5 nulls", "size", size)
+    yield exact("score test of pairs, not used", n, "worst of 5 nulls", "none", of_score)
 
 
 def intervals(n: int, law: Law, case: str, draws: int, seed: int) -> Iterator[Row]:

@@ -97,3 +97,30 @@ def edf(
     from stability.cli.edf import Picture, draw
 
     draw(runs, output, Picture(delta=delta, policy=policy, band=band), as_json=as_json)
+
+
+@app.command()
+def plan(
+    runs: o.Pilots = None,
+    half_width: o.HalfWidth = "0.1,0.05",
+    confidence: o.Confidence = "0.95",
+    within: o.Within = "4",
+    policy: o.Policy = "chance",
+    by: o.By = None,
+    draws: o.Draws = None,
+    workers: o.PlannedWorkers = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say how many trials a study needs, and from a pilot its power and its cost."""
+    from stability.cli.plan import Asked, show_plan
+
+    asked = Asked(
+        half_width=half_width,
+        confidence=confidence,
+        within=within,
+        policy=policy,
+        by=by,
+        draws=draws,
+        workers=workers,
+    )
+    show_plan(runs or [], asked, as_json=as_json)

@@ -69,3 +69,24 @@ Band = Annotated[
     str,
     Option(help="Of 95% simultaneous confidence: ks, dkw, ld or ld-equal-tailed.", metavar="NAME"),
 ]
+Pilots = Annotated[
+    list[Path] | None,
+    Argument(help="Pilots: run directories or tables.", show_default=False),
+]
+HalfWidth = Annotated[
+    str, Option(help="Half-widths of intervals, as shares from 0.02 to 0.5.", metavar="W,...")
+]
+Confidence = Annotated[str, Option(help="Of each interval and band.", metavar="P")]
+Within = Annotated[
+    str, Option(help="Points from the reference that count as near it.", metavar="D")
+]
+By = Annotated[
+    str | None,
+    Option(help="Columns that make groups [default: those that vary].", metavar="NAME,..."),
+]
+Draws = Annotated[
+    str | None, Option(help="Trials of each group [default: as in the pilot].", metavar="N")
+]
+PlannedWorkers = Annotated[
+    str | None, Option("--workers", help="Trainings at a time [default: 1].", metavar="N")
+]
