@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from analysis.planning import (
 )
 from analysis.shares import near_difference
 
+RUNS = re.MULTILINE | re.DOTALL
 PAGE = Path(__file__).parent.parent / "docs" / "planning.md"
 
 
@@ -105,6 +107,7 @@ def test_trials_reach_the_power_and_one_fewer_does_not(p: float, q: float, wante
 
 def test_no_number_of_trials_shows_what_is_not_there() -> None:
     assert trials_for_power(0.5, 0.5) is trials_for_power(0.4, 0.5) is None
+    assert trials_for_power(0.5, 0.5, wanted=0.01) is None  # false verdicts are no power
     assert trials_for_power(0.501, 0.5) is None  # about 4 million
     assert trials_for_power(1.0, 0.0) == 4
 
@@ -206,15 +209,22 @@ def test_a_table_without_seconds_has_no_cost() -> None:
 
 
 def test_the_page_shows_what_the_commands_print() -> None:
-    """Each block of docs/planning.md that starts with `$ stability` is run in docs/."""
-    blocks = [b for b in PAGE.read_text().split("```text\n")[1:] if b.startswith("$ stability")]
-    assert len(blocks) >= 2
-    for block in blocks:
-        command, _, shown = block.partition("```")[0].partition("\n")
-        done = call(*shlex.split(command)[2:], cwd=PAGE.parent)
+    """Each `stability plan` of docs/planning.md prints, in docs/, the block that follows it."""
+    found = re.findall(r"^    stability (plan[^\n]*)\n\n```text\n(.*?)```", PAGE.read_text(), RUNS)
+    assert len(found) == PAGE.read_text().count("    stability plan") >= 2
+    for command, shown in found:
+        done = call(*shlex.split(command), cwd=PAGE.parent)
         assert done.stderr == ""
         assert done.stdout == shown
         assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_code_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGE.parent.parent)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["widths"] == (181, 104)
 
 
 def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
