@@ -131,6 +131,7 @@ def paired_interval(
     The difference is psi (2 pi - 1), psi the share of pairs that differ and pi the part of those
     in favour of the first. Clopper and Pearson's interval of pi has 0.9 alpha, that of psi the
     rest: the interval excludes 0 exactly where a sign test of pi at 0.9 alpha rejects 1/2.
+    The score interval (Tango 1998) is sharper, and excludes 0 too often (docs/coverage.md).
 
     Args:
         only_a: pairs in which only the first succeeds.

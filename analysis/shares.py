@@ -142,9 +142,8 @@ def near_difference(a: Sample, b: Sample, estimand: Estimand) -> Interval:
     """Difference of the shares within d of the references; see `share_difference`.
 
     Samples of the same configurations are nearly always alike in what is near, which makes their
-    difference surer than that of independent ones. That is not made use of (the correlation of
-    few pairs is too uncertain: at n = 16 and correlation 1 the interval would cover .89); where
-    they are opposed, the interval is widened by it.
+    difference surer than that of independent ones. That is not made use of, since the correlation
+    of few pairs is too uncertain; where they are opposed, the interval is widened by it.
 
     >>> a, b = (Sample(label=x, errors=np.array(e)) for x, e in (("a", [5.0, 6]), ("b", [5.0, 20])))
     >>> [round(x, 3) for x in near_difference(a, b, Estimand())]

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from analysis.planning import (
     trials_for_power,
 )
 from analysis.shares import near_difference
+from stability.cli.commands import app
+from sweeps.errors import SpecError
 
 RUNS = re.MULTILINE | re.DOTALL
 PAGE = Path(__file__).parent.parent / "docs" / "planning.md"
@@ -208,14 +211,26 @@ def test_a_table_without_seconds_has_no_cost() -> None:
 # --- the command
 
 
-def test_the_page_shows_what_the_commands_print() -> None:
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command prints, in this process."""
+
+    def run(*arguments: str) -> str:
+        app(arguments, standalone_mode=False)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_page_shows_what_the_commands_print(
+    printed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each `stability plan` of docs/planning.md prints, in docs/, the block that follows it."""
+    monkeypatch.chdir(PAGE.parent)
     found = re.findall(r"^    stability (plan[^\n]*)\n\n```text\n(.*?)```", PAGE.read_text(), RUNS)
     assert len(found) == PAGE.read_text().count("    stability plan") >= 2
     for command, shown in found:
-        done = call(*shlex.split(command), cwd=PAGE.parent)
-        assert done.stderr == ""
-        assert done.stdout == shown
+        assert printed(*shlex.split(command)) == shown
         assert max(map(len, shown.splitlines())) <= 80
 
 
@@ -245,22 +260,53 @@ def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_pilot_that_cannot_be_planned_from_says_why(tmp_path: Path) -> None:
+def test_a_pilot_that_cannot_be_planned_from_says_why(
+    printed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     table = pilot_table({"a": [1.0, 2.0], "b": [1.0, 3.0]})
-    table.assign(sampler="sobol").drop(columns="seconds").to_csv(tmp_path / "q.csv", index=False)
-    done = call("plan", "q.csv", "--half-width", ".2", cwd=tmp_path)
-    assert "power: no interval: the points of a sobol design are not independent" in done.stdout
-    assert "cost: no column 'seconds'" in done.stdout
-    done = call("plan", "q.csv", "none.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "none.csv is not a run directory" in done.stderr
+    table.assign(sampler="sobol").drop(columns="seconds").to_csv("q.csv", index=False)
+    shown = printed("plan", "q.csv", "--half-width", ".2")
+    assert "power: no interval: the points of a sobol design are not independent" in shown
+    assert "cost: no column 'seconds'" in shown
+    with pytest.raises(SpecError, match=r"none\.csv is not a run directory"):
+        printed("plan", "q.csv", "none.csv")
+    with pytest.raises(SpecError, match="by: 'modle' is not one of 'model'"):
+        printed("plan", "q.csv", "--by", "modle")
     assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]
 
 
-def test_json_holds_all_numbers(tmp_path: Path) -> None:
-    pilot_table({"a": [1.0, 2.0], "b": [1.0, 3.0]}).to_csv(tmp_path / "p.csv", index=False)
-    arguments = ["plan", "p.csv", "--json", "--half-width", ".2", "--draws", "10", "--workers", "2"]
-    found = json.loads(call(*arguments, cwd=tmp_path).stdout)
+def test_one_group_and_one_trial_are_said_as_they_are(
+    printed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pilot_table({"a": [1.5]}).to_csv("one.csv", index=False)
+    lines = printed("plan", "one.csv", "--draws", "4").splitlines()
+    assert "power: one group: no difference to look for" in lines
+    assert lines[-3:] == [
+        "training 4 draws of each takes 6 s with 1 worker, if a trial takes as long as in",
+        "the pilot:",
+        "  a: 1.50 s a trial (1 timed)",
+    ]
+
+
+def test_a_pilot_that_leaves_the_order_open_says_so(
+    printed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pilot_table({"a": [1.0] * 8, "b": [1.0] * 8}).to_csv("p.csv", index=False)
+    shown = printed("plan", "p.csv")
+    assert re.search(r"pessimistic +.+ +none\n", shown)
+    assert "none: the pilot leaves open who has more" in " ".join(shown.split())
+
+
+def test_json_holds_all_numbers(
+    printed: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pilot_table({"a": [1.0, 2.0], "b": [1.0, 3.0]}).to_csv("p.csv", index=False)
+    arguments = ["--json", "--half-width", ".2", "--draws", "10", "--workers", "2"]
+    found = json.loads(printed("plan", "p.csv", *arguments))
     assert found["half_widths"][0] == {
         "half_width": 0.2,
         **{of: trials_for(0.2, of) for of in ("share", "difference", "ks", "dkw", "ld")},  # type: ignore[arg-type]
