@@ -61,7 +61,7 @@ def trials_for(width: float, of: Planned = "dkw", confidence: float = 0.95) -> i
         raise ValueError(f"width: got {width}, allowed: from {NARROWEST:g}, below 1")
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
-    n = 1
+    n = trials_for(width, "ks", confidence) if of.startswith("ld") else 1  # a good first guess
     while (reached := _widest(of, n, confidence)) > width:
         # widths fall almost as 1/sqrt(n), a little slower than that at first
         n = max(n + 1, ceil(n * (reached / width) ** 2) - 2)

@@ -148,6 +148,7 @@ def test_a_pilot_that_leaves_the_order_open_gives_no_number_in_the_worst_case() 
         (lambda: trials_for(0.1, "kss"), "'kss' is not one of .*did you mean 'ks'"),  # type: ignore[arg-type]
         (lambda: trials_for(0.0), "width: got 0.0, allowed: from 0.001, below 1"),
         (lambda: trials_for(0.1, confidence=1.0), "confidence: got 1.0"),
+        (lambda: trials_for(0.01, "ld"), "'ld' for 18[0-9]{3} values, allowed up to 10000"),
         (lambda: power(1.1, 0.5, 10), "share_a: got 1.1"),
         (lambda: power(0.5, 0.5, 0), "n at least 1"),
         (lambda: trials_for_power(0.6, 0.5, wanted=1.0), "wanted: got 1.0"),
