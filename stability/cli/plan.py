@@ -15,7 +15,7 @@ from sweeps.errors import SpecError
 if TYPE_CHECKING:
     from analysis import Estimand, Sample
 
-NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes 4 s there
+NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes seconds there
 ROWS = {
     "share": "one share at a declared distance",
     "difference": "difference of two shares (trials of each)",
