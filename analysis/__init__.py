@@ -38,10 +38,20 @@ from analysis.lr_sensitivity import lr_sensitivity
 from analysis.optimizers import optimizer_gap
 from analysis.outcomes import OUTCOMES
 from analysis.pairs import paired_interval
+from analysis.planning import (
+    Scenario,
+    cost,
+    power,
+    power_from_pilot,
+    seconds_by_group,
+    trials_for,
+    trials_for_power,
+)
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
 from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
 from analysis.seeds import variance_components, variance_shares
+from analysis.shares import Share, share_difference, share_of
 from analysis.smaller import WeightedEDF, reweighted, smaller_box
 from analysis.summary import clopper_pearson, diverged_share, summarise
 from analysis.table import as_table, load
@@ -61,6 +71,8 @@ __all__ = [
     "Interval",
     "Range",
     "Sample",
+    "Scenario",
+    "Share",
     "TableError",
     "WeightedEDF",
     "area_interval",
@@ -72,6 +84,7 @@ __all__ = [
     "compare_all",
     "compare_table",
     "complete_prefix",
+    "cost",
     "count_bounds",
     "describe",
     "diverged_share",
@@ -102,6 +115,8 @@ __all__ = [
     "plot_optimizer_gap",
     "plot_schedule_length",
     "pointwise_coverage",
+    "power",
+    "power_from_pilot",
     "quantile_interval",
     "range_for",
     "read_box",
@@ -110,12 +125,17 @@ __all__ = [
     "save_edf",
     "schedule_length",
     "score_by_trials",
+    "seconds_by_group",
+    "share_difference",
     "share_interval",
+    "share_of",
     "smaller_box",
     "span_of_the_best",
     "summarise",
     "tau_b",
     "training_curves",
+    "trials_for",
+    "trials_for_power",
     "variance_components",
     "variance_shares",
     "winning_probabilities",

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import Comparison, compare
-from analysis.dominance import Verdict, band_difference, verdict_of
+from analysis.dominance import Verdict, verdict_of
 from analysis.estimand import Estimand
 from analysis.faults import TableError
+from analysis.intervals import Interval
 from analysis.pairs import PairedResult, pair_up, paired_result
 from analysis.policies import Policy
 from analysis.samples import Sample, samples
 from analysis.secondary import holm
+from analysis.shares import near_difference
 
 Pair = tuple[Sample, Sample]
 
@@ -23,12 +25,11 @@ Pair = tuple[Sample, Sample]
 def compare_all(groups: Sequence[Sample], estimand: Estimand | None = None) -> pd.DataFrame:
     """Compare every pair of groups by the primary estimand; all verdicts hold together.
 
-    By bands: one of 1 - alpha/k for each of k groups bounds all pairs at once. Groups that are in
-    no undecided pair are then set aside and the rest is asked again with its smaller k: a
-    step-down in the manner of Holm, which controls the chance of any false verdict at alpha,
-    since the groups of the true nulls are never more than those left. By pairs, where all designs
-    are paired and the reference is from elsewhere: McNemar's p-values adjusted by Holm, intervals
-    at 1 - alpha/m for m pairs.
+    For m pairs the intervals of `share_difference` are taken at 1 - alpha/m. Those that exclude 0
+    decide their pairs, which are set aside, and the rest is asked again with its smaller m: the
+    step-down of Holm, which controls the chance of any false verdict at alpha however the pairs
+    depend on each other. Where all designs are paired and the reference is from elsewhere: by
+    pairs, with McNemar's p-values adjusted by Holm.
 
     The intervals are those of the first step, simultaneous for all pairs; a verdict of a later
     step may come with one that touches 0.
@@ -39,7 +40,7 @@ def compare_all(groups: Sequence[Sample], estimand: Estimand | None = None) -> p
 
     Returns:
         One row per pair: `a`, `b`, `difference` (share of A minus share of B), `low`, `high`,
-        `verdict` (`A`, `B`, `unresolved`), `p` and `p_holm` (NaN where bands decide).
+        `verdict` (`A`, `B`, `unresolved`), `p` and `p_holm` (NaN where shares decide).
         `attrs["by"]` says what decides.
 
     Raises:
@@ -69,7 +70,7 @@ def compare_all(groups: Sequence[Sample], estimand: Estimand | None = None) -> p
             if m is not None
         ]
         return _by_pairs(pairs, results, asked)
-    return _by_bands(pairs, asked)
+    return _by_shares(pairs, asked)
 
 
 def _by_pairs(
@@ -88,26 +89,26 @@ def _by_pairs(
     return _table(rows, "pairs: exact McNemar tests, adjusted by Holm")
 
 
-def _by_bands(pairs: Sequence[Pair], estimand: Estimand) -> pd.DataFrame:
+def _by_shares(pairs: Sequence[Pair], estimand: Estimand) -> pd.DataFrame:
     alpha = 1.0 - estimand.confidence
-    first = [band_difference(*p, estimand, 1.0 - alpha / _groups(pairs)) for p in pairs]
-    verdicts: list[Verdict] = [verdict_of(difference) for difference in first]
-    decided = -1
-    while decided < len(pairs) - verdicts.count("unresolved") < len(pairs):
-        decided = len(pairs) - verdicts.count("unresolved")
-        left = [i for i, verdict in enumerate(verdicts) if verdict == "unresolved"]
-        level = 1.0 - alpha / _groups([pairs[i] for i in left])
-        for i in left:
-            verdicts[i] = verdict_of(band_difference(*pairs[i], estimand, level))
+
+    def differences(left: Sequence[int]) -> list[Interval]:
+        at_level = replace(estimand, confidence=1.0 - alpha / len(left))
+        return [near_difference(*pairs[i], at_level) for i in left]
+
+    left = list(range(len(pairs)))
+    first = found = differences(left)
+    verdicts: list[Verdict] = ["unresolved"] * len(pairs)
+    while decided := [i for i, d in zip(left, found, strict=True) if verdict_of(d) != "unresolved"]:
+        for i, difference in zip(left, found, strict=True):
+            verdicts[i] = verdict_of(difference)
+        left = [i for i in left if i not in decided]
+        found = differences(left) if left else []
     rows = [
         (a.label, b.label, *difference, verdict, np.nan, np.nan)
         for (a, b), difference, verdict in zip(pairs, first, verdicts, strict=True)
     ]
-    return _table(rows, "bands: one per group, simultaneous, with step-down")
-
-
-def _groups(pairs: Sequence[Pair]) -> int:
-    return len({sample.label for pair in pairs for sample in pair})
+    return _table(rows, "shares: one interval per pair, Clopper-Pearson, step-down of Holm")
 
 
 def _table(rows: Sequence[tuple[object, ...]], by: str) -> pd.DataFrame:

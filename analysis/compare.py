@@ -8,36 +8,38 @@ import numpy as np
 import pandas as pd
 
 from analysis import wording
-from analysis.dominance import Dominance, Verdict, difference_of, dominance, share_near, verdict_of
+from analysis.dominance import Dominance, Verdict, dominance, verdict_of
 from analysis.estimand import Estimand
 from analysis.intervals import Interval
 from analysis.pairs import PairedResult, pair_up, paired_result
 from analysis.samples import Sample
 from analysis.secondary import secondary_statistics
+from analysis.shares import near_difference, share_near
 
 Views = Mapping[str, tuple[Sample, Sample]]
+By = Literal["pairs", "shares"]
 
 
 class Decision(NamedTuple):
     """The primary estimand of two samples, and what follows from it."""
 
     share_a: Interval
-    """Share within d of the reference, with a band of 1 - alpha/2."""
+    """Share within d of the reference, with its Clopper-Pearson limits."""
     share_b: Interval
-    bands: Interval
-    """Share of A minus share of B, from those two bands."""
+    shares: Interval
+    """Share of A minus share of B, from those limits, squared and added."""
     paired: PairedResult | None
     """By pairs; only where the designs are paired and the reference is from elsewhere."""
 
     @property
     def difference(self) -> Interval:
-        """Share of A minus share of B: by pairs where there are any, else from two bands."""
-        return self.bands if self.paired is None else self.paired.difference
+        """Share of A minus share of B: by pairs where there are any, else from two shares."""
+        return self.shares if self.paired is None else self.paired.difference
 
     @property
-    def by(self) -> Literal["pairs", "bands"]:
+    def by(self) -> By:
         """What decides."""
-        return "bands" if self.paired is None else "pairs"
+        return "shares" if self.paired is None else "pairs"
 
     @property
     def verdict(self) -> Verdict:
@@ -109,11 +111,12 @@ def compare(
 ) -> Comparison:
     """Compare two samples: stability by the primary estimand, peak apart from it.
 
-    The difference of the shares within d of the references decides. Its interval comes from two
-    exact bands at 1 - alpha/2 each (valid whether or not the samples are independent), or, where
-    the configurations are paired and the reference is from elsewhere, from the pairs
+    The difference of the shares within d of the references decides; d is declared beforehand. Its
+    interval comes from the exact limits of both shares, squared and added (`share_difference`),
+    or, where the configurations are paired and the reference is from elsewhere, from the pairs
     (`paired_interval`). The minimum of a sample is never resampled; as a reference ("sample-min")
-    it is held fixed, and the statement is about distances from these two observed errors.
+    it is held fixed, and the statement is about distances from these two observed errors. The
+    curves are compared at all distances by two simultaneous bands.
 
     Args:
         a: first sample, A in the verdicts.
@@ -157,7 +160,9 @@ one run each, chosen for being the best: no interval.
         stability=wording.stability(
             a.label, b.label, question, (decision.share_a, decision.share_b, decision.difference)
         ),
-        verdict=wording.conclusion(a.label, b.label, decision.verdict, table),
+        verdict=wording.conclusion(
+            a.label, b.label, (decision.verdict, decision.by), table, question
+        ),
         secondary=secondary_statistics(used_a, used_b, question, pairs, rng),
         sensitivity=table,
         notes=wording.notes(a, b, question, decision.by, paired=pairs is not None),
@@ -171,11 +176,10 @@ def decide(a: Sample, b: Sample, estimand: Estimand) -> Decision:
     >>> decide(a, b, Estimand()).verdict
     'unresolved'
     """
-    level = (1.0 + estimand.confidence) / 2.0
-    shares = share_near(a, estimand, level), share_near(b, estimand, level)
+    share_a, share_b = (share_near(sample, estimand).interval for sample in (a, b))
     pairs = pair_up(a, b) if estimand.fixed else None
     result = None if pairs is None else paired_result(a, b, pairs, estimand)
-    return Decision(shares[0], shares[1], difference_of(*shares), result)
+    return Decision(share_a, share_b, near_difference(a, b, estimand), result)
 
 
 def sensitivity(views: Views, estimand: Estimand) -> pd.DataFrame:

@@ -34,38 +34,6 @@ def verdict_of(difference: Interval) -> Verdict:
     return "A" if difference.low > 0 else "B" if difference.high < 0 else "unresolved"
 
 
-def band_difference(a: Sample, b: Sample, estimand: Estimand, level: float) -> Interval:
-    """Difference of the shares within d of the references, by two bands that hold together.
-
-    L_A(d) - U_B(d) <= D_A(d) - D_B(d) <= U_A(d) - L_B(d), for every d at once and whether or not
-    the samples depend on each other, with 1 - 2 (1 - level) at least.
-
-    Args:
-        a: first sample.
-        b: second sample.
-        estimand: names d, the reference and the kind of band.
-        level: of each band: 1 - alpha / 2 for two samples.
-
-    Returns:
-        Differences of shares, in [-1, 1].
-
-    >>> a, b = (Sample(label=x, errors=np.array(e)) for x, e in (("a", [5.0, 6]), ("b", [5.0, 20])))
-    >>> [round(x, 3) for x in band_difference(a, b, Estimand(), 0.975)]
-    [0.5, -0.888, 1.0]
-
-    """
-    return difference_of(share_near(a, estimand, level), share_near(b, estimand, level))
-
-
-def share_near(sample: Sample, estimand: Estimand, level: float) -> Interval:
-    """Share within d of the reference, between the bounds of a band of the level given.
-
-    >>> share_near(Sample(label="a", errors=np.array([5.0, 60])), Estimand(), 0.95).estimate
-    0.5
-    """
-    return Interval(*(curve(estimand.d) for curve in distances(sample, estimand, level)))
-
-
 def difference_of(a: Interval, b: Interval) -> Interval:
     """Difference of two quantities whose intervals hold together: the ends furthest apart.
 

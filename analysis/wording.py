@@ -56,31 +56,55 @@ def shape(found: Dominance, a: str, b: str) -> str:
     )
 
 
-def conclusion(a: str, b: str, verdict: Verdict, table: pd.DataFrame) -> str:
-    """State the verdict, and in the same sentence where another view would change it."""
-    names = {"A": f"{a} is more stable than {b}", "B": f"{b} is more stable than {a}"}
-    said = names.get(verdict, f"no difference in stability of {a} and {b} is resolved")
+def conclusion(
+    a: str, b: str, decided: tuple[Verdict, str], table: pd.DataFrame, estimand: Estimand
+) -> str:
+    """State the verdict, its interval, and in one sentence where another view would change it.
+
+    With the best of each sample as reference it is no statement about stability: at equal
+    stability it goes to the sample whose best runs are rarer, at n = 64 up to 85% of the time
+    (docs/coverage.md).
+    """
+    verdict, by = decided
+    names = {"A": _more(a, b, estimand), "B": _more(b, a, estimand)}
+    said = names.get(verdict, _nothing(a, b, estimand))
+    of = "pairs" if by == "pairs" else "two shares"
+    said += f" ({100 * estimand.confidence:g}% interval of {of})"
+    end = "" if estimand.fixed else " Which is more stable needs a reference from elsewhere."
     answered = table[table["verdict"].isin(["A", "B", "unresolved"])]
     other = answered[answered["verdict"] != verdict]
     if answered.empty:
-        return f"Verdict: {said}."
+        return f"Verdict: {said}.{end}"
     if other.empty:
-        return f"Verdict: {said}; so under each of: {', '.join(map(str, answered.index))}."
+        return f"Verdict: {said}; so under each of: {', '.join(map(str, answered.index))}.{end}"
     flips = "; ".join(
         f"under {view}: {names.get(to, 'not resolved')}" for view, to in other["verdict"].items()
     )
     word = "flips" if _opposite(verdict, set(other["verdict"])) else "depends on the view"
-    return f"Verdict: {said}, but this {word}: {flips}."
+    return f"Verdict: {said}, but this {word}: {flips}.{end}"
+
+
+def _more(a: str, b: str, estimand: Estimand) -> str:
+    if estimand.fixed:
+        return f"{a} is more stable than {b}"
+    return f"more of {a} than of {b} is near the best of its own sample"
+
+
+def _nothing(a: str, b: str, estimand: Estimand) -> str:
+    if estimand.fixed:
+        return f"no difference in stability of {a} and {b} is resolved"
+    return f"whether more of {a} or of {b} is near the best of its own sample is not resolved"
 
 
 def notes(a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool) -> tuple[str, ...]:
-    """List what a reader must know: policy, reference, method, unknown and unfinished trials."""
+    """List what a reader must know: policy, interval, reference, unknown and unfinished trials."""
     policies = " and ".join(dict.fromkeys(f"'{s.policy}'" for s in (a, b)))
     methods = ", ".join(dict.fromkeys(method_for(s.n, estimand.method) for s in (a, b)))
-    bands = f"the interval comes from two simultaneous bands ({methods}), one for each sample"
-    pairs = "the interval comes from pairs of the same configuration (exact)"
+    shares = "Clopper-Pearson limits of two shares, squared and added"
+    pairs = "exact, from pairs of the same configuration"
     found = {
-        f"policy {policies}; {pairs if by == 'pairs' else bands}": True,
+        f"policy {policies}; interval of the difference: {pairs if by == 'pairs' else shares}; "
+        f"curves: two simultaneous bands ({methods})": True,
         "reference 'sample-min': distances from the observed best of each sample, not from the "
         "best error possible; it flatters the more sensitive model": not estimand.fixed,
         "the samples differ in size, and the best of more trials is better: compare at equal n, "

@@ -1,26 +1,29 @@
 """Size, power and coverage of every band, interval and test of the analysis, as a table.
 
-    python benchmarks/coverage.py --draws 20000 --output benchmarks/coverage.csv
+    python -m benchmarks.coverage
 
-Exact where an exact computation exists (bands, pairs), simulated elsewhere. Laws: 40% of mass at
-chance, usable errors with tail shapes 1, 2 and 4 above unequal peaks but with equal shares within
-4 points of them, and the same with ties (errors of an evaluation on 400 images). One process, no
-threads, about 2 ms a draw: 87 simulated cells for each n take an hour at 20,000 draws, so that
-the sizes are best run apart (`--sizes 16`).
+Exact where an exact computation exists (bands, shares, pairs), simulated elsewhere. Laws: 40% of
+mass at chance, usable errors with tail shapes 1, 2 and 4 above unequal peaks but with equal shares
+within 4 points of them, and the same with ties (errors of an evaluation on 400 images). The
+statistics of a cell share its samples; every cell has a stream of its own, so that a part of the
+matrix is that part of the whole.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import combinations_with_replacement
-from typing import NamedTuple, get_args
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
-import pandas as pd
-from scipy.stats import multinomial
+from scipy.stats import binom, chi2, multinomial
 
 from analysis import (
     Estimand,
-    Interval,
     Sample,
     area_interval,
     brunner_munzel,
@@ -31,94 +34,43 @@ from analysis import (
     ks_permutation,
     paired_interval,
     quantile_interval,
+    share_difference,
+    share_of,
     within_interval,
 )
 from analysis.bands import FloatArray, Method
 from analysis.compare import after_pilot, decide
+from benchmarks.coverage_table import Row, broken, machine, write
+from benchmarks.laws import CHANCE, STEP, D, Law
 
-CHANCE = 90.0
-FAILED = 0.4
-NEAR = 0.3  # share within D of the reference, the same for every shape
-D = 4.0
-STEP = 0.25  # points: one image of 400
 PEAKS = (5.0, 8.0)
 SIZES = (16, 64, 256)
 SHAPES = (1, 2, 4)
-LIMIT = 0.94  # that the lower exact limit of a simulated coverage must reach
+DRAWS = 10_000
+TRUTHS = np.unique(np.concatenate((np.linspace(0.0, 1.0, 41), [0.003, 0.01, 0.99, 0.997])))
+NULLS = np.linspace(0.0, 1.0, 201)
+KNOWN_BESTS = "difference of shares, sample-min"
 
 
-class Law(NamedTuple):
-    """Errors peak + width U^(1/shape), where F(peak + D) = NEAR; a share FAILED at chance."""
-
-    peak: float
-    shape: int
-    step: float = 0.0
-    """Grid on which errors are rounded up, in points; 0 for a continuous law."""
-    near: float = NEAR
-
-    @property
-    def width(self) -> float:
-        """Points between the best and the worst usable error."""
-        return float(D * ((1.0 - FAILED) / self.near) ** (1.0 / self.shape))
-
-    def draw(self, rng: np.random.Generator, n: int) -> FloatArray:
-        """Draw n errors, in percent."""
-        errors = self.peak + self.width * rng.random(n) ** (1.0 / self.shape)
-        if self.step:
-            errors = np.ceil(errors / self.step) * self.step
-        return np.where(rng.random(n) < FAILED, CHANCE, errors)
-
-    def share(self, x: FloatArray) -> FloatArray:
-        """Tell the true F(x) below chance."""
-        at = np.floor(x / self.step + 1e-9) * self.step if self.step else x
-        usable = np.clip((at - self.peak) / self.width, 0.0, 1.0) ** self.shape
-        return np.asarray((1.0 - FAILED) * usable)
-
-    def quantile(self, p: float) -> float:
-        """Tell the true error that a share p reaches."""
-        x = self.peak + self.width * min(p / (1.0 - FAILED), 1.0) ** (1.0 / self.shape)
-        return float(np.ceil(x / self.step - 1e-9) * self.step) if self.step else float(x)
-
-
-class Row(NamedTuple):
-    """One cell of the matrix."""
-
-    what: str
-    n: int
-    case: str
-    kind: str
-    """`exact` or `simulated`."""
-    draws: int
-    rate: float
-    low: float
-    """Ends of the Clopper-Pearson interval of a simulated rate, 95%."""
-    high: float
-    promise: str
-    """`coverage`: at least .95; `size`: at most .05; `power`, `none`: measured only."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the promise is kept."""
-        if self.promise == "coverage":
-            # the quantile of `ks` comes from scipy, which above n = 140 has this error
-            return self.rate >= 0.95 - 1e-6 if self.kind == "exact" else self.low >= LIMIT
-        if self.promise == "size":
-            return self.low <= 0.05 + 1e-9
-        return True
-
-
-Trial = Callable[[np.random.Generator], bool]
+Answers = Mapping[str, bool]
+Trial = Callable[[np.random.Generator], Answers]
 
 
 def simulated(
-    what: str, n: int, case: str, promise: str, *, draws: int, trial: Trial, seed: int
-) -> Row:
-    """Count how often a trial is true; every cell has a stream of its own."""
-    name = f"{what}|{case}".encode()
-    rng = np.random.default_rng([seed, n, *name])
-    count = sum(trial(rng) for _ in range(draws))
-    low, high = clopper_pearson(count, draws)
-    return Row(what, n, case, "simulated", draws, count / draws, low, high, promise)
+    n: int, case: str, promises: Mapping[str, str], *, draws: int, trial: Trial, seed: int
+) -> Iterator[Row]:
+    """Count how often each answer of a trial is true; an answer that is missing is no answer."""
+    rng = np.random.default_rng([seed, n, *"|".join([case, *promises]).encode()])
+    counts = dict.fromkeys(promises, 0)
+    asked = dict.fromkeys(promises, 0)
+    for _ in range(draws):
+        for what, answer in trial(rng).items():
+            counts[what] += answer
+            asked[what] += 1
+    for what, promise in promises.items():
+        low, high = clopper_pearson(counts[what], max(asked[what], 1))
+        rate = counts[what] / max(asked[what], 1)
+        yield Row(what, n, case, "simulated", asked[what], rate, low, high, promise)
 
 
 def exact(what: str, n: int, case: str, promise: str, rate: float) -> Row:
@@ -130,40 +82,32 @@ def bands(n: int) -> Iterator[Row]:
     """Exact coverage of each band."""
     for method in get_args(Method):
         covered = exact_coverage(*count_bounds(n, 0.95, method))
-        yield exact(f"band {method}", n, "continuous", "coverage", covered)
+        yield exact(f"band {method}", n, "continuous", "band", covered)
 
 
-def intervals(n: int, law: Law, case: str, draws: int, seed: int) -> Iterator[Row]:
-    """Intervals of one sample: shares and areas at the observed best, quantiles."""
-    distances = np.arange(0.0, 10.0, STEP / 5) + STEP / 10
-
-    def area(m: float, low: float, high: float) -> bool:
-        return bool(low <= law.share(m + distances).mean() <= high)
-
-    def near(m: float, low: float, high: float) -> bool:
-        return bool(low <= law.share(np.array([m + D]))[0] <= high)
-
-    def at_best(
-        interval: Callable[[Sample], Interval], holds: Callable[[float, float, float], bool]
-    ) -> Trial:
-        def trial(rng: np.random.Generator) -> bool:
-            sample = _sample("a", law.draw(rng, n))
-            _, low, high = interval(sample)
-            return bool(np.isnan(sample.best)) or holds(sample.best, low, high)
-
-        return trial
-
-    def median(rng: np.random.Generator) -> bool:
-        _, low, high = quantile_interval(_sample("a", law.draw(rng, n)), 0.5)
-        return low <= law.quantile(0.5) <= high
-
-    trials: dict[str, Trial] = {
-        "share within 4 of the observed best": at_best(lambda s: within_interval(s, D), near),
-        "area from the observed best": at_best(area_interval, area),
-        "median": median,
-    }
-    for what, trial in trials.items():
-        yield simulated(what, n, case, "coverage", draws=draws, trial=trial, seed=seed)
+def shares(n: int) -> Iterator[Row]:
+    """Exact coverage, size and power of the difference of two shares with a reference elsewhere."""
+    each = [share_of(k, n) for k in range(n + 1)]
+    ends = np.array([[share_difference(a, b)[1:] for b in each] for a in each])
+    low, high = ends[..., 0], ends[..., 1]
+    law = {p: binom.pmf(np.arange(n + 1), n, p) for p in (*TRUTHS, *NULLS)}
+    worst, at = 1.0, ""
+    for p in TRUTHS:
+        for q in TRUTHS:
+            held = (low <= p - q + 1e-12) & (p - q - 1e-12 <= high)
+            covered = float(law[p] @ held @ law[q])
+            if covered < worst:
+                worst, at = covered, f"shares {p:g}, {q:g}: worst of {TRUTHS.size**2}"
+    decided = ((low > 0) | (high < 0)).astype(float)
+    size = max(float(law[p] @ decided @ law[p]) for p in NULLS)
+    yield exact("difference of shares, reference elsewhere", n, at, "coverage", worst)
+    yield exact(
+        "verdict by shares, reference elsewhere", n, f"worst of {NULLS.size} nulls", "size", size
+    )
+    for p, q in ((0.5, 0.3), (0.55, 0.15)):
+        first, second = (binom.pmf(np.arange(n + 1), n, x) for x in (p, q))
+        power = float(first @ (low > 0) @ second)
+        yield exact(f"verdict by shares at {p:g}, {q:g}", n, "", "power", power)
 
 
 def pairs(n: int) -> Iterator[Row]:
@@ -172,164 +116,202 @@ def pairs(n: int) -> Iterator[Row]:
     ends = np.array([paired_interval(b, c, n)[1:] for b, c in counts])
     low, high = ends[:, 0], ends[:, 1]
     cells = np.column_stack((np.array(counts), n - np.sum(counts, axis=1)))
-    worst, size = 1.0, 0.0
+    differ = cells[:, :2].sum(axis=1)
+    score = (cells[:, 0] - cells[:, 1]) ** 2 > chi2.ppf(0.95, 1) * differ
+    worst, size, of_score = 1.0, 0.0, 0.0
     for p, q in combinations_with_replacement((0.02, 0.1, 0.25, 0.4, 0.5), 2):
         law = multinomial.pmf(cells, n, [p, q, max(1.0 - p - q, 0.0)])
         held = (low <= p - q + 1e-12) & (p - q <= high + 1e-12)
         worst = min(worst, float(law[held].sum()))
         if p == q:
             size = max(size, float(law[(low > 0) | (high < 0)].sum()))
-    yield exact("paired interval", n, "worst of 15 truths", "coverage", worst)
+            of_score = max(of_score, float(law[score].sum()))
+    yield exact("difference by pairs", n, "worst of 15 truths", "coverage", worst)
     yield exact("verdict by pairs", n, "worst of 5 nulls", "size", size)
+    yield exact("score test of pairs, not used", n, "worst of 5 nulls", "none", of_score)
+
+
+def intervals(n: int, law: Law, case: str, draws: int, seed: int) -> Iterator[Row]:
+    """Intervals of one sample: shares and areas at the observed best, quantiles."""
+    distances = np.arange(0.0, 10.0, STEP / 5) + STEP / 10
+    middle = float(law.at(np.array([0.5]))[0])
+
+    def trial(rng: np.random.Generator) -> Answers:
+        sample = _sample("a", law.draw(rng, n))
+        best = sample.best
+        _, low, high = quantile_interval(sample, 0.5)
+        answers = {"median": low <= middle <= high}
+        if not np.isnan(best):
+            _, low, high = within_interval(sample, D)
+            answers["share within 4, sample-min"] = low <= law.share_at(best + D) <= high
+            _, low, high = area_interval(sample)
+            area = float(law.share(best + distances).mean())
+            answers["area, sample-min"] = low <= area <= high
+        return answers
+
+    names = ("median", "share within 4, sample-min", "area, sample-min")
+    promises = dict.fromkeys(names, "coverage")
+    yield from simulated(n, case, promises, draws=draws, trial=trial, seed=seed)
 
 
 def verdicts(n: int, a: Law, b: Law, case: str, draws: int, seed: int) -> Iterator[Row]:
-    """False verdicts at equal stability with unequal peaks and tails, 40% at chance."""
+    """Statements at equal stability with unequal peaks and tails, 40% at chance."""
     known = Estimand(reference={"a": a.peak, "b": b.peak})
 
-    def differ(estimand: Estimand) -> Trial:
-        def trial(rng: np.random.Generator) -> bool:
-            two = _sample("a", a.draw(rng, n)), _sample("b", b.draw(rng, n))
-            return decide(*two, estimand).verdict != "unresolved"
+    def trial(rng: np.random.Generator) -> Answers:
+        two = _sample("a", a.draw(rng, n)), _sample("b", b.draw(rng, n))
+        fixed, own = decide(*two, known), decide(*two, Estimand())
+        answers = {
+            "verdict by shares, simulated": fixed.verdict != "unresolved",
+            "verdict by shares, sample-min": own.verdict != "unresolved",
+            **_held(KNOWN_BESTS, (a, b), two, Estimand()),
+        }
+        try:
+            *rest, question = after_pilot(*two, Estimand(pilot=n // 4))
+        except ValueError:  # a pilot without a usable run gives no answer
+            return answers
+        return {**answers, **_held("difference of shares, pilot", (a, b), rest, question)}
 
-        return trial
-
-    def false(estimand: Estimand) -> Trial:
-        """Whether the true difference at the references that were used is outside the interval."""
-
-        def trial(rng: np.random.Generator) -> bool:
-            two = _sample("a", a.draw(rng, n)), _sample("b", b.draw(rng, n))
-            try:
-                rest_a, rest_b, question = after_pilot(*two, estimand)
-            except ValueError:  # a pilot without a usable run gives no answer
-                return False
-            refs = [question.reference_of(s) for s in (rest_a, rest_b)]
-            if None in refs:
-                return False
-            near = [
-                law.share(np.array([(r or 0.0) + D]))[0]
-                for law, r in zip((a, b), refs, strict=True)
-            ]
-            _, low, high = decide(rest_a, rest_b, question).difference
-            return not low <= near[0] - near[1] <= high
-
-        return trial
-
-    trials: dict[str, tuple[str, Trial]] = {
-        "verdict by bands, known references": ("size", differ(known)),
-        "statement at the observed bests false": ("size", false(Estimand())),
-        "statement after a pilot false": ("size", false(Estimand(pilot=n // 4))),
-        "verdict by bands, sample-min": ("none", differ(Estimand())),
+    promises = {
+        "verdict by shares, simulated": "size",
+        "verdict by shares, sample-min": "none",
+        KNOWN_BESTS: "coverage",
+        "difference of shares, pilot": "coverage",
     }
-    for what, (promise, trial) in trials.items():
-        yield simulated(what, n, case, promise, draws=draws, trial=trial, seed=seed)
+    yield from simulated(n, case, promises, draws=draws, trial=trial, seed=seed)
 
 
-def several(n: int, draws: int, seed: int) -> Row:
+def dependent(n: int, a: Law, b: Law, case: str, draws: int, seed: int) -> Iterator[Row]:
+    """Statements about two samples of the same configurations, alike and opposed."""
+    points = tuple(range(n))
+
+    def trial(rng: np.random.Generator) -> Answers:
+        u = rng.random(n)
+        other = np.where(rng.random(n) < 0.2, rng.random(n), u)  # one in five goes its own way
+        answers: dict[str, bool] = {}
+        for name, v in (("alike", other), ("opposed", 1.0 - other)):
+            two = _sample("a", a.at(u), points), _sample("b", b.at(v), points)
+            answers |= _held(f"{KNOWN_BESTS}, {name} pairs", (a, b), two, Estimand())
+        return answers
+
+    names = [f"{KNOWN_BESTS}, {name} pairs" for name in ("alike", "opposed")]
+    promises = dict.fromkeys(names, "coverage")
+    yield from simulated(n, case, promises, draws=draws, trial=trial, seed=seed)
+
+
+def _held(what: str, laws: Sequence[Law], two: Sequence[Sample], question: Estimand) -> Answers:
+    """Whether the true difference at the references that were used is in the interval."""
+    references = [question.reference_of(sample) for sample in two]
+    known = [r for r in references if r is not None]
+    if len(known) < len(references):
+        return {}
+    truth = [law.share_at(r + D) for law, r in zip(laws, known, strict=True)]
+    _, low, high = decide(two[0], two[1], question).difference
+    return {what: low <= truth[0] - truth[1] <= high}
+
+
+def several(n: int, draws: int, seed: int) -> Iterator[Row]:
     """Any false verdict among the pairs of three equally stable groups."""
     laws = {x: Law(5.0 + shape, shape) for x, shape in zip("abc", SHAPES, strict=True)}
     known = Estimand(reference={label: law.peak for label, law in laws.items()})
+    what = "any verdict among 3 pairs"
 
-    def trial(rng: np.random.Generator) -> bool:
+    def trial(rng: np.random.Generator) -> Answers:
         groups = [_sample(label, law.draw(rng, n)) for label, law in laws.items()]
-        return bool(compare_all(groups, known)["verdict"].ne("unresolved").any())
+        return {what: bool(compare_all(groups, known)["verdict"].ne("unresolved").any())}
 
-    return simulated(
-        "any of 3 pairs", n, "shapes 1, 2, 4", "size", draws=draws, trial=trial, seed=seed
-    )
+    yield from simulated(n, "shapes 1, 2, 4", {what: "size"}, draws=draws, trial=trial, seed=seed)
 
 
 def secondary(n: int, law: Law, case: str, draws: int, seed: int) -> Iterator[Row]:
     """Tests of equal laws: the permutation test is exact, Brunner and Munzel's approximate."""
 
-    def two(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        return law.draw(rng, n), law.draw(rng, n)
+    def order(rng: np.random.Generator) -> Answers:
+        two = law.draw(rng, n), law.draw(rng, n)
+        return {
+            "Brunner-Munzel": brunner_munzel(*two)[1] <= 0.05,
+            "Brunner-Munzel, paired": brunner_munzel(*two, paired=True)[1] <= 0.05,
+        }
 
-    def ks(rng: np.random.Generator) -> bool:
-        return ks_permutation(*two(rng), rng, permutations=99)[1] <= 0.05
+    def largest(rng: np.random.Generator) -> Answers:
+        two = law.draw(rng, n), law.draw(rng, n)
+        test = partial(ks_permutation, *two, rng, permutations=99)
+        return {
+            "ks by permutation": test()[1] <= 0.05,
+            "ks by permutation within pairs": test(paired=True)[1] <= 0.05,
+        }
 
-    def ks_pairs(rng: np.random.Generator) -> bool:
-        return ks_permutation(*two(rng), rng, paired=True, permutations=99)[1] <= 0.05
-
-    def order(rng: np.random.Generator) -> bool:
-        return brunner_munzel(*two(rng))[1] <= 0.05
-
-    def order_pairs(rng: np.random.Generator) -> bool:
-        return brunner_munzel(*two(rng), paired=True)[1] <= 0.05
-
-    fewer = max(draws // 10, 1)  # 99 permutations each
-    for what, promise, trial, rounds in (
-        ("ks by permutation", "size", ks, fewer),
-        ("ks by permutation within pairs", "size", ks_pairs, fewer),
-        ("Brunner-Munzel", "none", order, draws),
-        ("Brunner-Munzel, paired", "none", order_pairs, draws),
-    ):
-        yield simulated(what, n, case, promise, draws=rounds, trial=trial, seed=seed)
+    promises = {"Brunner-Munzel": "none", "Brunner-Munzel, paired": "none"}
+    yield from simulated(n, case, promises, draws=draws, trial=order, seed=seed)
+    promises = {"ks by permutation": "size", "ks by permutation within pairs": "size"}
+    fewer = max(draws // 5, 1)  # 99 permutations each
+    yield from simulated(n, case, promises, draws=fewer, trial=largest, seed=seed)
 
 
-def power(n: int, draws: int, seed: int) -> Iterator[Row]:
-    """True verdicts where the shares within 4 points are .5 and .3, or .55 and .15."""
-    for more, less in ((0.5, 0.3), (0.55, 0.15)):
-        a, b = Law(5.0, 2, near=more), Law(5.0, 2, near=less)
-
-        def trial(rng: np.random.Generator, a: Law = a, b: Law = b) -> bool:
-            two = _sample("a", a.draw(rng, n)), _sample("b", b.draw(rng, n))
-            return decide(*two, Estimand(reference=5.0)).verdict == "A"
-
-        case = f"{more:g} against {less:g}"
-        yield simulated("verdict by bands", n, case, "power", draws=draws, trial=trial, seed=seed)
+def _sample(label: str, errors: FloatArray, points: tuple[int, ...] = ()) -> Sample:
+    return Sample(label=label, errors=errors, chance=CHANCE, points=points)
 
 
-def matrix(
+Cell = Callable[[], Iterator[Row]]
+
+
+def cells(
     sizes: Sequence[int] = SIZES,
-    draws: int = 20_000,
+    draws: int = DRAWS,
     seed: int = 0,
     shapes: Sequence[int] = SHAPES,
     steps: Sequence[float] = (0.0, STEP),
-) -> pd.DataFrame:
-    """All cells, one row each, with `ok` for the promises that are kept.
+) -> Iterator[Cell]:
+    """List the matrix, the costly cells first.
 
     Args:
         sizes: numbers of configurations n.
-        draws: of each simulated cell (a tenth of them for permutation tests).
+        draws: of each simulated cell (a fifth of them for permutation tests).
         seed: of all streams.
-        shapes: of the tails: the share of usable errors within x of the best grows as x^shape.
+        shapes: of the tails, see `Law`.
         steps: grids of the errors in points, 0 for a continuous law.
 
     """
-    rows: list[Row] = []
-    for n in sizes:
-        rows += [*bands(n), *pairs(n)]
+    for n in sorted(sizes, reverse=True):
         for step in steps:
             grid = ", ties" if step else ""
             for shape in shapes:
-                case = f"shape {shape}{grid}"
-                rows += intervals(n, Law(5.0, shape, step), case, draws, seed)
-                rows += secondary(n, Law(5.0, shape, step), case, draws, seed)
+                law, case = Law(PEAKS[0], shape, step), f"shape {shape}{grid}"
+                for bundle in (intervals, secondary):
+                    yield partial(bundle, n, law, case, draws, seed)
             for one, other in combinations_with_replacement(shapes, 2):
                 laws = Law(PEAKS[0], one, step), Law(PEAKS[1], other, step)
-                rows += verdicts(n, *laws, f"shapes {one}, {other}{grid}", draws, seed)
-        rows += [several(n, draws, seed), *power(n, draws, seed)]
-    return pd.DataFrame(rows).assign(ok=[row.ok for row in rows])
+                for compared in (verdicts, dependent):
+                    yield partial(compared, n, *laws, f"shapes {one}, {other}{grid}", draws, seed)
+        yield partial(several, n, draws, seed)
+        for computed in (pairs, shares, bands):
+            yield partial(computed, n)
 
 
-def _sample(label: str, errors: FloatArray) -> Sample:
-    return Sample(label=label, errors=errors, chance=CHANCE)
+def rows_of(cell: Cell) -> list[Row]:
+    """Work out a cell."""
+    return list(cell())
 
 
 def main() -> int:
     """Write the table; 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="benchmarks/coverage.csv")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/coverage.json"))
+    parser.add_argument("--page", type=Path, default=Path("docs/coverage.md"))
     given = parser.parse_args()
-    table = matrix(given.sizes, given.draws, given.seed)
-    table.to_csv(given.output, index=False, float_format="%.6g")
-    broken = table[~table["ok"]]
-    print(broken.to_string() if len(broken) else f"all {len(table)} cells keep their promise")
-    return int(len(broken) > 0)
+    start = time.perf_counter()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(rows_of, cells(given.sizes, given.draws, given.seed))
+        rows = [row for part in found for row in part]
+    minutes = (time.perf_counter() - start) / 60.0
+    facts = {"draws": given.draws, "seed": given.seed, "machine": machine(), "minutes": minutes}
+    write(rows, facts, given.output, given.page)
+    bad = broken(rows)
+    print("\n".join(map(str, bad)) or f"all {len(rows)} cells keep their promise")
+    return int(bool(bad))
 
 
 if __name__ == "__main__":

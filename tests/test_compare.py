@@ -1,7 +1,9 @@
 """Comparisons keep their promises: sizes, exact intervals, named references, honest sentences."""
 
 import json
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from analysis import (
     Estimand,
     Sample,
     TableError,
+    clopper_pearson,
     compare,
     compare_all,
     compare_table,
@@ -50,14 +53,36 @@ SHAKY = sample("t", np.linspace(4, 64, 64))
 # --- the primary estimand
 
 
-def test_the_difference_comes_from_two_bands_of_half_the_error_each() -> None:
+def test_the_difference_comes_from_two_shares_squared_and_added() -> None:
+    """The best run, which is always near itself, is left out of the lower limits."""
     found = compare(STABLE, SHAKY).decision
-    (low_s, high_s), (low_t, high_t) = STABLE.band(0.975), SHAKY.band(0.975)
-    assert found.share_a == (1.0, low_s(9.0), high_s(9.0))
+    (_, high_s), (_, high_t) = clopper_pearson(64, 64), clopper_pearson(5, 64)
+    low_s, low_t = clopper_pearson(63, 63)[0], clopper_pearson(4, 63)[0]
+    p, q = 1.0, 5 / 64
+    assert found.share_a == (p, low_s, high_s)
     assert found.difference == pytest.approx(
-        (1.0 - SHAKY.edf()(8.0), low_s(9.0) - high_t(8.0), high_s(9.0) - low_t(8.0))
+        (p - q, p - q - math.hypot(p - low_s, high_t - q), p - q + math.hypot(0, q - low_t))
     )
-    assert (found.verdict, found.by) == ("A", "bands")
+    assert (found.verdict, found.by) == ("A", "shares")
+    fixed = compare(STABLE, SHAKY, Estimand(reference=4.0)).decision
+    assert fixed.share_b == (q, *clopper_pearson(5, 64))
+
+
+def test_dependent_samples_are_never_surer_than_independent_ones() -> None:
+    """Those of the same configurations that are alike count as independent, opposed ones less."""
+    near, far = np.where(np.arange(40) < 24, 5.0, 50.0), np.where(np.arange(40) < 16, 50.0, 5.0)
+    alone = decide(sample("a", near), sample("b", far), Estimand()).difference
+    alike = decide(paired("a", near), paired("b", far[::-1]), Estimand()).difference
+    opposed = decide(paired("a", near), paired("b", far), Estimand()).difference
+    assert alone == alike
+    assert opposed.low < alone.low < alone.high < opposed.high
+    x, y = 0.6 - clopper_pearson(23, 39)[0], clopper_pearson(24, 40)[1] - 0.6
+    correlation = (8 / 40 - 0.6 * 0.6) / (0.6 * 0.4)
+    assert opposed.low == pytest.approx(-math.sqrt(x**2 + y**2 - 2 * correlation * x * y))
+    points = [(0,), *((i,) for i in range(101, 120)), (30,), *((i,) for i in range(121, 140))]
+    few = replace(paired("b", far), points=tuple(points))
+    barely = decide(paired("a", near), few, Estimand()).difference
+    assert opposed.low < barely.low < alone.low
 
 
 def test_exchanging_the_samples_exchanges_the_answer() -> None:
@@ -158,9 +183,9 @@ def test_all_pairs_share_one_level() -> None:
     table = compare_all(groups)
     assert table[["a", "b"]].values.tolist() == [["s", "t"], ["s", "u"], ["t", "u"]]
     assert table["verdict"].tolist() == ["A", "A", "unresolved"]
-    level = 1 - 0.05 / 3
-    low = STABLE.band(level)[0](9.0) - SHAKY.band(level)[1](8.0)
-    assert table.loc[0, "low"] == pytest.approx(low)
+    at_level = Estimand(confidence=1 - 0.05 / 3)
+    expected = decide(STABLE, SHAKY, at_level).difference
+    assert table.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx(list(expected))
     two = compare_all(groups[:2]).loc[0, ["difference", "low", "high"]].tolist()
     assert two == pytest.approx(list(compare(*groups[:2]).decision.difference))
 
@@ -220,27 +245,44 @@ def test_a_verdict_that_flips_says_so_in_its_sentence() -> None:
     (found,) = compare_table(views_table())
     assert found.sensitivity.loc["policy 'drop'", "verdict"] == "A"
     assert found.verdict == (
-        "Verdict: b is more stable than a, but this flips: under policy 'drop': "
-        "a is more stable than b."
+        "Verdict: more of b than of a is near the best of its own sample (95% interval of two "
+        "shares), but this flips: under policy 'drop': more of a than of b is near the best of "
+        "its own sample. Which is more stable needs a reference from elsewhere."
     )
 
 
 def test_a_verdict_that_holds_everywhere_says_where() -> None:
     table = views_table().assign(error=lambda t: t["error"].fillna(80.0))
-    (found,) = compare_table(table)
+    (found,) = compare_table(table, Estimand(reference=5.0, named="tuned"))
     assert found.sensitivity["verdict"].tolist() == ["B", "B"]
     assert found.verdict == (
-        "Verdict: b is more stable than a; so under each of: policy 'last', policy 'drop'."
+        "Verdict: b is more stable than a (95% interval of two shares); so under each of: "
+        "policy 'last', policy 'drop'."
     )
 
 
 def test_a_verdict_that_another_view_does_not_resolve_depends_on_the_view() -> None:
     few = sample("s", STABLE.errors[:3]), sample("t", SHAKY.errors[:3])
     found = compare(STABLE, SHAKY, views={"smaller box": few})
-    assert found.verdict.endswith("but this depends on the view: under smaller box: not resolved.")
+    assert "but this depends on the view: under smaller box: not resolved. W" in found.verdict
     gone = compare(STABLE, SHAKY, views={"other metric": (few[0], sample("t", []))})
     assert gone.sensitivity.loc["other metric", "verdict"].startswith("no answer: ")
-    assert gone.verdict == "Verdict: s is more stable than t."
+    assert gone.verdict == (
+        "Verdict: more of s than of t is near the best of its own sample (95% interval of two "
+        "shares). Which is more stable needs a reference from elsewhere."
+    )
+
+
+def test_a_verdict_names_its_interval_and_claims_stability_only_with_a_fixed_reference() -> None:
+    i = np.arange(40)
+    a, b = paired("a", np.where(i < 38, 5.0, 50.0)), paired("b", np.where(i % 2, 5.0, 50.0))
+    fixed = compare(a, b, Estimand(reference=4.0, confidence=0.9))
+    assert fixed.verdict == "Verdict: a is more stable than b (90% interval of pairs)."
+    equal = compare(a, replace(a, label="c"), Estimand(reference=4.0))
+    assert "no difference in stability of a and c is resolved (95% interval of" in equal.verdict
+    own = compare(a, replace(a, label="c"))
+    assert "is not resolved (95% interval of two shares). Which is more stable" in own.verdict
+    assert "more stable than" not in own.verdict
 
 
 def test_peak_and_stability_are_two_sentences_that_name_their_reference() -> None:

@@ -116,6 +116,19 @@ def test_a_bare_table_of_models_and_errors_is_enough(tmp_path: Path) -> None:
     assert table["outcome"].tolist() == ["ok", "diverged", "diverged", "diverged", "ok"]
 
 
+def test_a_million_rows_are_read_counted_and_banded(tmp_path: Path) -> None:
+    n = 1_000_000
+    errors = np.arange(n) / n * 50.0
+    errors[::4] = np.nan  # diverged
+    table = pd.DataFrame({"model": "a", "draw": np.arange(n), "error": errors, "chance": 90.0})
+    table.to_parquet(tmp_path / "large.parquet")
+    (sample,) = samples(load(tmp_path / "large.parquet"))
+    lower, upper = sample.band(method="ks")
+    assert (sample.n, sample.diverged) == (n, n // 4)
+    assert sample.edf()([25.0, 89.9, 90.0]) == pytest.approx([0.375, 0.75, 1.0], abs=2e-6)
+    assert upper(25.0) - lower(25.0) == pytest.approx(2 * 1.358 / 1000, rel=1e-3)
+
+
 def test_several_sources_are_one_table_in_which_a_trial_counts_once(run: Path) -> None:
     """A larger study adopts finished trials; what is missing in one may be finished in another."""
     more = run / "more.parquet"

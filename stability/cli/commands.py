@@ -188,3 +188,30 @@ def import_(
         study=study or [],
     )
     bring_in(sources, said, out, dry_run=dry_run, force=force)
+
+
+@app.command()
+def plan(
+    runs: o.Pilots = None,
+    half_width: o.HalfWidth = "0.1,0.05",
+    confidence: o.PlanConfidence = "0.95",
+    within: o.PlanWithin = "4",
+    policy: o.Policy = "chance",
+    by: o.PlanBy = None,
+    draws: o.Draws = None,
+    workers: o.PlannedWorkers = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say how many trials a study needs, and from a pilot its power and its cost."""
+    from stability.cli.plan import Asked, show_plan
+
+    asked = Asked(
+        half_width=half_width,
+        confidence=confidence,
+        within=within,
+        policy=policy,
+        by=by,
+        draws=draws,
+        workers=workers,
+    )
+    show_plan(runs or [], asked, as_json=as_json)

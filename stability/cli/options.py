@@ -212,3 +212,24 @@ OfStudy = Annotated[
 ]
 ImportDryRun = Annotated[bool, Option("--dry-run", help="Show what would be written, and stop.")]
 Force = Annotated[bool, Option("--force", help="Replace a file that is there.")]
+Pilots = Annotated[
+    list[Path] | None,
+    Argument(help="Pilots: run directories or tables.", show_default=False),
+]
+HalfWidth = Annotated[
+    str, Option(help="Half-widths of intervals, as shares from 0.02 to 0.5.", metavar="W,...")
+]
+PlanConfidence = Annotated[str, Option(help="Of each interval and band.", metavar="P")]
+PlanWithin = Annotated[
+    str, Option(help="Points from the reference that count as near it.", metavar="D")
+]
+PlanBy = Annotated[
+    str | None,
+    Option(help="Columns that make groups [default: those that vary].", metavar="NAME,..."),
+]
+Draws = Annotated[
+    str | None, Option(help="Trials of each group [default: as in the pilot].", metavar="N")
+]
+PlannedWorkers = Annotated[
+    str | None, Option("--workers", help="Trainings at a time [default: 1].", metavar="N")
+]
