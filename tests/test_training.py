@@ -14,11 +14,13 @@ from trainings import Train, job, keeping, plain_training, small
 from stability.data import load
 from stability.models.build import build
 from stability.training import loop
-from stability.training.loop import Epoch, generators, train_epoch
+from stability.training.batches import Streams
+from stability.training.loop import Beside, Epoch, train_epoch
 from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.outcome import evaluate
 from stability.training.recipe import OPTIMIZERS
 from stability.training.schedule import lr_at
+from stability.training.signals import Watch
 from stability.training.tensors import TensorData, TensorPart
 
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -64,13 +66,15 @@ def test_another_seed_is_another_training(train: Train) -> None:
 
 def test_weights_and_order_are_drawn_from_generators_of_their_own() -> None:
     """Two models of a study see the same order, however many numbers their weights took."""
-    (weights, order), (again, same_order) = generators(5), generators(5)
-    torch.rand(1000, generator=again)
+    one, again = Streams.of(5), Streams.of(5)
+    torch.rand(1000, generator=again.weights)
     assert torch.equal(
-        torch.randperm(50, generator=order), torch.randperm(50, generator=same_order)
+        torch.randperm(50, generator=one.order), torch.randperm(50, generator=again.order)
     )
-    assert weights.initial_seed() != order.initial_seed()
-    assert weights.initial_seed() == again.initial_seed() != generators(6)[0].initial_seed()
+    seeds = [stream.initial_seed() for stream in vars(one).values()]
+    assert len(set(seeds)) == 5
+    assert seeds == [stream.initial_seed() for stream in vars(again).values()]
+    assert seeds[0] != Streams.of(6).weights.initial_seed()
 
 
 # --- steps -------------------------------------------------------------------------------------
@@ -121,8 +125,12 @@ def test_every_image_of_a_full_last_batch_is_used() -> None:
     model = Seen()
     optimizer = build_optimizer("sgd", model, job().recipe)
     order = torch.Generator().manual_seed(0)
-    train_epoch(model, optimizer, numbered(64), job().recipe, [0.1] * 4, order)
+    train_epoch(model, optimizer, numbered(64), job().recipe, [0.1] * 4, order, beside(model))
     assert sorted(chain(*model.batches)) == list(range(64))
+
+
+def beside(model: nn.Module) -> Beside:
+    return Beside(10, Streams.of(0), Watch(model))
 
 
 def restless(seed: int = 0) -> nn.Module:
@@ -148,7 +156,7 @@ def test_loss_is_cross_entropy_with_a_share_spread_over_all_classes(smoothing: f
     expected = -(target * log_p).sum(1).mean().item()
     optimizer = build_optimizer("sgd", model, recipe)
     losses = train_epoch(
-        model, optimizer, data.train, recipe, [0.0], torch.Generator().manual_seed(1)
+        model, optimizer, data.train, recipe, [0.0], torch.Generator().manual_seed(1), beside(model)
     )
     assert losses.tolist() == [pytest.approx(expected, rel=1e-5)]
 
@@ -164,7 +172,7 @@ def test_clip_bounds_the_norm_over_all_parameters_and_off_it_does_nothing() -> N
         found: list[float] = []
         optimizer.register_step_pre_hook(lambda *_: found.append(norm_of_gradient(model)))
         order = torch.Generator().manual_seed(1)
-        train_epoch(model, optimizer, small().train, recipe, [0.0] * 4, order)
+        train_epoch(model, optimizer, small().train, recipe, [0.0] * 4, order, beside(model))
         return found
 
     free = norms(None)

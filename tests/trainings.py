@@ -14,7 +14,7 @@ from torch import nn
 from stability.data import load
 from stability.models.build import build
 from stability.training import loop
-from stability.training.loop import Epoch, Job, generators
+from stability.training.loop import Epoch, Job
 from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.outcome import Training, evaluate
 from stability.training.recipe import Recipe
@@ -86,7 +86,8 @@ def keeping(monkeypatch: pytest.MonkeyPatch) -> Train:
 
 def plain_training(job: Job, data: TensorData) -> tuple[list[float], nn.Module]:
     """The same training step by step; its losses up to the first that is not finite."""
-    weights, order = generators(job.seed)
+    seeds = np.random.SeedSequence(job.seed).generate_state(2, np.uint64)
+    weights, order = (torch.Generator().manual_seed(int(seed)) for seed in seeds)
     model = build(job.model, channels=1, classes=10, generator=weights)
     model = model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(job.optimizer, model, job.recipe)

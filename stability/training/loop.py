@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.build import build
+from stability.training.batches import Streams, inputs, training_batch
+from stability.training.batchnorm import set_precise_statistics, tracking
+from stability.training.ema import Average
 from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
+from stability.training.signals import Watch
 from stability.training.tensors import TensorData, TensorPart
 
 
@@ -22,9 +27,9 @@ class Epoch:
     """One row of a trial's curve; epoch 0 is before training."""
 
     epoch: int
-    lr: float | None
+    lr: float | None = None
     """At the epoch's last step."""
-    train_loss: float | None
+    train_loss: float | None = None
     """Mean over the epoch's steps of the loss that is minimised (label smoothing included)."""
     loss: float
     """Cross-entropy on the validation part."""
@@ -32,6 +37,12 @@ class Epoch:
     """Percent of the validation part."""
     seconds: float
     """Since the start of the training, evaluations included."""
+    grad_norm: float | None = None
+    """This and what follows: see `signals.Signals`."""
+    grad_norm_max: float | None = None
+    grad_norm_first_layer: float | None = None
+    grad_norm_first_layer_max: float | None = None
+    loss_spikes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,39 +63,52 @@ def train(
 
     A loss or weight that becomes non-finite ends the training as `diverged`: a result, not an
     error. `on_epoch` is called with each row of the curve, first before training. Everything
-    random comes from `job.seed`; the global generators are neither read nor set.
+    random comes from `job.seed`; the global generators are neither read nor set. Where the recipe
+    averages the weights, the averaged model is the one that is evaluated.
     """
-    start = time.perf_counter()
-    weights, order = generators(job.seed)
-    device = data.device
+    start, recipe, streams = time.perf_counter(), job.recipe, Streams.of(job.seed)
     model = build(
         job.model,
         channels=data.shape[0],
         classes=data.classes,
-        generator=weights,
-        device=device,
+        generator=streams.weights,
+        device=data.device,
         image=data.shape[1:],
     )
-    optimizer = build_optimizer(job.optimizer, model, job.recipe)
-    steps = len(data.train) // job.recipe.batch_size  # of an epoch; the partial batch is dropped
+    optimizer = build_optimizer(job.optimizer, model, recipe)
+    steps = len(data.train) // recipe.batch_size  # of an epoch; the partial batch is dropped
+    average = Average(model, recipe, job.epochs, steps * job.epochs) if recipe.ema else None
+    beside = Beside(data.classes, streams, Watch(model), average)
+    judged = model if average is None else average.model
 
-    def report(epoch: int, lr: float | None, train_loss: float | None, val: Evaluation) -> None:
+    def report(epoch: int, val: Evaluation, **trained: Any) -> None:
         seconds = time.perf_counter() - start
-        row = {"loss": val.loss, "val_error": val.error, "seconds": seconds}
-        on_epoch(Epoch(epoch=epoch, lr=lr, train_loss=train_loss, **row))
+        on_epoch(Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained))
 
-    validation = evaluate(model, data.validation)
-    report(0, None, None, validation)
+    report(0, evaluate(model, data.validation))
     for epoch in range(1, job.epochs + 1):
-        first_step = (epoch - 1) * steps
-        lrs = [lr_at(first_step + i, steps * job.epochs, job.recipe) for i in range(steps)]
-        losses = train_epoch(model, optimizer, data.train, job.recipe, lrs, order)
-        validation = evaluate(model, data.validation)
+        first, total = (epoch - 1) * steps, steps * job.epochs
+        lrs = [lr_at(first + i, total, recipe, job.epochs) for i in range(steps)]
+        losses = train_epoch(model, optimizer, data.train, recipe, lrs, streams.order, beside)
+        make_precise(model, average, data.train, recipe, streams.statistics)
+        validation = evaluate(judged, data.validation)
         bad_step = first_non_finite(losses, model, validation)
         if bad_step is not None:
-            return Training(outcome="diverged", diverged_at=first_step + bad_step)
-        report(epoch, lrs[-1], float(losses.mean()), validation)
-    return ended(evaluate(model, data.test))
+            return Training(outcome="diverged", diverged_at=first + bad_step)
+        signals = asdict(beside.watch.epoch(losses))
+        report(epoch, validation, lr=lrs[-1], train_loss=float(losses.mean()), **signals)
+    raw = None if average is None else evaluate(model, data.test)
+    return ended(evaluate(judged, data.test), raw)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a step needs beside the model, and what follows it."""
+
+    classes: int
+    streams: Streams
+    watch: Watch
+    average: Average | None = None
 
 
 def train_epoch(
@@ -94,22 +118,49 @@ def train_epoch(
     recipe: Recipe,
     lrs: list[float],
     order: torch.Generator,
+    beside: Beside,
 ) -> Tensor:
     """One pass over `part` in an order drawn from `order`; returns the loss of each step."""
     model.train()
     shuffled = torch.randperm(len(part), generator=order).to(part.labels.device)
     losses = []
     for step, lr in enumerate(lrs):
-        images, labels = part.batch(shuffled[step * recipe.batch_size :][: recipe.batch_size])
+        rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
+        images, targets = training_batch(part, rows, beside.classes, recipe, beside.streams)
         set_lr(optimizer, lr)
-        loss = F.cross_entropy(model(images), labels, label_smoothing=recipe.label_smoothing)
+        loss = F.cross_entropy(model(images), targets, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        norms = beside.watch.look()
         if recipe.clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            nn.utils.clip_grads_with_norm_(model.parameters(), recipe.clip, norms.norm())
         optimizer.step()
+        if beside.average is not None:
+            beside.average.follow()
         losses.append(loss.detach())
     return torch.stack(losses)
+
+
+def make_precise(
+    model: nn.Module,
+    average: Average | None,
+    part: TensorPart,
+    recipe: Recipe,
+    statistics: torch.Generator,
+) -> None:
+    """Where the recipe says so, BatchNorm's precise statistics for the models to be evaluated.
+
+    Of whole batches of images, augmented but not mixed, the same for both models.
+    """
+    if recipe.precise_bn is None or not tracking(model):
+        return
+    rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
+    size = min(recipe.batch_size, len(rows))
+    whole = rows[: len(rows) // size * size].to(part.labels.device).split(size)
+    state = statistics.get_state()
+    for each in [model] if average is None else [model, average.model]:
+        statistics.set_state(state)  # made anew for each: held, they could fill the device
+        set_precise_statistics(each, (inputs(part, some, recipe, statistics)[0] for some in whole))
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:
@@ -124,10 +175,3 @@ def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -
     state = [t for t in model.state_dict().values() if t.is_floating_point()]
     finite = bool(torch.stack([torch.isfinite(t).all() for t in state]).all())
     return None if finite and np.isfinite(validation.loss) else len(losses) - 1
-
-
-def generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
-    """Two independent generators on the CPU: for the weights, and for the order of the images."""
-    children = np.random.SeedSequence(seed).generate_state(2, np.uint64)
-    weights, order = (torch.Generator().manual_seed(int(child)) for child in children)
-    return weights, order

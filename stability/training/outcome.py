@@ -41,7 +41,9 @@ class Training:
     """Step, from 0, of the first non-finite training loss; the epoch's last step where at its end
     only a weight, a running statistic or the validation loss was not finite."""
     test: Evaluation | None = None
-    """None if diverged."""
+    """Of the model that is used: the averaged one where the recipe averages. None if diverged."""
+    raw_test: Evaluation | None = None
+    """Of the weights themselves, where the recipe averages."""
 
 
 def chance_of(part: TensorPart) -> float:
@@ -70,9 +72,10 @@ def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
     )
 
 
-def ended(test: Evaluation) -> Training:
+def ended(test: Evaluation, raw_test: Evaluation | None = None) -> Training:
     """The outcome of a training that stayed finite: `ok`, or `collapsed` where it is useless."""
-    return Training(outcome="collapsed" if is_useless(test) else "ok", test=test)
+    outcome: Literal["collapsed", "ok"] = "collapsed" if is_useless(test) else "ok"
+    return Training(outcome=outcome, test=test, raw_test=raw_test)
 
 
 def is_useless(test: Evaluation) -> bool:

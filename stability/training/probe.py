@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from stability.data import load
 from stability.models.build import build
 from stability.models.names import is_own
 from stability.models.own import OwnModelError, check_logits
-from stability.training.loop import generators
+from stability.training.batches import Streams, training_batch
 from stability.training.outcome import evaluate
+from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 
 STEPS = 9  # the median of these; the first are slower
@@ -56,33 +56,34 @@ def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
     torch takes as long as all of this to load its optimizers.
     """
     data = TensorData.of(load(job["data"]), device)
-    weights, _ = generators(0)
+    recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
     channels, classes = data.shape[0], data.classes
     model = build(
         job["model"],
         channels=channels,
         classes=classes,
-        generator=weights,
+        generator=streams.weights,
         device=device,
         image=data.shape[1:],
     )
     if is_own(job["model"]):
         check_logits(model, job["model"], data.shape, classes)
         model.train()
-    images, labels = data.train.batch(torch.arange(job["settings"]["batch_size"]))
-    steps = [_seconds_of_step(model, images, labels) for _ in range(STEPS)]
+    rows = torch.arange(recipe.batch_size)
+
+    def step() -> float:
+        start = time.perf_counter()
+        images, targets = training_batch(data.train, rows, classes, recipe, streams)
+        loss = F.cross_entropy(model(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        float(loss)  # waits for the device
+        return time.perf_counter() - start
+
+    steps = [step() for _ in range(STEPS)]
     start = time.perf_counter()
     evaluate(model, data.validation)
     image = (time.perf_counter() - start) / len(data.validation)
     return {"step": statistics.median(steps), "image": image}
-
-
-def _seconds_of_step(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    start = time.perf_counter()
-    loss = F.cross_entropy(model(images), labels)
-    loss.backward()  # type: ignore[no-untyped-call]
-    float(loss)  # waits for the device
-    return time.perf_counter() - start
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:

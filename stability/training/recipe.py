@@ -1,10 +1,10 @@
 """The recipe: everything about a training that is neither the model nor the data. No torch.
 
-Sources: "Early Convolutions Help Transformers See Better" (arXiv 2106.14881, sections 5.4 and 6,
-appendix E) and its configurations for pycls; the nano values are for small images.
+What each setting is, and which values it may have. `recipes` has the recipes by name.
 """
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -40,6 +40,30 @@ class Recipe:
     """AdamW: memory of the squared gradient."""
     clip: float | None = None
     """Largest norm of the gradient over all parameters; None does not clip."""
+    lr_per: str = "step"
+    """How often the learning rate changes: at each `step`, or at each `epoch`."""
+    warmup_epochs: float | None = None
+    """Length of the warm-up in epochs; in place of `warmup`."""
+    ema: float | None = None
+    """Rate of the averaged weights, which are then the ones that are judged: every `ema_period`
+    steps they move by min(1, ema * batch_size / epochs * ema_period) of the way; None is off."""
+    ema_period: int = 32
+    """Steps between two updates of the averaged weights."""
+    mixup: float | None = None
+    """Beta(a, a) of the share of one image laid over another; with `cutmix` too, one of the two
+    is chosen for each batch, by even odds."""
+    cutmix: float | None = None
+    """Beta(a, a) of the share of an image that a box of another leaves."""
+    crop_area: float | None = None
+    """Smallest share of the area in a random crop that is enlarged to the image's size."""
+    crop_padding: int = 0
+    """Pixels of the mean colour around the image before a random crop of its size."""
+    flip: float = 0.0
+    """Probability that an image is mirrored, left for right."""
+    autoaugment: bool = False
+    """The policy that AutoAugment found on ImageNet."""
+    precise_bn: int | None = None
+    """Training images on which BatchNorm's statistics are computed anew before evaluations."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Recipe":
@@ -52,6 +76,7 @@ class Recipe:
         faults = [f"{name!r} is no setting of a recipe" for name in unknown]
         faults += [f"{name} is missing" for name in ("lr", "weight_decay") if name not in settings]
         faults += [f for name, value in settings.items() if (f := fault_of(name, value))]
+        faults += conflicts(settings)
         if faults:
             raise ValueError("; ".join(faults))
         return cls(**settings)
@@ -99,7 +124,28 @@ RANGES: dict[str, Range] = {
     "beta1": Range(low=0, high=1, open_high=True),
     "beta2": Range(low=0, high=1, open_high=True),
     "clip": POSITIVE,
+    "warmup_epochs": Range(low=0, high=float("inf")),
+    "ema": Range(low=0, high=1, open_low=True),
+    "ema_period": Range(low=1, high=float("inf"), integer=True),
+    "mixup": POSITIVE,
+    "cutmix": POSITIVE,
+    "crop_area": Range(low=0, high=1, open_low=True),
+    "crop_padding": Range(low=0, high=float("inf"), integer=True),
+    "flip": Range(low=0, high=1),
+    "precise_bn": Range(low=1, high=float("inf"), integer=True),
 }
+SWITCHES = ("nesterov", "autoaugment")
+"""Settings that are true or false."""
+WORDS = {"lr_per": ("step", "epoch")}
+"""Settings that are a word."""
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+OPTIONAL = tuple(name for name, value in DEFAULTS.items() if value is None)
+"""Settings that may be None: off."""
+RIVALS = (("warmup", "warmup_epochs"), ("crop_area", "crop_padding"))
+"""Of two that say the same in two ways a recipe has one."""
+FIRST = ("lr", "weight_decay", "batch_size", "warmup", "warmup_from", "floor", "label_smoothing")
+LATER = {n: v for n, v in DEFAULTS.items() if n not in (*FIRST, *ONLY_FOR, "clip")}
+"""Settings that came after the first trials, with the value that those had."""
 VARIABLE = ("batch_size", "momentum", "beta2", "warmup", "label_smoothing", "clip")
 """What a study may vary besides lr and weight decay."""
 
@@ -110,37 +156,48 @@ def fault_of(name: str, value: Any) -> str | None:
     >>> fault_of("momentum", 1.0)
     'momentum: got 1.0, allowed is a number from 0 and below 1'
     """
-    if name == "nesterov" and not isinstance(value, bool):
+    if value is None and name in OPTIONAL:
+        return None
+    if name in SWITCHES and not isinstance(value, bool):
         return f"{name}: got {value!r}, allowed is true or false"
-    if name not in RANGES or (name == "clip" and value is None):
+    if name in WORDS and value not in WORDS[name]:
+        return f"{name}: got {value!r}, allowed is {' or '.join(WORDS[name])}"
+    if name not in RANGES:
         return None
     fault = RANGES[name].fault(value)
     return f"{name}: {fault}" if fault else None
 
 
-def nano(optimizer: str) -> dict[str, Any]:
-    """The nano recipe's settings for `optimizer`, without the two that are drawn.
+def conflicts(settings: Mapping[str, Any]) -> list[str]:
+    """A fault for each pair of settings that cannot both be given.
 
-    Settings of the other optimizer and settings that are off are left out.
-
-    >>> nano("sgd")["momentum"], "beta2" in nano("sgd")
-    (0.9, False)
+    >>> conflicts({"crop_area": 0.08, "crop_padding": 4})
+    ['crop_area and crop_padding: allowed is one of the two']
     """
-    settings = asdict(Recipe(lr=1.0, weight_decay=1.0))
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in ("lr", "weight_decay")
-        and value is not None
-        and ONLY_FOR.get(name, optimizer) == optimizer
-    }
+    pairs = [pair for pair in RIVALS if not any(is_off(name, settings) for name in pair)]
+    return [f"{one} and {other}: allowed is one of the two" for one, other in pairs]
 
 
-# Ranges of the nano models, family x optimizer, log-uniform. As in the paper's Table 4 P and C
-# share the family's, from 1/8 to 4 times a good value. How each was found: docs/ranges.md.
-RANGES_NANO: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
-    ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
-    ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},
-    ("regnety", "adamw"): {"lr": (1.25e-3, 0.04), "weight_decay": (0.0125, 0.4)},
-    ("regnety", "sgd"): {"lr": (0.01, 0.32), "weight_decay": (2e-5, 6.4e-4)},
-}
+def is_off(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a setting is not there, or there with the value that does nothing."""
+    value = settings.get(name)
+    return value is None or (name in LATER and value == LATER[name])
+
+
+def allowed(name: str) -> str:
+    """The values that a setting may have, in words.
+
+    >>> allowed("flip"), allowed("mixup"), allowed("lr_per")
+    ('0 to 1', 'above 0, off', 'step, epoch')
+    """
+    if name in SWITCHES:
+        return "true, false"
+    if name in WORDS:
+        return ", ".join(WORDS[name])
+    law = RANGES[name]
+    text = f"above {law.low:g}" if law.open_low else f"from {law.low:g}"
+    if law.high != float("inf"):
+        text = f"{text}, {'below' if law.open_high else 'to'} {law.high:g}"
+        if not (law.open_low or law.open_high):
+            text = f"{law.low:g} to {law.high:g}"
+    return text + (", whole" if law.integer else "") + (", off" if name in OPTIONAL else "")

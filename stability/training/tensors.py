@@ -27,7 +27,11 @@ class TensorPart:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised images (B, C, H, W) float32 and labels (B,) of these rows."""
-        return (self.images[rows].float() - self.mean) / self.std, self.labels[rows]
+        return self.standardised(self.images[rows].float()), self.labels[rows]
+
+    def standardised(self, levels: Tensor) -> Tensor:
+        """Levels (B, C, H, W) float32 from 0 to 255 in units of the training part's spread."""
+        return (levels - self.mean) / self.std
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,219 @@
+"""Recipes by name: their values, the ranges of lr and weight decay, and where each is from.
+
+[1] is "Early Convolutions Help Transformers See Better" (Xiao et al., NeurIPS 2021,
+arXiv 2106.14881); [2] is pycls, its authors' code, with their configurations.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stability.training.recipe import DEFAULTS, LATER, ONLY_FOR, RIVALS, is_off
+
+IMAGENET = 1_281_167
+"""Training images of ImageNet-1k, for which the paper's rate of the averaged weights is."""
+UPDATES = 32
+"""Where an epoch has fewer steps than this, the averaged weights are updated at each."""
+
+Interval = tuple[float, float]
+Ranges = dict[tuple[str, str], dict[str, Interval]]
+"""Family and optimizer to the intervals of lr and weight decay, both log-uniform."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A recipe with a name."""
+
+    summary: str
+    settings: dict[str, Any]
+    """What differs from the defaults of `Recipe`."""
+    ranges: Ranges
+    ranges_from: str
+    lr_batch: int | None
+    """Batch size that the ranges of lr are for; they are scaled linearly to the one in use. None:
+    they stay as they are."""
+    sources: dict[str, str]
+    """By setting, where it is not the paper's."""
+
+
+# Family x optimizer. As in the paper's Table 4 P and C share the family's, from 1/8 to 4 times a
+# good value. How each was found: docs/ranges.md.
+RANGES_NANO: Ranges = {
+    ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
+    ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},
+    ("regnety", "adamw"): {"lr": (1.25e-3, 0.04), "weight_decay": (0.0125, 0.4)},
+    ("regnety", "sgd"): {"lr": (0.01, 0.32), "weight_decay": (2e-5, 6.4e-4)},
+}
+RANGES_PAPER: Ranges = {
+    ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
+    ("vit", "sgd"): {"lr": (0.1, 3.2), "weight_decay": (4e-6, 1.2e-4)},
+    ("regnety", "adamw"): {"lr": (1.25e-3, 0.04), "weight_decay": (0.0075, 0.24)},
+    ("regnety", "sgd"): {"lr": (0.25, 8.0), "weight_decay": (3e-6, 8e-5)},
+}
+# Not tuned: docs/recipe.md says how each follows from the paper's and pycls'.
+RANGES_MICRO: Ranges = {
+    ("vit", "adamw"): {"lr": (6.25e-5, 2e-3), "weight_decay": (0.02, 0.8)},
+    ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},
+    ("regnety", "adamw"): {"lr": (3.125e-4, 0.01), "weight_decay": (0.0075, 0.24)},
+    ("regnety", "sgd"): {"lr": (0.03125, 0.625), "weight_decay": (5e-5, 1e-3)},
+}
+
+SMALL = "of this project, for small images"
+RECIPES: dict[str, Named] = {
+    "nano": Named(
+        summary="small grey images: no augmentation, the weights themselves are judged",
+        settings={},
+        ranges=RANGES_NANO,
+        ranges_from="docs/ranges.md",
+        lr_batch=None,
+        sources={
+            "batch_size": SMALL,
+            "warmup": "[1] section 6: 5 epochs of 50, as a share of all steps",
+            "lr_per": f"{SMALL}: few epochs",
+        },
+    ),
+    "micro": Named(
+        summary="32x32 colour images: flip and padded crop",
+        settings={"batch_size": 128, "flip": 0.5, "crop_padding": 4},
+        ranges=RANGES_MICRO,
+        ranges_from="a starting choice, not yet tuned: docs/recipe.md",
+        lr_batch=128,
+        sources={
+            "batch_size": "He et al. 2016 (arXiv 1512.03385) section 4.2",
+            "warmup": "[1] section 6: 5 epochs of 50, as a share of all steps",
+            "lr_per": f"{SMALL}: few epochs",
+            "flip": "He et al. 2016 (arXiv 1512.03385) section 4.2",
+            "crop_padding": "He et al. 2016 (arXiv 1512.03385) section 4.2; mean colour as in [2]",
+        },
+    ),
+    "paper": Named(
+        summary="the reference study's own, for ImageNet",
+        settings={
+            "batch_size": 2048,
+            "warmup_epochs": 5,
+            "lr_per": "epoch",
+            "ema": 1e-5,
+            "mixup": 0.8,
+            "cutmix": 1.0,
+            "crop_area": 0.08,
+            "flip": 0.5,
+            "autoaugment": True,
+            "precise_bn": 8192,
+        },
+        ranges=RANGES_PAPER,
+        ranges_from="[1] Table 4, right",
+        lr_batch=2048,
+        sources={"lr_per": "[2] optimizer.py: once an epoch"},
+    ),
+}
+DEFAULT_RECIPE = {"nano": "nano", "micro": "micro"}
+"""By the size of model that suits the data; `paper` for all larger ones."""
+
+SOURCES: dict[str, str] = {
+    "batch_size": "[1] section 6",
+    "warmup": "[1] section 6: 5 epochs of 50",
+    "warmup_epochs": "[1] section 6",
+    "warmup_from": "[2] WARMUP_FACTOR",
+    "floor": "[2] MIN_LR in the authors' configurations",
+    "label_smoothing": "[1] section 6",
+    "momentum": "[1] section 6",
+    "nesterov": "[2] its default, not changed by the authors",
+    "beta1": "[1] section 6",
+    "beta2": "[1] section 6",
+    "clip": "[2] none",
+    "lr_per": "[2] optimizer.py",
+    "ema": "[1] section 6 (weights averaged); rate and formula: [2] trainer.py",
+    "ema_period": "[2] EMA_UPDATE_PERIOD",
+    "mixup": "[1] section 6; Zhang et al. 2018 (arXiv 1710.09412)",
+    "cutmix": "[1] section 6; Yun et al. 2019 (arXiv 1905.04899)",
+    "crop_area": "[2] transforms.py; Szegedy et al. 2015 (arXiv 1409.4842)",
+    "crop_padding": "off",
+    "flip": "[2] transforms.py",
+    "autoaugment": "[1] section 6; Cubuk et al. 2019 (arXiv 1805.09501), policy of [2]",
+    "precise_bn": "[2] NUM_SAMPLES_PRECISE",
+}
+
+
+def default_recipe(size: str) -> str:
+    """Name of the recipe for data that suit models of this size."""
+    return DEFAULT_RECIPE.get(size, "paper")
+
+
+def source_of(recipe: str, setting: str) -> str:
+    """Where the value of a setting in a recipe is from."""
+    named = RECIPES[recipe]
+    if setting not in named.sources and setting in LATER and setting not in named.settings:
+        return "off" if setting != "ema_period" or "ema" not in named.settings else SOURCES[setting]
+    return named.sources.get(setting, SOURCES[setting])
+
+
+def settings_of(
+    recipe: str,
+    optimizer: str,
+    own: Mapping[str, Any] | None = None,
+    *,
+    drawn: Collection[str] = (),
+    images: int | None = None,
+) -> dict[str, Any]:
+    """The settings of a recipe for one optimizer, with what is given in place of its own.
+
+    Args:
+        recipe: name.
+        optimizer: whose settings; those of the other are left out.
+        own: settings that are given; one of two rivals removes the other.
+        drawn: names of settings that vary, and are left out.
+        images: to train on. The paper's rate of the averaged weights makes of ImageNet's steps
+            about 13 time constants, whatever batch and schedule; scaled to `images`, it does so of
+            theirs (pycls' own for CIFAR-10 is 2.5e-4: 1e-5 times 1,281,167 / 50,000).
+
+    Returns:
+        Settings as a study keeps them. What is off, and what has the value that it had before it
+        was a setting, is left out, so that a study is the same however that was said.
+
+    >>> settings_of("nano", "sgd")["momentum"], "beta2" in settings_of("nano", "sgd")
+    (0.9, False)
+    """
+    own, base = dict(own or {}), {**DEFAULTS, **RECIPES[recipe].settings}
+    if images is not None and base["ema"] is not None:
+        base["ema"] = rounded(base["ema"] * IMAGENET / images)
+        batch = own.get("batch_size", base["batch_size"])
+        if "batch_size" in drawn or images // batch < UPDATES:
+            base["ema_period"] = 1
+    chosen = {*drawn, *(name for name in own if not is_off(name, own))}
+    for taken, rival in (*RIVALS, *(pair[::-1] for pair in RIVALS)):
+        if taken in chosen and rival not in chosen:
+            del base[rival]
+    if base.get("warmup_epochs") is not None and own.get("warmup_epochs", 0) is not None:
+        base.pop("warmup", None)
+    mine = {n: v for n, v in own.items() if ONLY_FOR.get(n, optimizer) == optimizer}
+    return {
+        name: value
+        for name, value in {**base, **mine}.items()
+        if name not in drawn
+        and not is_off(name, {name: value})
+        and ONLY_FOR.get(name, optimizer) == optimizer
+    }
+
+
+def ranges_of(recipe: str, family: str, optimizer: str, batch: int | None) -> dict[str, Interval]:
+    """Intervals of lr and weight decay at a batch size; none for a family without.
+
+    `batch` is None where it varies: then lr has none, if the recipe's depends on it.
+
+    >>> ranges_of("paper", "vit", "sgd", 256)
+    {'lr': (0.0125, 0.4), 'weight_decay': (4e-06, 0.00012)}
+    """
+    named = RECIPES[recipe]
+    found = dict(named.ranges.get((family, optimizer), {}))
+    if named.lr_batch is None or not found:
+        return found
+    lr = found.pop("lr")
+    if batch is None:
+        return found
+    factor = batch / named.lr_batch
+    return {"lr": (rounded(lr[0] * factor), rounded(lr[1] * factor)), **found}
+
+
+def rounded(value: float) -> float:
+    """To 6 significant digits, as drawn values are."""
+    return float(f"{value:.6g}")

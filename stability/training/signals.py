@@ -1,0 +1,109 @@
+"""Signals of instability: the gradient's size, in the first layer too, and spikes of the loss.
+
+MoCo v3 (Chen et al. 2021, arXiv 2104.02057, section 4) saw instability as spikes of the gradient
+that start in the patch projection, the first layer, and reach the last some steps later.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+WINDOW = 32
+"""Steps before a step whose losses say what is usual; the first so many are not judged."""
+HEIGHT = 3.2
+"""Standard deviations above the mean from which a loss is a spike."""
+APART = 10
+"""A high loss at most so many steps after another belongs to the same spike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """Of one epoch. Gradients are those of the loss that is minimised, before they are clipped."""
+
+    grad_norm: float
+    """Mean over the steps of the L2 norm of the gradient over all parameters."""
+    grad_norm_max: float
+    """Largest over the steps."""
+    grad_norm_first_layer: float | None
+    """As `grad_norm`, over weight and bias of the first layer; None where that is frozen."""
+    grad_norm_first_layer_max: float | None
+    loss_spikes: int
+    """How many spikes of the training loss began."""
+
+
+class Watch:
+    """Gathers signals on the device; only `epoch` waits for it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        first = first_layer(model)
+        mine = set(first.parameters(recurse=False)) if first is not None else set()
+        self._first = [i for i, p in enumerate(self._parameters) if p in mine]
+        self._norms: list[Tensor] = []
+        self._losses = np.empty(0)
+
+    def look(self) -> Tensor:
+        """Note the gradients; returns the L2 norm of each parameter's.
+
+        A norm for each parameter costs 0.5% of a nano step on a CPU (docs/recipe.md).
+        """
+        gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
+        self._norms.append(torch.stack(torch._foreach_norm(gradients)))
+        return self._norms[-1]
+
+    def epoch(self, losses: Tensor) -> Signals:
+        """What the steps since the last call showed; `losses` (S,) are theirs."""
+        norms, self._norms = torch.stack(self._norms), []  # (S, parameters)
+        total = norms.norm(dim=1)
+        first = norms[:, self._first].norm(dim=1)
+        mean, top, first_mean, first_top = torch.stack(
+            [total.mean(), total.max(), first.mean(), first.max()]
+        ).tolist()
+        before = self._losses[-(WINDOW + APART) :]  # what the first steps are compared with
+        self._losses = np.concatenate([before, losses.double().cpu().numpy()])
+        return Signals(
+            grad_norm=mean,
+            grad_norm_max=top,
+            grad_norm_first_layer=first_mean if self._first else None,
+            grad_norm_first_layer_max=first_top if self._first else None,
+            loss_spikes=sum(step >= len(before) for step in spikes(self._losses)),
+        )
+
+
+def first_layer(model: nn.Module) -> nn.Module | None:
+    """The first convolution or linear layer, in the order in which the model holds them.
+
+    In the models of this project that is the stem's first one.
+    """
+    return next((module for module in model.modules() if isinstance(module, LAYERS)), None)
+
+
+def spikes(losses: NDArray[np.float64]) -> list[int]:
+    """Steps at which a spike of the loss begins.
+
+    A loss is high if it lies more than 3.2 standard deviations above the mean of the 32 before it;
+    high losses at most 10 steps apart are one spike. The height is that of the heuristic of
+    Wortsman et al. 2023 (arXiv 2304.13013); window and gap suit trainings of a hundred steps. The
+    first 32 steps are not judged. Of a loss that is noise around a constant 0.18% of the steps are
+    high (Student's t with 31 degrees of freedom), so that one spike in 500 steps means nothing.
+
+    Args:
+        losses: (S,), finite, of each step.
+
+    >>> import numpy as np
+    >>> losses = np.random.default_rng(0).normal(2, 0.1, 100)
+    >>> losses[60:63] += 3
+    >>> spikes(losses)
+    [60]
+    """
+    if len(losses) <= WINDOW:
+        return []
+    windows = np.lib.stride_tricks.sliding_window_view(losses[:-1], WINDOW)
+    limit = windows.mean(axis=1) + HEIGHT * windows.std(axis=1, ddof=1)
+    high = WINDOW + np.flatnonzero(losses[WINDOW:] > limit)
+    gaps = np.diff(high, prepend=-APART - 1)
+    return [int(step) for step in high[gaps > APART]]
