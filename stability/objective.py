@@ -87,6 +87,8 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
             "loss": last.loss,
             "train_loss": last.train_loss,
         }
+    if training.test is not None and training.raw_test is not None:
+        values |= {"raw_error": training.raw_test.error, "ema_error": training.test.error}
     return values
 
 

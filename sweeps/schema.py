@@ -55,7 +55,9 @@ MEASURED = (
     Column("train_loss", FLOAT, "nats: mean over the last epoch of the loss that is minimised"),
     Column("last_finite_error", FLOAT, "percent of the validation part, last finite epoch from 1"),
     Column("raw_error", FLOAT, "percent: test error of the weights themselves, where EMA is on"),
-    Column("ema_error", FLOAT, "percent: test error of the averaged weights, where EMA is on"),
+    Column(
+        "ema_error", FLOAT, "percent: of the averaged ones, where EMA is on; it is `error` then"
+    ),
     Column("seconds", FLOAT, "of the cohort, divided by its size"),
     Column("engine", TEXT, "how it was trained; `eager` is one by one"),
     Column("cohort_size", INT, "trials trained as one with it"),
@@ -76,6 +78,26 @@ CURVE = (
     Column("loss", FLOAT, "nats: cross-entropy on the validation part"),
     Column("val_error", FLOAT, "percent of the validation part"),
     Column("seconds", FLOAT, "since the start of the training"),
+    Column(
+        "grad_norm",
+        FLOAT,
+        "L2 norm of the gradient of the loss that is minimised over all parameters, before "
+        "clipping: mean over the epoch's steps; null at epoch 0, as all that follow",
+    ),
+    Column("grad_norm_max", FLOAT, "the same: largest over the epoch's steps"),
+    Column(
+        "grad_norm_first_layer",
+        FLOAT,
+        "grad_norm of the first convolution or linear layer alone; null where it is frozen",
+    ),
+    Column("grad_norm_first_layer_max", FLOAT, "the same: largest over the epoch's steps"),
+    Column(
+        "loss_spikes",
+        INT,
+        "spikes of the training loss that began in the epoch: a loss more than 3.2 standard "
+        "deviations above the mean of the 32 steps before (height: arXiv 2304.13013); those at "
+        "most 10 steps apart are one; the first 32 steps are not judged",
+    ),
 )
 
 

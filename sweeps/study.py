@@ -67,6 +67,8 @@ class Study(BaseModel):
     configurations: tuple[Configuration, ...] = ()
     """What is trained where nothing is drawn: the sampler is `listed`."""
     primary: Estimand = Estimand()
+    origin: str = ""
+    """Where recipe and space come from, in words. Decides nothing."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -87,7 +89,8 @@ class Study(BaseModel):
         Fields at their default are left out: a field that is added later, with what was done
         before as its default, renames no old study. So a default may never change.
         """
-        return digest(self.model_dump(mode="json", exclude_defaults=True), STUDY_DIGITS)
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude={"origin"})
+        return digest(content, STUDY_DIGITS)
 
     @property
     def name(self) -> str:
@@ -111,7 +114,8 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        content = self.model_dump(mode="json", exclude_none=True)
+        silent = set() if self.origin else {"origin"}
+        content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"
             temporary.write_text(header + tomli_w.dumps(content), encoding="utf-8")
@@ -131,7 +135,7 @@ class Study(BaseModel):
 
     def differences(self, other: "Study") -> list[str]:
         """One sentence for each field in which `other` differs from this study."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        mine, theirs = (s.model_dump(mode="json", exclude={"origin"}) for s in (self, other))
         return [
             f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
             for name in mine

@@ -10,8 +10,25 @@ from typing import Any
 from sweeps.space import Value
 
 HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
-BEFORE_IT_EXISTED: dict[str, Any] = {}
-"""Settings added after the first release, with the value that trials had until then."""
+BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
+    "stability.objective:train_images": {
+        "lr_per": "step",
+        "warmup_epochs": None,
+        "ema": None,
+        "ema_period": 32,
+        "mixup": None,
+        "cutmix": None,
+        "crop_area": None,
+        "crop_padding": 0,
+        "flip": 0.0,
+        "autoaugment": False,
+        "precise_bn": None,
+    }
+}
+"""By objective, settings added after the first release, with the value that trials had until then.
+
+An objective of one's own may have other settings of these names.
+"""
 
 TRAINED = ("ok", "collapsed", "diverged")
 """Outcomes of a training that ran; a diverged training is a result."""
@@ -89,10 +106,11 @@ def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> s
     the value it had before it existed is left out, so that a new option never orphans finished
     trials.
     """
+    before = BEFORE_IT_EXISTED.get(resolved["objective"], {})
     settings = {
         name: value
         for name, value in resolved["settings"].items()
-        if name not in BEFORE_IT_EXISTED or BEFORE_IT_EXISTED[name] != value
+        if name not in before or before[name] != value
     }
     content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
     readable = re.sub(r"[^\w.+-]", ".", f"{model}-{optim}-e{epochs}")  # it names files

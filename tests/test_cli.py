@@ -26,6 +26,8 @@ PLAIN = {
     "lr": [],
     "weight_decay": [],
     "vary": [],
+    "recipe": None,
+    "set": [],
     "stem": None,
     "depth": None,
     "pool": None,

@@ -47,9 +47,10 @@ def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
 
 
 def test_a_new_option_orphans_no_old_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(trial_module.BEFORE_IT_EXISTED, "ema", False)
+    ours = trial_module.BEFORE_IT_EXISTED["stability.objective:train_images"]
+    monkeypatch.setitem(ours, "new", False)
     off, on = (
-        {**RESOLVED, "settings": {**RESOLVED["settings"], "ema": value}}  # type: ignore[dict-item]
+        {**RESOLVED, "settings": {**RESOLVED["settings"], "new": value}}  # type: ignore[dict-item]
         for value in (False, True)
     )
     assert trial_id("m", "sgd", 5, off) == trial_id("m", "sgd", 5, RESOLVED)

@@ -38,6 +38,8 @@ def sweep(
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
     vary: o.Vary = None,
+    recipe: o.Recipe = None,
+    set_: o.SetSetting = None,
     stem: o.Stem = None,
     depth: o.Depth = None,
     pool: o.Pool = None,
@@ -76,6 +78,8 @@ def sweep(
         lr=lr or [],
         weight_decay=weight_decay or [],
         vary=vary or [],
+        recipe=recipe,
+        set=set_ or [],
     )
     request = read(what, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
@@ -146,6 +150,19 @@ def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
     from stability.cli.models import show_models
 
     show_models(names or [], as_json=as_json)
+
+
+@app.command()
+def recipe(
+    name: o.RecipeName = None,
+    data: o.RecipeData = "digits",
+    output: o.RecipePicture = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Print how models are trained: settings, allowed values, ranges, sources."""
+    from stability.cli.recipe import show_recipe
+
+    show_recipe(name, data, output, as_json=as_json)
 
 
 @app.command("import")

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from stability.cli.model_names import Choices, full_names
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
+from stability.cli.recipe_choice import Choice, chosen_recipe
 from stability.data import DATA, load
 from stability.models import family
 from stability.models.names import is_own
-from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES, RANGES_NANO, fault_of, nano
+from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES, fault_of
 from sweeps.space import Hyperparameter
 
 if TYPE_CHECKING:
@@ -29,34 +30,40 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     optims = faults.many_of(
         "--optim", asked["optim"], lambda name: faults.one_of("--optim", name, OPTIMIZERS)
     )
-    _check_settings(faults, options)
-    given = {h.name for h in options.space} | options.recipe.keys()
+    _check_space(faults, options)
+    varied = _varied(faults, options, optims)
+    drawn = {h.name: h.optims for h in (*varied, *options.space)}
+    choice = chosen_recipe(faults, options, data, drawn)
+    given = {h.name for h in options.space} | choice.own.keys()
     space = [
-        *(h for h in _ranges(faults, options, models, optims) if h.name not in given),
-        *_varied(faults, options, optims),
+        *(h for h in _ranges(faults, options, choice, models, optims) if h.name not in given),
+        *varied,
         *options.space,
     ]
+    epochs = faults.lengths("--epochs", asked["epochs"])
+    recipe = {optim: choice.constants(optim) for optim in optims}
     _check_batch_sizes(faults, space, data)
+    _check_constants(faults, recipe, epochs, data)
+    if models and optims and not space and not faults.found:
+        faults.add("recipe", "lr and weight_decay are set, so that nothing is drawn")
     return {
         "models": tuple(models),
         "optims": tuple(optims),
-        "epochs": faults.lengths("--epochs", asked["epochs"]),
+        "epochs": epochs,
         "data": data,
         "fingerprint": load(data).fingerprint if data else "",
-        "recipe": {optim: _constants(options, optim, space) for optim in optims},
+        "recipe": recipe,
         "space": tuple(space),
         "objective": OBJECTIVE,
+        "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),
     }
 
 
-def _check_settings(faults: Faults, options: "Options") -> None:
-    """Names and values in the recipe and space of a study file."""
+def _check_space(faults: Faults, options: "Options") -> None:
+    """Names and values in the space of a study file."""
     for h in options.space:
         if faults.one_of("space", h.name, RANGES):
             _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
-    for name, value in options.recipe.items():
-        if faults.one_of("recipe", name, [*RANGES, "nesterov"]):
-            _check_values(faults, "recipe", name, [value])
 
 
 def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) -> None:
@@ -64,7 +71,9 @@ def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) 
         faults.add(where, fault)
 
 
-def _ranges(faults: Faults, options: "Options", models: list[str], optims: list[str]) -> Space:
+def _ranges(
+    faults: Faults, options: "Options", choice: Choice, models: list[str], optims: list[str]
+) -> Space:
     """Lr and weight decay: as asked for, or the ranges of each model's family."""
     asked = {
         "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
@@ -78,9 +87,9 @@ def _ranges(faults: Faults, options: "Options", models: list[str], optims: list[
         for optim in optims:
             for kin in families:
                 members = tuple(m for m in models if _family(m) == kin)
-                ends = by_optim.get(optim) or RANGES_NANO.get((kin, optim), {}).get(name)
+                ends = by_optim.get(optim) or choice.ranges(kin, optim).get(name)
                 if ends is None:
-                    _say_missing(faults, options, name, members)
+                    _say_missing(faults, options, choice, name, members)
                     continue
                 # Named only where it matters, so that a study of one kind reads simply.
                 space.append(
@@ -102,11 +111,16 @@ def _family(model: str) -> str:
     return "own" if is_own(model) else family(model)
 
 
-def _say_missing(faults: Faults, options: "Options", name: str, members: tuple[str, ...]) -> None:
-    if name in options.recipe or name in (h.name for h in options.space):
+def _say_missing(
+    faults: Faults, options: "Options", choice: Choice, name: str, members: tuple[str, ...]
+) -> None:
+    if name in choice.own or name in (h.name for h in options.space) or not choice.name:
         return
     option = f"--{name.replace('_', '-')}"
-    fault = f"{option}: got {', '.join(members)}, without a range of their own: give {option} LO:HI"
+    why = f"got {', '.join(members)}, without a range of their own"
+    if not any(is_own(member) for member in members):
+        why = f"that of the recipe {choice.name} hangs on batch_size, which varies"
+    fault = f"{option}: {why}: give {option} LO:HI"
     if fault not in faults.found:
         faults.found.append(fault)
 
@@ -140,8 +154,16 @@ def _check_batch_sizes(faults: Faults, space: Space, data: str | None) -> None:
                 faults.add("--vary batch_size", fault)
 
 
-def _constants(options: "Options", optim: str, space: Space) -> dict[str, Any]:
-    """The recipe without what is drawn."""
-    mine = {n: v for n, v in options.recipe.items() if ONLY_FOR.get(n, optim) == optim}
-    drawn = {h.name for h in space if optim in (h.optims or (optim,))}
-    return {name: value for name, value in (nano(optim) | mine).items() if name not in drawn}
+def _check_constants(
+    faults: Faults, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...], data: str | None
+) -> None:
+    """What settings mean for this data set and these schedules."""
+    settings = next(iter(recipe.values()), {})
+    batch, warmup = settings.get("batch_size", 1), settings.get("warmup_epochs")
+    if data and fault_of("batch_size", batch) is None and batch > len(load(data).train):
+        images = len(load(data).train)
+        fault = f"got {batch}, {data} has {images} training images: --set batch_size=N"
+        faults.add("batch_size", fault)
+    if warmup and fault_of("warmup_epochs", warmup) is None and epochs and min(epochs) <= warmup:
+        fault = f"got {min(epochs)}, the learning rate climbs for {warmup:g} epochs: take more"
+        faults.add("--epochs", f"{fault}, or --set warmup=0.1, a share of them")

@@ -75,6 +75,32 @@ Vary = Annotated[
         metavar="NAME=LAW",
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    Option(
+        help="nano, micro or paper: see stability recipe  [default: the one that suits the data]",
+        metavar="NAME",
+    ),
+]
+SetSetting = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        help="One setting of the recipe, off where it can be: batch_size=256, mixup=off. With "
+        "--objective any name.",
+        metavar="NAME=VALUE",
+    ),
+]
+RecipeName = Annotated[
+    str | None, Argument(help="nano, micro or paper [default: all].", show_default=False)
+]
+RecipeData = Annotated[
+    str, Option("--data", help="Whose images are in the picture.", metavar="NAME")
+]
+RecipePicture = Annotated[
+    Path | None,
+    Option("-o", "--output", help="Picture of what augmentation does: png, pdf or svg."),
+]
 Executor = Annotated[
     str,
     Option(help="local: submitit jobs on this machine; inline: in this process.", metavar="NAME"),

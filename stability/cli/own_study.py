@@ -33,11 +33,14 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         if getattr(options, option):
             text = f"with --objective the space is what --vary names: --vary {option}=..."
             faults.add(f"--{option.replace('_', '-')}", text)
+    if options.recipe:
+        faults.add("--recipe", "with --objective the settings are what --set names: --set NAME=...")
     models, optims = (
         faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))
         for option in ("model", "optim")
     )
     space = [h for text in options.vary if (h := law(faults, text))] + list(options.space)
+    constants = _constants(faults, options, [h.name for h in space])
     for h in options.space:
         _check_name(faults, "space", h.name)
     if not options.vary and not options.space:
@@ -48,10 +51,24 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         "epochs": faults.lengths("--epochs", asked["epochs"]),
         "data": _label(faults, "--data", asked["data"]),
         "fingerprint": FINGERPRINT,
-        "recipe": {optim: dict(options.recipe) for optim in optims},
+        "recipe": dict.fromkeys(optims, options.settings | constants),
         "space": tuple(space),
         "objective": name,
     }
+
+
+def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str, Value]:
+    """What `--set NAME=VALUE` hands to the function beside what is drawn."""
+    found: dict[str, Value] = {}
+    for text in options.set:
+        name, equals, word = text.partition("=")
+        if not equals or not word:
+            faults.add(f"--set {text}", "allowed is NAME=VALUE")
+        elif name in drawn or name in found:
+            faults.add(f"--set {text}", f"{name} is named twice")
+        elif _check_name(faults, f"--set {text}", name):
+            found[name] = _value(word)
+    return found
 
 
 def check_objective(faults: Faults, name: str) -> None:

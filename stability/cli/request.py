@@ -42,8 +42,12 @@ class Options:
     vary: list[str] = field(default_factory=list)
     space: tuple[Hyperparameter, ...] = ()
     """Of a study file."""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    """Of a study file."""
+    recipe: str | None = None
+    """Its name."""
+    set: list[str] = field(default_factory=list)
+    """Single settings of the recipe."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of a study file: single settings of the recipe."""
 
     def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
         """What was typed for these options, or their defaults."""

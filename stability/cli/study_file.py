@@ -3,8 +3,10 @@
 model = ["vitp", "vitc"]
 optim = "sgd"
 trials = 32
-[recipe]               # settings that are not drawn
+[recipe]               # its name, and settings that are not drawn
+name = "micro"         # default: the one that suits the data
 weight_decay = 0.0005
+mixup = "off"          # of those that can be
 [[space]]              # as many as there are hyperparameters
 name = "lr"
 low = 0.01
@@ -43,12 +45,16 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
         for name in (*NAMES, *CHOICES)
         if name in content and getattr(options, name) is None
     }
-    recipe = content.get("recipe", {})
-    if not isinstance(recipe, dict):
+    settings = content.get("recipe", {})
+    if not isinstance(settings, dict):
         faults.add(f"{path}: recipe", "allowed is a table")
-        recipe = {}
+        settings = {}
+    if (options.objective or texts.get("objective")) is None and "name" in settings:
+        found = _text(faults, f"{path}: recipe: name", settings["name"])
+        settings = {key: value for key, value in settings.items() if key != "name"}
+        texts["recipe"] = options.recipe or found or ""
     space = _space(faults, path, content.get("space", []))
-    return replace(options, **texts, recipe=recipe, space=tuple(space))
+    return replace(options, **texts, settings=settings, space=tuple(space))
 
 
 def is_resolved(path: Path) -> bool:

@@ -12,7 +12,7 @@ from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
-from stability.cli.tables import print_summary, shown
+from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.confirm import confirmation
@@ -207,14 +207,27 @@ def describe(study: Study) -> str:
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
-        half = (len(settings) + 1) // 2
-        lines += [f"  {optim}: {', '.join(settings[:half])},", f"    {', '.join(settings[half:])}"]
+        lines += in_lines(f"  {optim}: ", settings)
+    if study.origin:
+        lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary
     lines.append(
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
     return "\n".join(lines)
+
+
+def in_lines(head: str, parts: list[str]) -> list[str]:
+    """The parts, with commas, in lines of at most 80 columns; broken only between them."""
+    lines = [head + parts[0]]
+    for part in parts[1:]:
+        lines[-1] += ","
+        if len(lines[-1]) + len(part) + 2 > WIDTH:
+            lines.append(f"    {part}")
+        else:
+            lines[-1] += f" {part}"
+    return lines
 
 
 def describe_listed(study: Study) -> str:

@@ -10,11 +10,8 @@ BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 def tracking(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """The BatchNorms of a model that keep running statistics."""
-    return [
-        module
-        for module in model.modules()
-        if isinstance(module, BATCHNORMS) and module.running_mean is not None
-    ]
+    norms = (module for module in model.modules() if isinstance(module, BATCHNORMS))
+    return [norm for norm in norms if norm.track_running_stats]
 
 
 @torch.no_grad()
@@ -30,36 +27,25 @@ def set_precise_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = tracking(model)
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    counts = [norm.num_batches_tracked.clone() for norm in norms if _counts(norm)]
-    sums = [(torch.zeros_like(_mean(n)), torch.zeros_like(_mean(n))) for n in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    means, variances = _buffers(norms, "running_mean"), _buffers(norms, "running_var")
+    sums = [(torch.zeros_like(mean), torch.zeros_like(mean)) for mean in means]
     model.train()
     for norm in norms:
-        norm.momentum = 1.0  # the running statistics are the last batch's
+        norm.momentum, norm.num_batches_tracked = 1.0, None  # the running ones are the last batch's
     seen = 0
     for images in batches:
         model(images)
         seen += 1
-        for (means, squares), norm in zip(sums, norms, strict=True):
-            means += _mean(norm)
-            squares += _var(norm) + _mean(norm) ** 2
-    for (means, squares), norm, momentum in zip(sums, norms, momenta, strict=True):
-        norm.momentum = momentum
-        _mean(norm).copy_(means / seen)
-        _var(norm).copy_(squares / seen - (means / seen) ** 2)
-    for norm, count in zip(filter(_counts, norms), counts, strict=True):
-        norm.num_batches_tracked.copy_(count)
+        for (mean_sum, square_sum), mean, variance in zip(sums, means, variances, strict=True):
+            mean_sum += mean
+            square_sum += variance + mean**2
+    for (mean_sum, square_sum), mean, variance in zip(sums, means, variances, strict=True):
+        mean.copy_(mean_sum / seen)
+        variance.copy_(square_sum / seen - mean**2)
+    for norm, (momentum, count) in zip(norms, before, strict=True):
+        norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-def _counts(norm: nn.modules.batchnorm._BatchNorm) -> bool:
-    return norm.num_batches_tracked is not None
-
-
-def _mean(norm: nn.modules.batchnorm._BatchNorm) -> Tensor:
-    assert norm.running_mean is not None  # by `tracking`
-    return norm.running_mean
-
-
-def _var(norm: nn.modules.batchnorm._BatchNorm) -> Tensor:
-    assert norm.running_var is not None
-    return norm.running_var
+def _buffers(norms: list[nn.modules.batchnorm._BatchNorm], name: str) -> list[Tensor]:
+    return [getattr(norm, name) for norm in norms]

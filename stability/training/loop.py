@@ -156,7 +156,7 @@ def make_precise(
         return
     rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
-    whole = rows[: len(rows) // size * size].to(part.labels.device).split(size)
+    whole = torch.split(rows[: len(rows) // size * size].to(part.labels.device), size)
     state = statistics.get_state()
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device

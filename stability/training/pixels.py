@@ -125,7 +125,7 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     Coordinates run from 0 to the width, pixel centres are at half-integers; within half a pixel of
     the edge the edge's level holds, further out grey.
     """
-    n, _, h, w = images.shape
+    h, w = images.shape[2:]
     x = torch.arange(w, device=images.device) + 0.5
     y = (torch.arange(h, device=images.device) + 0.5)[:, None]
     a, b, c, d, e, f = (matrix[:, i, None, None] for i in range(6))

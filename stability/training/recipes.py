@@ -76,7 +76,7 @@ RECIPES: dict[str, Named] = {
         summary="32x32 colour images: flip and padded crop",
         settings={"batch_size": 128, "flip": 0.5, "crop_padding": 4},
         ranges=RANGES_MICRO,
-        ranges_from="a starting choice, not yet tuned: docs/recipe.md",
+        ranges_from="a starting choice, not yet tuned (docs/recipe.md)",
         lr_batch=128,
         sources={
             "batch_size": "He et al. 2016 (arXiv 1512.03385) section 4.2",
@@ -101,7 +101,7 @@ RECIPES: dict[str, Named] = {
             "precise_bn": 8192,
         },
         ranges=RANGES_PAPER,
-        ranges_from="[1] Table 4, right",
+        ranges_from="arXiv 2106.14881, Table 4",
         lr_batch=2048,
         sources={"lr_per": "[2] optimizer.py: once an epoch"},
     ),
@@ -127,7 +127,7 @@ SOURCES: dict[str, str] = {
     "mixup": "[1] section 6; Zhang et al. 2018 (arXiv 1710.09412)",
     "cutmix": "[1] section 6; Yun et al. 2019 (arXiv 1905.04899)",
     "crop_area": "[2] transforms.py; Szegedy et al. 2015 (arXiv 1409.4842)",
-    "crop_padding": "off",
+    "crop_padding": "He et al. 2016 (arXiv 1512.03385) section 4.2",
     "flip": "[2] transforms.py",
     "autoaugment": "[1] section 6; Cubuk et al. 2019 (arXiv 1805.09501), policy of [2]",
     "precise_bn": "[2] NUM_SAMPLES_PRECISE",
@@ -140,10 +140,17 @@ def default_recipe(size: str) -> str:
 
 
 def source_of(recipe: str, setting: str) -> str:
-    """Where the value of a setting in a recipe is from."""
+    """Where the value of a setting in a recipe is from.
+
+    >>> source_of("paper", "warmup"), source_of("nano", "mixup")
+    ('warmup_epochs in its place', 'not used')
+    """
     named = RECIPES[recipe]
-    if setting not in named.sources and setting in LATER and setting not in named.settings:
-        return "off" if setting != "ema_period" or "ema" not in named.settings else SOURCES[setting]
+    if setting == "warmup" and "warmup_epochs" in named.settings:
+        return "warmup_epochs in its place"
+    used = {*named.sources, *named.settings, *({"ema_period"} if "ema" in named.settings else ())}
+    if setting in LATER and setting not in used:
+        return "not used"
     return named.sources.get(setting, SOURCES[setting])
 
 

@@ -1,0 +1,43 @@
+"""A picture of what a recipe's augmentation does to a data set."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from stability.data import load
+from stability.training.recipes import RECIPES
+from stability.training.shown import augmentation_rows
+from sweeps.errors import SpecError
+
+INCH = 0.9  # of an image's side
+LABEL = 2.3  # inches, left of the images
+
+
+def draw(name: str, data: str, path: Path) -> None:
+    """Write a row of images for each part of the augmentation, and three for all together.
+
+    Raises SpecError where the recipe changes no image, or the file cannot be written.
+    """
+    rows = augmentation_rows(RECIPES[name].settings, load(data))
+    if len(rows) == 1:
+        raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
+    columns = len(rows[0][1])
+    figure = Figure(figsize=(LABEL + INCH * columns, INCH * len(rows) + 0.4), dpi=150)
+    left, top = LABEL / figure.get_figwidth(), 1 - 0.4 / figure.get_figheight()
+    grid = figure.subplots(
+        len(rows),
+        columns,
+        gridspec_kw={"left": left, "right": 0.99, "top": top, "bottom": 0.01, "wspace": 0.05},
+        squeeze=False,
+    )
+    for axes, (label, images) in zip(grid, rows, strict=True):
+        axes[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        for ax, image in zip(axes, images, strict=True):
+            grey = image.shape[2] == 1
+            ax.imshow(image[..., 0] if grey else image, cmap="grey", vmin=0, vmax=255)
+            ax.set(xticks=[], yticks=[])
+    figure.suptitle(f"Augmentation of {data} by the recipe {name}", y=1 - 0.1 / (0.4 + len(rows)))
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise SpecError([f"-o: {path} cannot be written: {error.strerror}"]) from error
