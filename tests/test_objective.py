@@ -1,6 +1,7 @@
 """The objective adapts trainings to a study: one result per trial, in the columns of the schema."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ from stability.data import load
 from stability.objective import train_images
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training
-from stability.training.recipe import Recipe, nano
+from stability.training.recipe import Recipe
+from stability.training.recipes import settings_of
 from stability.training.tensors import TensorData
 from sweeps.schema import CURVE, MEASURED, PART
 from sweeps.trial import Cohort, Trial
@@ -21,7 +23,7 @@ TEST = Evaluation(wrong=37, n=400, loss=0.5, chance=89.75, constant=False)
 
 def trial(number: int = 0, **changes: Any) -> Trial:
     """One epoch of four steps on the digits."""
-    settings = {**nano("sgd"), "lr": 0.05, "weight_decay": 1e-4, "batch_size": 256}
+    settings = {**settings_of("nano", "sgd"), "lr": 0.05, "weight_decay": 1e-4, "batch_size": 256}
     fields = {
         "id": f"trial-{number}",
         "study": "0" * 12,
@@ -92,6 +94,47 @@ def test_real_training_gives_a_result_of_the_schema_for_each_trial() -> None:
     )
     for r, stored in zip(rows, table.to_pylist(), strict=True):
         assert r == {name: stored[name] for name in r}  # nothing is rounded or cut to its type
+
+
+# Of this code before there were averaged weights, augmentation and signals: two epochs of all
+# digits, seed 7, with the nano recipe. `wrong`, and the training loss of each epoch.
+BEFORE = {
+    ("vitc-nano", "sgd", None): (134, [2.1913013458251953, 1.4222661256790161]),
+    ("vitc-nano", "sgd", 1.0): (168, [2.082956314086914, 1.4859611988067627]),
+    ("vitp-nano", "adamw", None): (244, [2.253645420074463, 2.0945374965667725]),
+}
+
+
+@pytest.mark.parametrize(("model", "optim", "clip"), BEFORE)
+def test_results_of_the_nano_recipe_never_change(
+    model: str, optim: str, clip: float | None
+) -> None:
+    """To the bit on the processor that computed them; another one adds in another order."""
+    lr, weight_decay = {"sgd": (0.05, 3e-4), "adamw": (1e-3, 0.1)}[optim]
+    settings = settings_of("nano", optim, {"clip": clip})
+    settings |= {"lr": lr, "weight_decay": weight_decay}
+    one = replace(trial(7, model=model, optim=optim, epochs=2), settings=settings)
+    (result,) = train_images(cohort(one))
+    wrong, losses = BEFORE[model, optim, clip]
+    assert [r["train_loss"] for r in result.curve[1:]] == pytest.approx(losses, rel=1e-4)
+    assert abs(result.values["wrong"] - wrong) <= 2
+
+
+def test_a_trial_with_everything_on_is_a_function_of_its_seed() -> None:
+    """The paper's recipe on the digits, at a batch that they allow."""
+    own = {"batch_size": 256, "warmup_epochs": 0.5}
+    settings = settings_of("paper", "sgd", own, images=1097)
+    settings |= {"lr": 0.1, "weight_decay": 1e-4}
+    trials = [replace(trial(0, model="vitc-nano", seed=s), settings=settings) for s in (3, 3, 4)]
+    first, again, other = train_images(cohort(*trials))
+    timeless = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in result.curve]
+        for result in (first, again, other)
+    ]
+    assert timeless[0] == timeless[1] != timeless[2]
+    assert first.values["wrong"] == again.values["wrong"]
+    assert first.values["error"] == first.values["ema_error"]
+    assert 0 <= first.values["raw_error"] <= 100
 
 
 def test_peak_memory_is_in_bytes() -> None:
@@ -176,9 +219,17 @@ def test_values_are_those_of_the_test_part_and_of_the_last_epoch(
         "loss": 0.4,
         "val_error": 20.0,
         "seconds": 3,
+        **dict.fromkeys(SIGNALS),
     }
 
 
+SIGNALS = (
+    "grad_norm",
+    "grad_norm_max",
+    "grad_norm_first_layer",
+    "grad_norm_first_layer_max",
+    "loss_spikes",
+)
 MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "val_error", "loss", "train_loss"}
 
 

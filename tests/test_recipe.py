@@ -6,17 +6,22 @@ from typing import Any
 
 import pytest
 
-from stability.models import FAMILIES
 from stability.training.recipe import (
+    DEFAULTS,
+    LATER,
     ONLY_FOR,
-    OPTIMIZERS,
+    OPTIONAL,
     RANGES,
-    RANGES_NANO,
+    SWITCHES,
     VARIABLE,
+    WORDS,
     Recipe,
+    allowed,
+    conflicts,
     fault_of,
-    nano,
+    is_off,
 )
+from sweeps.trial import BEFORE_IT_EXISTED
 
 PROTOCOL = {
     "batch_size": 64,
@@ -29,6 +34,17 @@ PROTOCOL = {
     "beta1": 0.9,
     "beta2": 0.999,
     "clip": None,
+    "lr_per": "step",
+    "warmup_epochs": None,
+    "ema": None,
+    "ema_period": 32,
+    "mixup": None,
+    "cutmix": None,
+    "crop_area": None,
+    "crop_padding": 0,
+    "flip": 0.0,
+    "autoaugment": False,
+    "precise_bn": None,
 }
 DRAWN = {"lr": 0.1, "weight_decay": 1e-4}
 
@@ -40,17 +56,6 @@ def test_defaults_are_the_protocols() -> None:
 def test_what_is_drawn_has_no_default() -> None:
     with pytest.raises(TypeError, match="'lr' and 'weight_decay'"):
         Recipe()  # type: ignore[call-arg]
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "absent"), [("sgd", ("beta1", "beta2")), ("adamw", ("momentum", "nesterov"))]
-)
-def test_nano_leaves_out_the_other_optimizers_settings_and_what_is_off(
-    optimizer: str, absent: tuple[str, ...]
-) -> None:
-    expected = {name: v for name, v in PROTOCOL.items() if name not in (*absent, "clip")}
-    assert nano(optimizer) == expected
-    assert Recipe.of(nano(optimizer) | DRAWN) == Recipe(**DRAWN)
 
 
 def test_settings_of_one_optimizer_are_the_four() -> None:
@@ -102,6 +107,15 @@ LIMITS: dict[str, tuple[list[Any], list[Any]]] = {
     "beta1": MEMORY,
     "beta2": MEMORY,
     "clip": POSITIVE,
+    "warmup_epochs": ([0, 0.5, 5, 1e300], [JUST_BELOW_0, -1]),
+    "ema": ([JUST_ABOVE_0, 1e-5, 1, 1.0], [0, 0.0, -1, math.nextafter(1, 2)]),
+    "ema_period": ([1, 32], [0, -1, 1.5]),
+    "mixup": POSITIVE,
+    "cutmix": POSITIVE,
+    "crop_area": ([JUST_ABOVE_0, 0.08, 1], [0, -0.1, math.nextafter(1, 2)]),
+    "crop_padding": ([0, 4], [-1, 1.5]),
+    "flip": SHARE,
+    "precise_bn": ([1, 8192], [0, 0.5, -1]),
 }
 
 
@@ -116,13 +130,31 @@ def test_range_is_exactly_the_stated_one(name: str) -> None:
         assert fault.startswith(f"{name}: got {value!r}, allowed is a ")
 
 
-def test_every_number_of_a_recipe_has_a_range() -> None:
-    assert set(RANGES) == set(LIMITS) == {f.name for f in fields(Recipe)} - {"nesterov"}
+def test_every_setting_has_its_allowed_values() -> None:
+    names = {f.name for f in fields(Recipe)}
+    assert set(RANGES) == set(LIMITS)
+    assert set(RANGES) | set(SWITCHES) | set(WORDS) == names
+    assert all(allowed(name) for name in names)
 
 
-def test_clip_may_be_off() -> None:
-    assert fault_of("clip", None) is None
-    assert fault_of("momentum", None) is not None
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_true_or_false(name: str) -> None:
+    assert [fault_of(name, value) for value in (True, False)] == [None, None]
+    for value in (1, 0, "true", None, math.nan):
+        assert fault_of(name, value) == f"{name}: got {value!r}, allowed is true or false"
+
+
+def test_a_word_is_one_of_its_words() -> None:
+    assert [fault_of("lr_per", word) for word in ("step", "epoch")] == [None, None]
+    for value in ("steps", "", 1, None):
+        assert fault_of("lr_per", value) == f"lr_per: got {value!r}, allowed is step or epoch"
+
+
+def test_what_may_be_off() -> None:
+    expected = ("clip", "warmup_epochs", "ema", "mixup", "cutmix", "crop_area", "precise_bn")
+    assert expected == OPTIONAL
+    assert [fault_of(name, None) for name in OPTIONAL] == [None] * 7
+    assert all(fault_of(name, None) for name in RANGES if name not in OPTIONAL)
 
 
 def test_a_study_may_vary_six_settings() -> None:
@@ -130,12 +162,25 @@ def test_a_study_may_vary_six_settings() -> None:
     assert set(VARIABLE) == expected
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("family", sorted(set(FAMILIES.values())))
-def test_every_family_has_ranges_for_every_optimizer(family: str, optimizer: str) -> None:
-    """Log-uniform ones: above zero, one and a half decades wide as the paper's, rounded."""
-    ranges = RANGES_NANO[family, optimizer]
-    assert set(ranges) == {"lr", "weight_decay"}
-    for name, (low, high) in ranges.items():
-        assert fault_of(name, low) is fault_of(name, high) is None
-        assert 25 <= high / low <= 41
+@pytest.mark.parametrize("name", LATER)
+def test_a_later_setting_at_its_default_does_nothing(name: str) -> None:
+    assert is_off(name, {name: DEFAULTS[name]})
+    assert Recipe.of(DRAWN | {name: DEFAULTS[name]}) == Recipe(**DRAWN)
+
+
+def test_of_two_that_say_the_same_one_is_given() -> None:
+    both = {"warmup": 0.1, "warmup_epochs": 5, "crop_area": 0.5, "crop_padding": 4}
+    faults = [
+        "warmup and warmup_epochs: allowed is one of the two",
+        "crop_area and crop_padding: allowed is one of the two",
+    ]
+    assert conflicts(both) == faults
+    with pytest.raises(ValueError, match="; ".join(faults)):
+        Recipe.of(DRAWN | both)
+    assert conflicts({"warmup": 0.1, "warmup_epochs": None, "crop_area": 0.5}) == []
+    assert conflicts({"crop_area": 0.5, "crop_padding": 0}) == []
+
+
+def test_identity_knows_the_later_settings_and_their_values() -> None:
+    """Trials from before a setting existed had its default: it must be left out of the hash."""
+    assert BEFORE_IT_EXISTED["stability.objective:train_images"] == LATER

@@ -70,6 +70,24 @@ def test_constants_are_the_recipes() -> None:
     assert lr_at(25, 100, recipe(warmup=0.5, floor=1.0)) == pytest.approx(0.1 + 0.9 / 2)
 
 
+def test_once_an_epoch_is_pycls_schedule() -> None:
+    """lr(e) = base (0.995 (1 + cos(pi e / E)) / 2 + 0.005), times 0.1 (1 - e/5) + e/5 for e < 5."""
+    epochs, of_epoch = 50, 7
+    one = recipe(lr=0.3, lr_per="epoch", warmup_epochs=5)
+    for step in range(epochs * of_epoch):
+        e = step // of_epoch
+        expected = 0.3 * (0.995 * 0.5 * (1 + math.cos(math.pi * e / epochs)) + 0.005)
+        if e < 5:
+            expected *= 0.1 * (1 - e / 5) + e / 5
+        assert lr_at(step, epochs * of_epoch, one, epochs) == pytest.approx(expected, rel=1e-12)
+
+
+def test_warm_up_in_epochs_is_the_share_of_the_schedule_that_they_are() -> None:
+    for step in range(60):
+        share = lr_at(step, 60, recipe(warmup=0.25), 12)
+        assert lr_at(step, 60, recipe(warmup_epochs=3), 12) == pytest.approx(share, rel=1e-12)
+
+
 @settings(deadline=None)  # a busy machine is no fault of the schedule
 @given(
     steps=st.integers(1, 2000),

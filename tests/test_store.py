@@ -305,6 +305,31 @@ def test_views_are_rebuilt_from_parts_in_design_order(
     assert len({column.name for column in MEASURED}) == len(MEASURED)
 
 
+BEFORE_SIGNALS = Path(__file__).parent / "parts" / "before-signals.parquet"
+
+
+def test_a_part_of_an_older_version_is_read_and_gone_on_with(
+    run: RunDirectory, trials: list[Trial]
+) -> None:
+    """Written for the toy study before the curves had norms of gradients and spikes."""
+    run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
+    assert "grad_norm" not in str(pq.read_schema(BEFORE_SIGNALS))
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert [ledger.is_trained(trial.id) for trial in trials[:3]] == [True, True, False]
+    signals = {"grad_norm": 2.5, "grad_norm_max": 3.0, "loss_spikes": 1}
+    curve = [{"epoch": 1, "loss": 1.0, "val_error": 50.0, **signals}]
+    PartWriter(run, "new").append(Result(trial=trials[2].id, outcome="ok", curve=curve))
+    views.rebuild(run)
+    assert pq.read_table(run.results)["outcome"].to_pylist() == ["ok", "diverged", "ok"]
+    curves = pq.read_table(run.curves)
+    assert curves.schema.equals(CURVES, check_metadata=True)
+    *old, new = curves.to_pylist()
+    assert [row["val_error"] for row in old] == [90.0, 80.0] * 2
+    assert {row[name] for row in old for name in signals} == {None}
+    assert {name: new[name] for name in signals} == signals
+
+
 def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: list[Trial]) -> None:
     ledger = Ledger(run)
     assert seconds_left(trials, ledger, 2) is None

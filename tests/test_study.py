@@ -57,6 +57,22 @@ def test_a_new_option_orphans_no_old_trial(monkeypatch: pytest.MonkeyPatch) -> N
     assert trial_id("m", "sgd", 5, on) != trial_id("m", "sgd", 5, RESOLVED)
 
 
+def test_settings_of_anothers_objective_are_its_own() -> None:
+    """`flip` there may be anything, and always was in the id."""
+    own = {**RESOLVED, "objective": "mine:fit"}
+    off, without = ({**own, "settings": settings} for settings in ({"flip": 0.0}, {}))
+    assert trial_id("m", "sgd", 5, off) != trial_id("m", "sgd", 5, without)
+
+
+def test_where_a_study_comes_from_decides_nothing(tmp_path: Path) -> None:
+    plain, told = make_toy(), make_toy(origin="recipe paper; lr: times 1/8")
+    assert (told.hash, told.name, plain.differences(told)) == (plain.hash, plain.name, [])
+    for study in (plain, told):
+        study.write(tmp_path / "study.toml")
+        assert Study.read(tmp_path / "study.toml") == study
+        assert ("origin" in (tmp_path / "study.toml").read_text()) == bool(study.origin)
+
+
 def test_a_study_survives_its_file(tmp_path: Path) -> None:
     study = make_toy(
         space=(

@@ -29,7 +29,8 @@ def set_precise_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
         return
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     means, variances = _buffers(norms, "running_mean"), _buffers(norms, "running_var")
-    sums = [(torch.zeros_like(mean), torch.zeros_like(mean)) for mean in means]
+    # In double precision: the difference of two squares loses half of the digits.
+    sums = [torch.zeros(2, *mean.shape, dtype=torch.float64, device=mean.device) for mean in means]
     model.train()
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 1.0, None  # the running ones are the last batch's
@@ -37,12 +38,11 @@ def set_precise_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     for images in batches:
         model(images)
         seen += 1
-        for (mean_sum, square_sum), mean, variance in zip(sums, means, variances, strict=True):
-            mean_sum += mean
-            square_sum += variance + mean**2
-    for (mean_sum, square_sum), mean, variance in zip(sums, means, variances, strict=True):
-        mean.copy_(mean_sum / seen)
-        variance.copy_(square_sum / seen - mean**2)
+        for both, mean, variance in zip(sums, means, variances, strict=True):
+            both += torch.stack([mean.double(), variance + mean.double() ** 2])
+    for both, mean, variance in zip(sums, means, variances, strict=True):
+        mean.copy_(both[0] / seen)
+        variance.copy_(both[1] / seen - (both[0] / seen) ** 2)
     for norm, (momentum, count) in zip(norms, before, strict=True):
         norm.momentum, norm.num_batches_tracked = momentum, count
 
