@@ -4,12 +4,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 
 from stability.cli.edf import Picture, write_picture
 from stability.cli.machine import Machine, measure
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
-from stability.cli.tables import print_summary, shown
+from stability.cli.tables import WIDTH, print_summary, shown
 from sweeps import claims, provenance, views
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS
@@ -170,7 +171,15 @@ def describe(study: Study) -> str:
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in wrapped(line))
+
+
+def wrapped(line: str) -> list[str]:
+    """A line in parts of at most 80 columns, no name broken."""
+    indent = "    "
+    return wrap(
+        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...]) -> str:
