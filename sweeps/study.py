@@ -13,7 +13,7 @@ from sweeps.space import Hyperparameter
 from sweeps.trial import digest
 
 STUDY_DIGITS = 6
-LONGEST_MODELS = 120  # characters; a file's name has at most 255
+LONGEST_MODELS = 60  # characters; a file's name has at most 255
 
 
 class Estimand(BaseModel):

@@ -117,7 +117,7 @@ def test_a_larger_study_holds_the_trials_of_the_smaller() -> None:
 
 
 def test_a_study_of_many_models_has_a_name_that_a_file_may_have() -> None:
-    few, many = (tuple(f"vitp-nano+stem-{i}" for i in range(n)) for n in (6, 60))
+    few, many = (tuple(f"vitp-nano+stem-{i}" for i in range(n)) for n in (3, 60))
     assert make_toy(models=few).name.startswith("+".join(few))
     assert make_toy(models=many).name.startswith("60-models-sgd-toy-e5-n4-")
 

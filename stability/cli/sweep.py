@@ -171,7 +171,8 @@ def describe(study: Study) -> str:
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
-    return "\n".join(part for line in lines for part in wrapped(line))
+    name, *rest = lines  # of a folder: left whole
+    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
 
 
 def wrapped(line: str) -> list[str]:
