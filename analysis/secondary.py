@@ -33,7 +33,8 @@ def secondary_statistics(
     Rows: `area` (mean height of the delta-EDF over 10 points, A minus B, its interval from the
     same two bands as the primary one), `ks` (largest distance of the EDFs, by permutation, within
     pairs where there are any; only with a generator), `p_a_better` (Brunner and Munzel 2000, with
-    ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only with a generator), and, for pairs, `tau_b` (whether configurations rank
+    ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only with a generator),
+    and, for pairs, `tau_b` (whether configurations rank
     alike). The last three leave out trials of unknown error.
 
     Args:

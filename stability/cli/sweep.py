@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 
 from stability.cli.edf import Picture, write_picture
 from stability.cli.image_study import OBJECTIVE
@@ -12,7 +13,7 @@ from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
-from stability.cli.tables import print_summary, shown
+from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.confirm import confirmation
@@ -214,7 +215,16 @@ def describe(study: Study) -> str:
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
-    return "\n".join(lines)
+    name, *rest = lines  # of a folder: left whole
+    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+
+
+def wrapped(line: str) -> list[str]:
+    """A line in parts of at most 80 columns, no name broken."""
+    indent = "    "
+    return wrap(
+        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def describe_listed(study: Study) -> str:
