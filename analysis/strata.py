@@ -110,7 +110,7 @@ def compare_strata(
         if len(groups) < 2:
             raise TableError([_too_few(groups, column)])
         mine = peaks_of(groups, peaks)
-        asked = _with_reference(estimand, groups, mine, reference)
+        asked = with_peaks(estimand, groups, mine, reference)
         found.append(
             Stratum(
                 title=describe([g.group for g in groups])[0],
@@ -130,9 +130,30 @@ def _too_few(groups: Sequence[Sample], column: str) -> str:
     return f"by: {column} has one value ({here}), allowed is a column with two or more"
 
 
-def _with_reference(
-    estimand: Estimand, groups: Sequence[Sample], peaks: Mapping[str, Confirmed], asked: str | None
+def with_peaks(
+    estimand: Estimand,
+    groups: Sequence[Sample],
+    peaks: Mapping[str, Confirmed],
+    asked: str | None = None,
 ) -> Estimand:
+    """Put the confirmed peaks in the place of the estimand's reference.
+
+    Args:
+        estimand: the question; one that has a fixed reference or a pilot keeps it.
+        groups: what is asked about.
+        peaks: by label.
+        asked: `confirmed`: every group must have a peak; None: only where every group has one;
+            anything else: never.
+
+    Raises:
+        TableError: a group without a peak.
+
+    >>> sample = Sample(label="a", errors=np.array([5.0]))
+    >>> peaks = {"a": Confirmed(errors=np.array([4.0, 6.0]), group={})}
+    >>> with_peaks(Estimand(), [sample], peaks).reference
+    {'a': 5.0}
+
+    """
     absent = [g.label for g in groups if g.label not in peaks]
     if absent and asked == CONFIRMED:
         raise TableError([f"reference: nothing was confirmed for {', '.join(absent)}"])

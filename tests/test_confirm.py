@@ -220,6 +220,12 @@ def test_compare_says_it_in_80_columns_and_as_json(swept: RunDirectory) -> None:
     assert stratum["pairs"][0]["verdict"] in ("A", "B", "unresolved")
 
 
+def test_plan_takes_the_confirmed_peaks_as_references(swept: RunDirectory) -> None:
+    found = json.loads(call("plan", "run", "--json", cwd=swept.path.parent).stdout)
+    assert "confirmed with 3 seeds" in found["question"]
+    assert found["fixed"]
+
+
 def test_of_more_than_two_groups_all_pairs_stand_in_a_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = [pd.DataFrame({"model": m, "error": rng.uniform(5, e, 64)}) for m, e in
