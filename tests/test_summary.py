@@ -4,7 +4,6 @@ And the numbers of two samples that are secondary to their comparison.
 """
 
 import math
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,6 @@ from analysis import (
     diverged_share,
     errors_under,
     ks_permutation,
-    order_permutation,
     summarise,
     tau_b,
 )
@@ -398,31 +396,3 @@ def test_the_same_generator_gives_the_same_answer_and_no_global_one_is_touched()
     p = [compare(a, b, rng=np.random.default_rng(3)).secondary.loc["ks", "p"] for _ in range(2)]
     assert p[0] == p[1]
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
-
-
-@given(st.lists(st.integers(0, 6), min_size=2, max_size=12), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
-def test_order_by_permutation_is_the_share_of_all_permutations(
-    values: list[int], seed: int
-) -> None:
-    """Against every split of few values, where the p-value is known without sampling."""
-    a, b = np.array(values, float), np.random.default_rng(seed).integers(0, 6, 3).astype(float)
-    pooled, n = np.concatenate((a, b))[-6:], 3
-    first, second = pooled[:n], pooled[n:]
-    splits = [np.array(pick) for pick in combinations(range(pooled.size), n)]
-    rest = [np.setdiff1d(np.arange(pooled.size), pick) for pick in splits]
-    seen = [studentised(pooled[x], pooled[y]) for x, y in zip(splits, rest, strict=True)]
-    exact = np.mean(np.array(seen) >= studentised(first, second) - 1e-9)
-    found = order_permutation(first, second, np.random.default_rng(seed), permutations=4000)
-    assert found == pytest.approx(exact, abs=0.05)
-
-
-def studentised(a: "np.ndarray", b: "np.ndarray") -> float:
-    """Brunner and Munzel's statistic by their formula, infinite without variance."""
-    above = [np.mean([(x < y) + 0.5 * (x == y) for x in a]) for y in b]
-    below = [np.mean([(y < x) + 0.5 * (x == y) for y in b]) for x in a]
-    variance = np.var(above, ddof=1) / len(b) + np.var(below, ddof=1) / len(a)
-    distance = abs(np.mean(above) - 0.5)
-    if variance < 1e-15:
-        return np.inf if distance > 0 else 0.0
-    return float(distance / np.sqrt(variance))
