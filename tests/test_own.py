@@ -76,7 +76,7 @@ def test_an_error_that_a_guess_may_have_is_a_collapsed_training(
 def test_other_numbers_are_kept_and_curves_are_numbered() -> None:
     curve = [{"val_error": 9.0}, {"val_error": 8.0}]
     found = result_of(trial(), {"error": 1, "vectors": 12, "curve": curve})
-    assert found.values["metrics"] == [("vectors", 12.0)]
+    assert found.values["metrics"] == [{"name": "vectors", "value": 12.0}]
     assert [row["epoch"] for row in found.curve] == [0, 1]
 
 
