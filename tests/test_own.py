@@ -273,6 +273,8 @@ def test_a_study_file_says_what_options_say(tmp_path: Path) -> None:
     assert (study.models, study.draws, study.seed) == (("vitc-nano", "vitp-nano"), 32, 3)
     assert study.recipe["sgd"]["weight_decay"] == 0.0005
     assert "momentum" not in study.recipe["sgd"]
+    typed = request(study=EXAMPLES / "momentum.toml", optim=None, model=None, trials="8").study
+    assert typed.draws == 8  # what is typed goes before the file
     assert [(h.name, h.optims) for h in study.space] == [
         ("lr", ("sgd",)),
         ("lr", ("adamw",)),
