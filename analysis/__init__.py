@@ -49,7 +49,7 @@ from analysis.planning import (
 )
 from analysis.policies import errors_under
 from analysis.samples import Sample, samples
-from analysis.secondary import brunner_munzel, holm, ks_permutation, tau_b
+from analysis.secondary import brunner_munzel, holm, ks_permutation, order_permutation, tau_b
 from analysis.seeds import variance_components, variance_shares
 from analysis.shares import Share, share_difference, share_of
 from analysis.smaller import WeightedEDF, reweighted, smaller_box
@@ -106,6 +106,7 @@ __all__ = [
     "lr_sensitivity",
     "method_for",
     "optimizer_gap",
+    "order_permutation",
     "paired_interval",
     "plot_against",
     "plot_box",

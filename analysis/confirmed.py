@@ -60,7 +60,7 @@ class Confirmed:
         if r < 2:
             return Interval(self.mean, -np.inf, np.inf)
         half = stats.t.ppf((1 + confidence) / 2, r - 1) * self.errors.std(ddof=1) / np.sqrt(r)
-        return Interval(self.mean, self.mean - half, self.mean + half)
+        return Interval(self.mean, float(self.mean - half), float(self.mean + half))
 
 
 def confirmed(run: Path | str) -> list[Confirmed]:

@@ -17,6 +17,7 @@ from analysis.pairs import Pairs
 from analysis.samples import Sample
 
 PERMUTATIONS = 999
+NO_VARIANCE = 1e-15
 AREA_LIMIT = 10.0  # points; what is further from the reference counts as useless
 
 
@@ -32,7 +33,8 @@ def secondary_statistics(
     Rows: `area` (mean height of the delta-EDF over 10 points, A minus B, its interval from the
     same two bands as the primary one), `ks` (largest distance of the EDFs, by permutation, within
     pairs where there are any; only with a generator), `p_a_better` (Brunner and Munzel 2000, with
-    ties half: P(A < B) + P(A = B) / 2), and, for pairs, `tau_b` (whether configurations rank
+    ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only with a generator),
+    and, for pairs, `tau_b` (whether configurations rank
     alike). The last three leave out trials of unknown error.
 
     Args:
@@ -62,7 +64,8 @@ def secondary_statistics(
         if rng is not None:
             ks, p = ks_permutation(values_a, values_b, rng, paired=paired)
             rows["ks"] = (ks, nothing, nothing, p, of)
-        better, p = brunner_munzel(values_a, values_b, estimand.confidence, paired=paired)
+        better, _ = brunner_munzel(values_a, values_b, estimand.confidence, paired=paired)
+        p = nothing if rng is None else order_permutation(values_a, values_b, rng, paired=paired)
         rows["p_a_better"] = (*better, p, of)
         if paired:
             rows["tau_b"] = (tau_b(values_a, values_b), nothing, nothing, nothing, of)
@@ -167,29 +170,90 @@ def brunner_munzel(
     0.833
 
     """
-    from scipy.stats import rankdata, t  # takes over a second to import
+    from scipy.stats import t  # takes over a second to import
 
-    ranks = rankdata(np.concatenate((a, b)))
-    of_a, of_b = ranks[: a.size] - rankdata(a), ranks[a.size :] - rankdata(b)
-    above, below = of_b / a.size, of_a / b.size  # share of a under each b, of b under each a
-    estimate = float(above.mean())
-    none = Interval(estimate, np.nan, np.nan), np.nan
-    if min(a.size, b.size) < 2:
-        return none
-    if paired:
-        variance = float((above - below).var(ddof=1)) / a.size
-        freedom = a.size - 1.0
-    else:
-        parts = above.var(ddof=1) / b.size, below.var(ddof=1) / a.size
-        variance = float(sum(parts))
-        squares = parts[0] ** 2 / (b.size - 1) + parts[1] ** 2 / (a.size - 1)
-        freedom = variance**2 / squares if squares else np.inf
-    if variance < 1e-15:
-        return none
-    error = float(np.sqrt(variance))
+    estimate, variance, freedom = (float(x) for x in _order(a, b, paired=paired))
+    if min(a.size, b.size) < 2 or variance < NO_VARIANCE:
+        return Interval(estimate, np.nan, np.nan), np.nan
+    error = np.sqrt(variance)
     half = float(t.ppf((1.0 + confidence) / 2.0, freedom)) * error
     p = float(2.0 * t.sf(abs(estimate - 0.5) / error, freedom))
     return Interval(estimate, max(estimate - half, 0.0), min(estimate + half, 1.0)), p
+
+
+def order_permutation(
+    a: FloatArray,
+    b: FloatArray,
+    rng: np.random.Generator,
+    *,
+    paired: bool = False,
+    permutations: int = PERMUTATIONS,
+) -> float:
+    """p-value of P(A < B) + P(A = B) / 2 against 1/2 by studentised permutation: (1 + b) / (1 + B).
+
+    The statistic is that of `brunner_munzel`. Exact where both have the same law, whatever the
+    ties, and still right for many trials where they only agree in P (Neubert and Brunner 2007, for
+    pairs Konietschke and Pauly 2012); Student's approximation is not: its size at 5% is up to 5.8%.
+
+    Args:
+        a: of shape (n,), +inf allowed.
+        b: of shape (m,); with `paired` (n,).
+        rng: draws the permutations.
+        paired: exchange values within pairs only, instead of among all.
+        permutations: B, at least 1.
+
+    Returns:
+        p in (0, 1]; NaN for less than two values.
+
+    >>> a, b = np.arange(5.0), np.arange(5.0) + 9
+    >>> order_permutation(a, b, np.random.default_rng(0), permutations=99) < 0.05
+    True
+
+    """
+    n = a.size
+    if min(n, b.size) < 2:
+        return float("nan")
+    if paired:
+        swap = rng.random((permutations, n)) < 0.5
+        shuffled = np.where(swap, b, a), np.where(swap, a, b)
+    else:
+        every = rng.permuted(np.tile(np.concatenate((a, b)), (permutations, 1)), axis=1)
+        shuffled = every[:, :n], every[:, n:]
+    observed = _studentised(a, b, paired=paired)
+    reached = np.sum(_studentised(*shuffled, paired=paired) >= observed - 1e-9)
+    return float((1 + reached) / (1 + permutations))
+
+
+def _studentised(a: FloatArray, b: FloatArray, *, paired: bool) -> FloatArray:
+    """Distance of P from 1/2 in standard errors; infinite where there is one and no variance."""
+    estimate, variance, _ = _order(a, b, paired=paired)
+    distance = np.abs(estimate - 0.5)
+    errors = np.sqrt(np.maximum(variance, NO_VARIANCE))
+    nothing = np.where(distance > 0, np.inf, 0.0)
+    return np.where(variance < NO_VARIANCE, nothing, distance / errors)
+
+
+def _order(
+    a: FloatArray, b: FloatArray, *, paired: bool
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(P, its variance, degrees of freedom) along the last axis."""
+    from scipy.stats import rankdata  # takes over a second to import
+
+    n, m = a.shape[-1], b.shape[-1]
+    ranks = rankdata(np.concatenate((a, b), axis=-1), axis=-1)
+    # share of a under each b, of b under each a
+    above = (ranks[..., n:] - rankdata(b, axis=-1)) / n
+    below = (ranks[..., :n] - rankdata(a, axis=-1)) / m
+    estimate = above.mean(axis=-1)
+    if min(n, m) < 2:
+        return estimate, np.zeros_like(estimate), np.ones_like(estimate)
+    if paired:
+        variance = (above - below).var(axis=-1, ddof=1) / n
+        return estimate, variance, np.full_like(variance, n - 1.0)
+    of_a, of_b = below.var(axis=-1, ddof=1) / n, above.var(axis=-1, ddof=1) / m
+    squares = of_b**2 / (m - 1) + of_a**2 / (n - 1)
+    freedom = (of_a + of_b) ** 2 / np.where(squares > 0, squares, 1.0)
+    return estimate, of_a + of_b, freedom
 
 
 def tau_b(a: FloatArray, b: FloatArray) -> float:

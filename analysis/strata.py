@@ -22,6 +22,7 @@ from analysis.policies import Policy
 from analysis.samples import Sample, samples
 
 CONFIRMED = "confirmed"
+VALIDATION = "validation error"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,7 +110,7 @@ def compare_strata(
         if len(groups) < 2:
             raise TableError([_too_few(groups, column)])
         mine = peaks_of(groups, peaks)
-        asked = _with_reference(estimand, groups, mine, reference)
+        asked = with_peaks(estimand, groups, mine, reference)
         found.append(
             Stratum(
                 title=describe([g.group for g in groups])[0],
@@ -129,9 +130,30 @@ def _too_few(groups: Sequence[Sample], column: str) -> str:
     return f"by: {column} has one value ({here}), allowed is a column with two or more"
 
 
-def _with_reference(
-    estimand: Estimand, groups: Sequence[Sample], peaks: Mapping[str, Confirmed], asked: str | None
+def with_peaks(
+    estimand: Estimand,
+    groups: Sequence[Sample],
+    peaks: Mapping[str, Confirmed],
+    asked: str | None = None,
 ) -> Estimand:
+    """Put the confirmed peaks in the place of the estimand's reference.
+
+    Args:
+        estimand: the question; one that has a fixed reference or a pilot keeps it.
+        groups: what is asked about.
+        peaks: by label.
+        asked: `confirmed`: every group must have a peak; None: only where every group has one;
+            anything else: never.
+
+    Raises:
+        TableError: a group without a peak.
+
+    >>> sample = Sample(label="a", errors=np.array([5.0]))
+    >>> peaks = {"a": Confirmed(errors=np.array([4.0, 6.0]), group={})}
+    >>> with_peaks(Estimand(), [sample], peaks).reference
+    {'a': 5.0}
+
+    """
     absent = [g.label for g in groups if g.label not in peaks]
     if absent and asked == CONFIRMED:
         raise TableError([f"reference: nothing was confirmed for {', '.join(absent)}"])
@@ -155,6 +177,8 @@ def _pairs(
 ) -> list[Comparison]:
     """Each pair, with the other policies and the validation error as sensitivity table."""
     views = _other_views(part, column, groups[0].policy)
+    if estimand.fixed:  # a reference in test error is none for validation errors
+        views.pop(VALIDATION, None)
     found = []
     for i, j in combinations(range(len(groups)), 2):
         a, b = groups[i], groups[j]
@@ -181,5 +205,5 @@ def _other_views(part: pd.DataFrame, column: str, policy: Policy) -> dict[str, l
         # The counts belong to the test part, and would be believed before the error.
         judged = part.drop(columns=["wrong", "n_eval"], errors="ignore")
         judged = judged.assign(error=part["val_error"].where(part["error"].notna()))
-        views["validation error"] = samples(judged, policy, by=[column])
+        views[VALIDATION] = samples(judged, policy, by=[column])
     return views

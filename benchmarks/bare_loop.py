@@ -9,25 +9,18 @@ import time
 from stability.cli.request import Options, Where, read
 from stability.objective import train_images
 from sweeps.design import draw_design
-from sweeps.trial import Cohort
+from sweeps.trial import Cohort, Trial
+
+
+def design(trials: str) -> list[Trial]:
+    """The first `trials` trials of the main job."""
+    options = Options(model="vitc", optim="sgd", trials=trials)
+    return draw_design(read(options, Where()).study)
 
 
 def main() -> None:
     """Train and print."""
-    trials, first, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    options = Options(
-        model="vitc",
-        optim="sgd",
-        data="digits",
-        epochs="5",
-        trials=trials,
-        sampler="random",
-        seed="0",
-        lr=[],
-        weight_decay=[],
-        vary=[],
-    )
-    mine = draw_design(read(options, Where()).study)[first::step]
+    mine = design(sys.argv[1])[int(sys.argv[2]) :: int(sys.argv[3])]
     start = time.perf_counter()
     for _ in train_images(Cohort(trials=tuple(mine), device="cpu")):
         pass

@@ -33,7 +33,9 @@ worst of its laws; of simulated rates the exact 95% limit that decides is in bra
   in {own} of all cases at worst. The sentence of such a verdict says what it is about.
 - *Alike* and *opposed* pairs: both models on the same configurations, the errors rising together
   or one against the other in four of five.
-- Brunner and Munzel's test is an approximation; it is labelled secondary and decides nothing.
+- *Order*: whether a run of one is better than a run of the other more often than not (Brunner and
+  Munzel 2000), by studentised permutation; with Student's t instead, which is not used, it rejects
+  too often.
 - The score test of pairs (McNemar without correction, whose interval is Tango's, 1998) is sharper
   than the exact one and rejects too often; the exact one is used.
 """

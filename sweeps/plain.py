@@ -69,11 +69,15 @@ def result_of(trial: Trial, answer: Any) -> Result:
     if faults := _faults(trial, metrics, curve):
         raise TypeError("; ".join(faults))
     values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
-    extra = {name: float(value) for name, value in metrics.items() if value is not None}
+    extra = [
+        {"name": name, "value": float(value)}
+        for name, value in metrics.items()
+        if value is not None
+    ]
     return Result(
         trial=trial.id,
         outcome=_outcome(values),
-        values={**_finite(values), "metrics": sorted(extra.items())},
+        values={**_finite(values), "metrics": extra},
         curve=[{"epoch": number, **row} for number, row in enumerate(curve)],
     )
 

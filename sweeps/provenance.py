@@ -78,17 +78,22 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def changed_code(run: RunDirectory, own: dict[str, str]) -> str | None:
-    """A sentence where the code differs from that of the last dispatch; `own` is of `code_of`."""
+def last_dispatch(run: RunDirectory) -> dict[str, Any] | None:
+    """What was recorded last; None where nothing can be read, since no result depends on it."""
     written = sorted(
         (p for p in run.provenance.glob("*.toml") if p.stem.isdigit()), key=lambda p: int(p.stem)
     )
-    if not written:
-        return None
     try:
-        last = tomllib.loads(written[-1].read_text(encoding="utf-8"))
+        return tomllib.loads(written[-1].read_text(encoding="utf-8")) if written else None
     except (OSError, ValueError):
-        return None  # it is not part of any result
+        return None
+
+
+def changed_code(run: RunDirectory, own: dict[str, str]) -> str | None:
+    """A sentence where the code differs from that of the last dispatch; `own` is of `code_of`."""
+    last = last_dispatch(run)
+    if last is None:
+        return None
     if changed := [name for name in own if last.get("own", own).get(name) != own[name]]:
         return (
             f"{', '.join(changed)} has changed since the last dispatch; earlier trials were "

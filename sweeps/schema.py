@@ -138,7 +138,11 @@ PART = _schema(
     (
         IDENTITY[0],
         *MEASURED,
-        Column("metrics", pa.map_(TEXT, FLOAT), "further numbers of the objective, by name"),
+        Column(
+            "metrics",
+            pa.list_(pa.field("element", pa.struct([("name", TEXT), ("value", FLOAT)]))),
+            "further numbers of the objective",
+        ),
         # In the same row as the result, so that one rename commits both.
         Column(
             "curve",

@@ -14,6 +14,7 @@ from sweeps.space import Hyperparameter, Value
 from sweeps.trial import digest
 
 STUDY_DIGITS = 6
+LONGEST_MODELS = 60  # characters; a file's name has at most 255
 
 
 class Estimand(BaseModel):
@@ -96,10 +97,12 @@ class Study(BaseModel):
     def name(self) -> str:
         """Readable part and hash: the name of its run directory.
 
-        What is plural is joined by `+`.
+        What is plural is joined by `+`; too many models for a file's name are counted.
         """
         epochs = "+".join(map(str, self.epochs))
         models, optims = "+".join(self.models), "+".join(self.optims)
+        if len(models) > LONGEST_MODELS:
+            models = f"{len(self.models)}-models"
         readable = f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}"
         return re.sub(r"[^\w.+-]", ".", readable) + f"-{self.hash}"
 

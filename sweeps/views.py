@@ -32,7 +32,8 @@ def rebuild(run: RunDirectory) -> None:
         measured = best.get(row["trial"])
         if measured is None:
             continue
-        curve, metrics = measured.pop("curve") or [], dict(measured.pop("metrics", None) or [])
+        curve = measured.pop("curve") or []
+        metrics = {m["name"]: m["value"] for m in measured.pop("metrics", None) or []}
         own |= dict.fromkeys(metrics)
         results.append({**metrics, **measured, **row})
         curves += [{"trial": row["trial"], **epoch} for epoch in curve]

@@ -184,6 +184,17 @@ def test_confirmed_peaks_are_the_reference_where_every_group_has_one() -> None:
     assert asked[0].pairs[0].estimand.reference == "sample-min"
 
 
+def test_the_validation_error_is_a_view_where_the_reference_is_of_the_sample() -> None:
+    table = two_strata().assign(outcome="ok", chance=90.0)
+    table["val_error"] = table["error"] + 1.0
+    seen = compare_strata(table, Estimand())[0].pairs[0].sensitivity
+    assert seen.loc["validation error", "difference"] == pytest.approx(
+        compare_strata(table, Estimand())[0].pairs[0].decision.difference.estimate
+    )
+    fixed = compare_strata(table, Estimand(reference=5.0))[0].pairs[0].sensitivity
+    assert "validation error" not in fixed.index
+
+
 def test_a_peak_of_another_group_is_not_taken() -> None:
     groups = samples(two_strata().query("optim == 'sgd'"))
     peak = Confirmed(errors=np.array([5.0]), group={"model": "a", "optim": "adamw"})
@@ -202,9 +213,17 @@ def test_compare_says_it_in_80_columns_and_as_json(swept: RunDirectory) -> None:
     assert said.returncode == 0, said.stderr
     assert "confirmed with 3 seeds" in " ".join(said.stdout.split())
     assert max(map(len, said.stdout.splitlines())) <= 80
+    for heading in ("policy 'last'", "secondary, not adjusted", "tau-b"):
+        assert heading in said.stdout
     (stratum,) = json.loads(call("compare", "run", "--json", cwd=here).stdout)
     assert [peak["seeds"] for peak in stratum["peaks"]] == [3, 3]
     assert stratum["pairs"][0]["verdict"] in ("A", "B", "unresolved")
+
+
+def test_plan_takes_the_confirmed_peaks_as_references(swept: RunDirectory) -> None:
+    found = json.loads(call("plan", "run", "--json", cwd=swept.path.parent).stdout)
+    assert "confirmed with 3 seeds" in found["question"]
+    assert found["fixed"]
 
 
 def test_of_more_than_two_groups_all_pairs_stand_in_a_table(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_an_interrupted_driver_stops_its_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setenv("TOY_SECONDS", "0.3")
-    run = new_run(tmp_path, draws=20)
+    run = new_run(tmp_path, draws=60)  # more than a busy machine does before the signal
     driver = subprocess.Popen(
         [sys.executable, str(TESTS / "drive.py"), str(run.path), "2"], stderr=subprocess.PIPE
     )
@@ -199,7 +199,7 @@ def test_an_interrupted_driver_stops_its_workers(
     driver.communicate(timeout=PATIENCE)
     assert all(owner.is_gone for owner in workers)
     assert list(run.claims.iterdir()) == []
-    assert 2 <= finished(run) < 40
+    assert 2 <= finished(run) < 120
 
 
 def test_an_exception_is_tried_again(tmp_path: Path) -> None:

@@ -73,7 +73,10 @@ def test_failures_tie_and_the_comparison_says_what_it_hangs_on(both: tuple[Sampl
     tied = (base.errors == base.chance) & (v3.errors == v3.chance)
     assert int(tied.sum()) == int(((base.errors == v3.errors) & tied).sum()) == 219
     found = compare(base, v3)
-    assert found.decision.verdict == "unresolved"  # of its own best each is as often within 4
+    # of its own best v3 is more often within 4 points, by 6 points of share: no verdict about
+    # stability with this reference, and none is given
+    assert found.decision.verdict == "B"
+    assert "Which is more stable needs a reference from elsewhere" in found.verdict
     better = found.secondary.loc["p_a_better"]
     assert better["high"] < 0.5
     # against one fixed error the pairs decide

@@ -133,6 +133,12 @@ def test_a_larger_study_holds_the_trials_of_the_smaller() -> None:
         assert small < {trial.id for trial in draw_design(larger)}
 
 
+def test_a_study_of_many_models_has_a_name_that_a_file_may_have() -> None:
+    few, many = (tuple(f"vitp-nano+stem-{i}" for i in range(n)) for n in (3, 60))
+    assert make_toy(models=few).name.startswith("+".join(few))
+    assert make_toy(models=many).name.startswith("60-models-sgd-toy-e5-n4-")
+
+
 def test_training_seeds_are_pinned() -> None:
     assert [training_seed(0, draw) for draw in range(3)] == [2968811710, 3964924996, 3141116543]
 

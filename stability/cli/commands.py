@@ -146,7 +146,7 @@ def compare(
 
 @app.command()
 def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
-    """List the models: what each costs, its input, its source; and the stems."""
+    """List the models with what each costs, and the stems."""
     from stability.cli.models import show_models
 
     show_models(names or [], as_json=as_json)
@@ -219,7 +219,7 @@ def plan(
     workers: o.PlannedWorkers = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Say how many trials a study needs, and from a pilot its power and its cost."""
+    """Say how many trials a study needs; of a pilot, power and cost."""
     from stability.cli.plan import Asked, show_plan
 
     asked = Asked(

@@ -1,6 +1,7 @@
 """`stability compare`: which model is more stable, in sentences or as JSON."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,18 @@ from sweeps.run_directory import RunDirectory
 from sweeps.study import Estimand as Declared
 
 if TYPE_CHECKING:
-    from analysis import Estimand
+    from rich.table import Table
+
+    from analysis import Comparison, Estimand
     from analysis.strata import Stratum
 
 NAMED = ("confirmed", "sample-min")
+MEANINGS = {
+    "area": "area under the curves up to 10 points, {a} less {b}",
+    "ks": "largest distance of the curves (of {of})",
+    "p_a_better": "P({a} better) + ties/2 (of {of})",
+    "tau_b": "tau-b: configurations rank alike",
+}
 PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by a percent or so
 
 
@@ -139,6 +148,8 @@ def print_stratum(stratum: "Stratum") -> None:
     if stratum.together is None:
         for comparison in stratum.pairs:
             print_wrapped(str(comparison))
+            print_views(comparison)
+            print_secondary(comparison)
         return
     estimand, together = stratum.pairs[0].estimand, stratum.together
     print_wrapped(
@@ -155,27 +166,60 @@ def print_stratum(stratum: "Stratum") -> None:
 
 def print_pairs(stratum: "Stratum") -> None:
     """A row per pair: both shares, their difference, its interval, the verdict."""
-    from rich.table import Table
-
     assert stratum.together is not None
-    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    grid.add_column("pair", ratio=1)
-    for heading in ("share", "share", "difference", "interval"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("more", ratio=1)
-    rows = zip(stratum.pairs, stratum.together.itertuples(), strict=True)
-    for comparison, row in rows:
+    grid = grid_of("pair", "share", "share", "difference", "interval", "more")
+    together = stratum.together
+    differences = together[["difference", "low", "high"]].to_numpy(dtype=float)
+    rows = zip(stratum.pairs, differences, together["verdict"], strict=True)
+    for comparison, difference, verdict in rows:
         a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
-        more = {"A": comparison.a, "B": comparison.b}.get(str(row.verdict), "unresolved")
+        more = {"A": comparison.a, "B": comparison.b}.get(verdict, "unresolved")
         grid.add_row(
             f"{comparison.a} - {comparison.b}",
             f"{a:.3f}",
             f"{b:.3f}",
-            f"{row.difference:+.3f}",
-            f"{row.low:+.3f} .. {row.high:+.3f}",
+            *with_ends(*difference),
             more,
         )
     console().print(grid)
+
+
+def print_views(comparison: "Comparison") -> None:
+    """The primary difference in the other views: policies, the validation error."""
+    grid = grid_of("primary difference under", "difference", "interval", "more stable")
+    names = {"A": comparison.a, "B": comparison.b}
+    for view, row in comparison.sensitivity.iterrows():
+        verdict = names.get(str(row["verdict"]), str(row["verdict"]))
+        grid.add_row(str(view), *with_ends(row["difference"], row["low"], row["high"]), verdict)
+    console().print(grid)
+
+
+def print_secondary(comparison: "Comparison") -> None:
+    """What is described and not decided by, with what each row means."""
+    grid = grid_of("secondary, not adjusted", "estimate", "interval", "p")
+    for name, row in comparison.secondary.iterrows():
+        p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
+        label = MEANINGS.get(str(name), str(name)).format(a=comparison.a, b=comparison.b, **row)
+        grid.add_row(label, *with_ends(row["estimate"], row["low"], row["high"]), p)
+    console().print(grid)
+
+
+def grid_of(first: str, *headings: str) -> "Table":
+    """A table whose first column takes what room there is."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column(first, ratio=1)
+    for heading in headings:
+        grid.add_column(heading, justify="right", no_wrap=True)
+    return grid
+
+
+def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
+    """An estimate and its interval, `-` for what there is not."""
+    if math.isnan(estimate):
+        return "-", "-"
+    return f"{estimate:+.3f}", "-" if math.isnan(low) else f"{low:+.3f} .. {high:+.3f}"
 
 
 def print_wrapped(text: str) -> None:

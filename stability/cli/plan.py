@@ -114,14 +114,18 @@ def _half_widths(plan: Plan) -> list[dict[str, Any]]:
 def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
     from analysis import Estimand, TableError, load, samples
+    from analysis.confirmed import confirmed, peaks_of
     from analysis.planning import WANTED, cost, seconds_by_group
+    from analysis.strata import with_peaks
 
     estimand = Estimand(d=plan.within, confidence=plan.confidence)
     try:
         table = load(runs)
         groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
+        peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
     except TableError as error:
         raise SpecError(list(error.faults)) from error
+    estimand = with_peaks(estimand, groups, peaks)
     draws = plan.draws or max(group.trials for group in groups)
     powers, no_power = [], "one group: no difference to look for"
     try:
@@ -130,6 +134,7 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
         no_power = str(error)
     found = {
         "question": estimand.wording,
+        "fixed": estimand.fixed,
         "policy": plan.policy,
         "draws": draws,
         "workers": plan.workers,
@@ -185,10 +190,8 @@ def _power_in_words(found: dict[str, Any]) -> list[str]:
     draws, wanted = found["draws"], f"{100 * found['wanted']:g}%"
     if not found["power"]:
         return wrap(f"power: {found['no_power']}", WIDTH)
-    question = (
-        f"power to show who has more {found['question']}; in the study these references are to "
-        f"be held fixed; policy {found['policy']!r}"
-    )
+    held = "" if found["fixed"] else "in the study these references are to be held fixed; "
+    question = f"power to show who has more {found['question']}; {held}policy {found['policy']!r}"
     lines = wrap(question, WIDTH)
     head = f"  {'shares':>14}{'power at ' + str(draws):>18}{'trials for ' + wanted:>18}"
     for pair in found["power"]:

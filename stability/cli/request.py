@@ -51,7 +51,8 @@ class Options:
 
     def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
         """What was typed for these options, or their defaults."""
-        return {name: getattr(self, name) or value for name, value in defaults.items()}
+        asked = {name: getattr(self, name) for name in defaults}
+        return {name: defaults[name] if asked[name] is None else asked[name] for name in defaults}
 
 
 @dataclass(frozen=True, kw_only=True)

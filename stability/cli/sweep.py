@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 
 from stability.cli.edf import Picture, write_picture
 from stability.cli.image_study import OBJECTIVE
@@ -15,6 +16,7 @@ from stability.cli.request import Request
 from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
+from sweeps.adopt import adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS
@@ -69,16 +71,22 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         load_for_the_end()
         machine = measured.result()
     slots = chosen(machine, request)
-    print(cost(study, finished(ledger, trials), machine, slots))
+    own = provenance.code_of(own_modules(study), Path.cwd())
+    adopted = {} if run.exists() else adoptable(run, trials, own)
+    for neighbour, rows in adopted.items():
+        print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
+    before = finished(ledger, trials) + sum(map(len, adopted.values()))
+    print(cost(study, before, machine, slots))
     if dry_run:
         print("dry run: nothing was written")
         return DONE
     trials = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
-        own = provenance.code_of(own_modules(study), Path.cwd())
         warn(run, own)
-        circumstances = {"slots": list(slots), "executor": request.executor, "own": own}
-        provenance.record(run, circumstances)
+        adopt(run, adopted)
+        taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
+        circumstances = {"slots": list(slots), "executor": request.executor}
+        provenance.record(run, {**circumstances, "own": own, "adopted": taken})
         plan = Plan(slots=slots, submission_folder=Path.cwd(), retry_failed=retry_failed)
         return drive(request, trials, plan)
 
@@ -215,7 +223,16 @@ def describe(study: Study) -> str:
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
-    return "\n".join(lines)
+    name, *rest = lines  # of a folder: left whole
+    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+
+
+def wrapped(line: str) -> list[str]:
+    """A line in parts of at most 80 columns, no name broken."""
+    indent = "    "
+    return wrap(
+        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def in_lines(head: str, parts: list[str]) -> list[str]:

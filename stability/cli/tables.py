@@ -40,7 +40,7 @@ def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
 
     summary = summarise(table, policy)  # type: ignore[arg-type]
     grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    grid.add_column(summary.attrs["title"] or "", no_wrap=False, ratio=1)
+    grid.add_column(summary.attrs["title"] or "", no_wrap=False, ratio=1, overflow="fold")
     for heading in COLUMNS.values():
         grid.add_column(heading, justify="right", no_wrap=True)
     for d in DISTANCES:

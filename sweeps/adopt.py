@@ -1,0 +1,73 @@
+"""Finished trials of neighbouring studies: what has been trained once is not trained again.
+
+A trial's id is its content, so a larger study, another box or another length holds trials that a
+study beside it has finished. They are copied into a part of the new run directory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeps.errors import StoreError
+from sweeps.files import atomic_write
+from sweeps.parts import ROWS, read_parts
+from sweeps.provenance import last_dispatch
+from sweeps.run_directory import RunDirectory
+from sweeps.schema import PART
+from sweeps.trial import TRAINED, Trial
+
+WORKER = "adopted"
+
+Row = dict[str, Any]
+
+
+def adoptable(run: RunDirectory, trials: list[Trial], own: dict[str, str]) -> dict[Path, list[Row]]:
+    """Rows of these trials in the run directories beside `run`, by run directory.
+
+    Each trial once, from the first neighbour by name that has it. Where modules of the user decide
+    results (`own`, of `provenance.code_of`), the neighbour must have been trained with the same.
+    What cannot be read is passed over: nothing is lost by training a trial again.
+    """
+    wanted = {trial.id for trial in trials}
+    found: dict[Path, list[Row]] = {}
+    for neighbour in neighbours(run):
+        last = last_dispatch(neighbour) or {}
+        if last.get("own", {}) != own:
+            continue
+        rows = []
+        for row in read_parts(neighbour) if _has_any(neighbour, wanted) else []:
+            if row["trial"] in wanted and row["outcome"] in TRAINED:
+                wanted.remove(row["trial"])
+                rows.append(row)
+        if rows:
+            found[neighbour.path] = rows
+    return found
+
+
+def adopt(run: RunDirectory, found: dict[Path, list[Row]]) -> None:
+    """Copy the rows into parts of `run`, with all that they say of where they were trained."""
+    rows = [row for part in found.values() for row in part]
+    for number, start in enumerate(range(0, len(rows), ROWS)):
+        with atomic_write(run.part(WORKER, number)) as temporary:
+            table = pa.Table.from_pylist(rows[start : start + ROWS], schema=PART)
+            pq.write_table(table, temporary, write_page_checksum=True)
+
+
+def neighbours(run: RunDirectory) -> list[RunDirectory]:
+    """The other run directories in the folder of `run`."""
+    try:
+        folders = sorted(path for path in run.path.parent.iterdir() if path != run.path)
+    except OSError:
+        return []
+    return [other for other in map(RunDirectory, folders) if other.exists()]
+
+
+def _has_any(neighbour: RunDirectory, wanted: set[str]) -> bool:
+    """Whether its design names any of these trials; false where it cannot be read."""
+    try:
+        column = pq.read_table(neighbour.design, columns=["trial"])["trial"]
+    except (OSError, pa.ArrowException, StoreError):
+        return False
+    return not wanted.isdisjoint(column.to_pylist())
