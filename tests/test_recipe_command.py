@@ -60,6 +60,7 @@ def test_a_setting_that_is_what_it_was_names_the_same_study() -> None:
     ("changes", "words"),
     [
         ({"recipe": "papr"}, ["--recipe: 'papr' is not one of nano, micro, paper", "'paper'?"]),
+        ({"recipe": ""}, ["--recipe: '' is not one of nano, micro, paper"]),
         ({"set": ["flip"]}, ["--set flip: allowed is NAME=VALUE"]),
         ({"set": ["flop=1"]}, ["'flop' is not one of lr, weight_decay", "(did you mean 'flip'?)"]),
         ({"set": ["flip=2"]}, ["--set flip=2: got '2', allowed is 0 to 1"]),

@@ -72,6 +72,16 @@ def test_a_study_is_the_same_however_its_settings_were_said() -> None:
     assert settings_of("paper", "sgd", off | plain) == settings_of("nano", "sgd")
 
 
+def test_five_and_five_point_nothing_are_one_trial() -> None:
+    whole = settings_of("paper", "sgd", {"warmup_epochs": 5, "mixup": 1, "precise_bn": 64})
+    assert [str(whole[name]) for name in ("warmup_epochs", "mixup", "precise_bn")] == [
+        "5.0",
+        "1.0",
+        "64",
+    ]
+    assert str(settings_of("paper", "sgd")["warmup_epochs"]) == "5.0"
+
+
 def test_of_two_that_say_the_same_the_one_that_is_given_stays() -> None:
     given = settings_of("paper", "sgd", {"warmup": 0.2, "crop_padding": 4})
     assert given == {

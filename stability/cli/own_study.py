@@ -33,7 +33,7 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         if getattr(options, option):
             text = f"with --objective the space is what --vary names: --vary {option}=..."
             faults.add(f"--{option.replace('_', '-')}", text)
-    if options.recipe:
+    if options.recipe is not None:
         faults.add("--recipe", "with --objective the settings are what --set names: --set NAME=...")
     models, optims = (
         faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))

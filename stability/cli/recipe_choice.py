@@ -82,7 +82,9 @@ def chosen_recipe(
     drawn: Mapping[str, tuple[str, ...]],
 ) -> Choice:
     """The recipe that the options ask for: that of the data's size where they name none."""
-    name = options.recipe or default_recipe(DATA[data].size if data else "nano")
+    name = options.recipe
+    if name is None:
+        name = default_recipe(DATA[data].size if data else "nano")
     own = {n: None if v == OFF and n in OPTIONAL else v for n, v in options.settings.items()}
     for setting, value in own.items():
         if faults.one_of("recipe", setting, NAMES) and (fault := fault_of(setting, value)):

@@ -52,7 +52,8 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
     if (options.objective or texts.get("objective")) is None and "name" in settings:
         found = _text(faults, f"{path}: recipe: name", settings["name"])
         settings = {key: value for key, value in settings.items() if key != "name"}
-        texts["recipe"] = options.recipe or found or ""
+        if found is not None and options.recipe is None:
+            texts["recipe"] = found
     space = _space(faults, path, content.get("space", []))
     return replace(options, **texts, settings=settings, space=tuple(space))
 

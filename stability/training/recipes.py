@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stability.training.recipe import DEFAULTS, LATER, ONLY_FOR, RIVALS, is_off
+from stability.training.recipe import DEFAULTS, LATER, ONLY_FOR, RANGES, RIVALS, is_off
 
 IMAGENET = 1_281_167
 """Training images of ImageNet-1k, for which the paper's rate of the averaged weights is."""
@@ -90,7 +90,7 @@ RECIPES: dict[str, Named] = {
         summary="the reference study's own, for ImageNet",
         settings={
             "batch_size": 2048,
-            "warmup_epochs": 5,
+            "warmup_epochs": 5.0,
             "lr_per": "epoch",
             "ema": 1e-5,
             "mixup": 0.8,
@@ -194,12 +194,19 @@ def settings_of(
         base.pop("warmup", None)
     mine = {n: v for n, v in own.items() if ONLY_FOR.get(n, optimizer) == optimizer}
     return {
-        name: value
+        name: _one_kind(name, value)
         for name, value in {**base, **mine}.items()
         if name not in drawn
         and not is_off(name, {name: value})
         and ONLY_FOR.get(name, optimizer) == optimizer
     }
+
+
+def _one_kind(name: str, value: Any) -> Any:
+    """5 and 5.0 are one setting, and must be one trial."""
+    is_whole_number = isinstance(value, int) and not isinstance(value, bool)
+    fraction = name in LATER and name in RANGES and not RANGES[name].integer
+    return float(value) if is_whole_number and fraction else value
 
 
 def ranges_of(recipe: str, family: str, optimizer: str, batch: int | None) -> dict[str, Interval]:
