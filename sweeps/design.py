@@ -19,8 +19,14 @@ def draw_design(study: Study) -> list[Trial]:
     """All trials of `study`, draw by draw; the models of a pair stand side by side.
 
     Draw i is the same point of the unit cube, and the same training seed, for every model,
-    optimizer and length.
+    optimizer and length. Where the configurations are listed, draw i is the training seed alone.
     """
+    if study.sampler == "listed":
+        return [
+            _resolve(study, draw, c.hyperparameters, c.model, c.optim, c.epochs)
+            for draw in range(study.draws)
+            for c in study.configurations
+        ]
     points = sampling.draw(study.sampler, study.space, study.draws, study.seed)
     names = sampling.names_of(study.space)
     return [

@@ -42,6 +42,10 @@ class RunDirectory:
         """One of the parts that a worker owns."""
         return self.parts / f"{worker}-{number:04d}.parquet"
 
+    def confirmation(self, seeds: int) -> "RunDirectory":
+        """Where the best of each group is trained again with so many fresh seeds."""
+        return RunDirectory(self.path / f"confirm-r{seeds}")
+
     def create(self, study: Study, design: list[Trial]) -> list[Trial]:
         """Write study and its design where they are not yet; returns the design as it is there.
 

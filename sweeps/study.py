@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sweeps.errors import SpecError, StoreError
 from sweeps.files import atomic_write
 from sweeps.sampling import Sampler
-from sweeps.space import Hyperparameter
+from sweeps.space import Hyperparameter, Value
 from sweeps.trial import digest
 
 STUDY_DIGITS = 6
@@ -26,6 +26,18 @@ class Estimand(BaseModel):
     policy: Literal["chance", "last", "best", "drop"] = "chance"
 
 
+class Configuration(BaseModel):
+    """One configuration that is listed, not drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    optim: str
+    epochs: int
+    hyperparameters: dict[str, Value]
+    """As applied."""
+
+
 class Study(BaseModel):
     """What is trained: resolved, so that nothing in it depends on a default of this program."""
 
@@ -37,8 +49,9 @@ class Study(BaseModel):
     epochs: tuple[int, ...] = Field(min_length=1)
     """Schedule lengths; each draw is trained at each."""
     draws: int = Field(ge=1)
-    """Points of the unit cube; a trial for each model, optimizer and length."""
-    sampler: Sampler
+    """Points of the unit cube; a trial for each model, optimizer and length. Where the
+    configurations are listed: seeds that each is trained with."""
+    sampler: Literal[Sampler, "listed"]
     seed: int = Field(ge=0)
     """Of the design and, with the number of the draw, of each training."""
     data: str
@@ -50,6 +63,8 @@ class Study(BaseModel):
     recipe: dict[str, dict[str, Any]]
     """For each optimizer, the settings that are not drawn."""
     space: tuple[Hyperparameter, ...] = Field(min_length=1)
+    configurations: tuple[Configuration, ...] = ()
+    """What is trained where nothing is drawn: the sampler is `listed`."""
     primary: Estimand = Estimand()
 
     @model_validator(mode="after")
@@ -60,6 +75,8 @@ class Study(BaseModel):
                 raise ValueError(f"{name} holds {values}: the same twice")
         if missing := [optim for optim in self.optims if optim not in self.recipe]:
             raise ValueError(f"no recipe for {', '.join(missing)}")
+        if (self.sampler == "listed") != bool(self.configurations):
+            raise ValueError("configurations are listed where the sampler is 'listed', only there")
         return self
 
     @property
@@ -84,6 +101,8 @@ class Study(BaseModel):
     @property
     def trials(self) -> int:
         """How many trials it has."""
+        if self.configurations:
+            return self.draws * len(self.configurations)
         return self.draws * len(self.models) * len(self.optims) * len(self.epochs)
 
     def write(self, path: Path) -> None:

@@ -13,7 +13,7 @@ from stability.cli.request import Options, Request, Where, read
 from sweeps.errors import SpecError
 from sweeps.space import Hyperparameter
 
-WHERE = ("executor", "workers", "device", "out")
+WHERE = ("executor", "workers", "device", "out", "confirm")
 STABILITY = str(Path(sys.executable).with_name("stability"))
 PLAIN = {
     "model": "vitc",

@@ -227,7 +227,9 @@ def test_the_linear_conv_stem_is_linear_and_no_other_is() -> None:
 def test_channel_norm_is_a_layer_norm_of_each_pixel() -> None:
     norm = ChannelNorm(5).double()
     x = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    expected = (x - x.mean(1, keepdim=True)) / (
+        x.var(1, unbiased=False, keepdim=True) + 1e-5
+    ).sqrt()
     torch.testing.assert_close(norm(x), expected)
 
 

@@ -45,6 +45,7 @@ def sweep(
     workers: o.Workers = None,
     device: o.Device = "auto",
     out: o.Out = None,
+    confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
     dry_run: o.DryRun = False,
 ) -> None:
@@ -56,7 +57,7 @@ def sweep(
     from stability.cli.request import Options, Where, read
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, out=out)
+    where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
     ranges = {"lr": lr or [], "weight_decay": weight_decay or [], "vary": vary or []}
     choices = {"stem": stem, "depth": depth, "pool": pool}
     what = Options(model, optim, data, epochs, trials, sampler, seed, **ranges, **choices)
@@ -70,13 +71,15 @@ def resume(
     executor: o.Executor = "local",
     workers: o.Workers = None,
     device: o.Device = "auto",
+    confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
 ) -> None:
     """Train what is missing in a run directory."""
     from stability.cli.request import Where, reopen
     from stability.cli.sweep import run_request
 
-    request = reopen(run, Where(executor=executor, workers=workers, device=device))
+    where = Where(executor=executor, workers=workers, device=device, confirm=confirm)
+    request = reopen(run, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
@@ -109,3 +112,21 @@ def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
     from stability.cli.models import show_models
 
     show_models(names or [], as_json=as_json)
+
+
+@app.command()
+def compare(
+    runs: o.Tables,
+    by: o.By = None,
+    reference: o.Reference = None,
+    within: o.Within = None,
+    policy: o.ComparePolicy = None,
+    pilot: o.Pilot = "0",
+    confidence: o.Confidence = "0.95",
+    as_json: o.AsJson = False,
+) -> None:
+    """Say which of several models is more stable, and how sure that is."""
+    from stability.cli.compare import Question, show_comparison
+
+    question = Question(by, reference, within, policy, pilot, confidence)
+    show_comparison(runs, question, as_json=as_json)

@@ -69,7 +69,9 @@ def in_table(rows: list[dict[str, Any]]) -> str:
         size = f"{r['channels']}x{r['image']}x{r['image']}"
         counts = "  ".join(f"{short(r[key]):>7}" for key in ("flops", "params", "acts"))
         lines.append(f"{r['name']:{width}}  {size:>9}  {counts}  {r['source']}")
-    return "\n".join([*lines, *(line for text in LEGEND for line in wrap(text, WIDTH, break_on_hyphens=False))])
+    return "\n".join(
+        [*lines, *(line for text in LEGEND for line in wrap(text, WIDTH, break_on_hyphens=False))]
+    )
 
 
 def short(count: int) -> str:

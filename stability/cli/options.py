@@ -62,6 +62,14 @@ Device = Annotated[str, Option(help="auto, cpu, cuda or cuda:i.", metavar="NAME"
 Out = Annotated[
     str | None, Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR")
 ]
+Confirm = Annotated[
+    str | None,
+    Option(
+        help="At the end train the best of each group again with R fresh seeds: the reference of "
+        "`compare`, and the peak.",
+        metavar="R",
+    ),
+]
 RetryFailed = Annotated[
     bool, Option("--retry-failed", help="Try trials again that failed three times.")
 ]
@@ -69,10 +77,6 @@ DryRun = Annotated[bool, Option("--dry-run", help="Show what would be trained, a
 Version = Annotated[bool, Option("--version", help="Print the version.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]
-Tables = Annotated[
-    list[Path],
-    Argument(help="Run directories, or parquet, CSV or JSONL tables.", show_default=False),
-]
 Output = Annotated[
     Path | None,
     Option("-o", "--output", help="Picture: png, pdf or svg [default: RUN/edf.png]."),
@@ -81,6 +85,45 @@ Delta = Annotated[bool, Option("--delta", help="Points above each sample's best,
 Policy = Annotated[
     str, Option(help="Where diverged runs count: chance, last, best or drop.", metavar="NAME")
 ]
+Tables = Annotated[
+    list[Path],
+    Argument(help="Run directories, or parquet, CSV or JSONL tables.", show_default=False),
+]
+By = Annotated[
+    str | None,
+    Option(
+        help="What is compared, at equal values of the rest: model, optim, epochs or another "
+        "column [default: the first of these that varies].",
+        metavar="COLUMN",
+    ),
+]
+Reference = Annotated[
+    str | None,
+    Option(
+        help="confirmed, sample-min, a percentage, or one for each as GROUP=PERCENT,... "
+        "[default: confirmed where it is there].",
+        metavar="WHAT",
+    ),
+]
+Within = Annotated[
+    str | None,
+    Option(help="Points above the reference [default: the study's, 4].", metavar="D"),
+]
+ComparePolicy = Annotated[
+    str | None,
+    Option(
+        "--policy",
+        help="Where diverged runs count: chance, last, best or drop [default: the study's].",
+        metavar="NAME",
+    ),
+]
+Pilot = Annotated[
+    str,
+    Option(
+        help="So many first trials of each give the reference and are then left out.", metavar="K"
+    ),
+]
+Confidence = Annotated[str, Option(help="Of every statement, above 0 and below 1.", metavar="C")]
 Band = Annotated[
     str,
     Option(help="Of 95% simultaneous confidence: ks, dkw, ld or ld-equal-tailed.", metavar="NAME"),

@@ -47,6 +47,16 @@ class Faults:
         self.add(option, f"got {text!r}, allowed is a whole number from {low} to {high}")
         return None
 
+    def amount(self, option: str, text: str, low: float, high: float = math.inf) -> float | None:
+        """A number of at least `low`; where `high` is given, strictly between the two."""
+        value = number(text)
+        bounded = high < math.inf
+        if value is not None and (low < value < high if bounded else value >= low):
+            return value
+        allowed = f"between {low:g} and {high:g}" if bounded else f"from {low:g}"
+        self.add(option, f"got {text!r}, allowed is a number {allowed}")
+        return None
+
 
 def not_one_of(got: str, names: Iterable[str]) -> str:
     """What is allowed instead of `got`, and the nearest match.

@@ -47,6 +47,7 @@ class Where:
     workers: str | None = None
     device: str = "auto"
     out: str | None = None
+    confirm: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +60,15 @@ class Request:
     device: str
     workers: int | None
     """None for as many as there are slots."""
+    confirm: int | None = None
+    """Fresh seeds for the best of each group; None does not train it again."""
 
 
 def read(options: Options, where: Where) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
     asked = _asked(faults, options)
-    workers = _workers(faults, where)
+    workers, confirm = _workers(faults, where), _confirm(faults, where)
     if not faults.found:
         study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
@@ -77,6 +80,7 @@ def read(options: Options, where: Where) -> Request:
                 executor=where.executor,
                 device=where.device,
                 workers=workers,
+                confirm=confirm,
             )
     elif where.out is not None and not RunDirectory(Path(where.out)).exists():
         faults.found += unusable_as_new_folder(Path(where.out))
@@ -86,7 +90,7 @@ def read(options: Options, where: Where) -> Request:
 def reopen(path: Path, where: Where) -> Request:
     """The request to go on with a run directory. Raises SpecError, StoreError."""
     faults = Faults()
-    workers = _workers(faults, where)
+    workers, confirm = _workers(faults, where), _confirm(faults, where)
     if faults.found:
         raise SpecError(faults.found)
     run = RunDirectory(path)
@@ -96,7 +100,12 @@ def reopen(path: Path, where: Where) -> Request:
         executor=where.executor,
         device=where.device,
         workers=workers,
+        confirm=confirm,
     )
+
+
+def _confirm(faults: Faults, where: Where) -> int | None:
+    return None if where.confirm is None else faults.whole("--confirm", where.confirm, low=2)
 
 
 def _workers(faults: Faults, where: Where) -> int | None:

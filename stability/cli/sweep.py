@@ -2,15 +2,18 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from stability.cli.edf import Picture, write_picture
 from stability.cli.machine import Machine, measure
+from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.request import Request
 from stability.cli.tables import print_summary, shown
 from sweeps import claims, provenance, views
+from sweeps.confirm import confirmation
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS
 from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
@@ -25,6 +28,28 @@ DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
 def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Do what is asked for; returns the exit status."""
+    if request.confirm is not None and request.study.sampler == "listed":
+        raise SpecError([f"--confirm: {shown(request.run.path)} is a confirmation itself"])
+    status = train(request, retry_failed=retry_failed, dry_run=dry_run)
+    if request.confirm is None:
+        return status
+    if dry_run:
+        print(f"then the best of each group is trained again with {request.confirm} fresh seeds")
+        return status
+    if status != DONE:
+        return status
+    study, run = (
+        confirmation(request.run, request.confirm),
+        request.run.confirmation(request.confirm),
+    )
+    if faults := run.faults(study):
+        raise SpecError(faults)
+    again = replace(request, study=study, run=run, confirm=None)
+    return train(again, retry_failed=retry_failed, dry_run=False)
+
+
+def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
+    """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run = request.study, request.run
     print(describe(study))
     ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
@@ -33,7 +58,9 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         done = finished(ledger, trials)
         share = "all" if done == study.trials else f"{done} of"
         print(f"{share} {study.trials} trials are finished already")
-        return DONE if dry_run else conclude(run)
+        if not dry_run:
+            views.rebuild(run)
+        return DONE if dry_run else conclude(request)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
         trials = trials or draw_design(study)
@@ -88,15 +115,18 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
         return LEFT_FAILED
     finally:
         views.rebuild(run)
-    return conclude(run)
+    return conclude(request)
 
 
-def conclude(run: RunDirectory) -> int:
+def conclude(request: Request) -> int:
     """Table and picture of what is there; exit status 1 where trials are left without a result."""
-    views.rebuild(run)
-    print_summary([run.path])
-    picture = write_picture([run.path], run.edf, Picture())
-    print(f"{shown(picture)}\n{shown(run.results)}")
+    run = request.run
+    if request.study.sampler == "listed":
+        print_peaks(run.path.parent)
+    else:
+        print_summary([run.path])
+        print(shown(write_picture([run.path], run.edf, Picture())))
+    print(shown(run.results))
     ledger, trials = Ledger(run), run.read_design()
     ledger.refresh()
     left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
@@ -151,6 +181,8 @@ def warn(run: RunDirectory) -> None:
 
 def describe(study: Study) -> str:
     """What is going to be trained, in a few lines."""
+    if study.sampler == "listed":
+        return describe_listed(study)
     lengths = ", ".join(map(str, study.epochs))
     lines = [
         f"study {study.name}",
@@ -170,6 +202,15 @@ def describe(study: Study) -> str:
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
     )
+    return "\n".join(lines)
+
+
+def describe_listed(study: Study) -> str:
+    """The configurations that are trained again."""
+    lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
+    for c in study.configurations:
+        settings = ", ".join(f"{name} {value}" for name, value in c.hyperparameters.items())
+        lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
     return "\n".join(lines)
 
 

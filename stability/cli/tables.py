@@ -6,6 +6,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from analysis import Sample
 
 WIDTH = 80
@@ -23,7 +25,6 @@ COLUMNS = {
 
 def print_summary(runs: list[Path], policy: str = "chance") -> None:
     """A row per group: n, outcomes, best, median, and the shares within d of the best."""
-    from rich.console import Console
     from rich.table import Table
 
     from analysis import load, samples
@@ -42,8 +43,7 @@ def print_summary(runs: list[Path], policy: str = "chance") -> None:
         errors = [_percent(row[name]) for name in ("best", "median")]
         shares = [_share(row[f"within_{d}"]) for d in DISTANCES]
         grid.add_row(str(label), *counts, *errors, *shares)
-    console = Console(width=None if Console().is_terminal else WIDTH)
-    console.print(grid)
+    console().print(grid)
     legend = [
         "best, med: test error in percent",
         "≤d: share of n within d points of the best of the sample",
@@ -51,6 +51,13 @@ def print_summary(runs: list[Path], policy: str = "chance") -> None:
         *notes(samples(table, policy)),  # type: ignore[arg-type]
     ]
     print("\n".join(line for text in legend for line in wrap(text, WIDTH)))
+
+
+def console() -> "Console":
+    """The terminal, or a pipe `WIDTH` columns wide."""
+    from rich.console import Console
+
+    return Console(width=None if Console().is_terminal else WIDTH)
 
 
 def notes(groups: list["Sample"]) -> list[str]:

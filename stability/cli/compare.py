@@ -1,0 +1,203 @@
+"""`stability compare`: which model is more stable, in sentences or as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from stability.cli.edf import refresh
+from stability.cli.parsing import Faults, number
+from stability.cli.tables import WIDTH, console
+from sweeps.errors import SpecError, StabilityError
+from sweeps.run_directory import RunDirectory
+from sweeps.study import Estimand as Declared
+
+if TYPE_CHECKING:
+    from analysis import Estimand
+    from analysis.strata import Stratum
+
+NAMED = ("confirmed", "sample-min")
+PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by a percent or so
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, as it was typed."""
+
+    by: str | None
+    reference: str | None
+    within: str | None
+    policy: str | None
+    pilot: str
+    confidence: str
+
+
+def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> None:
+    """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
+    faults = Faults()
+    faults.found += [fault for run in runs if (fault := refresh(run))]
+    declared = declared_by(faults, runs)
+    estimand, policy = estimand_of(faults, question, declared)
+    if faults.found or estimand is None:
+        raise SpecError(faults.found)
+    strata = compared(runs, question, estimand, policy)
+    if as_json:
+        print(json.dumps([as_data(stratum) for stratum in strata], indent=2))
+    else:
+        for place, stratum in enumerate(strata):
+            print("\n" if place else "", end="")
+            print_stratum(stratum)
+
+
+def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
+    """The primary estimand that the studies of the run directories declare."""
+    found: dict[Path, Declared] = {}
+    for run in map(RunDirectory, runs):
+        if run.exists():
+            try:
+                found[run.path] = run.read_study().primary
+            except StabilityError:
+                continue  # said already, when its views were rebuilt
+    if len({declared.model_dump_json() for declared in found.values()}) > 1:
+        listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
+        faults.add("runs", f"they declare different questions ({listed}); compare them apart")
+    return next(iter(found.values()), Declared())
+
+
+def estimand_of(
+    faults: Faults, question: Question, declared: Declared
+) -> tuple["Estimand | None", str]:
+    """The question in numbers, and the policy."""
+    from analysis import Estimand
+    from analysis.policies import MEANINGS
+
+    policy = question.policy or declared.policy
+    faults.one_of("--policy", policy, MEANINGS)
+    d = faults.amount("--within", question.within or f"{declared.within:g}", low=0)
+    confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
+    pilot = faults.whole("--pilot", question.pilot, low=0)
+    reference = reference_of(faults, question.reference)
+    if pilot and question.reference not in (None, "sample-min"):
+        faults.add("--pilot", "it gives the reference: leave --reference out")
+    if faults.found or d is None or confidence is None or pilot is None:
+        return None, policy
+    try:
+        return Estimand(d=d, confidence=confidence, pilot=pilot, **reference), policy
+    except ValueError as error:
+        faults.found.append(f"--{error}")
+        return None, policy
+
+
+def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
+    """`--reference` as arguments of an estimand; a name is resolved when the groups are known."""
+    if text is None or text in NAMED:
+        return {}
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        label, _, value = part.rpartition("=")
+        percent = number(value)
+        if percent is None or (not label and "," in text):
+            faults.add(
+                "--reference",
+                f"got {text!r}, allowed is {', '.join(NAMED)}, a percentage such as 5.2, or one "
+                "for each group such as vitc-nano=5.2,vitp-nano=7",
+            )
+            return {}
+        values[label.strip()] = percent
+    return {"reference": values.get("", values), "named": "given"}
+
+
+def compared(
+    runs: list[Path], question: Question, estimand: "Estimand", policy: str
+) -> list["Stratum"]:
+    """The comparisons. Raises SpecError where the tables do not admit them."""
+    import numpy as np
+
+    from analysis import load
+    from analysis.confirmed import confirmed
+    from analysis.strata import compare_strata
+
+    try:
+        return compare_strata(
+            load(runs),
+            estimand,
+            by=question.by,
+            policy=policy,  # type: ignore[arg-type]
+            peaks=[peak for run in runs for peak in confirmed(run)],
+            reference=question.reference,
+            rng=np.random.default_rng(PERMUTATION_SEED),
+        )
+    except ValueError as error:
+        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+
+
+def print_stratum(stratum: "Stratum") -> None:
+    """Two groups in sentences; more as a table of all pairs, and the peaks."""
+    print_wrapped(stratum.title)
+    if stratum.together is None:
+        for comparison in stratum.pairs:
+            print_wrapped(str(comparison))
+        return
+    estimand, together = stratum.pairs[0].estimand, stratum.together
+    print_wrapped(
+        f"Stability: share of each {estimand.wording}. Verdicts and "
+        f"{100 * estimand.confidence:g}% intervals hold for all {len(stratum.pairs)} pairs "
+        f"together ({together.attrs['by']})."
+    )
+    print_pairs(stratum)
+    for comparison in stratum.pairs:
+        print_wrapped(comparison.peak)
+    for note in dict.fromkeys(note for comparison in stratum.pairs for note in comparison.notes):
+        print_wrapped(f"Note: {note}")
+
+
+def print_pairs(stratum: "Stratum") -> None:
+    """A row per pair: both shares, their difference, its interval, the verdict."""
+    from rich.table import Table
+
+    assert stratum.together is not None
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("pair", ratio=1)
+    for heading in ("share", "share", "difference", "interval"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.add_column("more", ratio=1)
+    rows = zip(stratum.pairs, stratum.together.itertuples(), strict=True)
+    for comparison, row in rows:
+        a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
+        more = {"A": comparison.a, "B": comparison.b}.get(str(row.verdict), "unresolved")
+        grid.add_row(
+            f"{comparison.a} - {comparison.b}",
+            f"{a:.3f}",
+            f"{b:.3f}",
+            f"{row.difference:+.3f}",
+            f"{row.low:+.3f} .. {row.high:+.3f}",
+            more,
+        )
+    console().print(grid)
+
+
+def print_wrapped(text: str) -> None:
+    """Lines of at most the width of a terminal."""
+    for line in text.splitlines():
+        print("\n".join(wrap(line, WIDTH)))
+
+
+def as_data(stratum: "Stratum") -> dict[str, Any]:
+    """A stratum as plain data."""
+    from analysis.confirmed import as_table
+
+    peaks = json.loads(as_table(stratum.peaks).reset_index().to_json(orient="records"))
+    together = stratum.together
+    rows = None if together is None else json.loads(together.to_json(orient="records"))
+    return {
+        "stratum": stratum.title,
+        "groups": [
+            {"group": g.label, "n": g.n, "policy": g.policy, "best": g.best, "note": g.note}
+            for g in stratum.groups
+        ],
+        "peaks": peaks,
+        "pairs": [comparison.to_dict() for comparison in stratum.pairs],
+        "together": rows,
+    }

@@ -1,0 +1,41 @@
+"""The confirmed peaks of a run directory, as a table."""
+
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from stability.cli.tables import WIDTH, console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.confirmed import Confirmed
+
+
+def print_peaks(run: Path) -> None:
+    """A row per group of the sweep: its best run, and the mean of that configuration again."""
+    from rich.table import Table
+
+    from analysis import load, samples
+    from analysis.confirmed import confirmed, peaks_of
+
+    groups = samples(load(run))
+    peaks: Mapping[str, Confirmed] = peaks_of(groups, confirmed(run))
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("", ratio=1)
+    for heading in ("best", "seeds", "div", "mean", "95% interval"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for group in groups:
+        cells = ["-"] * 4
+        if (peak := peaks.get(group.label)) is not None:
+            mean, low, high = peak.interval()
+            counts = [str(peak.errors.size), str(peak.diverged)]
+            cells = [*counts, f"{mean:.2f}", f"{low:.2f} .. {high:.2f}"]
+        grid.add_row(group.label, f"{group.best:.2f}", *cells)
+    console().print(grid)
+    legend = [
+        "best: test error in percent of the luckiest run of the sweep",
+        "mean: of the configuration that was best in validation, trained again with fresh seeds; "
+        "Student's interval over the seeds (div: diverged, at chance)",
+    ]
+    print("\n".join(line for text in legend for line in wrap(text, WIDTH)))
