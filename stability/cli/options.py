@@ -26,7 +26,22 @@ Models = Annotated[
     Argument(help="Full names, with choices or without [default: all].", show_default=False),
 ]
 Optim = Annotated[str, Option(help="sgd, adamw.", metavar="NAME,...")]
-Data = Annotated[str, Option(help="digits.", metavar="NAME")]
+Data = Annotated[
+    str,
+    Option(
+        help="digits, folder:PATH, cifar10:PATH, hf:NAME, synthetic:n=5000 and more: see stability "
+        "data.",
+        metavar="NAME",
+    ),
+]
+DataName = Annotated[
+    str | None,
+    Argument(help="As --data takes it [default: list the kinds].", show_default=False),
+]
+Sheet = Annotated[
+    Path | None,
+    Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),
+]
 Epochs = Annotated[
     str, Option(help="Schedule lengths; each draw is trained at each.", metavar="N,...")
 ]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stability.cli.data_names import images
 from stability.cli.model_names import Choices, full_names
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.data import DATA, load
+from stability.data import ImageData
 from stability.models import family
-from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES_NANO, nano
+from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES_NANO, Recipe, nano
 from sweeps.dispatch import EXECUTORS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
@@ -70,7 +71,7 @@ def read(options: Options, where: Where) -> Request:
     asked = _asked(faults, options)
     workers, confirm = _workers(faults, where), _confirm(faults, where)
     if not faults.found:
-        study = Study(**asked, fingerprint=load(asked["data"]).fingerprint, objective=OBJECTIVE)
+        study = Study(**asked, objective=OBJECTIVE)
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
         faults.found += run.faults(study)
         if not faults.found:
@@ -123,7 +124,7 @@ def _workers(faults: Faults, where: Where) -> int | None:
 
 def _asked(faults: Faults, options: Options) -> dict[str, Any]:
     """Fields of the study; of use only where no fault was found."""
-    data = faults.one_of("--data", options.data, DATA)
+    named, data = images(faults, options.data)
     choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, options.model, choices, data)
     optims = faults.many_of(
@@ -146,7 +147,7 @@ def _asked(faults: Faults, options: Options) -> dict[str, Any]:
         "draws": draws,
         "sampler": sampler,
         "seed": faults.whole("--seed", options.seed, low=0),
-        "data": data,
+        **named,
         "recipe": {optim: _constants(optim, space) for optim in optims},
         "space": tuple(space),
     }
@@ -208,14 +209,20 @@ def _varied(faults: Faults, options: Options, optims: list[str]) -> list[Hyperpa
     return space
 
 
-def _check_batch_sizes(faults: Faults, space: list[Hyperparameter], data: str | None) -> None:
-    for h in space:
-        if h.name == "batch_size" and data is not None:
-            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
-            images = len(load(data).train)
-            if largest is not None and float(largest) > images:
-                fault = f"got {largest}, {data} has {images} training images"
-                faults.add("--vary batch_size", fault)
+def _check_batch_sizes(faults: Faults, space: list[Hyperparameter], data: ImageData | None) -> None:
+    """A batch of more images than there are would leave an epoch without a step."""
+    if data is None:
+        return
+    there, usual = len(data.train), Recipe.batch_size
+    varied = [h for h in space if h.name == "batch_size"]
+    for h in varied:
+        largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
+        if largest is not None and float(largest) > there:
+            fault = f"got {largest}, {data.name} has {there} training images"
+            faults.add("--vary batch_size", fault)
+    if not varied and usual > there:
+        smaller = "name smaller ones as in --vary batch_size=8,16"
+        faults.add("--data", f"{data.name} has {there} training images, a batch {usual}; {smaller}")
 
 
 def _constants(optim: str, space: list[Hyperparameter]) -> dict[str, Any]:

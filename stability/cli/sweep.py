@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, write_picture
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
@@ -61,6 +62,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         if not dry_run:
             views.rebuild(run)
         return DONE if dry_run else conclude(request)
+    check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
         trials = trials or draw_design(study)
