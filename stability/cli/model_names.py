@@ -87,5 +87,6 @@ def _suits(faults: Faults, name: str, data: ImageData) -> bool:
     kind = name.split("-")[0]
     others = [n for n in VARIANTS if n.startswith(f"{kind}-") and takes(n, side)]
     fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
-    faults.add("--model", f"{fault}; those of such images: {', '.join(others) or 'none'}")
+    resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
+    faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")
     return False

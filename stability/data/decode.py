@@ -12,9 +12,12 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +35,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 GREY = ("1", "L", "LA")
 WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+CHUNK = 64  # images that a thread decodes in a row
 MEMORY = 0.5  # share of the machine's memory that decoded images may take
 
 
@@ -63,25 +67,39 @@ def decode(sources: Iterable[Source], size: int | None, how_to_resize: str) -> D
     sources = list(sources)
     findings = Findings()
     pixels: list[Pixels] = []
-    with warnings.catch_warnings():
-        from PIL import Image
-
-        # A picture of more than 90 million pixels is a fault, not a line on the screen.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
-        for source in sources:
-            image, fault = _read(source, size)
+    with careful(), ThreadPoolExecutor() as pool:
+        if sources:
+            _check_first(sources[0], size, len(sources))
+        chunks = [sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK)]
+        read = pool.map(lambda chunk: [_read(s, size) for s in chunk], chunks)
+        for source, (image, fault) in zip(sources, chain.from_iterable(read), strict=True):
             if fault:
                 findings.add(fault, source.name)
-            if not pixels and image is not None:
-                check_memory(image.size, len(sources))
             pixels.append(np.zeros((0, 0), np.uint8) if image is None else image)
     usable = [i for i, image in enumerate(pixels) if image.size]
-    faults = [f"of {len(sources)} images {text}" for text in findings.sentences()]
+    faults = findings.sentences(of=f" of {len(sources)} images")
     faults += _size_faults([pixels[i] for i in usable], [sources[i] for i in usable], how_to_resize)
     if faults:
         raise DataError(faults)
     return _stack(pixels)
+
+
+@contextmanager
+def careful() -> Iterator[None]:
+    """Make a picture of more than 90 million pixels a fault, not a line on the screen."""
+    with warnings.catch_warnings():
+        from PIL import Image
+
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+        yield
+
+
+def _check_first(source: Source, size: int | None, count: int) -> None:
+    """Before everything is decoded: does it fit, if all are as the first?"""
+    image, _ = _read(source, size)
+    if image is not None:
+        check_memory(image.size, count)
 
 
 def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
@@ -151,12 +169,12 @@ def _size_faults(pixels: list[Pixels], sources: list[Source], how_to_resize: str
         return []
     often = sorted(by_size.items(), key=lambda item: -len(item[1]))
     counts = [
-        f"{width}x{height} ({len(names)}: {names[0]}{', ...' if len(names) > 1 else ''})"
+        f"{width}x{height} {len(names)} ({names[0]}{', ...' if len(names) > 1 else ''})"
         for (height, width), names in often[:3]
     ]
-    kinds = f"{len(by_size)} sizes" if len(by_size) > 1 else "not square"
+    kinds = f"images of {len(by_size)} sizes" if len(by_size) > 1 else "images are not square"
     listed = ", ".join([*counts, *(["..."] if len(often) > 3 else [])])
-    return [f"images of {kinds}: {listed}; models take one size, square: {how_to_resize}"]
+    return [f"{kinds}: {listed}; models take one size, square: {how_to_resize}"]
 
 
 def _stack(pixels: list[Pixels]) -> Decoded:

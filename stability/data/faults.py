@@ -23,22 +23,16 @@ class Findings:
         """Remember that each of `names` has a fault of this kind."""
         self.found.setdefault(kind, []).extend(names)
 
-    def sentences(self, hints: dict[str, str] | None = None) -> list[str]:
-        """A sentence for each kind; `hints` says by kind what to do.
+    def sentences(self, of: str = "") -> list[str]:
+        """A sentence for each kind; `of` follows the count.
 
         >>> findings = Findings()
         >>> findings.add("truncated", "a.png", "b.png", "c.png", "d.png")
-        >>> findings.sentences()
-        ['4 truncated: a.png, b.png, c.png, ...']
+        >>> findings.sentences(of=" of 9 images")
+        ['truncated: 4 of 9 images (a.png, b.png, c.png, ...)']
         """
         sentences = []
         for kind, names in self.found.items():
             listed = ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
-            hint = (hints or {}).get(kind, "")
-            sentences.append(f"{len(names)} {kind}: {listed}{f'; {hint}' if hint else ''}")
+            sentences.append(f"{kind}: {len(names)}{of} ({listed})")
         return sentences
-
-    def stop(self, hints: dict[str, str] | None = None) -> None:
-        """Raise DataError where anything was found."""
-        if self.found:
-            raise DataError(self.sentences(hints))

@@ -62,15 +62,17 @@ def offline() -> Iterator[None]:
     places = [(datasets.config, "HF_HUB_OFFLINE"), (datasets.config, "HF_DATASETS_OFFLINE")]
     places.append((hub, "HF_HUB_OFFLINE"))
     before = [(module, flag, getattr(module, flag)) for module, flag in places]
-    bars = datasets.is_progress_bar_enabled()
+    bars, verbosity = datasets.is_progress_bar_enabled(), datasets.logging.get_verbosity()
     try:
         for module, flag in places:
             setattr(module, flag, True)
         datasets.disable_progress_bars()
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what is wrong is raised too
         yield
     finally:
         for module, flag, value in before:
             setattr(module, flag, value)
+        datasets.logging.set_verbosity(verbosity)
         if bars:
             datasets.enable_progress_bars()
 

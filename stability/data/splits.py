@@ -129,8 +129,7 @@ class Labelled:
             if n == 0:
                 findings.add(f"empty classes{where}", name)
             elif n < parts:
-                few = f"{n} image{'s' if n > 1 else ''}"
-                findings.add(f"classes{where} too small for {parts} parts", f"{name} ({few})")
+                findings.add(f"classes{where} of fewer than {parts} images to split", name)
         return findings.sentences()
 
     def _notes(self) -> list[str]:

@@ -1,8 +1,8 @@
 """`synthetic:classes=10,size=32,...`: images that a program made, for speed, size and tests.
 
 Never real data, and called synthetic wherever the name of the data stands. An image shows two
-copies of its class's glyph, two glyphs that mean nothing, each at any position and in any colour,
-on a background of blotches and noise: what a convolution finds wherever it is, and a stem of large
+copies of its class's glyph and one that means nothing, each at any position and in any colour,
+on a background of light and noise: what a convolution finds wherever it is, and a stem of large
 patches only where it happens to meet the grid.
 
 Only integers are computed, from a generator that numpy froze (RandomState), so that the images,
@@ -22,19 +22,22 @@ from stability.data.images import ImageData
 from stability.data.names import DataName
 from stability.data.splits import Labelled
 
-COPIES, DISTRACTORS = 2, 2
+COPIES, DISTRACTORS = 2, 1
 STRANGERS = 16  # glyphs of no class
 CHUNK = 512  # images made at a time
-NOISE, BLOTCH = 24, 72  # of 255: largest deviation of a pixel, of a blotch
-CONTRAST = (56, 112)  # of 255: a glyph above or below its background
+NOISE, SLOPE = 24, 48  # of 255: largest deviation of a pixel, of the light from side to side
+CONTRAST = (40, 120)  # of 255: a glyph above its background, in each channel
 
 Pixels = NDArray[np.uint8]
-Integers = NDArray[np.int64]
+Integers = NDArray[np.int16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What may be asked for, with what is made where nothing is said."""
+    """What may be asked for, with what is made where nothing is said.
+
+    What is not said is not in the short name of the data, so these values may never change.
+    """
 
     classes: int = 10
     size: int = 32
@@ -83,9 +86,10 @@ def parse_synthetic(kind: str, text: str) -> DataName:
     if faults:
         raise DataError(faults)
     values = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    brief = "-".join(f"{BRIEF[name]}{value}" for name, value in values.items())
+    usual = {f.name: f.default for f in fields(settings)}
+    brief = [f"{BRIEF[name]}{value}" for name, value in values.items() if value != usual[name]]
     canonical = ",".join(f"{name}={value}" for name, value in values.items())
-    return DataName(kind=kind, argument=canonical, short=f"{kind}-{brief}")
+    return DataName(kind=kind, argument=canonical, short="-".join([kind, *brief]))
 
 
 def load_synthetic(name: DataName) -> ImageData:
@@ -117,11 +121,11 @@ def glyphs(count: int, side: int, rng: np.random.RandomState) -> Integers:
     blurred = sum(coarse[:, i : i + side, j : j + side] for i in range(3) for j in range(3))
     flat = np.asarray(blurred).reshape(count, -1)
     half = np.sort(flat, axis=1)[:, flat.shape[1] // 2, None]
-    return (flat >= half).astype(np.int64).reshape(count, side, side)
+    return (flat >= half).astype(np.int16).reshape(count, side, side)
 
 
 def draw(
-    settings: Settings, labels: Integers, known: Integers, rng: np.random.RandomState
+    settings: Settings, labels: NDArray[np.int64], known: Integers, rng: np.random.RandomState
 ) -> Pixels:
     """(B, C, size, size): background, distractors, then the glyphs of the class."""
     batch, side, size = len(labels), known.shape[1], settings.size
@@ -129,20 +133,21 @@ def draw(
     strangers = rng.randint(settings.classes, len(known), (batch, DISTRACTORS))
     which = np.concatenate([strangers, np.repeat(labels[:, None], COPIES, axis=1)], axis=1)
     corners = rng.randint(0, size - side + 1, (*which.shape, 2))
-    steps = rng.randint(CONTRAST[0], CONTRAST[1] + 1, (*which.shape, settings.channels))
-    signs = rng.randint(0, 2, steps.shape) * 2 - 1
+    steps = rng.randint(
+        CONTRAST[0], CONTRAST[1] + 1, (*which.shape, settings.channels), dtype=np.int16
+    )
     for i in range(batch):
-        for glyph, (y, x), step in zip(which[i], corners[i], (steps * signs)[i], strict=True):
+        for glyph, (y, x), step in zip(which[i], corners[i], steps[i], strict=True):
             canvas[i, :, y : y + side, x : x + side] += step[:, None, None] * known[glyph]
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
 def background(batch: int, settings: Settings, rng: np.random.RandomState) -> Integers:
-    """Blotches an eighth of the image wide, and noise in every pixel, around the middle grey."""
-    size, shape = settings.size, (batch, settings.channels)
-    coarse = rng.randint(-BLOTCH, BLOTCH + 1, (*shape, 9, 9))
-    rows = np.arange(size) * 8 // size
-    blotches = coarse[:, :, rows[:, None], rows[None, :]]
-    noise = rng.randint(-NOISE, NOISE + 1, (*shape, size, size))
-    mixed: Integers = 128 + blotches + noise
+    """A dark plane of light that falls from one side, and noise in every pixel."""
+    size, shape = settings.size, (batch, settings.channels, 1, 1)
+    across, down = rng.randint(-SLOPE, SLOPE + 1, (2, *shape))
+    place = np.arange(size) * 2 - (size - 1)
+    light = ((across * place + down * place[:, None]) // (2 * size)).astype(np.int16)
+    noise = rng.randint(-NOISE, NOISE + 1, (*shape[:2], size, size), dtype=np.int16)
+    mixed: Integers = 88 + light + noise
     return mixed
