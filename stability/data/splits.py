@@ -53,7 +53,7 @@ def split(labels: NDArray[np.int64], shares: Sequence[float]) -> list[Rows]:
     ValueError where a class has fewer images than there are parts.
 
     >>> [rows.tolist() for rows in split(np.array([0, 0, 0, 0, 1, 1]), [0.5])]
-    [[4, 1, 3], [5, 0, 2]]
+    [[1, 5, 3], [2, 4, 0]]
     """
     order = stratified_order(labels, np.random.RandomState(SPLIT_SEED))
     part = np.full(len(labels), len(shares))
