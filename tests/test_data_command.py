@@ -135,6 +135,19 @@ def test_contact_sheet_shows_the_first_training_images_of_each_class(tmp_path: P
         assert (shown[label * 34 :][:32, 34:66] == first.transpose(1, 2, 0)).all()
 
 
+def test_names_of_classes_in_any_script_are_drawn_without_a_complaint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_classes(tmp_path / "a", each=5)
+    for name, other in zip(CLASSES, ("猫 $x$", "Blümchen", "o" * 60), strict=True):
+        (folder / name).rename(folder / other)
+    out = said(f"folder:{folder}", capsys, tmp_path / "sheet.png")
+    assert "Blümchen" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
 def test_a_sheet_of_many_classes_says_how_many_it_shows() -> None:
     (ax,) = contact_sheet(load("synthetic:n=300,classes=30,size=16,channels=1")).axes
     assert "synthetic" in ax.get_title(loc="left")
@@ -160,6 +173,21 @@ def test_a_study_has_a_short_name_the_way_to_the_data_and_their_fingerprint(
     shutil.copytree(tmp_path / "my photos", tmp_path / "elsewhere" / "my photos")
     moved = request(data="folder:elsewhere/my photos").study
     assert moved.name == study.name
+
+
+@pytest.mark.parametrize(
+    ("size", "models"),
+    [
+        (32, ("vitc-nano", "regnety-nano", "resnet-nano")),
+        (224, ("vitc-4gf", "regnety-4gf", "resnet-50")),
+    ],
+)
+def test_a_model_without_a_size_is_the_one_that_suits_the_images(
+    size: int, models: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = write_classes(tmp_path / "a", each=40, side=40)
+    study = request(data=f"folder:{folder}@{size}", model="vitc,regnety,resnet").study
+    assert study.models == models
 
 
 def test_data_that_are_gone_or_changed_are_refused_before_anything_runs(tmp_path: Path) -> None:

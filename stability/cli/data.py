@@ -1,6 +1,7 @@
 """`stability data`: what a data set is, before anything is trained on it."""
 
 import json
+import warnings
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -60,7 +61,8 @@ def draw(data: ImageData, output: Path) -> None:
     from stability.data.sheet import contact_sheet
     from sweeps.files import atomic_write
 
-    with atomic_write(output) as temporary:
+    with warnings.catch_warnings(), atomic_write(output) as temporary:
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         contact_sheet(data).savefig(temporary, format=output.suffix[1:].lower())
 
 

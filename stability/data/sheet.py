@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ROWS, COLUMNS = 20, 10
 CELL = 0.62  # inches of a side
+DOTS = 93  # on a side at 150 an inch; a larger image is made smaller
 NAME_LENGTH = 24
 
 
@@ -60,7 +61,7 @@ def show_rows(ax: "Axes", part: Part, classes: tuple[str, ...]) -> None:
         cmap="gray",
         vmin=0,
         vmax=255,
-        interpolation="nearest",
+        interpolation="nearest" if side < DOTS else "antialiased",
         aspect="equal",
     )
     ax.set_yticks(
