@@ -3,7 +3,7 @@
 Never real data, and called synthetic wherever the name of the data stands. An image shows two
 copies of its class's glyph and one that means nothing, each at any position and in any colour,
 on a background of light and noise: what a convolution finds wherever it is, and a stem of large
-patches only where it happens to meet the grid.
+patches has to learn for every place on its grid. docs/data.md has what the stems make of it.
 
 Only integers are computed, from a generator that numpy froze (RandomState), so that the images,
 and with them the fingerprint, are the same on every machine and device; they are moved to the
