@@ -3,12 +3,21 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.data_names import images
 from stability.cli.model_names import Choices, full_names
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.data import DATA, load
+from stability.data import ImageData
 from stability.models import family
 from stability.models.names import is_own
-from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES, RANGES_NANO, fault_of, nano
+from stability.training.recipe import (
+    ONLY_FOR,
+    OPTIMIZERS,
+    RANGES,
+    RANGES_NANO,
+    Recipe,
+    fault_of,
+    nano,
+)
 from sweeps.space import Hyperparameter
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ Space = list[Hyperparameter]
 def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     """Fields of the study that images decide; of use only where no fault was found."""
     asked = options.with_defaults(DEFAULTS)
-    data = faults.one_of("--data", asked["data"], DATA)
+    named, data = images(faults, asked["data"])
     choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, asked["model"], choices, data)
     optims = faults.many_of(
@@ -36,13 +45,12 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
         *_varied(faults, options, optims),
         *options.space,
     ]
-    _check_batch_sizes(faults, space, data)
+    _check_batch_sizes(faults, options, space, data)
     return {
         "models": tuple(models),
         "optims": tuple(optims),
         "epochs": faults.lengths("--epochs", asked["epochs"]),
-        "data": data,
-        "fingerprint": load(data).fingerprint if data else "",
+        **named,
         "recipe": {optim: _constants(options, optim, space) for optim in optims},
         "space": tuple(space),
         "objective": OBJECTIVE,
@@ -130,14 +138,23 @@ def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
     return space
 
 
-def _check_batch_sizes(faults: Faults, space: Space, data: str | None) -> None:
-    for h in space:
-        if h.name == "batch_size" and data is not None:
-            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
-            images = len(load(data).train)
-            if largest is not None and float(largest) > images:
-                fault = f"got {largest}, {data} has {images} training images"
-                faults.add("--vary batch_size", fault)
+def _check_batch_sizes(
+    faults: Faults, options: "Options", space: Space, data: ImageData | None
+) -> None:
+    """A batch of more images than there are would leave an epoch without a step."""
+    if data is None:
+        return
+    there = len(data.train)
+    usual = options.recipe.get("batch_size", Recipe.batch_size)
+    varied = [h for h in space if h.name == "batch_size"]
+    for h in varied:
+        largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
+        if largest is not None and float(largest) > there:
+            fault = f"got {largest}, {data.name} has {there} training images"
+            faults.add("--vary batch_size", fault)
+    if not varied and isinstance(usual, int) and usual > there:
+        smaller = "name smaller ones as in --vary batch_size=8,16"
+        faults.add("--data", f"{data.name} has {there} training images, a batch {usual}; {smaller}")
 
 
 def _constants(options: "Options", optim: str, space: Space) -> dict[str, Any]:
