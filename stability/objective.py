@@ -50,13 +50,14 @@ def _job(trial: Trial) -> Job:
 
 
 def _data(trial: Trial, device: str) -> TensorData:
-    data = load(trial.data)
+    source = trial.data_source or trial.data
+    data = load(source)
     if data.fingerprint != trial.fingerprint:
         raise RuntimeError(
-            f"the data {trial.data!r} have fingerprint {data.fingerprint} here, "
+            f"the data {source!r} have fingerprint {data.fingerprint} here, "
             f"{trial.fingerprint} in the study"
         )
-    return _on_device(trial.data, device)
+    return _on_device(source, device)
 
 
 @cache

@@ -68,6 +68,7 @@ def _resolve(
         optim=optim,
         epochs=epochs,
         data=study.data,
+        data_source=study.data_source,
         hyperparameters=drawn,
         **resolved,
     )

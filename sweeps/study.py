@@ -57,6 +57,10 @@ class Study(BaseModel):
     seed: int = Field(ge=0)
     """Of the design and, with the number of the draw, of each training."""
     data: str
+    """Its short name, in tables, titles and the name of the folder."""
+    data_source: str = ""
+    """By which the objective loads the data, `folder:/home/me/flowers`; empty where `data` is
+    enough. A place is no content: the hash leaves it out."""
     fingerprint: str
     """Of the data's content."""
     precision: Literal["float32"] = "float32"
@@ -88,9 +92,11 @@ class Study(BaseModel):
         """6 hexadecimal digits of its content.
 
         Fields at their default are left out: a field that is added later, with what was done
-        before as its default, renames no old study. So a default may never change.
+        before as its default, renames no old study. So a default may never change. The place of
+        the data is left out: the same data elsewhere are the same study.
         """
-        content = self.model_dump(mode="json", exclude_defaults=True, exclude={"origin"})
+        silent = {"origin", "data_source"}
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         return digest(content, STUDY_DIGITS)
 
     @property

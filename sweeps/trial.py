@@ -52,6 +52,8 @@ class Trial:
     data: str
     fingerprint: str
     """Of the data."""
+    data_source: str = ""
+    """By which the data are loaded; empty where `data` is enough."""
     hyperparameters: dict[str, Value]
     """What was drawn, as applied."""
     settings: dict[str, Any]

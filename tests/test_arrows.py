@@ -52,6 +52,7 @@ def test_the_guard_can_fail() -> None:
 @pytest.mark.parametrize(
     ("statement", "unloaded"),
     [
+        ("import stability.data", ["torch", "PIL", "datasets", "matplotlib", "sklearn", "pandas"]),
         ("import analysis", ["torch", "optuna", "matplotlib", "seaborn", "scipy"]),
         ("import stability.cli.request", ["torch", "optuna", "pandas", "matplotlib", "sklearn"]),
         ("from stability.cli import app", ["torch", "numpy", "pyarrow", "optuna", "pydantic"]),

@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits as load_sklearn
 
-from stability.data import DATA, ImageData, Part, digits, load
-from stability.data.digits import stratified_order
-from stability.models import FAMILIES, resolve
+from stability.data import DataError, ImageData, Part, digits, load, resolve, suits
+from stability.data.splits import Labelled, split, stratified_order
+from stability.models import FAMILIES
+from stability.models import resolve as resolve_model
 from stability.models.names import takes
 from stability.training.tensors import TensorData
 
 PARTS = ("train", "validation", "test")
-each_data = pytest.mark.parametrize("name", DATA)
+each_data = pytest.mark.parametrize("name", ["digits", "synthetic:n=300,classes=3,size=16"])
 
 
 def tiny(seed: int = 0) -> ImageData:
@@ -111,7 +112,7 @@ def test_order_depends_on_the_generator_alone() -> None:
 @each_data
 def test_every_data_set_keeps_the_interface(name: str) -> None:
     data = load(name)
-    assert data.name == name
+    assert data.name == resolve(name).short
     for part in (data.train, data.validation, data.test):
         assert part.images.shape[1:] == data.shape
         assert len(part.labels) == len(part.images) == len(part) > 0
@@ -123,15 +124,127 @@ def test_every_data_set_is_read_once(name: str) -> None:
     assert load(name) is load(name)
 
 
-@each_data
-def test_every_data_set_names_a_size_that_all_families_have(name: str) -> None:
+@pytest.mark.parametrize("name", ["digits", "synthetic:n=300,classes=3,channels=1"])
+def test_data_of_32_pixels_suit_a_size_that_all_families_have(name: str) -> None:
+    data = load(name)
     for family in FAMILIES:
-        assert takes(resolve(family, DATA[name].size), load(name).shape[1])
+        assert takes(resolve_model(family, suits(data)), data.shape[1])
 
 
-def test_an_unknown_data_set_is_a_key_error() -> None:
-    with pytest.raises(KeyError, match="mnist"):
-        load("mnist")
+@pytest.mark.parametrize(
+    ("channels", "side", "n", "size"),
+    [(1, 32, 70, "nano"), (3, 32, 70, "nano"), (3, 32, 14_000, "nano"), (3, 32, 14_300, "micro"),
+     (1, 32, 14_300, "nano"), (3, 127, 70, "nano"), (3, 128, 70, "4gf"), (1, 224, 70, "4gf")],
+)  # fmt: skip
+def test_size_of_model_that_suits(channels: int, side: int, n: int, size: str) -> None:
+    """4gf for large images; micro from 10,000 colour images to train on (70% of n); else nano."""
+    images = np.broadcast_to(np.uint8(0), (n, channels, side, side))
+    train = Part(images[: n * 7 // 10], np.zeros(n * 7 // 10, np.int64))
+    assert suits(ImageData("x", ("a", "b"), train, train, train)) == size
+
+
+FORMS = "digits, folder:PATH, cifar10:PATH, cifar100:PATH, hf:PATH_OR_NAME, synthetic"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mnist", f"'mnist' is not one of {FORMS}"),
+        ("foldr:x", f"'foldr:x' is not one of {FORMS} (did you mean 'folder'?)"),
+        ("", f"'' is not one of {FORMS}"),
+        ("digits:8", "got digits:8, digits has nothing after its name"),
+        ("folder", "folder needs a path: folder:PATH"),
+        ("folder:@64", "folder needs a path: folder:PATH"),
+        ("cifar10:", "cifar10 needs a path: cifar10:PATH"),
+        ("hf:", "hf needs a path: hf:PATH"),
+        ("folder:x@2", "got @2, allowed are 8 to 1024 pixels"),
+        ("folder:x@99999", "got @99999, allowed are 8 to 1024 pixels"),
+        ("hf:x@-1", "got @-1, allowed are 8 to 1024 pixels"),
+    ],
+)
+def test_a_bad_name_says_what_is_allowed(text: str, said: str) -> None:
+    with pytest.raises(DataError) as error:
+        resolve(text)
+    assert error.value.faults == [said]
+
+
+# --- three parts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [[100, 50], [3, 3, 40], [7, 11, 13]])
+def test_split_gives_each_class_its_share_and_at_least_one(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    parts = split(labels, [0.2, 0.1])
+    assert sorted(np.concatenate(parts)) == list(range(len(labels)))
+    for share, part in zip((0.2, 0.1), parts, strict=False):
+        assert np.bincount(labels[part]).tolist() == [max(1, round(share * n)) for n in counts]
+    assert [rows.tolist() for rows in split(labels, [0.2, 0.1])] == [p.tolist() for p in parts]
+
+
+def labelled(**counts: list[int]) -> Labelled:
+    """Parts with so many images of each class."""
+    labels = {part: np.repeat(np.arange(len(n)), n) for part, n in counts.items()}
+    return Labelled(("a", "b", "c")[: max(map(len, counts.values()))], labels)
+
+
+def numbered(found: Labelled) -> np.ndarray:
+    """Images of which the pixels tell the row."""
+    n = sum(map(len, found.labels.values()))
+    return np.arange(n, dtype=np.uint8)[:, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes", "note"),
+    [
+        ({"all": [50, 50]}, (70, 10, 20), "split 70/10/20"),
+        ({"train": [50, 50], "validation": [4, 4]}, (90, 10, 8), "the test part is validation"),
+        ({"train": [50, 50], "test": [4, 4]}, (90, 10, 8), "the test part is test"),
+        ({"test": [4, 4], "train": [50, 50]}, (90, 10, 8), "the test part is test"),
+        ({"test": [4, 4], "validation": [3, 3], "train": [50, 50]}, (100, 6, 8), None),
+    ],
+)
+def test_three_parts_whatever_there_is(
+    counts: dict[str, list[int]], sizes: tuple[int, ...], note: str | None
+) -> None:
+    found = labelled(**counts)
+    data = found.data("x", numbered(found))
+    assert tuple(len(getattr(data, part)) for part in PARTS) == sizes
+    rows = {part: getattr(data, part).images.ravel().tolist() for part in PARTS}
+    assert sorted(row for part in PARTS for row in rows[part]) == numbered(found).ravel().tolist()
+    everything = np.concatenate(list(found.labels.values()))
+    for part in PARTS:
+        assert getattr(data, part).labels.tolist() == everything[rows[part]].tolist()
+    if "all" not in counts:  # what was given as a part for judging is judged on, whole
+        given = "test" if "test" in counts else "validation"
+        start = sum(sum(n) for part, n in list(counts.items())[: list(counts).index(given)])
+        assert rows["test"] == list(range(start, start + sum(counts[given])))
+    assert [text.startswith(note) for text in data.notes] == [True] if note else not data.notes
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"all": [5]}, ["a single class: a; a classifier needs two"]),
+        ({"all": [5, 0]}, ["empty classes: 1 (b)"]),
+        ({"all": [5, 2]}, ["classes of fewer than 3 images to split: 1 (b)"]),
+        ({"train": [5, 2], "test": [2, 0]}, ["empty classes in test: 1 (b)"]),
+        (
+            {"train": [1, 0], "test": [1, 1]},
+            [
+                "classes in train of fewer than 2 images to split: 1 (a)",
+                "empty classes in train: 1 (b)",
+            ],
+        ),
+        ({"train": [5, 5]}, ["train alone: needed are train and val or test, or classes without"]),
+        ({"validation": [5, 5], "test": [5, 5]}, ["validation and test alone: needed are train"]),
+        ({"train": [1, 1], "validation": [1, 1], "test": [1, 1]}, []),
+    ],
+)
+def test_what_cannot_be_learned_or_judged(counts: dict[str, list[int]], said: list[str]) -> None:
+    found = labelled(**counts).faults()
+    assert len(found) == len(said)
+    for fault, start in zip(found, said, strict=True):
+        assert fault.startswith(start)
 
 
 IMAGES, LABELS = np.zeros((4, 1, 2, 2), np.uint8), np.zeros(4, np.int64)

@@ -3,11 +3,13 @@
 import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from picture_files import write_classes
 from test_cli import PLAIN, STABILITY, request
 
 from stability.cli.commands import app
@@ -42,9 +44,14 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("command", sweeps(), ids=" ".join)
 def test_each_sweep_of_the_pages_is_without_a_fault(
-    command: list[str], monkeypatch: pytest.MonkeyPatch
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT / "docs" / "examples")
+    for example in (ROOT / "docs" / "examples").iterdir():
+        if example.is_file():
+            shutil.copy(example, tmp_path)
+    write_classes(tmp_path / "photos", each=50, side=40)  # where the pages have their pictures
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     given: dict[str, list[str]] = {}
     for name, value in zip(command[2::2], command[3::2], strict=True):
         given.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
@@ -75,7 +82,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_each_dependency_has_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    blocks = re.findall(r"(?:dependencies|dev) = \[\n(.*?)\n\]", text, re.DOTALL)
+    blocks = re.findall(r"(?:dependencies|dev|data) = \[\n(.*?)\n\]", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     assert len(lines) > 15
     assert [line for line in lines if not re.search(r"#\s*\S+", line)] == []

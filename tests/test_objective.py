@@ -167,6 +167,19 @@ def test_other_data_than_the_studys_are_refused_before_training(
     assert len(jobs) == place
 
 
+def test_data_are_loaded_by_their_source_and_called_by_their_name(
+    pretend: Callable[..., list[Job]],
+) -> None:
+    jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
+    source = "synthetic:n=60,classes=3,size=16"
+    made = {"data": "short", "data_source": source, "fingerprint": load(source).fingerprint}
+    (result,) = train_images(cohort(trial(0, **made)))
+    assert len(jobs) == 1
+    assert result.values["chance"] == pytest.approx(200 / 3)
+    with pytest.raises(RuntimeError, match=f"'{source}' have fingerprint"):
+        next(train_images(cohort(trial(0, **{**made, "fingerprint": "0" * 12}))))
+
+
 def test_unknown_settings_are_an_exception_not_an_outcome() -> None:
     with pytest.raises(ValueError, match="'warm_up' is no setting"):
         next(train_images(cohort(trial(settings={"warm_up": 0.1}))))

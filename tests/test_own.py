@@ -291,7 +291,7 @@ def test_the_study_of_a_run_directory_is_made_again(tmp_path: Path) -> None:
         request(study=tmp_path / "study.toml")
     changed = study.model_copy(update={"fingerprint": "000000000000"})
     changed.write(tmp_path / "other.toml")
-    with pytest.raises(SpecError, match=f"fingerprint {study.fingerprint} here"):
+    with pytest.raises(SpecError, match=f"its fingerprint is {study.fingerprint}"):
         request(study=tmp_path / "other.toml", **plain)
 
 

@@ -74,7 +74,10 @@ def test_a_setting_that_is_what_it_was_names_the_same_study() -> None:
         ({"set": ["lr=1"], "lr": ["1:2"]}, ["lr varies: it is either set or drawn"]),
         ({"set": ["lr=1", "weight_decay=0"]}, ["so that nothing is drawn"]),
         ({"set": ["warmup=0.1", "warmup_epochs=2"]}, ["warmup and warmup_epochs: allowed is one"]),
-        ({"set": ["batch_size=2000"]}, ["got 2000, digits has 1097 training images"]),
+        (
+            {"set": ["batch_size=2000"]},
+            ["--data: digits has 1097 training images, a batch 2000; name"],
+        ),
         ({"set": ["warmup_epochs=5"]}, ["--epochs: got 5, the learning rate climbs for 5 epochs"]),
         (
             {"recipe": "micro", "vary": ["batch_size=64,128"]},

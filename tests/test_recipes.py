@@ -159,10 +159,15 @@ def test_a_family_from_elsewhere_has_no_ranges() -> None:
     assert ranges_of("paper", "own", "sgd", 256) == {}
 
 
-def test_data_decide_the_recipe() -> None:
-    assert [default_recipe(size) for size in ("nano", "micro", "1gf", "4gf")] == [
-        "nano",
-        "micro",
-        "paper",
-        "paper",
-    ]
+@pytest.mark.parametrize(
+    ("size", "images", "recipe"),
+    [
+        ("nano", 1_000_000, "nano"),
+        ("micro", 10_000, "micro"),
+        ("4gf", 99_999, "nano"),
+        ("4gf", 100_000, "paper"),
+        ("1gf", 1_281_167, "paper"),
+    ],
+)
+def test_data_decide_the_recipe(size: str, images: int, recipe: str) -> None:
+    assert default_recipe(size, images) == recipe

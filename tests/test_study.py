@@ -41,6 +41,22 @@ def test_everything_that_decides_a_result_is_in_the_id(field: str) -> None:
     assert trial_id("m", "sgd", 5, changed) != trial_id("m", "sgd", 5, RESOLVED)
 
 
+def test_the_place_of_the_data_is_kept_and_decides_nothing(tmp_path: Path) -> None:
+    """The same data in another folder: the same study, and the same trials."""
+    here, there = (make_toy(data_source=f"folder:/{place}/toy") for place in ("here", "there"))
+    assert here.hash == there.hash == make_toy().hash
+    assert here.name == make_toy().name
+    assert [t.id for t in draw_design(here)] == [t.id for t in draw_design(there)]
+    assert draw_design(here)[0].data_source == "folder:/here/toy"
+    here.write(tmp_path / "study.toml")
+    write_design(here, draw_design(here), tmp_path / "design.parquet")
+    again = Study.read(tmp_path / "study.toml")
+    assert again.data_source == "folder:/here/toy"
+    trials = read_design(again, tmp_path / "design.parquet")
+    assert {(t.data, t.data_source) for t in trials} == {("toy", "folder:/here/toy")}
+    assert pq.read_table(tmp_path / "design.parquet")["data"].unique().to_pylist() == ["toy"]
+
+
 def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
     turned = {**RESOLVED, "settings": dict(reversed(RESOLVED["settings"].items()))}  # type: ignore[attr-defined]
     assert trial_id("m", "sgd", 5, turned) == trial_id("m", "sgd", 5, RESOLVED)

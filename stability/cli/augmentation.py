@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stability.data import load
+from stability.data import ImageData
 from stability.training.recipes import RECIPES
 from stability.training.shown import augmentation_rows
 from sweeps.errors import SpecError
@@ -13,12 +13,12 @@ INCH = 0.9  # of an image's side
 LABEL = 2.3  # inches, left of the images
 
 
-def draw(name: str, data: str, path: Path) -> None:
+def draw(name: str, data: ImageData, path: Path) -> None:
     """Write a row of images for each part of the augmentation, and three for all together.
 
     Raises SpecError where the recipe changes no image, or the file cannot be written.
     """
-    rows = augmentation_rows(RECIPES[name].settings, load(data))
+    rows = augmentation_rows(RECIPES[name].settings, data)
     if len(rows) == 1:
         raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
     columns = len(rows[0][1])
@@ -36,7 +36,9 @@ def draw(name: str, data: str, path: Path) -> None:
             grey = image.shape[2] == 1
             ax.imshow(image[..., 0] if grey else image, cmap="grey", vmin=0, vmax=255)
             ax.set(xticks=[], yticks=[])
-    figure.suptitle(f"Augmentation of {data} by the recipe {name}", y=1 - 0.1 / (0.4 + len(rows)))
+    figure.suptitle(
+        f"Augmentation of {data.name} by the recipe {name}", y=1 - 0.1 / (0.4 + len(rows))
+    )
     try:
         figure.savefig(path)
     except OSError as error:

@@ -127,6 +127,21 @@ def edf(
 
 
 @app.command()
+def data(
+    name: o.DataName = None,
+    output: o.Sheet = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Show a data set: parts, classes, shape, fingerprint; as a picture too.
+
+    Without a name, list the kinds of names.
+    """
+    from stability.cli.data import show_data
+
+    show_data(name, output, as_json=as_json)
+
+
+@app.command()
 def compare(
     runs: o.Tables,
     by: o.By = None,

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.data_names import images
 from stability.cli.model_names import Choices, full_names
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
 from stability.cli.recipe_choice import Choice, chosen_recipe
-from stability.data import DATA, load
+from stability.data import ImageData
 from stability.models import family
 from stability.models.names import is_own
 from stability.training.recipe import ONLY_FOR, OPTIMIZERS, RANGES, fault_of
@@ -24,7 +25,7 @@ Space = list[Hyperparameter]
 def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     """Fields of the study that images decide; of use only where no fault was found."""
     asked = options.with_defaults(DEFAULTS)
-    data = faults.one_of("--data", asked["data"], DATA)
+    named, data = images(faults, asked["data"])
     choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, asked["model"], choices, data)
     optims = faults.many_of(
@@ -42,16 +43,15 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     ]
     epochs = faults.lengths("--epochs", asked["epochs"])
     recipe = {optim: choice.constants(optim) for optim in optims}
-    _check_batch_sizes(faults, space, data)
-    _check_constants(faults, recipe, epochs, data)
+    _check_batch_sizes(faults, recipe, space, data)
+    _check_warmup(faults, recipe, epochs)
     if models and optims and not space and not faults.found:
         faults.add("recipe", "lr and weight_decay are set, so that nothing is drawn")
     return {
         "models": tuple(models),
         "optims": tuple(optims),
         "epochs": epochs,
-        "data": data,
-        "fingerprint": load(data).fingerprint if data else "",
+        **named,
         "recipe": recipe,
         "space": tuple(space),
         "objective": OBJECTIVE,
@@ -144,26 +144,29 @@ def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
     return space
 
 
-def _check_batch_sizes(faults: Faults, space: Space, data: str | None) -> None:
-    for h in space:
-        if h.name == "batch_size" and data is not None:
-            largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
-            images = len(load(data).train)
-            if largest is not None and float(largest) > images:
-                fault = f"got {largest}, {data} has {images} training images"
-                faults.add("--vary batch_size", fault)
-
-
-def _check_constants(
-    faults: Faults, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...], data: str | None
+def _check_batch_sizes(
+    faults: Faults, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
 ) -> None:
-    """What settings mean for this data set and these schedules."""
-    settings = next(iter(recipe.values()), {})
-    batch, warmup = settings.get("batch_size", 1), settings.get("warmup_epochs")
-    if data and fault_of("batch_size", batch) is None and batch > len(load(data).train):
-        images = len(load(data).train)
-        fault = f"got {batch}, {data} has {images} training images: --set batch_size=N"
-        faults.add("batch_size", fault)
+    """A batch of more images than there are would leave an epoch without a step."""
+    if data is None:
+        return
+    there = len(data.train)
+    usual = next(iter(recipe.values()), {}).get("batch_size")
+    for h in (h for h in space if h.name == "batch_size"):
+        largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
+        if largest is not None and float(largest) > there:
+            fault = f"got {largest}, {data.name} has {there} training images"
+            faults.add("--vary batch_size", fault)
+    if isinstance(usual, int) and usual > there:
+        smaller = "name a smaller one as in --set batch_size=16"
+        faults.add("--data", f"{data.name} has {there} training images, a batch {usual}; {smaller}")
+
+
+def _check_warmup(
+    faults: Faults, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
+) -> None:
+    """A schedule must be longer than its warm-up."""
+    warmup = next(iter(recipe.values()), {}).get("warmup_epochs")
     if warmup and fault_of("warmup_epochs", warmup) is None and epochs and min(epochs) <= warmup:
         fault = f"got {min(epochs)}, the learning rate climbs for {warmup:g} epochs: take more"
         faults.add("--epochs", f"{fault}, or --set warmup=0.1, a share of them")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from stability.cli.data_names import source
 from stability.cli.image_study import OBJECTIVE
 from stability.data import load
 from sweeps.dispatch.local import ENVIRONMENT
@@ -56,12 +57,12 @@ def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
     """A trial in the middle of the ranges."""
     drawn = {h.name: h.at(0.5) for h in study.space if h.applies_to(model, optim)}
     settings = {**study.recipe[optim], **drawn}
-    return {"model": model, "optim": optim, "settings": settings, "data": study.data}
+    return {"model": model, "optim": optim, "settings": settings, "data": source(study)}
 
 
 def _seconds(study: Study, batch: int, cost: dict[str, float]) -> float:
     """Of all trials of one model and optimizer: steps, and an evaluation before and per epoch."""
-    data = load(study.data)
+    data = load(source(study))
     steps = len(data.train) // batch
     return study.draws * sum(
         epochs * steps * cost["step"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from stability.cli.parsing import Faults, not_one_of
-from stability.data import DATA, load
+from stability.data import ImageData, suits
 from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
 from stability.models.names import DEEPEST, is_own, may_choose, takes
 
@@ -23,7 +23,7 @@ class Choices:
     pool: str | None = None
 
 
-def full_names(faults: Faults, models: str, choices: Choices, data: str | None) -> list[str]:
+def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | None) -> list[str]:
     """Every model with every combination of the choices; CNNs, which have none, as they are."""
     combinations = _combinations(faults, choices)
     asked = [name.strip() for name in models.split(",")]
@@ -35,7 +35,7 @@ def full_names(faults: Faults, models: str, choices: Choices, data: str | None) 
         for name in asked
         for choice in (combinations if may_choose(name) else [()])
     ]
-    size = DATA[data].size if data else "nano"
+    size = suits(data) if data else "nano"
     found = faults.many_of("--model", ",".join(texts), lambda text: model(faults, text, size))
     return [name for name in found if data is None or _suits(faults, name, data)]
 
@@ -86,13 +86,14 @@ def _depth(faults: Faults, text: str) -> str | None:
     return None if value is None else f"d{value}"
 
 
-def _suits(faults: Faults, name: str, data: str) -> bool:
+def _suits(faults: Faults, name: str, data: ImageData) -> bool:
     """Whether the model takes the images; a ViT takes those of its own size alone."""
-    side = load(data).shape[1]
+    side = data.shape[1]
     if is_own(name) or takes(name, side):
         return True
     kind = name.split("-")[0]
     others = [n for n in VARIANTS if n.startswith(f"{kind}-") and takes(n, side)]
-    fault = f"{name} takes no images of {side}x{side}, which {data} has"
-    faults.add("--model", f"{fault}; those of such images: {', '.join(others) or 'none'}")
+    fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
+    resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
+    faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")
     return False

@@ -39,7 +39,22 @@ Models = Annotated[
     Argument(help="Full names, with choices or without [default: all].", show_default=False),
 ]
 Optim = Annotated[str | None, Option(help="sgd, adamw  [default: adamw]", metavar="NAME,...")]
-Data = Annotated[str | None, Option(help="digits  [default: digits]", metavar="NAME")]
+Data = Annotated[
+    str | None,
+    Option(
+        help="digits, folder:PATH, cifar10:PATH, hf:NAME, synthetic:n=5000 and more: see stability "
+        "data  [default: digits]",
+        metavar="NAME",
+    ),
+]
+DataName = Annotated[
+    str | None,
+    Argument(help="As --data takes it [default: list the kinds].", show_default=False),
+]
+Sheet = Annotated[
+    Path | None,
+    Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),
+]
 Epochs = Annotated[
     str | None,
     Option(help="Schedule lengths; each draw is trained at each  [default: 5]", metavar="N,..."),

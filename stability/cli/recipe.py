@@ -5,11 +5,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from stability.cli.data_names import images
 from stability.cli.parsing import Faults
 from stability.cli.tables import WIDTH
-from stability.data import DATA
 from stability.training.recipe import DEFAULTS, OPTIMIZERS, allowed
-from stability.training.recipes import RECIPES, Named, default_recipe, source_of
+from stability.training.recipes import RECIPES, Named, source_of
 from sweeps.errors import SpecError
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -27,7 +27,7 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
     faults = Faults()
     if name is not None:
         faults.one_of("recipe", name, RECIPES)
-    faults.one_of("--data", data, DATA)
+    pictured = images(faults, data)[1] if output is not None else None
     if output is not None and name is None:
         faults.add("-o", "names a picture: say of which recipe")
     if output is not None and output.suffix not in FORMATS:
@@ -36,10 +36,10 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
         faults.add("-o", f"there is no folder {output.absolute().parent}")
     if faults.found:
         raise SpecError(faults.found)
-    if name is not None and output is not None:
+    if name is not None and output is not None and pictured is not None:
         from stability.cli.augmentation import draw
 
-        draw(name, data, output)
+        draw(name, pictured, output)
     if as_json:
         answer = as_dict(name) if name else {each: as_dict(each) for each in RECIPES}
         print(json.dumps(answer, indent=2))
@@ -55,7 +55,7 @@ def as_dict(name: str) -> dict[str, Any]:
     return {
         "recipe": name,
         "summary": named.summary,
-        "data": data_of(name),
+        "default_for": named.default_for,
         "settings": {
             setting: {
                 "value": value,
@@ -78,16 +78,10 @@ def values_of(name: str) -> dict[str, Any]:
     return values | ({"warmup": None} if values["warmup_epochs"] is not None else {})
 
 
-def data_of(name: str) -> list[str]:
-    """The data sets that have this recipe unless another is named."""
-    return [data for data, info in DATA.items() if default_recipe(info.size) == name]
-
-
 def described(name: str) -> str:
     """One recipe, 80 columns wide."""
     named = RECIPES[name]
-    used_for = ", ".join(data_of(name)) or "no data set here"
-    lines = [f"{name}: {named.summary}", f"default for {used_for}", ""]
+    lines = [f"{name}: {named.summary}", f"default for {named.default_for}", ""]
     lines.append(f"{'setting':15}  {'value':>7}  {'allowed':18}  source")
     for setting, value in values_of(name).items():
         source = wrap(source_of(name, setting), WIDTH - 46, break_on_hyphens=False)
@@ -116,7 +110,8 @@ def side_by_side() -> str:
     for setting in DEFAULTS:
         values = "".join(f"  {in_words(values_of(name)[setting]):>9}" for name in RECIPES)
         lines.append(f"{setting:15}{values}  {allowed(setting)}")
-    lines += ["", *(f"{name}: {named.summary}" for name, named in RECIPES.items())]
+    for name, named in RECIPES.items():
+        lines += ["", f"{name}: {named.summary};", f"  for {named.default_for}"]
     return "\n".join([*lines, "", "Sources and ranges: stability recipe NAME."])
 
 

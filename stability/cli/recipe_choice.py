@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.parsing import Faults, not_one_of, number
-from stability.data import DATA, load
+from stability.data import ImageData, suits
 from stability.training.recipe import (
     DEFAULTS,
     OPTIONAL,
@@ -78,13 +78,13 @@ class Choice:
 def chosen_recipe(
     faults: Faults,
     options: "Options",
-    data: str | None,
+    data: ImageData | None,
     drawn: Mapping[str, tuple[str, ...]],
 ) -> Choice:
     """The recipe that the options ask for: that of the data's size where they name none."""
     name = options.recipe
     if name is None:
-        name = default_recipe(DATA[data].size if data else "nano")
+        name = default_recipe(suits(data), len(data.train)) if data else "nano"
     own = {n: None if v == OFF and n in OPTIONAL else v for n, v in options.settings.items()}
     for setting, value in own.items():
         if faults.one_of("recipe", setting, NAMES) and (fault := fault_of(setting, value)):
@@ -94,7 +94,7 @@ def chosen_recipe(
     for fault in conflicts({**own, **dict.fromkeys(drawn, True)}):
         faults.add("recipe", fault)
     found = faults.one_of("--recipe", name, RECIPES)
-    return Choice(found or "", own, drawn, len(load(data).train) if data else 1)
+    return Choice(found or "", own, drawn, len(data.train) if data else 1)
 
 
 def _typed(

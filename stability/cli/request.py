@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stability.cli.data_names import check_unchanged
 from stability.cli.image_study import OBJECTIVE, fields_of_images
 from stability.cli.own_study import check_objective, fields_of_objective
 from stability.cli.parsing import Faults
 from stability.cli.study_file import check_conditions, is_resolved, with_file
-from stability.data import load
 from sweeps.dispatch import EXECUTORS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
@@ -131,10 +131,9 @@ def _study(faults: Faults, options: Options) -> Study | None:
 def resolved(faults: Faults, path: Path) -> Study:
     """The study of a run directory, to be run again. Raises StoreError, SpecError."""
     study = Study.read(path)
-    if study.objective == OBJECTIVE and (here := load(study.data).fingerprint) != study.fingerprint:
-        fault = f"the data {study.data!r} have fingerprint {here} here, {study.fingerprint} in it"
-        faults.add("--study", fault)
-    elif study.objective != OBJECTIVE:
+    if study.objective == OBJECTIVE:
+        check_unchanged(study)
+    else:
         check_objective(faults, study.objective)
     return study
 

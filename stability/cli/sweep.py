@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 
+from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, write_picture
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
@@ -65,6 +66,8 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         if not dry_run:
             views.rebuild(run)
         return DONE if dry_run else conclude(request)
+    if study.objective == OBJECTIVE:
+        check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         measured = pool.submit(measure, study, request.device)
         trials = trials or draw_design(study)

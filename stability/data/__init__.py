@@ -1,6 +1,8 @@
-"""The data sets: a table of names, and images in memory in three parts. Needs no torch."""
+"""The data sets: kinds of names, and images in memory in three parts. Needs no torch."""
 
+from stability.data.faults import DataError
 from stability.data.images import ImageData, Part
-from stability.data.sources import DATA, DataInfo, load
+from stability.data.names import DataName
+from stability.data.sources import KINDS, load, resolve, suits
 
-__all__ = ["DATA", "DataInfo", "ImageData", "Part", "load"]
+__all__ = ["KINDS", "DataError", "DataName", "ImageData", "Part", "load", "resolve", "suits"]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stability.data.images import ImageData, Part
+from stability.data.splits import SPLIT_SEED, stratified_order
 
 ENLARGE = 4  # 8x8 to 32x32
-SPLIT_SEED = 20211206  # the split is a constant of the data set, whatever a study's seed
 TEST, VALIDATION = 400, 300  # the remaining 1,097 are for training
 
 
@@ -31,25 +31,6 @@ def load_digits() -> ImageData:
     parts = np.split(order, [TEST, TEST + VALIDATION])
     test, validation, train = (Part(images[rows, None], labels[rows]) for rows in parts)
     return ImageData("digits", tuple("0123456789"), train, validation, test)
-
-
-def stratified_order(labels: NDArray[np.int64], rng: np.random.RandomState) -> NDArray[np.int64]:
-    """A random order of the rows in which every prefix holds the classes in their proportions.
-
-    `labels` (N,); returns a permutation of 0..N-1. The k-th of a class of n stands at
-    (k + 1/2) / n of the way, so that every prefix has about its share of each. `rng` is of
-    numpy's frozen kind: the streams of the newer generators may change between releases.
-
-    >>> order = stratified_order(np.array([0] * 6 + [1] * 3), np.random.RandomState(0))
-    >>> np.bincount(np.array([0] * 6 + [1] * 3)[order[:3]]).tolist()
-    [2, 1]
-    """
-    shuffled = rng.permutation(len(labels))
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.argsort(place, kind="stable")
 
 
 def _file() -> Path:

@@ -1,33 +1,106 @@
-"""Data sets by name: what is known of each before it is read, and the function that reads it."""
+"""Data sets by name: every kind of name, what it means, and the function that reads it."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from stability.data.cifar import load_cifar
 from stability.data.digits import load_digits
+from stability.data.faults import DataError
+from stability.data.folder import load_folder
+from stability.data.huggingface import load_hf, parse_hf
 from stability.data.images import ImageData
+from stability.data.names import DataName, with_path, with_path_and_size, without_argument
+from stability.data.synthetic import load_synthetic, parse_synthetic
+
+LARGE_IMAGE = 128  # pixels of a side; from here on a model of ImageNet's kind suits
+MANY_IMAGES = 10_000  # colour images to train on; from here on a micro model suits
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataInfo:
-    """What is said of a data set before it is read."""
+class Kind:
+    """A kind of data."""
 
-    load: Callable[[], ImageData]
-    size: str
-    """The size of model that suits it: what `vitc` alone stands for."""
+    form: str
+    """How it is written."""
+    parse: Callable[[str, str], DataName]
+    """From the kind and what stands after the colon."""
+    load: Callable[[DataName], ImageData]
     source: str
 
 
-DATA: dict[str, DataInfo] = {
-    "digits": DataInfo(
-        load=load_digits,
-        size="nano",
+KINDS: dict[str, Kind] = {
+    "digits": Kind(
+        form="digits",
+        parse=without_argument,
+        load=lambda name: load_digits(),
         source="1,797 handwritten digits (UCI, Alpaydin and Kaynak 1998) from scikit-learn's wheel",
+    ),
+    "folder": Kind(
+        form="folder:PATH[@SIZE]",
+        parse=with_path_and_size,
+        load=load_folder,
+        source="PATH/<class>/*.jpg, or PATH/train/<class>/*.jpg with val or test",
+    ),
+    "cifar10": Kind(
+        form="cifar10:PATH",
+        parse=with_path,
+        load=load_cifar,
+        source="60,000 photographs of 10 kinds (Krizhevsky 2009), cifar-10-binary.tar.gz",
+    ),
+    "cifar100": Kind(
+        form="cifar100:PATH",
+        parse=with_path,
+        load=load_cifar,
+        source="60,000 photographs of 100 kinds (Krizhevsky 2009), cifar-100-binary.tar.gz",
+    ),
+    "hf": Kind(
+        form="hf:PATH_OR_NAME[@SIZE]",
+        parse=parse_hf,
+        load=load_hf,
+        source="parquet, image folders, data sets of the Hugging Face hub; extra data",
+    ),
+    "synthetic": Kind(
+        form="synthetic:[classes=10,size=32,channels=3,n=5000,seed=0]",
+        parse=parse_synthetic,
+        load=load_synthetic,
+        source="made by a program; not real images",
     ),
 }
 
 
+def resolve(text: str) -> DataName:
+    """The name `text`, taken apart; paths become absolute. Raises DataError.
+
+    >>> resolve("synthetic:n=600").canonical
+    'synthetic:classes=10,size=32,channels=3,n=600,seed=0'
+    """
+    kind, _, argument = text.partition(":")
+    if kind not in KINDS:
+        forms = ", ".join(k.form.partition("[")[0].rstrip(":") for k in KINDS.values())
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise DataError([f"{text!r} is not one of {forms}{hint}"])
+    return KINDS[kind].parse(kind, argument)
+
+
+def load(text: str) -> ImageData:
+    """The data set `text`, read once a process. Raises DataError with every fault."""
+    return _load(resolve(text))
+
+
 @cache
-def load(name: str) -> ImageData:
-    """The data set `name`, read once a process. Raises KeyError for an unknown name."""
-    return DATA[name].load()
+def _load(name: DataName) -> ImageData:
+    data = KINDS[name.kind].load(name)
+    if not data.std.all():
+        raise DataError([f"{name.canonical}: a channel is the same in every training image"])
+    return data
+
+
+def suits(data: ImageData) -> str:
+    """The size of model that suits the data: what `vitc` alone stands for."""
+    if data.shape[1] >= LARGE_IMAGE:
+        return "4gf"
+    colour, many = data.shape[0] == 3, len(data.train) >= MANY_IMAGES
+    return "micro" if colour and many else "nano"

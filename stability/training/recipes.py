@@ -25,6 +25,8 @@ class Named:
     """A recipe with a name."""
 
     summary: str
+    default_for: str
+    """Which data have it unless another is named (`data.suits`)."""
     settings: dict[str, Any]
     """What differs from the defaults of `Recipe`."""
     ranges: Ranges
@@ -61,7 +63,8 @@ RANGES_MICRO: Ranges = {
 SMALL = "of this project, for small images"
 RECIPES: dict[str, Named] = {
     "nano": Named(
-        summary="small grey images: no augmentation, the weights themselves are judged",
+        summary="no augmentation, the weights themselves are judged",
+        default_for="all other data",
         settings={},
         ranges=RANGES_NANO,
         ranges_from="docs/ranges.md",
@@ -73,7 +76,8 @@ RECIPES: dict[str, Named] = {
         },
     ),
     "micro": Named(
-        summary="32x32 colour images: flip and padded crop",
+        summary="mirrored images and padded crops",
+        default_for="colour images below 128 pixels, 10,000 or more to train on",
         settings={"batch_size": 128, "flip": 0.5, "crop_padding": 4},
         ranges=RANGES_MICRO,
         ranges_from="a starting choice, not yet tuned (docs/recipe.md)",
@@ -87,7 +91,8 @@ RECIPES: dict[str, Named] = {
         },
     ),
     "paper": Named(
-        summary="the reference study's own, for ImageNet",
+        summary="the reference study's own",
+        default_for="images of 128 pixels or more, 100,000 or more to train on",
         settings={
             "batch_size": 2048,
             "warmup_epochs": 5.0,
@@ -106,8 +111,9 @@ RECIPES: dict[str, Named] = {
         sources={"lr_per": "[2] optimizer.py: once an epoch"},
     ),
 }
-DEFAULT_RECIPE = {"nano": "nano", "micro": "micro"}
-"""By the size of model that suits the data; `paper` for all larger ones."""
+MANY_LARGE_IMAGES = 100_000
+"""From here on large images have the paper's recipe: with fewer, batches of 2048 leave an epoch
+hardly a step."""
 
 SOURCES: dict[str, str] = {
     "batch_size": "[1] section 6",
@@ -134,9 +140,15 @@ SOURCES: dict[str, str] = {
 }
 
 
-def default_recipe(size: str) -> str:
-    """Name of the recipe for data that suit models of this size."""
-    return DEFAULT_RECIPE.get(size, "paper")
+def default_recipe(size: str, images: int) -> str:
+    """Name of the recipe for data that suit models of this size (`data.suits`).
+
+    >>> default_recipe("nano", 1097), default_recipe("micro", 45_000), default_recipe("4gf", 84)
+    ('nano', 'micro', 'nano')
+    """
+    if size == "micro":
+        return "micro"
+    return "paper" if size != "nano" and images >= MANY_LARGE_IMAGES else "nano"
 
 
 def source_of(recipe: str, setting: str) -> str:

@@ -1,0 +1,190 @@
+"""From the file of an image to bytes of pixels: one rule for every source.
+
+- Every pixel is decoded: a truncated file is a fault, never half an image.
+- EXIF orientation is applied: the label is of what a viewer shows.
+- Transparency is laid over white, which is what a page shows; opaque alpha changes nothing.
+- Palettes and CMYK become colour. More than 8 bits a channel and animations are faults, since a
+  decoder would clip the one and take the first frame of the other without a word.
+- Grey stays grey where every image is grey; where one has colour, all have.
+- Nothing is resized unless a size is asked for: then the shorter side is brought to it (bicubic,
+  antialiased) and the middle is cut out. Otherwise all images must be square and of one size.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stability.data.faults import DataError, Findings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Pixels = NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+GREY = ("1", "L", "LA")
+WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+CHUNK = 64  # images that a thread decodes in a row
+MEMORY = 0.5  # share of the machine's memory that decoded images may take
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image that is not decoded yet."""
+
+    name: str
+    """For messages: the path below the data, or the row."""
+    open: Callable[[], Path | BytesIO]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """All images of a data set."""
+
+    images: Pixels
+    """(N, C, H, W)."""
+    notes: tuple[str, ...]
+    """What was done that a user should know."""
+
+
+def decode(sources: Iterable[Source], size: int | None, how_to_resize: str) -> Decoded:
+    """Every image, in order. Raises DataError naming every image that cannot be used.
+
+    `size`: pixels of the side that is wanted, None for images as they are. `how_to_resize`: what
+    the user would write to have one size.
+    """
+    sources = list(sources)
+    findings = Findings()
+    pixels: list[Pixels] = []
+    with careful(), ThreadPoolExecutor() as pool:
+        if sources:
+            _check_first(sources[0], size, len(sources))
+        chunks = [sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK)]
+        read = pool.map(lambda chunk: [_read(s, size) for s in chunk], chunks)
+        for source, (image, fault) in zip(sources, chain.from_iterable(read), strict=True):
+            if fault:
+                findings.add(fault, source.name)
+            pixels.append(np.zeros((0, 0), np.uint8) if image is None else image)
+    usable = [i for i, image in enumerate(pixels) if image.size]
+    faults = findings.sentences(of=f" of {len(sources)} images")
+    faults += _size_faults([pixels[i] for i in usable], [sources[i] for i in usable], how_to_resize)
+    if faults:
+        raise DataError(faults)
+    return _stack(pixels)
+
+
+@contextmanager
+def careful() -> Iterator[None]:
+    """Make a picture of more than 90 million pixels a fault, not a line on the screen."""
+    with warnings.catch_warnings():
+        from PIL import Image
+
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+        yield
+
+
+def _check_first(source: Source, size: int | None, count: int) -> None:
+    """Before everything is decoded: does it fit, if all are as the first?"""
+    image, _ = _read(source, size)
+    if image is not None:
+        check_memory(image.size, count)
+
+
+def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
+    """(H, W) or (H, W, 3), or the kind of fault."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(source.open(), formats=FORMATS) as opened:
+            if getattr(opened, "n_frames", 1) > 1:
+                return None, "with more than one frame"
+            if opened.mode in WIDE:
+                return None, "with more than 8 bits a channel"
+            opened.load()
+            image = _flat(ImageOps.exif_transpose(opened))
+            if size is not None:
+                image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+            return np.array(image), ""
+    except UnidentifiedImageError:
+        return None, "unreadable (no image of a known format)"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None, "too large to decode"
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
+        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        return None, kind if source_exists(source) else "missing"
+
+
+def source_exists(source: Source) -> bool:
+    """Whether there is something to open; a link may lead nowhere."""
+    try:
+        place = source.open()
+    except OSError:
+        return False
+    return not isinstance(place, Path) or place.exists()
+
+
+def _flat(image: "Picture") -> "Picture":
+    """Mode L or RGB."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        if coloured.getchannel("A").getextrema() != (255, 255):
+            white = Image.new("RGBA", image.size, "white")
+            coloured = Image.alpha_composite(white, coloured)
+        return coloured.convert("L" if image.mode in GREY else "RGB")
+    return image.convert("L" if image.mode in GREY else "RGB")
+
+
+def check_memory(pixels: int, count: int) -> None:
+    """Raise DataError where `count` images of so many pixels do not fit: they lie there whole."""
+    needed = pixels * count
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > MEMORY * there:
+        raise DataError(
+            [
+                f"{count} images like the first take {needed / 2**30:.1f} GiB in memory, allowed "
+                f"is {MEMORY:.0%} of the {there / 2**30:.1f} GiB of this machine"
+            ]
+        )
+
+
+def _size_faults(pixels: list[Pixels], sources: list[Source], how_to_resize: str) -> list[str]:
+    by_size: dict[tuple[int, ...], list[str]] = {}
+    for image, source in zip(pixels, sources, strict=True):
+        by_size.setdefault(image.shape[:2], []).append(source.name)
+    if not by_size or (len(by_size) == 1 and len(set(next(iter(by_size)))) == 1):
+        return []
+    often = sorted(by_size.items(), key=lambda item: -len(item[1]))
+    counts = [
+        f"{width}x{height} {len(names)} ({names[0]}{', ...' if len(names) > 1 else ''})"
+        for (height, width), names in often[:3]
+    ]
+    kinds = f"images of {len(by_size)} sizes" if len(by_size) > 1 else "images are not square"
+    listed = ", ".join([*counts, *(["..."] if len(often) > 3 else [])])
+    return [f"{kinds}: {listed}; models take one size, square: {how_to_resize}"]
+
+
+def _stack(pixels: list[Pixels]) -> Decoded:
+    """(N, C, H, W); grey where all are grey."""
+    grey = sum(image.ndim == 2 for image in pixels)
+    if grey == len(pixels):
+        return Decoded(np.stack(pixels)[:, None], ())
+    side = pixels[0].shape[:2]
+    images = np.empty((len(pixels), 3, *side), np.uint8)
+    for row, image in zip(images, pixels, strict=True):
+        row[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    note = f"{grey} of {len(pixels)} images are grey and got three equal channels"
+    return Decoded(images, (note,) if grey else ())
