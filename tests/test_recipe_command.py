@@ -1,6 +1,7 @@
 """`stability recipe`, `--recipe` and `--set`, as a user meets them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,15 @@ def test_a_study_file_names_recipe_and_settings_and_options_go_before_it(tmp_pat
     faults = faults_of(**plain)
     assert len(faults) == 4
     assert "recipe: mixup: got 0, allowed is a number above 0" in faults
+
+
+def test_the_study_of_the_page_is_without_a_fault(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "recipe.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "study.toml").write_text(block)
+    settings = request(study=tmp_path / "study.toml").study.recipe["sgd"]
+    assert (settings["crop_padding"], settings["mixup"], settings["batch_size"]) == (4, 0.8, 128)
+    assert "flip" not in settings
 
 
 def test_with_an_objective_of_ones_own_settings_are_handed_over() -> None:
