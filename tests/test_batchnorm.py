@@ -85,18 +85,23 @@ def test_each_evaluation_has_the_statistics_of_the_asked_number_of_images(
 ) -> None:
     """75 images, batches of 16: 40 images are two whole batches, 8192 are all four."""
     counts: list[int] = []
+    seen: list[Tensor] = []
 
     def note(net: nn.Module, batches: object) -> None:
         kept = list(batches)  # type: ignore[call-overload]
         counts.append(sum(map(len, kept)))
+        seen.append(torch.cat(kept))
         set_precise_statistics(net, kept)
 
     monkeypatch.setattr(loop, "set_precise_statistics", note)
     train(job(precise_bn=40))
     assert counts == [32, 32]
     counts.clear()
-    train(job(precise_bn=8192, ema=0.01, ema_period=1))
-    assert counts == [64] * 4  # the averaged model too
+    seen.clear()
+    train(job(precise_bn=8192, ema=0.01, ema_period=1, flip=0.5))
+    assert counts == [64] * 4  # the averaged model too, on the same images
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
 
 
 def test_it_changes_the_evaluation_and_is_a_function_of_the_seed(train: Train) -> None:

@@ -113,6 +113,13 @@ def test_spikes_are_where_they_were_planted() -> None:
     assert spikes(values) == [40, 90, 150]  # 90 and 95 are one
 
 
+@pytest.mark.parametrize(("second", "expected"), [(50, [40]), (51, [40, 51])])
+def test_spikes_ten_steps_apart_are_one(second: int, expected: list[int]) -> None:
+    values = losses()
+    values[[40, second]] += 3
+    assert spikes(values) == expected
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_spikes_are_those_of_the_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
