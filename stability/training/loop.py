@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.build import build
-from stability.training.optimizers import build_optimizer, set_lr
+from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
@@ -89,7 +89,7 @@ def train(
 
 def train_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     part: TensorPart,
     recipe: Recipe,
     lrs: list[float],
