@@ -170,7 +170,7 @@ def test_clip_bounds_the_norm_over_all_parameters_and_off_it_does_nothing() -> N
         model, recipe = restless(), job(clip=clip).recipe
         optimizer = build_optimizer("sgd", model, recipe)
         found: list[float] = []
-        optimizer.register_step_pre_hook(lambda *_: found.append(norm_of_gradient(model)))
+        optimizer.step = lambda: found.append(norm_of_gradient(model))  # type: ignore[method-assign]
         order = torch.Generator().manual_seed(1)
         train_epoch(model, optimizer, small().train, recipe, [0.0] * 4, order, beside(model))
         return found

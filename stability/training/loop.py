@@ -14,7 +14,7 @@ from stability.models.build import build
 from stability.training.batches import Streams, inputs, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.ema import Average
-from stability.training.optimizers import build_optimizer, set_lr
+from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
@@ -113,7 +113,7 @@ class Beside:
 
 def train_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     part: TensorPart,
     recipe: Recipe,
     lrs: list[float],
