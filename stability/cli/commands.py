@@ -43,23 +43,59 @@ def sweep(
     pool: o.Pool = None,
     objective: o.Objective = None,
     study: o.Study = None,
-    executor: o.Executor = "local",
+    executor: o.Executor = None,
     workers: o.Workers = None,
-    device: o.Device = "auto",
+    device: o.Device = None,
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
     dry_run: o.DryRun = False,
+    detach: o.Detach = False,
+    profile: o.Profile = None,
+    partition: o.Partition = None,
+    account: o.Account = None,
+    qos: o.Qos = None,
+    time: o.WallTime = None,
+    memory: o.Memory = None,
+    cpus: o.Cpus = None,
+    gpus: o.Gpus = None,
+    constraint: o.Constraint = None,
+    exclude: o.Exclude = None,
+    setup: o.Setup = None,
+    slurm: o.SlurmOption = None,
 ) -> None:
     """Train many draws of a study and draw its EDF.
 
     Draws learning rates and weight decays, trains each draw for a short while, keeps the results
     as parquet. The same command again trains only what is missing.
     """
-    from stability.cli.request import Options, Where, read
+    from stability.cli.cluster import Cluster, Where
+    from stability.cli.request import Options, read
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
+    cluster = Cluster(
+        partition=partition,
+        account=account,
+        qos=qos,
+        time=time,
+        memory=memory,
+        cpus=cpus,
+        gpus=gpus,
+        constraint=constraint,
+        exclude=exclude,
+        setup=setup or [],
+        slurm=slurm or [],
+    )
+    where = Where(
+        executor=executor,
+        workers=workers,
+        device=device,
+        out=out,
+        confirm=confirm,
+        detach=detach,
+        profile=profile,
+        cluster=cluster,
+    )
     what = Options(
         model=model,
         optim=optim,
@@ -84,27 +120,70 @@ def sweep(
 @app.command()
 def resume(
     run: o.Run,
-    executor: o.Executor = "local",
+    executor: o.Executor = None,
     workers: o.Workers = None,
-    device: o.Device = "auto",
+    device: o.Device = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    detach: o.Detach = False,
+    profile: o.Profile = None,
+    partition: o.Partition = None,
+    account: o.Account = None,
+    qos: o.Qos = None,
+    time: o.WallTime = None,
+    memory: o.Memory = None,
+    cpus: o.Cpus = None,
+    gpus: o.Gpus = None,
+    constraint: o.Constraint = None,
+    exclude: o.Exclude = None,
+    setup: o.Setup = None,
+    slurm: o.SlurmOption = None,
 ) -> None:
     """Train what is missing in a run directory."""
-    from stability.cli.request import Where, reopen
+    from stability.cli.cluster import Cluster, Where
+    from stability.cli.request import reopen
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, confirm=confirm)
+    cluster = Cluster(
+        partition=partition,
+        account=account,
+        qos=qos,
+        time=time,
+        memory=memory,
+        cpus=cpus,
+        gpus=gpus,
+        constraint=constraint,
+        exclude=exclude,
+        setup=setup or [],
+        slurm=slurm or [],
+    )
+    where = Where(
+        executor=executor,
+        workers=workers,
+        device=device,
+        confirm=confirm,
+        detach=detach,
+        profile=profile,
+        cluster=cluster,
+    )
     request = reopen(run, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
 @app.command()
-def status(run: o.Run, as_json: o.AsJson = False) -> None:
-    """Say what is done, what runs, what failed and why."""
+def status(run: o.Run, watch: o.Watch = False, as_json: o.AsJson = False) -> None:
+    """Say what is done, what runs, what waits, what failed and why."""
     from stability.cli.status import show_status
 
-    show_status(run, as_json=as_json)
+    show_status(run, watch=watch, as_json=as_json)
+
+
+@app.command()
+def cancel(run: o.Run) -> None:
+    """End the workers of a run, and its driver; what is finished stays."""
+    from stability.cli.cancel import cancel_run
+
+    cancel_run(run)
 
 
 @app.command()

@@ -76,13 +76,26 @@ Vary = Annotated[
     ),
 ]
 Executor = Annotated[
-    str,
-    Option(help="local: submitit jobs on this machine; inline: in this process.", metavar="NAME"),
+    str | None,
+    Option(
+        help="local: submitit jobs on this machine; slurm: on a cluster; inline: in this process "
+        "[default: local; on resume what it was].",
+        metavar="NAME",
+    ),
 ]
 Workers = Annotated[
-    str | None, Option(help="Trainings at a time [default: one a core or GPU].", metavar="N")
+    str | None,
+    Option(
+        "--workers",
+        "--parallel",
+        help="Trainings at a time [default: one a core or GPU; 8 on a cluster].",
+        metavar="N",
+    ),
 ]
-Device = Annotated[str, Option(help="auto, cpu, cuda or cuda:i.", metavar="NAME")]
+Device = Annotated[
+    str | None,
+    Option(help="auto, cpu, cuda or cuda:i  [default: auto]", metavar="NAME"),
+]
 Out = Annotated[
     str | None, Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR")
 ]
@@ -98,6 +111,49 @@ RetryFailed = Annotated[
     bool, Option("--retry-failed", help="Try trials again that failed three times.")
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Show what would be trained, and stop.")]
+Detach = Annotated[
+    bool, Option("--detach", help="Start the workers and leave; see status, resume, cancel.")
+]
+Profile = Annotated[
+    str | None,
+    Option(
+        help="A cluster's options by their names, from [profiles.NAME] in stability.toml.",
+        metavar="NAME",
+    ),
+]
+Partition = Annotated[str | None, Option(help="Slurm: where jobs go.", metavar="NAME")]
+Account = Annotated[str | None, Option(help="Slurm: who pays.", metavar="NAME")]
+Qos = Annotated[str | None, Option(help="Slurm: quality of service.", metavar="NAME")]
+WallTime = Annotated[
+    str | None,
+    Option(
+        "--time",
+        help="Slurm: of a worker, MINUTES, H:MM:SS or D-HH; one that needs more queues again  "
+        "[default: 4:00:00]",
+        metavar="TIME",
+    ),
+]
+Memory = Annotated[str | None, Option(help="Slurm: of a worker, such as 8G.", metavar="SIZE")]
+Cpus = Annotated[str | None, Option(help="Slurm: of a worker  [default: 1]", metavar="N")]
+Gpus = Annotated[
+    str | None,
+    Option(help="Slurm: of a worker  [default: 1 with --device cuda]", metavar="N"),
+]
+Constraint = Annotated[str | None, Option(help="Slurm: features of nodes.", metavar="WHAT")]
+Exclude = Annotated[str | None, Option(help="Slurm: nodes to leave out.", metavar="NODE,...")]
+Setup = Annotated[
+    list[str] | None,
+    Option(
+        help="Slurm: a line of the script before a worker starts. Again for each.", metavar="LINE"
+    ),
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    Option(
+        "--slurm", help="Slurm: any other option of sbatch. Again for each.", metavar="KEY=VALUE"
+    ),
+]
+Watch = Annotated[bool, Option("--watch", help="Look again every few seconds, until all is done.")]
 Version = Annotated[bool, Option("--version", help="Print the version.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]

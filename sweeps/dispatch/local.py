@@ -4,13 +4,14 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
+from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -18,18 +19,6 @@ from sweeps.worker import Order, work_as_job
 
 YEARS_MIN = 60 * 24 * 365 * 10  # submitit's default is two minutes; a local worker has no limit
 GRACE_SECONDS = 10.0
-
-ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # a `sweeps/` in the folder of submission must not be imported
-    # A process per core, one thread each: 1.6 times the throughput of one process with two
-    # threads; and an OpenMP thread that waits must not burn the other worker's core.
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    # Keep freed memory instead of handing it back and faulting it in again: 450 page faults a
-    # step without, 7% of its time. Read by glibc when a process starts.
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-}
 
 
 class LocalDispatcher(Dispatcher):
@@ -43,14 +32,18 @@ class LocalDispatcher(Dispatcher):
         self._jobs: dict[str, Any] = {}
         self._last_log: Path | None = None
 
-    def start(self, order: Order) -> None:
-        """Submit one worker for the slot of `order`."""
+    def start(self, orders: Sequence[Order]) -> None:
+        """Submit one worker for the slot of each order."""
+        for order in orders:
+            self._start(order)
+
+    def _start(self, order: Order) -> None:
         import submitit
 
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
-            with environment(ENVIRONMENT), ignoring_sigint():
+            with environment(ENVIRONMENT), ignoring(signal.SIGINT):
                 self._jobs[order.slot] = executor.submit(work_as_job, order)
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
@@ -106,10 +99,10 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def ignoring_sigint() -> Iterator[None]:
+def ignoring(number: signal.Signals) -> Iterator[None]:
     """Processes started within ignore Ctrl-C: it reaches the driver alone, which stops them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
