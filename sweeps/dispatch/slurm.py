@@ -3,12 +3,14 @@
 Everything that may wait for Slurm happens in threads: the driver goes by the latest snapshot.
 """
 
+import os
 import re
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,6 @@ class SlurmDispatcher(Dispatcher):
 
     def _send(self, orders: list[Order]) -> None:
         """One sbatch. What it stands for is written down first."""
-        from submitit.helpers import clean_env
         from submitit.slurm.slurm import SlurmExecutor
 
         token = uuid.uuid4().hex
@@ -134,7 +135,7 @@ class SlurmDispatcher(Dispatcher):
         executor.update_parameters(
             **self.options.parameters(name, self._avoid), array_parallelism=len(orders)
         )
-        with clean_env(), executor.batch():
+        with outside_of_jobs(), executor.batch():
             for order in orders:
                 executor.submit(work_in_slurm, order)
         now = time.monotonic()
@@ -205,6 +206,22 @@ class SlurmDispatcher(Dispatcher):
         if trouble := str(self._error or self.witness.trouble):
             words.append(f"Slurm: {trouble}")
         return ", ".join(words)
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Without what a job around us says of itself, which sbatch would hand on to the workers.
+
+    submitit's `clean_env` takes SLURM_CONF away too, and with it the cluster.
+    """
+    of_job = ("SLURM_JOB", "SLURM_ARRAY", "SLURM_STEP", "SLURM_TASK", "SLURM_CPUS", "SLURM_MEM",
+              "SLURM_NTASKS", "SLURM_NNODES", "SLURM_NODE", "SLURM_GPUS", "SLURM_TRES",
+              "SLURM_PROCID", "SLURM_LOCALID", "SLURM_RESTART", "SLURM_GTIDS", "SUBMITIT_")  # fmt: skip
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(of_job)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def quietly(jobs: list[str]) -> bool:
