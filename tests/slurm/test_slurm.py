@@ -87,6 +87,7 @@ def test_a_preempted_worker_gives_back_its_claim_and_goes_on_later(new_sweep: Ne
     assert {row["attempt"] for row in sweep.rows()} == {1}
 
 
+@pytest.mark.slow
 def test_where_going_back_is_refused_the_driver_starts_another(new_sweep: New) -> None:
     sweep = new_sweep(draws=20)
     driver = sweep.start("--executor", "slurm", "--parallel", "1")
@@ -102,7 +103,9 @@ def test_where_going_back_is_refused_the_driver_starts_another(new_sweep: New) -
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_driver_cancels_its_jobs(new_sweep: New, number: int) -> None:
     sweep = new_sweep(draws=60)
     driver = sweep.start("--executor", "slurm", "--parallel", "2")
@@ -133,6 +136,7 @@ def test_detached_workers_are_looked_at_cancelled_and_resumed(new_sweep: New) ->
     assert {row["attempt"] for row in sweep.rows()} == {1}
 
 
+@pytest.mark.slow
 def test_cancel_ends_a_driver_too(new_sweep: New) -> None:
     sweep = new_sweep(draws=60)
     driver = sweep.start("--executor", "slurm", "--parallel", "2")
@@ -142,6 +146,7 @@ def test_cancel_ends_a_driver_too(new_sweep: New) -> None:
     assert {job.split()[1] for job in sweep.jobs()} == {"CANCELLED"}
 
 
+@pytest.mark.slow
 def test_workers_that_wait_are_named_with_their_reason(new_sweep: New) -> None:
     sweep = new_sweep()
     assert sweep.drive("--detach", "--slurm", "begin=now+1hour") == 0, sweep.said()
@@ -167,6 +172,7 @@ def test_trials_that_all_fail_alike_stop_the_sweep_and_are_shown_once(new_sweep:
     assert len(sweep.state()["failed"]) < 10
 
 
+@pytest.mark.slow
 def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
     sweep = new_sweep(objective="objectives:fails_on_n2", draws=60)
     assert sweep.drive() == 0, sweep.said()
@@ -176,6 +182,7 @@ def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
     assert {row["host"] for row in sweep.rows()} == {"n1"}
 
 
+@pytest.mark.slow
 def test_while_the_controller_is_away_nothing_is_void(new_sweep: New) -> None:
     sweep = new_sweep(draws=40)
     driver = sweep.start("--executor", "slurm", "--parallel", "2")
