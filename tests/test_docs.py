@@ -32,13 +32,20 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize("command", sweeps(), ids=" ".join)
-def test_each_sweep_of_the_pages_is_without_a_fault(command: list[str]) -> None:
+def test_each_sweep_of_the_pages_is_without_a_fault(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sweeps.slurm.commands.is_installed", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    profiles = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "slurm.md").read_text(), re.DOTALL)
+    Path("stability.toml").write_text("\n".join(profiles))
     given: dict[str, list[str]] = {}
     for name, value in zip(command[2::2], command[3::2], strict=True):
+        name = "--workers" if name == "--parallel" else name
         given.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
     plain = {**PLAIN, "model": "vitp,vitc", "optim": "adamw"}
     changes = {
-        name: values if isinstance(plain[name], list) else values[0]
+        name: values if isinstance(plain.get(name), list) else values[0]
         for name, values in given.items()
     }
     assert request(**{**plain, **changes}).study.trials > 0

@@ -260,7 +260,7 @@ def test_trials_that_all_fail_alike_stop_the_sweep_after_one_more_try(tmp_path: 
     study = make_toy(objective="objectives:broken", draws=50)
     run = RunDirectory(tmp_path / "broken")
     run.create(study, draw_design(study))
-    with pytest.raises(DispatchError, match="all fail alike.*ValueError: no such file"):
+    with pytest.raises(DispatchError, match=r"all fail alike.*ValueError: no such file"):
         drive(run)
     tried = [row["trial"] for row in rows(run)]
     assert len(tried) == 4

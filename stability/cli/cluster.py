@@ -1,7 +1,7 @@
 """Where a study shall run: the options of executors and clusters, and profiles that keep them.
 
-A profile is a table `[profiles.NAME]` in stability.toml, here or in the user's configuration folder,
-with the options by their names; what is typed goes before it.
+A profile is a table `[profiles.NAME]` in stability.toml, here or in the user's configuration
+folder, with the options by their names; what is typed goes before it.
 """
 
 import os
@@ -57,6 +57,13 @@ class Where:
     detach: bool = False
     profile: str | None = None
     cluster: Cluster = field(default_factory=Cluster)
+
+
+def where_of(typed: dict[str, Any], **more: Any) -> Where:
+    """From options by their names; those that were not typed are not among them."""
+    cluster = {f.name: typed[f.name] for f in fields(Cluster) if f.name in typed}
+    others = {name: value for name, value in typed.items() if name not in cluster}
+    return Where(**others, **more, cluster=Cluster(**cluster))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,23 +138,31 @@ def _slurm(
         changes["time"] = _minutes(faults, typed.time)
     if typed.cpus is not None:
         changes["cpus"] = faults.whole("--cpus", typed.cpus, low=1, high=1024)
-    has_gpus = bool({"gres", "gpus", "gpus-per-task"} & extra.keys()) or known.gpus > 0
-    if typed.gpus is not None:
-        changes["gpus"] = faults.whole("--gpus", typed.gpus, low=0, high=16)
-        has_gpus = has_gpus or changes["gpus"] not in (None, 0)
-    if device == "auto":
-        device = "cuda" if has_gpus else "cpu"
-    elif device == "cuda" and not has_gpus and typed.gpus is None:
-        changes["gpus"] = 1
-    elif device.startswith("cuda:"):
-        faults.add("--device", f"got {device!r}, on a cluster Slurm chooses the GPU: cuda")
-    elif device == "cuda" and changes.get("gpus") == 0 and not has_gpus:
-        faults.add("--gpus", "got 0, --device cuda needs one")
+    device, changes["gpus"] = _gpus(faults, typed, device, known, extra)
     if any("\n" in line or "\r" in line for line in typed.setup):
         faults.add("--setup", "got a line break, allowed is one line; say --setup again")
     if typed.setup:
         changes["setup"] = tuple(typed.setup)
     return device, replace(known, **changes, extra=extra)
+
+
+def _gpus(
+    faults: Faults, typed: Cluster, device: str, known: SlurmOptions, extra: dict[str, str]
+) -> tuple[str, int]:
+    """Device and GPUs of each worker, each following from the other where one is not said."""
+    otherwise = bool({"gres", "gpus", "gpus-per-task"} & extra.keys())
+    gpus = known.gpus
+    if typed.gpus is not None:
+        gpus = faults.whole("--gpus", typed.gpus, low=0, high=16) or 0
+    if device.startswith("cuda:"):
+        faults.add("--device", f"got {device!r}, on a cluster Slurm chooses the GPU: cuda")
+    if device == "auto":
+        return "cuda" if gpus or otherwise else "cpu", gpus
+    if device == "cuda" and not gpus and not otherwise:
+        if typed.gpus == "0":
+            faults.add("--gpus", "got 0, --device cuda needs one")
+        gpus = 1
+    return device, gpus
 
 
 def _word(faults: Faults, option: str, text: str) -> str:

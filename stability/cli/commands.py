@@ -1,5 +1,7 @@
 """The commands. Each imports what it needs when it runs, so that `--help` starts at once."""
 
+from typing import Any
+
 import typer
 
 from stability.cli import options as o
@@ -27,6 +29,7 @@ def stability(version: o.Version = False) -> None:
 
 
 @app.command()
+@o.with_place
 def sweep(
     model: o.Model = None,
     optim: o.Optim = None,
@@ -43,59 +46,23 @@ def sweep(
     pool: o.Pool = None,
     objective: o.Objective = None,
     study: o.Study = None,
-    executor: o.Executor = None,
-    workers: o.Workers = None,
-    device: o.Device = None,
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
     dry_run: o.DryRun = False,
-    detach: o.Detach = False,
-    profile: o.Profile = None,
-    partition: o.Partition = None,
-    account: o.Account = None,
-    qos: o.Qos = None,
-    time: o.WallTime = None,
-    memory: o.Memory = None,
-    cpus: o.Cpus = None,
-    gpus: o.Gpus = None,
-    constraint: o.Constraint = None,
-    exclude: o.Exclude = None,
-    setup: o.Setup = None,
-    slurm: o.SlurmOption = None,
+    *,
+    place: dict[str, Any],
 ) -> None:
     """Train many draws of a study and draw its EDF.
 
     Draws learning rates and weight decays, trains each draw for a short while, keeps the results
     as parquet. The same command again trains only what is missing.
     """
-    from stability.cli.cluster import Cluster, Where
+    from stability.cli.cluster import where_of
     from stability.cli.request import Options, read
     from stability.cli.sweep import run_request
 
-    cluster = Cluster(
-        partition=partition,
-        account=account,
-        qos=qos,
-        time=time,
-        memory=memory,
-        cpus=cpus,
-        gpus=gpus,
-        constraint=constraint,
-        exclude=exclude,
-        setup=setup or [],
-        slurm=slurm or [],
-    )
-    where = Where(
-        executor=executor,
-        workers=workers,
-        device=device,
-        out=out,
-        confirm=confirm,
-        detach=detach,
-        profile=profile,
-        cluster=cluster,
-    )
+    where = where_of(place, confirm=confirm, out=out)
     what = Options(
         model=model,
         optim=optim,
@@ -118,54 +85,20 @@ def sweep(
 
 
 @app.command()
+@o.with_place
 def resume(
     run: o.Run,
-    executor: o.Executor = None,
-    workers: o.Workers = None,
-    device: o.Device = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
-    detach: o.Detach = False,
-    profile: o.Profile = None,
-    partition: o.Partition = None,
-    account: o.Account = None,
-    qos: o.Qos = None,
-    time: o.WallTime = None,
-    memory: o.Memory = None,
-    cpus: o.Cpus = None,
-    gpus: o.Gpus = None,
-    constraint: o.Constraint = None,
-    exclude: o.Exclude = None,
-    setup: o.Setup = None,
-    slurm: o.SlurmOption = None,
+    *,
+    place: dict[str, Any],
 ) -> None:
     """Train what is missing in a run directory."""
-    from stability.cli.cluster import Cluster, Where
+    from stability.cli.cluster import where_of
     from stability.cli.request import reopen
     from stability.cli.sweep import run_request
 
-    cluster = Cluster(
-        partition=partition,
-        account=account,
-        qos=qos,
-        time=time,
-        memory=memory,
-        cpus=cpus,
-        gpus=gpus,
-        constraint=constraint,
-        exclude=exclude,
-        setup=setup or [],
-        slurm=slurm or [],
-    )
-    where = Where(
-        executor=executor,
-        workers=workers,
-        device=device,
-        confirm=confirm,
-        detach=detach,
-        profile=profile,
-        cluster=cluster,
-    )
+    where = where_of(place, confirm=confirm)
     request = reopen(run, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 

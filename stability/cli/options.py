@@ -1,7 +1,10 @@
 """The options of all commands, with their help. Values arrive as text: see `cli.request`."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -153,6 +156,49 @@ SlurmOption = Annotated[
         "--slurm", help="Slurm: any other option of sbatch. Again for each.", metavar="KEY=VALUE"
     ),
 ]
+PLACE: dict[str, Any] = {
+    "executor": Executor,
+    "workers": Workers,
+    "device": Device,
+    "detach": Detach,
+    "profile": Profile,
+    "partition": Partition,
+    "account": Account,
+    "qos": Qos,
+    "time": WallTime,
+    "memory": Memory,
+    "cpus": Cpus,
+    "gpus": Gpus,
+    "constraint": Constraint,
+    "exclude": Exclude,
+    "setup": Setup,
+    "slurm": SlurmOption,
+}
+
+
+def with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the options of where it runs, which it gets as one dict."""
+
+    @wraps(command)
+    def collected(**given: Any) -> None:
+        place = {name: given.pop(name) for name in PLACE}
+        command(**given, place={name: value for name, value in place.items() if value})
+
+    own = [p for p in signature(command).parameters.values() if p.name != "place"]
+    options = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=False if kind is Detach else None,
+            annotation=kind,
+        )
+        for name, kind in PLACE.items()
+    ]
+    collected.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+    collected.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+    return collected
+
+
 Watch = Annotated[bool, Option("--watch", help="Look again every few seconds, until all is done.")]
 Version = Annotated[bool, Option("--version", help="Print the version.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]

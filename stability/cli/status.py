@@ -1,4 +1,4 @@
-"""`stability status`: what is done, what runs, what failed. Reads only: dispatches, voids nothing."""
+"""`stability status`: what is done, runs, waits, failed. Reads only: dispatches, voids nothing."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Where workers run: here through submitit, on a cluster, or in this process. Changes nothing else."""
+"""Where workers run: here, on a cluster, or in this process. Changes nothing else."""
 
 from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.inline import InlineDispatcher

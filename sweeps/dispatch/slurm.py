@@ -214,9 +214,8 @@ def outside_of_jobs() -> Iterator[None]:
 
     submitit's `clean_env` takes SLURM_CONF away too, and with it the cluster.
     """
-    of_job = ("SLURM_JOB", "SLURM_ARRAY", "SLURM_STEP", "SLURM_TASK", "SLURM_CPUS", "SLURM_MEM",
-              "SLURM_NTASKS", "SLURM_NNODES", "SLURM_NODE", "SLURM_GPUS", "SLURM_TRES",
-              "SLURM_PROCID", "SLURM_LOCALID", "SLURM_RESTART", "SLURM_GTIDS", "SUBMITIT_")  # fmt: skip
+    about = "JOB ARRAY STEP TASK CPUS MEM NTASKS NNODES NODE GPUS TRES PROCID LOCALID RESTART GTIDS"
+    of_job = ("SUBMITIT_", *(f"SLURM_{what}" for what in about.split()))
     taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(of_job)}
     try:
         yield
