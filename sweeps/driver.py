@@ -1,7 +1,6 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
 import fcntl
-import os
 import signal
 import time
 import uuid
@@ -86,7 +85,9 @@ class Driver:
 
     def _detach(self) -> None:
         self._look()
-        self._start(self._free(self._busy()), len(self._left()))
+        busy = self._busy()
+        free = self._free(busy)[: max(0, len(self._left()) - len(busy))]
+        self.dispatcher.start_detached([self._order(slot) for slot in free])
         self.dispatcher.detach()
 
     def _work_off(self) -> None:
@@ -148,7 +149,6 @@ class Driver:
             since=self.since,
             begun=self.begun,
             submission_folder=str(self.plan.submission_folder),
-            visible_gpu=visible_gpu(slot),
         )
 
     def _look(self) -> None:
@@ -179,19 +179,6 @@ class Driver:
             lost = Result(trial=trial, outcome=fault[0])
             host = (owner.node or owner.host) if owner else None
             self._own_part.append(lost, attempt=attempt, message=fault[1], host=host)
-
-
-def visible_gpu(slot: str) -> str:
-    """What CUDA calls the GPU of a slot: a number counts within the GPUs that are visible here.
-
-    >>> visible_gpu("cpu:1")
-    ''
-    """
-    kind, _, number = slot.partition(":")
-    if kind != "cuda":
-        return ""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[int(number)] if visible else number
 
 
 @contextmanager

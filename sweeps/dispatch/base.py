@@ -28,6 +28,10 @@ class Dispatcher(ABC):
     def start(self, orders: Sequence[Order]) -> None:
         """Start workers. Raises DispatchError where that is not possible."""
 
+    def start_detached(self, orders: Sequence[Order]) -> None:
+        """Start workers that go on without this process, its terminal and its pipes."""
+        self.start(orders)
+
     @abstractmethod
     def busy(self) -> set[str]:
         """Slots whose worker, started here, has not ended yet."""
@@ -41,7 +45,7 @@ class Dispatcher(ABC):
         """Ask the workers that were started here to end, and see to it that they do."""
 
     def detach(self) -> None:  # noqa: B027 - where workers live on of themselves
-        """See to it that what was started goes on without this process."""
+        """Wait until what was started needs this process no more."""
 
     @abstractmethod
     def complaint(self) -> str:

@@ -1,8 +1,10 @@
 """Workers in the driver's own process: for tests and the debugger."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sweeps.dispatch.base import Dispatcher
+from sweeps.dispatch.environment import visible_gpu
 from sweeps.worker import Order, work
 
 
@@ -12,7 +14,7 @@ class InlineDispatcher(Dispatcher):
     def start(self, orders: Sequence[Order]) -> None:
         """Work off everything."""
         for order in orders:
-            work(order, self.after_each)
+            work(replace(order, visible_gpu=visible_gpu(order.slot)), self.after_each)
 
     def busy(self) -> set[str]:
         """Nothing: `start` has returned."""

@@ -2,16 +2,18 @@
 
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
-from sweeps.dispatch.environment import ENVIRONMENT
+from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -37,6 +39,11 @@ class LocalDispatcher(Dispatcher):
         for order in orders:
             self._start(order)
 
+    def start_detached(self, orders: Sequence[Order]) -> None:
+        """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
+        with ignoring(signal.SIGHUP), silenced():
+            self.start(orders)
+
     def _start(self, order: Order) -> None:
         import submitit
 
@@ -44,7 +51,8 @@ class LocalDispatcher(Dispatcher):
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
             with environment(ENVIRONMENT), ignoring(signal.SIGINT):
-                self._jobs[order.slot] = executor.submit(work_as_job, order)
+                told = replace(order, visible_gpu=visible_gpu(order.slot))
+                self._jobs[order.slot] = executor.submit(work_as_job, told)
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
 
@@ -99,8 +107,25 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
+def silenced() -> Iterator[None]:
+    """Processes started within have no standard output or error of ours; theirs is in their logs."""
+    sys.stdout.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in kept:
+            os.dup2(nothing, number)
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nothing)
+
+
+@contextmanager
 def ignoring(number: signal.Signals) -> Iterator[None]:
-    """Processes started within ignore Ctrl-C: it reaches the driver alone, which stops them."""
+    """Processes started within ignore it: Ctrl-C reaches the driver alone, which stops them."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
         yield

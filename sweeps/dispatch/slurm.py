@@ -11,7 +11,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class SlurmDispatcher(Dispatcher):
 
     def start(self, orders: Sequence[Order]) -> None:
         """Hand over to the thread that submits; `busy` raises what it met."""
-        self._orders += [replace(order, visible_gpu=None) for order in orders]
+        self._orders += orders
         self._submit_again()
 
     def busy(self) -> set[str]:
