@@ -33,7 +33,7 @@ def adoptable(run: RunDirectory, trials: list[Trial], own: dict[str, str]) -> di
     wanted = {trial.id for trial in trials}
     found: dict[Path, list[Row]] = {}
     for neighbour in neighbours(run):
-        last = last_dispatch(neighbour) or {}
+        last = last_dispatch(neighbour)
         if last.get("own", {}) != own:
             continue
         rows = []

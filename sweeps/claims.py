@@ -7,20 +7,27 @@ void the claim that the first has just made.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sweeps.errors import EvictedError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 
 
 def take(run: RunDirectory, trial: str, owner: Owner) -> bool:
-    """Claim `trial` for `owner`, whose worker file exists; False where it is claimed already."""
+    """Claim `trial` for `owner`; False where it is claimed already.
+
+    Raises EvictedError where the worker file is gone: the driver has taken this worker for dead.
+    """
     try:
         os.link(run.worker(owner.name), run.claim(trial))
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links
+    except OSError as error:  # a file system without hard links
+        if not run.worker(owner.name).exists():
+            raise EvictedError(f"{owner} was taken for dead, and others have its work") from error
         return _create(run.claim(trial), owner)
     return True
 
@@ -35,6 +42,11 @@ def _create(path: Path, owner: Owner) -> bool:
     return True
 
 
+def is_mine(run: RunDirectory, trial: str, owner: Owner) -> bool:
+    """Whether `owner` holds `trial` still, and was not taken for dead meanwhile."""
+    return Owner.read(run.claim(trial)) == owner
+
+
 def release(run: RunDirectory, trial: str) -> None:
     """Give a claim back, after the result is written."""
     with suppress(FileNotFoundError):
@@ -46,24 +58,34 @@ def held(run: RunDirectory) -> dict[str, Owner | None]:
     return {path.stem: Owner.read(path) for path in sorted(run.claims.glob("*.json"))}
 
 
-def living_workers(run: RunDirectory) -> list[Owner]:
+def is_gone(owner: Owner) -> bool:
+    """What this system can prove; a cluster may know more."""
+    return owner.is_gone
+
+
+def living_workers(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> list[Owner]:
     """Workers that are not provably gone."""
+    return [owner for owner in workers(run) if not gone(owner)]
+
+
+def workers(run: RunDirectory) -> list[Owner]:
+    """Every worker that said it lives, and has not said that it ends."""
     owners = (Owner.read(path) for path in sorted(run.workers.glob("*.json")))
-    return [owner for owner in owners if owner is not None and not owner.is_gone]
+    return [owner for owner in owners if owner is not None]
 
 
-def void(run: RunDirectory) -> list[str]:
+def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> list[str]:
     """For the driver alone: remove claims whose owner is gone; returns their trials.
 
     A claim that cannot be read is void once no worker lives that could have made it.
     """
     voided = []
+    for path in run.workers.glob("*.json"):  # first: who comes back must not claim any more
+        owner = Owner.read(path)
+        if owner is not None and gone(owner):
+            path.unlink(missing_ok=True)
     for trial, owner in held(run).items():
-        if owner.is_gone if owner else not living_workers(run):
+        if gone(owner) if owner else not living_workers(run, gone):
             release(run, trial)
             voided.append(trial)
-    for path in run.workers.glob("*.json"):
-        owner = Owner.read(path)
-        if owner is not None and owner.is_gone:
-            path.unlink(missing_ok=True)
     return voided

@@ -1,7 +1,6 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
 import fcntl
-import os
 import signal
 import time
 import uuid
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps import claims
+from sweeps.alike import bad_hosts, same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError, StoreError
 from sweeps.owner import Owner
@@ -23,7 +23,7 @@ from sweeps.trial import Result, Trial
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
-RETRIES = 2  # a failure of the infrastructure is run again at most twice
+RETRIES = 2  # a failure of the infrastructure is run again at most twice, after everything else
 BARREN_WORKERS = 3  # so many workers in a row that end without a result stop the driver
 
 
@@ -36,6 +36,8 @@ class Plan:
     submission_folder: Path
     retry_failed: bool = False
     """Whether trials that failed too often are tried again."""
+    detach: bool = False
+    """Whether to leave once the workers are started."""
 
 
 @dataclass
@@ -55,28 +57,41 @@ class Driver:
     """How many workers in a row ended in a slot without a result."""
 
     def __post_init__(self) -> None:
+        self.begun = datetime.now(UTC)
         if self.plan.retry_failed:
-            self.since = datetime.now(UTC)
+            self.since = self.begun
         self.ledger = Ledger(self.run, self.since)
         self._own_part: PartWriter | None = None
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
-        Raises DispatchError where workers end without doing anything. Whatever ends it, the
-        workers are stopped and what they held is free again.
+        Raises DispatchError where workers end without doing anything, or the first trials all fail
+        alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the
+        workers are stopped and what they held is free again, unless the plan is to detach.
         """
-        claims.void(self.run)  # what an earlier dispatch left: no fault of those trials
+        self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
+        self.dispatcher.settle()
+        claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
+        if self.plan.detach:
+            self._detach()
+            return
         try:
-            for max_failures in range(RETRIES + 1):
-                self._round(max_failures)
+            self._work_off()
         finally:
             self.dispatcher.stop()
-            claims.void(self.run)
+            claims.void(self.run, self.dispatcher.is_gone)
             self._look()
 
-    def _round(self, max_failures: int) -> None:
-        """Train every trial that has not failed more often than `max_failures`."""
+    def _detach(self) -> None:
+        self._look()
+        busy = self._busy()
+        free = self._free(busy)[: max(0, len(self._left()) - len(busy))]
+        self.dispatcher.start_detached([self._order(slot) for slot in free])
+        self.dispatcher.detach()
+
+    def _work_off(self) -> None:
+        """Keep workers in the slots as long as there is work."""
         started: dict[str, str] = {}  # slot -> name of the worker that was started in it
         while True:
             # In this order: what a worker finishes while we look is then counted as done or as
@@ -84,15 +99,29 @@ class Driver:
             self._record_losses()
             claimed, busy = claims.held(self.run).keys(), self._busy()
             self._look()
-            left = [trial for trial in self._open(max_failures) if trial not in claimed]
-            if not left and not busy:
+            left = [trial for trial in self._left() if trial not in claimed]
+            waiting = self.dispatcher.queued() & busy
+            if not left and not busy - waiting:
                 return
+            self._judge()
             self._count_barren(started, busy, bool(left))
-            for slot in self._free(busy)[: len(left)]:
-                order = self._order(slot, max_failures)
-                started[slot] = order.name
-                self.dispatcher.start(order)
+            started |= self._start(self._free(busy), len(left) - len(waiting))
             time.sleep(TICK_SECONDS if self._busy() else 0)
+
+    def _start(self, free: list[str], wanted: int) -> dict[str, str]:
+        """Start workers in free slots; returns their names by slot."""
+        orders = [self._order(slot) for slot in free[: max(0, wanted)]]
+        if orders:
+            self.dispatcher.start(orders)
+        return {order.slot: order.name for order in orders}
+
+    def _judge(self) -> None:
+        """Stop where nothing but one error comes, or a person asked for it; leave bad nodes out."""
+        if self.run.cancel.exists():
+            raise KeyboardInterrupt
+        if (error := same_failure(self.ledger.rows, self.begun)) is not None:
+            raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
+        self.dispatcher.avoid(bad_hosts(self.ledger.rows))
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
@@ -107,18 +136,19 @@ class Driver:
     def _count_barren(self, started: dict[str, str], busy: set[str], is_work_left: bool) -> None:
         """Workers that cannot even begin must not be started for ever."""
         for slot in [slot for slot in started if slot not in busy]:
-            has_results = self.run.part(started.pop(slot), 0).exists()
+            # A job that went back into the queue adds `-r1` to its name.
+            has_results = any(self.run.parts.glob(f"{started.pop(slot)}*.parquet"))
             self.barren[slot] = 0 if has_results or not is_work_left else self.barren[slot] + 1
 
-    def _order(self, slot: str, max_failures: int) -> Order:
+    def _order(self, slot: str) -> Order:
         return Order(
             run=str(self.run.path),
             name=f"{slot.replace(':', '')}-{uuid.uuid4().hex[:8]}",
             slot=slot,
-            max_failures=max_failures,
+            max_failures=RETRIES,
             since=self.since,
+            begun=self.begun,
             submission_folder=str(self.plan.submission_folder),
-            visible_gpu=visible_gpu(slot),
         )
 
     def _look(self) -> None:
@@ -130,35 +160,25 @@ class Driver:
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
 
-    def _open(self, max_failures: int) -> list[str]:
+    def _left(self) -> list[str]:
         """Trials without a result that may be tried."""
         records = ((trial.id, self.ledger[trial.id]) for trial in self.trials)
-        return [t for t, r in records if r.outcome is None and r.failures_since <= max_failures]
+        return [t for t, r in records if r.outcome is None and r.failures_since <= RETRIES]
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        for trial in claims.void(self.run):
+        owners = claims.held(self.run)
+        for trial in claims.void(self.run, self.dispatcher.is_gone):
+            owner = owners.get(trial)
             self.ledger.refresh()
-            if self.ledger.is_trained(trial):
+            fault = self.dispatcher.fault(owner)
+            if fault is None or self.ledger.is_trained(trial):
                 continue
             self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")
             attempt = self.ledger[trial].failures + 1
-            lost = Result(trial=trial, outcome="crashed")
-            message = "its worker ended without a result: killed, or out of memory"
-            self._own_part.append(lost, attempt=attempt, message=message)
-
-
-def visible_gpu(slot: str) -> str:
-    """What CUDA calls the GPU of a slot: a number counts within the GPUs that are visible here.
-
-    >>> visible_gpu("cpu:1")
-    ''
-    """
-    kind, _, number = slot.partition(":")
-    if kind != "cuda":
-        return ""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[int(number)] if visible else number
+            lost = Result(trial=trial, outcome=fault[0])
+            host = (owner.node or owner.host) if owner else None
+            self._own_part.append(lost, attempt=attempt, message=fault[1], host=host)
 
 
 @contextmanager

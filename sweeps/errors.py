@@ -4,6 +4,7 @@ StabilityError
     SpecError      what was asked for is wrong: every fault at once
     StoreError     a run directory cannot be read or written
     DispatchError  workers cannot be started, or end without doing anything
+    EvictedError   this worker was taken for dead, and others have its work
 """
 
 
@@ -26,3 +27,7 @@ class StoreError(StabilityError):
 
 class DispatchError(StabilityError):
     """Workers cannot be started, or end without doing anything."""
+
+
+class EvictedError(StabilityError):
+    """This worker was taken for dead, and others have its work."""

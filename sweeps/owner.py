@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sweeps.slurm.place import Place
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -26,6 +28,15 @@ class Owner:
     """Whose pids they are: a container has its own."""
     slot: str = ""
     """Which place of the host it fills, such as `cpu:1`."""
+    job: str = ""
+    """Of Slurm, `1234` or `1234_5`; empty for a process that no cluster started."""
+    submission: str = ""
+    """Name of that job."""
+    restarts: int = 0
+    """How often that job had been put back into the queue when this process started."""
+    cluster: str = ""
+    node: str = ""
+    """What Slurm calls the host."""
 
     @classmethod
     def this_process(cls, name: str, slot: str = "") -> "Owner":
@@ -34,6 +45,7 @@ class Owner:
         started = _started(pid)
         assert started is not None  # it is running this line
         host = socket.gethostname()
+        place = Place.here()
         return cls(
             name=name,
             host=host,
@@ -42,21 +54,35 @@ class Owner:
             boot=_boot(),
             namespace=_namespace(),
             slot=slot,
+            **asdict(place),
         )
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs, or ran, on this host."""
-        return self.host == socket.gethostname()
+        """Whether it runs, or ran, on this host, and no cluster started it."""
+        return self.host == socket.gethostname() and not self.job
 
     @property
     def is_gone(self) -> bool:
         """Whether it provably ended. Of another host or container nothing is proved from here."""
-        if not self.is_here:
-            return False
-        if self.boot != _boot():
-            return True
-        return self.namespace == _namespace() and _started(self.pid) != self.started
+        if self.is_visible:
+            return _started(self.pid) != self.started
+        # All nodes of a cluster may call themselves alike: a job's other boot proves nothing.
+        return self.is_here and self.boot != _boot()
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether this system knows if it runs: same host, same boot, same pids."""
+        return (
+            self.host == socket.gethostname()
+            and self.boot == _boot()
+            and self.namespace == _namespace()
+        )
+
+    @property
+    def where(self) -> str:
+        """Where it runs, for a person."""
+        return f"job {self.job} on {self.node}" if self.job else f"pid {self.pid} on {self.host}"
 
     def to_json(self) -> str:
         """For a file."""
@@ -71,7 +97,7 @@ class Owner:
             return None
 
     def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid} on {self.host})"
+        return f"{self.name} ({self.where})"
 
 
 def _boot() -> str:

@@ -22,7 +22,7 @@ from sweeps.trial import FAILED, TRAINED, Result, Trial
 ROWS = 256
 DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
-_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message"]
+_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host"]
 
 
 class PartWriter:
@@ -82,6 +82,8 @@ class Ledger:
         self.since = since
         self.damaged: list[Path] = []
         self.records: dict[str, Record] = {}
+        self.rows: list[dict[str, Any]] = []
+        """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
         self._seen: dict[Path, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
 
     def refresh(self) -> None:
@@ -106,7 +108,8 @@ class Ledger:
         if changed or seen.keys() != self._seen.keys():
             self._seen = seen
             rows = [row for _, rows in seen.values() for row in rows]
-            self.records = _records(rows, self.since)
+            self.rows = sorted(rows, key=lambda row: row["finished"])
+            self.records = _records(self.rows, self.since)
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""
@@ -134,7 +137,7 @@ def _read(path: Path) -> pa.Table:
 
 def _records(rows: list[dict[str, Any]], since: datetime) -> dict[str, Record]:
     records: dict[str, Record] = {}
-    for row in sorted(rows, key=lambda row: row["finished"]):  # the first complete result wins
+    for row in rows:  # oldest first: the first complete result wins
         before = records.get(row["trial"], Record())
         if row["outcome"] in FAILED:
             records[row["trial"]] = replace(

@@ -78,29 +78,32 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def last_dispatch(run: RunDirectory) -> dict[str, Any] | None:
-    """What was recorded last; None where nothing can be read, since no result depends on it."""
-    written = sorted(
-        (p for p in run.provenance.glob("*.toml") if p.stem.isdigit()), key=lambda p: int(p.stem)
-    )
+def last(run: RunDirectory) -> Path | None:
+    """Of the last dispatch; None before the first."""
+    written = [path for path in run.provenance.glob("*.toml") if path.stem.isdigit()]
+    return max(written, key=lambda path: int(path.stem), default=None)
+
+
+def last_dispatch(run: RunDirectory) -> dict[str, Any]:
+    """What was recorded last; empty where nothing can be read, since no result depends on it."""
+    path = last(run)
     try:
-        return tomllib.loads(written[-1].read_text(encoding="utf-8")) if written else None
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):
-        return None
+        return {}
 
 
 def changed_code(run: RunDirectory, own: dict[str, str]) -> str | None:
     """A sentence where the code differs from that of the last dispatch; `own` is of `code_of`."""
-    last = last_dispatch(run)
-    if last is None:
+    if not (before := last_dispatch(run)):
         return None
-    if changed := [name for name in own if last.get("own", own).get(name) != own[name]]:
+    if changed := [name for name in own if before.get("own", own).get(name) != own[name]]:
         return (
             f"{', '.join(changed)} has changed since the last dispatch; earlier trials were "
             "trained with what it was then"
         )
     now: dict[str, Any] = {"git": _git(), "version": _version("stability")}
-    then = {"git": last.get("git"), "version": last.get("versions", {}).get("stability")}
+    then = {"git": before.get("git"), "version": before.get("versions", {}).get("stability")}
     if now == then:
         return None
     return f"the code has changed since the last dispatch: {_code(then)} then, {_code(now)} now"

@@ -29,6 +29,7 @@ class RunDirectory:
         self.curves = self.path / "curves.parquet"
         self.edf = self.path / "edf.png"
         self.lock = self.path / "driver.lock"
+        self.cancel = self.path / "cancel"
 
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""

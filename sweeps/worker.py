@@ -8,9 +8,10 @@ import importlib
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +19,8 @@ from types import FrameType
 from typing import Any
 
 from sweeps import claims
-from sweeps.errors import SpecError
+from sweeps.alike import same_failure, suspicion
+from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
@@ -40,10 +42,12 @@ class Order:
     max_failures: int
     """Trials that failed more often, not counting what was before `since`, are left alone."""
     since: datetime
+    begun: datetime
+    """When the driver began: where nothing but equal failures came since, all workers stop."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
-    visible_gpu: str = ""
-    """The one GPU that a worker on `cuda` sees, as CUDA names it."""
+    visible_gpu: str | None = None
+    """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 
     @property
     def device(self) -> str:
@@ -51,31 +55,86 @@ class Order:
         return self.slot.partition(":")[0]
 
 
-def work(order: Order, after_each: Callable[[], None] = lambda: None) -> int:
+class Shift:
+    """How long a worker may go on: without a limit here, with one on a cluster."""
+
+    def fits(self, trial: Trial, ledger: Ledger) -> bool:
+        """Whether there is time for `trial`; asked before it is claimed."""
+        return True
+
+    def begin(self, trial: Trial) -> None:
+        """It is trained from now on."""
+
+    def end(self, result: Result) -> None:
+        """It has ended."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more should be taken."""
+        return False
+
+
+class OutOfTimeError(BaseException):
+    """The wall time ended a training that had all of it: not caught as an error of the training."""
+
+
+def work(
+    order: Order, after_each: Callable[[], None] = lambda: None, shift: Shift | None = None
+) -> int:
     """Train cohorts until none is left; returns how many trials got a result.
 
     `after_each` is called after each result. Raises what importing the objective raises.
     """
-    run = RunDirectory(Path(order.run))
-    if order.device == "cuda":  # before torch is imported; submitit itself always takes GPU 0
+    run, shift = RunDirectory(Path(order.run)), shift or Shift()
+    if order.device == "cuda" and order.visible_gpu is not None:
+        # Before torch is imported; submitit's local jobs always take GPU 0.
         os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
-    writer = PartWriter(run, order.name)
-    results = 0
+    owner = Owner.this_process(order.name, order.slot)
+    owner = replace(owner, name=unused(run, order.name, owner.restarts))
     # Registered before torch is imported, which takes seconds in which a driver must see it.
-    with registered(run, Owner.this_process(order.name, order.slot)) as owner:
+    with registered(run, owner):
         trials = run.read_design()
         objective = import_objective(trials[0].objective, order.submission_folder)
-        for cohort in cohorts(run, trials, owner, order):
-            failed = False
-            for result, circumstances in outcomes(objective, cohort):
-                attempt = 1 + cohort.failures[result.trial]
-                writer.append(result, attempt=attempt, host=owner.host, **circumstances)
-                claims.release(run, result.trial)
-                failed |= result.outcome in FAILED
-                results += 1
-                after_each()
-            if failed and order.device == "cuda":
-                break  # after some errors CUDA fails everything in a process: a new one goes on
+        try:
+            taken = cohorts(run, trials, owner, order, shift)
+            return train(run, owner, order, taken, objective, after_each, shift)
+        except EvictedError as error:
+            print(error, file=sys.stderr)
+            return 0
+
+
+def unused(run: RunDirectory, name: str, restarts: int) -> str:
+    """A job that was put back into the queue runs the same order again: its parts are its own."""
+    name = f"{name}-r{restarts}" if restarts else name
+    return f"{name}-{uuid.uuid4().hex[:8]}" if run.part(name, 0).exists() else name
+
+
+def train(
+    run: RunDirectory,
+    owner: Owner,
+    order: Order,
+    taken: Iterator["ClaimedCohort"],
+    objective: Objective,
+    after_each: Callable[[], None],
+    shift: Shift,
+) -> int:
+    """Train what is taken, and write each result as it comes; returns how many there were."""
+    writer, results = PartWriter(run, owner.name), 0
+    for cohort in taken:
+        failed = False
+        for result, circumstances in outcomes(objective, cohort):
+            if not claims.is_mine(run, result.trial, owner):
+                raise EvictedError(f"{result.trial} of {owner} was given to others")
+            attempt = 1 + cohort.failures[result.trial]
+            host = owner.node or owner.host
+            writer.append(result, attempt=attempt, host=host, **circumstances)
+            claims.release(run, result.trial)
+            shift.end(result)
+            failed |= result.outcome in FAILED
+            results += 1
+            after_each()
+        if failed and order.device == "cuda":
+            break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
 
 
@@ -129,26 +188,36 @@ class ClaimedCohort(Cohort):
 
 
 def cohorts(
-    run: RunDirectory, trials: list[Trial], owner: Owner, order: Order
+    run: RunDirectory, trials: list[Trial], owner: Owner, order: Order, shift: Shift
 ) -> Iterator[ClaimedCohort]:
-    """Claim one cohort after the other, in the order of the design, until none is left."""
+    """Claim one cohort after the other until none is left.
+
+    In the order of the design; what has failed comes after everything else. Raises EvictedError.
+    """
     ledger = Ledger(run, order.since)
     ledger.refresh()
     waiting = list(trials)
-    while waiting:
+    while waiting and not shift.is_over and not same_failure(ledger.rows, order.begun):
         waiting = [t for t in waiting if is_open(ledger, t, order)]
-        for trial in waiting:
+        for trial in in_turn(waiting, ledger, order):
             # Looked up again once it is claimed: whoever had it may have finished since.
-            if claims.take(run, trial.id, owner):
+            if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
                 ledger.refresh()
                 if is_open(ledger, trial, order):
                     failures = {trial.id: ledger[trial.id].failures}
+                    shift.begin(trial)
                     yield ClaimedCohort(trials=(trial,), device=order.device, failures=failures)
                     ledger.refresh()
                     break
                 claims.release(run, trial.id)
         else:
             return
+
+
+def in_turn(waiting: list[Trial], ledger: Ledger, order: Order) -> list[Trial]:
+    """Which to try first: what never failed; what failed, where all fail alike."""
+    first = suspicion(ledger.rows, order.begun) is not None
+    return sorted(waiting, key=lambda t: ledger[t.id].failures_since * (-1 if first else 1))
 
 
 def is_open(ledger: Ledger, trial: Trial, order: Order) -> bool:
@@ -171,6 +240,9 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
             yield result, cost()
         if left:
             raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
+    except OutOfTimeError as error:
+        for trial in sorted(left):
+            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost()}
     except Exception as error:  # a failure of the infrastructure, whatever it is: run again
         for trial in sorted(left):
             yield Result(trial=trial, outcome=failure(error)), {"message": says(error), **cost()}

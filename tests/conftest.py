@@ -15,6 +15,9 @@ matplotlib.use("Agg")
 
 TESTS = Path(__file__).parent
 
+# They need a cluster: `make test-slurm`.
+collect_ignore = [] if "STABILITY_SLURM" in os.environ else ["slurm"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast ones first."""

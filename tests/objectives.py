@@ -73,3 +73,19 @@ def sees_gpus(cohort: Cohort) -> Iterator[Result]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
         values = {"error": 1.0, "device": f"{cohort.device} {visible}"}
         yield Result(trial=trial.id, outcome="ok", values=values)
+
+
+def broken(cohort: Cohort) -> Iterator[Result]:
+    """Fail always, in the same way."""
+    for trial in cohort.trials:
+        raise ValueError(f"no such file: data/{trial.draw}")
+    yield from ()
+
+
+def fails_on_n2(cohort: Cohort) -> Iterator[Result]:
+    """Fail on one node of a cluster; elsewhere take a moment."""
+    for trial in cohort.trials:
+        if os.environ.get("SLURMD_NODENAME") == "n2":
+            raise OSError("the disk of this node is full")
+        time.sleep(0.2)
+        yield result(trial)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from stability.cli.cluster import Cluster, Where
 from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.cli.request import Options, Request, Where, read
+from stability.cli.request import Options, Request, read
 from sweeps.errors import SpecError
 from sweeps.space import Hyperparameter
 
-WHERE = ("executor", "workers", "device", "out", "confirm")
+WHERE = ("executor", "workers", "device", "out", "confirm", "profile")
+CLUSTER = tuple(Cluster.__dataclass_fields__)
 STABILITY = str(Path(sys.executable).with_name("stability"))
 PLAIN = {
     "model": "vitc",
@@ -50,7 +52,9 @@ def call(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def request(**changes: object) -> Request:
     """The main job, with some options changed."""
     places = {name: changes.pop(name) for name in WHERE if name in changes}
-    return read(Options(**{**PLAIN, **changes}), Where(**places))  # type: ignore[arg-type]
+    cluster = {name: changes.pop(name) for name in CLUSTER if name in changes}
+    where = Where(**places, cluster=Cluster(**cluster))  # type: ignore[arg-type]
+    return read(Options(**{**PLAIN, **changes}), where)  # type: ignore[arg-type]
 
 
 def faults_of(**changes: object) -> list[str]:
@@ -114,7 +118,7 @@ def test_one_study_of_lists() -> None:
             ["'sobel' is not one of random, sobol, grid (did you mean 'sobol'?)"],
         ),
         ({"data": "mnist"}, ["--data: 'mnist' is not one of digits"]),
-        ({"executor": "slrum"}, ["--executor: 'slrum' is not one of local, inline"]),
+        ({"executor": "slrum"}, ["--executor: 'slrum' is not one of local, slurm, inline"]),
         ({"lr": ["1:0.1"]}, ["--lr: got '1:0.1', LO must be below HI"]),
         ({"lr": ["0.1:0.1"]}, ["LO must be below HI"]),
         ({"lr": ["0:1"]}, ["LO must be above 0"]),

@@ -50,10 +50,14 @@ def test_each_sweep_of_the_pages_is_without_a_fault(
         if example.is_file():
             shutil.copy(example, tmp_path)
     write_classes(tmp_path / "photos", each=50, side=40)  # where the pages have their pictures
+    monkeypatch.setattr("sweeps.slurm.commands.is_installed", lambda: True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    profiles = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "slurm.md").read_text(), re.DOTALL)
+    Path("stability.toml").write_text("\n".join(profiles))
     given: dict[str, list[str]] = {}
     for name, value in zip(command[2::2], command[3::2], strict=True):
+        name = "--workers" if name == "--parallel" else name
         given.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
     plain = {**PLAIN, "model": "vitp,vitc", "optim": "adamw"}
     changes: dict[str, object] = {

@@ -1,5 +1,7 @@
 """The commands. Each imports what it needs when it runs, so that `--help` starts at once."""
 
+from typing import Any
+
 import typer
 
 from stability.cli import options as o
@@ -27,6 +29,7 @@ def stability(version: o.Version = False) -> None:
 
 
 @app.command()
+@o.with_place
 def sweep(
     model: o.Model = None,
     optim: o.Optim = None,
@@ -45,23 +48,23 @@ def sweep(
     pool: o.Pool = None,
     objective: o.Objective = None,
     study: o.Study = None,
-    executor: o.Executor = "local",
-    workers: o.Workers = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
     dry_run: o.DryRun = False,
+    *,
+    place: dict[str, Any],
 ) -> None:
     """Train many draws of a study and draw its EDF.
 
     Draws learning rates and weight decays, trains each draw for a short while, keeps the results
     as parquet. The same command again trains only what is missing.
     """
-    from stability.cli.request import Options, Where, read
+    from stability.cli.cluster import where_of
+    from stability.cli.request import Options, read
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, out=out, confirm=confirm)
+    where = where_of(place, confirm=confirm, out=out)
     what = Options(
         model=model,
         optim=optim,
@@ -86,29 +89,38 @@ def sweep(
 
 
 @app.command()
+@o.with_place
 def resume(
     run: o.Run,
-    executor: o.Executor = "local",
-    workers: o.Workers = None,
-    device: o.Device = "auto",
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    *,
+    place: dict[str, Any],
 ) -> None:
     """Train what is missing in a run directory."""
-    from stability.cli.request import Where, reopen
+    from stability.cli.cluster import where_of
+    from stability.cli.request import reopen
     from stability.cli.sweep import run_request
 
-    where = Where(executor=executor, workers=workers, device=device, confirm=confirm)
+    where = where_of(place, confirm=confirm)
     request = reopen(run, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
 @app.command()
-def status(run: o.Run, as_json: o.AsJson = False) -> None:
-    """Say what is done, what runs, what failed and why."""
+def status(run: o.Run, watch: o.Watch = False, as_json: o.AsJson = False) -> None:
+    """Say what is done, what runs, what waits, what failed and why."""
     from stability.cli.status import show_status
 
-    show_status(run, as_json=as_json)
+    show_status(run, watch=watch, as_json=as_json)
+
+
+@app.command()
+def cancel(run: o.Run) -> None:
+    """End the workers of a run, and its driver; what is finished stays."""
+    from stability.cli.cancel import cancel_run
+
+    cancel_run(run)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import Any
 from stability.cli.data_names import source
 from stability.cli.image_study import OBJECTIVE
 from stability.data import load
-from sweeps.dispatch.local import ENVIRONMENT
+from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import DispatchError, SpecError
 from sweeps.study import Study
 

@@ -1,7 +1,10 @@
 """The options of all commands, with their help. Values arrive as text: see `cli.request`."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -117,13 +120,26 @@ RecipePicture = Annotated[
     Option("-o", "--output", help="Picture of what augmentation does: png, pdf or svg."),
 ]
 Executor = Annotated[
-    str,
-    Option(help="local: submitit jobs on this machine; inline: in this process.", metavar="NAME"),
+    str | None,
+    Option(
+        help="local: submitit jobs on this machine; slurm: on a cluster; inline: in this process "
+        "[default: local; on resume what it was].",
+        metavar="NAME",
+    ),
 ]
 Workers = Annotated[
-    str | None, Option(help="Trainings at a time [default: one a core or GPU].", metavar="N")
+    str | None,
+    Option(
+        "--workers",
+        "--parallel",
+        help="Trainings at a time [default: one a core or GPU; 8 on a cluster].",
+        metavar="N",
+    ),
 ]
-Device = Annotated[str, Option(help="auto, cpu, cuda or cuda:i.", metavar="NAME")]
+Device = Annotated[
+    str | None,
+    Option(help="auto, cpu, cuda or cuda:i  [default: auto]", metavar="NAME"),
+]
 Out = Annotated[
     str | None, Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR")
 ]
@@ -139,6 +155,92 @@ RetryFailed = Annotated[
     bool, Option("--retry-failed", help="Try trials again that failed three times.")
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Show what would be trained, and stop.")]
+Detach = Annotated[
+    bool, Option("--detach", help="Start the workers and leave; see status, resume, cancel.")
+]
+Profile = Annotated[
+    str | None,
+    Option(
+        help="A cluster's options by their names, from [profiles.NAME] in stability.toml.",
+        metavar="NAME",
+    ),
+]
+Partition = Annotated[str | None, Option(help="Slurm: where jobs go.", metavar="NAME")]
+Account = Annotated[str | None, Option(help="Slurm: who pays.", metavar="NAME")]
+Qos = Annotated[str | None, Option(help="Slurm: quality of service.", metavar="NAME")]
+WallTime = Annotated[
+    str | None,
+    Option(
+        "--time",
+        help="Slurm: of a worker, MINUTES, H:MM:SS or D-HH; one that needs more queues again  "
+        "[default: 4:00:00]",
+        metavar="TIME",
+    ),
+]
+Memory = Annotated[str | None, Option(help="Slurm: of a worker, such as 8G.", metavar="SIZE")]
+Cpus = Annotated[str | None, Option(help="Slurm: of a worker  [default: 1]", metavar="N")]
+Gpus = Annotated[
+    str | None,
+    Option(help="Slurm: of a worker  [default: 1 with --device cuda]", metavar="N"),
+]
+Constraint = Annotated[str | None, Option(help="Slurm: features of nodes.", metavar="WHAT")]
+Exclude = Annotated[str | None, Option(help="Slurm: nodes to leave out.", metavar="NODE,...")]
+Setup = Annotated[
+    list[str] | None,
+    Option(
+        help="Slurm: a line of the script before a worker starts. Again for each.", metavar="LINE"
+    ),
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    Option(
+        "--slurm", help="Slurm: any other option of sbatch. Again for each.", metavar="KEY=VALUE"
+    ),
+]
+PLACE: dict[str, Any] = {
+    "executor": Executor,
+    "workers": Workers,
+    "device": Device,
+    "detach": Detach,
+    "profile": Profile,
+    "partition": Partition,
+    "account": Account,
+    "qos": Qos,
+    "time": WallTime,
+    "memory": Memory,
+    "cpus": Cpus,
+    "gpus": Gpus,
+    "constraint": Constraint,
+    "exclude": Exclude,
+    "setup": Setup,
+    "slurm": SlurmOption,
+}
+
+
+def with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the options of where it runs, which it gets as one dict."""
+
+    @wraps(command)
+    def collected(**given: Any) -> None:
+        place = {name: given.pop(name) for name in PLACE}
+        command(**given, place={name: value for name, value in place.items() if value})
+
+    own = [p for p in signature(command).parameters.values() if p.name != "place"]
+    options = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=False if kind is Detach else None,
+            annotation=kind,
+        )
+        for name, kind in PLACE.items()
+    ]
+    collected.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+    collected.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+    return collected
+
+
+Watch = Annotated[bool, Option("--watch", help="Look again every few seconds, until all is done.")]
 Version = Annotated[bool, Option("--version", help="Print the version.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]

@@ -20,6 +20,8 @@ class Display:
     def __init__(self, trials: list[Trial], slots: int, console: Console | None = None) -> None:
         self.trials = trials
         self.slots = slots
+        self.workers: Callable[[], str] = lambda: ""
+        """Says what is known of the workers."""
         self.console = console or Console(stderr=True)
         self._start = time.monotonic()
         self._said = self._start
@@ -79,7 +81,10 @@ class Display:
         if done == len(self.trials):
             words.append(f"done in {duration(time.monotonic() - self._start)}")
         else:
-            words.append("starting workers" if left is None else f"{duration(left)} left")
+            known = self.workers()
+            words += [known] if known else []
+            if left is not None or not known:
+                words.append("starting workers" if left is None else f"{duration(left)} left")
         return ", ".join(words)
 
 

@@ -1,17 +1,17 @@
 """What the options of `stability sweep` ask for: checked in one place, every fault at once."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stability.cli.cluster import Site, Where, read_site
 from stability.cli.data_names import check_unchanged
 from stability.cli.image_study import OBJECTIVE, fields_of_images
 from stability.cli.own_study import check_objective, fields_of_objective
 from stability.cli.parsing import Faults
+from stability.cli.remembered import last_site
 from stability.cli.study_file import check_conditions, is_resolved, with_file
-from sweeps.dispatch import EXECUTORS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
 from sweeps.sampling import SAMPLERS, grid_levels
@@ -56,26 +56,12 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """Where it shall run, as it was typed: none of it decides a result."""
-
-    executor: str = "local"
-    workers: str | None = None
-    device: str = "auto"
-    out: str | None = None
-    confirm: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked for, without a fault."""
 
     study: Study
     run: RunDirectory
-    executor: str
-    device: str
-    workers: int | None
-    """None for as many as there are slots."""
+    site: Site
     confirm: int | None = None
     """Fresh seeds for the best of each group; None does not train it again."""
 
@@ -83,20 +69,13 @@ class Request:
 def read(options: Options, where: Where) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
-    workers, confirm = _workers(faults, where), _confirm(faults, where)
+    site, confirm = read_site(faults, where), _confirm(faults, where)
     study = _study(faults, options)
     if study is not None and not faults.found:
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
-        faults.found += run.faults(study)
+        faults.found += run.faults(study) + unusable_by_slurm(site, run)
         if not faults.found:
-            return Request(
-                study=study,
-                run=run,
-                executor=where.executor,
-                device=where.device,
-                workers=workers,
-                confirm=confirm,
-            )
+            return Request(study=study, run=run, site=site, confirm=confirm)
     elif where.out is not None and not RunDirectory(Path(where.out)).exists():
         faults.found += unusable_as_new_folder(Path(where.out))
     raise SpecError(faults.found)
@@ -140,33 +119,21 @@ def resolved(faults: Faults, path: Path) -> Study:
 
 def reopen(path: Path, where: Where) -> Request:
     """The request to go on with a run directory. Raises SpecError, StoreError."""
-    faults = Faults()
-    workers, confirm = _workers(faults, where), _confirm(faults, where)
+    faults, run = Faults(), RunDirectory(path)
+    remembered = None if where.executor or where.profile or not run.exists() else last_site(run)
+    site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
+    faults.found += unusable_by_slurm(site, run)
     if faults.found:
         raise SpecError(faults.found)
-    run = RunDirectory(path)
-    return Request(
-        study=run.read_study(),
-        run=run,
-        executor=where.executor,
-        device=where.device,
-        workers=workers,
-        confirm=confirm,
-    )
+    return Request(study=run.read_study(), run=run, site=site, confirm=confirm)
+
+
+def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:
+    """Slurm takes a % in the names of its logs for a field of its own."""
+    if site.executor == "slurm" and "%" in str(run.path):
+        return [f"--out: got {run.path}, on Slurm allowed is a path without %"]
+    return []
 
 
 def _confirm(faults: Faults, where: Where) -> int | None:
     return None if where.confirm is None else faults.whole("--confirm", where.confirm, low=2)
-
-
-def _workers(faults: Faults, where: Where) -> int | None:
-    """Check where it shall run; returns the number of workers, None for one a slot."""
-    faults.one_of("--executor", where.executor, EXECUTORS)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", where.device):
-        faults.add("--device", f"got {where.device!r}, allowed is auto, cpu, cuda or cuda:i")
-    if where.workers is None:
-        return None
-    workers = faults.whole("--workers", where.workers, low=1)
-    if where.executor == "inline" and workers not in (None, 1):
-        faults.add("--workers", f"got {workers}, inline has one")
-    return workers

@@ -1,39 +1,67 @@
-"""`stability status`: what is done, what runs, what failed. Reads only."""
+"""`stability status`: what is done, runs, waits, failed. Reads only: dispatches, voids nothing."""
 
 import json
+import sys
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sweeps import claims
+from sweeps.owner import Owner
 from sweeps.parts import Ledger, seconds_left
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import submissions
+from sweeps.slurm.witness import Witness
+
+AGAIN_SECONDS = 5.0
+SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
 
 
-def show_status(path: Path, *, as_json: bool) -> None:
+def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> None:
     """Print the state of the run directory at `path`. Raises StoreError where it is none."""
-    state = state_of(RunDirectory(path))
-    print(json.dumps(state, indent=2) if as_json else in_words(state))
+    run = RunDirectory(path)
+    while True:
+        state = state_of(run)
+        if watch and sys.stdout.isatty():
+            print("\033[H\033[2J", end="")  # from the top of an empty screen
+        print(json.dumps(state, indent=2) if as_json else in_words(state))
+        if not watch or not (state["workers"] or state["queued"]):
+            return
+        try:
+            time.sleep(AGAIN_SECONDS)
+        except KeyboardInterrupt:
+            return
 
 
 def state_of(run: RunDirectory) -> dict[str, Any]:
     """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
     study, trials = run.read_study(), run.read_design()
-    ledger = Ledger(run)
+    held, workers = claims.held(run), claims.workers(run)
+    witness = Witness(run)
+    on_cluster = bool(submissions(run))
+    if on_cluster:
+        witness.see([*held.values(), *workers])
+        witness.refresh(SLURM_SECONDS)
+    ledger = Ledger(run)  # after the claims: what ends meanwhile is finished, never lost
     ledger.refresh()
     records = {trial.id: ledger[trial.id] for trial in trials}
-    held = {trial: owner for trial, owner in claims.held(run).items() if trial in records}
-    running = {t: o for t, o in held.items() if o is not None and not o.is_gone}
+    held = {trial: owner for trial, owner in held.items() if trial in records}
+    running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}
     finished = {t: r for t, r in records.items() if r.outcome is not None}
-    workers = len(claims.living_workers(run))
+    living = sum(not witness.is_gone(owner) for owner in workers)
     return {
         "run": str(run.path),
         "study": study.hash,
         "trials": len(trials),
         "finished": len(finished),
         "outcomes": dict(Counter(str(r.outcome) for r in finished.values())),
-        "running": [
-            {"trial": t, "worker": o.name, "host": o.host, "pid": o.pid} for t, o in running.items()
+        "running": [is_running(run, trial, owner) for trial, owner in running.items()],
+        "queued": [
+            {"job": task.job, "reason": task.reason, "restarts": task.restarts}
+            for task in witness.tasks()
+            if task.is_queued
         ],
         "lost": sorted(held.keys() - running.keys() - finished.keys()),
         "failed": [
@@ -42,34 +70,76 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
             if r.outcome is None and r.failures
         ],
         "damaged": [path.name for path in ledger.damaged],
-        "workers": workers,
-        "seconds_left": seconds_left(trials, ledger, workers),
+        "workers": living,
+        "seconds_left": seconds_left(trials, ledger, living),
+        "slurm": (witness.trouble or "answers") if on_cluster else None,
+    }
+
+
+def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
+    """Where and since when a trial is trained."""
+    try:
+        # A claim is a link to its worker's file, whose links change with each claim.
+        since = datetime.fromtimestamp(run.claim(trial).stat().st_ctime, UTC).isoformat(
+            "T", "seconds"
+        )
+    except OSError:  # given back just now
+        since = None
+    return {
+        "trial": trial,
+        "worker": owner.name,
+        "host": owner.node or owner.host,
+        "pid": owner.pid,
+        "job": owner.job or None,
+        "since": since,
     }
 
 
 def in_words(state: dict[str, Any]) -> str:
     """The state for a person."""
-    from stability.cli.progress import duration
-
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
-    lines = [
-        state["run"],
-        f"{state['finished']} of {state['trials']} trials are finished"
-        + (f": {outcomes}" if outcomes else ""),
-    ]
-    if state["workers"]:
-        left = state["seconds_left"]
-        when = f", about {duration(left)} left" if left is not None else ""
-        lines.append(f"{state['workers']} workers live{when}")
-    elif state["finished"] < state["trials"]:
-        lines.append("no worker lives: the same sweep command goes on from here")
-    lines += [
-        f"running: {r['trial']} by {r['worker']} (pid {r['pid']} on {r['host']})"
-        for r in state["running"]
-    ]
+    lines = [state["run"], progress(state), *of_workers(state)]
+    for r in state["running"]:
+        where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
+        since = ago(r["since"])
+        lines.append(f"running: {r['trial']} by {r['worker']} ({where} on {r['host']}{since})")
     lines += [f"lost: {trial}: its worker is gone; it is trained again" for trial in state["lost"]]
     lines += [
         f"failed {f['failures']} times: {f['trial']}: {f['message']}" for f in state["failed"]
     ]
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
     return "\n".join(lines)
+
+
+def progress(state: dict[str, Any]) -> str:
+    """How much is done."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
+    words = f"{state['finished']} of {state['trials']} trials are finished"
+    return f"{words}: {outcomes}" if outcomes else words
+
+
+def of_workers(state: dict[str, Any]) -> list[str]:
+    """Who lives, who waits and for what."""
+    from stability.cli.progress import duration
+
+    lines = []
+    if state["workers"]:
+        left = state["seconds_left"]
+        when = f", about {duration(left)} left" if left is not None else ""
+        lines.append(f"{state['workers']} workers live{when}")
+    for reason, count in Counter(task["reason"] for task in state["queued"]).items():
+        lines.append(f"{count} workers are queued: {reason}")
+    if state["slurm"] not in (None, "answers"):
+        lines.append(f"Slurm does not answer, its workers are taken to live: {state['slurm']}")
+    if not lines and state["finished"] < state["trials"]:
+        lines.append(f"no worker lives: stability resume {state['run']} goes on from here")
+    return lines
+
+
+def ago(since: str | None) -> str:
+    """For how long, as the end of a list."""
+    from stability.cli.progress import duration
+
+    if since is None:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    return f", for {duration(max(0.0, seconds))}"

@@ -1,18 +1,21 @@
 """`stability sweep`: from a request to results, a table and a picture."""
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 
+from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, write_picture
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
+from stability.cli.remembered import as_written
 from stability.cli.request import Request
 from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
@@ -20,11 +23,12 @@ from sweeps import claims, provenance, views
 from sweeps.adopt import adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
-from sweeps.dispatch import EXECUTORS
+from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
 from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.options import script
 from sweeps.study import Study
 from sweeps.trial import Trial
 
@@ -55,7 +59,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
 
 def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
-    study, run = request.study, request.run
+    study, run, site = request.study, request.run, request.site
     print(describe(study))
     ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
     ledger.refresh()
@@ -69,18 +73,22 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
-        measured = pool.submit(measure, study, request.device)
+        # Slurm's GPUs are elsewhere: this machine need not have any.
+        device = "cpu" if site.executor == "slurm" else site.device
+        measured = pool.submit(measure, study, device)
         trials = trials or draw_design(study)
         load_for_the_end()
         machine = measured.result()
-    slots = chosen(machine, request)
     own = provenance.code_of(own_modules(study), Path.cwd())
     adopted = {} if run.exists() else adoptable(run, trials, own)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
     before = finished(ledger, trials) + sum(map(len, adopted.values()))
-    print(cost(study, before, machine, slots))
+    slots = chosen(machine, site, len(trials) - before)
+    print(cost(study, before, machine, slots, site))
     if dry_run:
+        if site.executor == "slurm":
+            print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
         return DONE
     trials = run.create(study, trials)
@@ -88,9 +96,14 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         warn(run, own)
         adopt(run, adopted)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(slots), "executor": request.executor}
-        provenance.record(run, {**circumstances, "own": own, "adopted": taken})
-        plan = Plan(slots=slots, submission_folder=Path.cwd(), retry_failed=retry_failed)
+        circumstances = {"slots": list(slots), "own": own, "adopted": taken}
+        provenance.record(run, {**circumstances, **as_written(site)})
+        plan = Plan(
+            slots=slots,
+            submission_folder=Path.cwd(),
+            retry_failed=retry_failed,
+            detach=site.detach,
+        )
         return drive(request, trials, plan)
 
 
@@ -114,9 +127,11 @@ def finished(ledger: Ledger, trials: list[Trial]) -> int:
 def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
     run, ledger = request.run, Ledger(request.run)
+    display = Display(trials, len(plan.slots))
+    dispatcher = dispatcher_of(request.site, run, display.look(ledger))
+    display.workers = dispatcher.state
     try:
-        with Display(trials, len(plan.slots)) as display:
-            dispatcher = EXECUTORS[request.executor](run, display.look(ledger))
+        with display:
             Driver(run, trials, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
         ledger.refresh()
@@ -130,7 +145,23 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
         return LEFT_FAILED
     finally:
         views.rebuild(run)
+        if dispatcher.parting:
+            print(f"stability: {dispatcher.parting}", file=sys.stderr)
+    if plan.detach:
+        print(
+            f"left to {len(plan.slots)} workers; to look: stability status {shown(run.path)}; "
+            f"to collect what they have trained: stability resume {shown(run.path)}; to end them: "
+            f"stability cancel {shown(run.path)}"
+        )
+        return DONE
     return conclude(request)
+
+
+def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None]) -> Dispatcher:
+    """Who starts the workers."""
+    if site.executor == "slurm":
+        return SlurmDispatcher(run, after_each, site.slurm)
+    return EXECUTORS[site.executor](run, after_each)
 
 
 def conclude(request: Request) -> int:
@@ -168,11 +199,13 @@ def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
     return lines
 
 
-def chosen(machine: Machine, request: Request) -> tuple[str, ...]:
+def chosen(machine: Machine, site: Site, left: int) -> tuple[str, ...]:
     """Slots to fill: those of the machine, or as many as were asked for."""
-    if request.executor == "inline":
+    if site.executor == "slurm":
+        return tuple(f"{site.device}:{i}" for i in range(min(site.workers or 1, max(1, left))))
+    if site.executor == "inline":
         return machine.slots[:1]
-    workers, places = request.workers, len(machine.slots)
+    workers, places = site.workers, len(machine.slots)
     if workers is None or workers <= places:
         return machine.slots[:workers]
     if machine.slots[0].startswith("cuda"):
@@ -259,13 +292,20 @@ def describe_listed(study: Study) -> str:
     return "\n".join(lines)
 
 
-def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...]) -> str:
+def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...], site: Site) -> str:
     """How much is to be trained and how long that takes."""
     left = study.trials - before
     done = f"{before} of {study.trials} trials are finished already; " if before else ""
     kind = slots[0].partition(":")[0]
     workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
-    if machine.seconds is None:
-        return f"{done}training {left} trials on {workers}"
-    seconds = machine.seconds * left / study.trials / min(len(slots), len(machine.slots))
-    return f"{done}training {left} trials on {workers}: about {duration(seconds)}"
+    words = f"{done}training {left} trials on {workers}"
+    at_a_time = min(len(slots), len(machine.slots))
+    if site.executor == "slurm":
+        words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"
+        at_a_time = len(slots)
+    if machine.seconds is None or (site.executor == "slurm" and kind == "cuda"):
+        return words  # what a GPU elsewhere would take is not known here
+    about = duration(machine.seconds * left / study.trials / at_a_time)
+    if site.executor == "slurm":
+        return f"{words}: about {about} once they run, were they as fast as this machine"
+    return f"{words}: about {about}"

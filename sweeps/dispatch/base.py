@@ -1,10 +1,15 @@
 """One interface for here and for a cluster."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from sweeps import claims
+from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.witness import Witness
 from sweeps.worker import Order
+
+LOST = "its worker ended without a result: killed, or out of memory"
 
 
 class Dispatcher(ABC):
@@ -14,19 +19,60 @@ class Dispatcher(ABC):
         self.run = run
         self.after_each = after_each
         """Called after a result by workers that share the driver's process."""
+        self.witness = Witness(run)
+        """Judges who is gone; asks Slurm only of those that Slurm started."""
+        self.parting = ""
+        """What a person should know after the end; empty where there is nothing."""
 
     @abstractmethod
-    def start(self, order: Order) -> None:
-        """Start a worker. Raises DispatchError where that is not possible."""
+    def start(self, orders: Sequence[Order]) -> None:
+        """Start workers. Raises DispatchError where that is not possible."""
+
+    def start_detached(self, orders: Sequence[Order]) -> None:
+        """Start workers that go on without this process, its terminal and its pipes."""
+        self.start(orders)
 
     @abstractmethod
     def busy(self) -> set[str]:
         """Slots whose worker, started here, has not ended yet."""
 
+    def queued(self) -> set[str]:
+        """Those of the busy slots whose worker waits to be begun."""
+        return set()
+
     @abstractmethod
     def stop(self) -> None:
         """Ask the workers that were started here to end, and see to it that they do."""
 
+    def detach(self) -> None:  # noqa: B027 - where workers live on of themselves
+        """Wait until what was started needs this process no more."""
+
     @abstractmethod
     def complaint(self) -> str:
         """The last words of a worker that ended badly; empty where there are none."""
+
+    def settle(self) -> None:
+        """Learn what is known of the workers of earlier dispatches."""
+        owners = [*claims.held(self.run).values(), *claims.workers(self.run)]
+        if any(owner is not None and owner.job for owner in owners):
+            self.witness.see(owners)
+            self.witness.refresh()
+            self.witness.watch()
+
+    def avoid(self, hosts: Sequence[str]) -> None:  # noqa: B027 - where there is one host
+        """Start no more workers on `hosts`, where there is a choice."""
+
+    def is_gone(self, owner: Owner) -> bool:
+        """Whether no process of `owner` can be running."""
+        return self.witness.is_gone(owner)
+
+    def fault(self, owner: Owner | None) -> tuple[str, str] | None:
+        """Outcome and message of the trial that a worker had in hand when it died.
+
+        None where it was no fault of the trial.
+        """
+        return self.witness.fault(owner) if owner and owner.job else ("crashed", LOST)
+
+    def state(self) -> str:
+        """What a person should know of the workers, in a few words; or nothing."""
+        return ""

@@ -1,15 +1,20 @@
 """Workers in the driver's own process: for tests and the debugger."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from sweeps.dispatch.base import Dispatcher
+from sweeps.dispatch.environment import visible_gpu
 from sweeps.worker import Order, work
 
 
 class InlineDispatcher(Dispatcher):
     """Trains everything before `start` returns; an exception outside of a trial is raised."""
 
-    def start(self, order: Order) -> None:
+    def start(self, orders: Sequence[Order]) -> None:
         """Work off everything."""
-        work(order, self.after_each)
+        for order in orders:
+            work(replace(order, visible_gpu=visible_gpu(order.slot)), self.after_each)
 
     def busy(self) -> set[str]:
         """Nothing: `start` has returned."""

@@ -2,15 +2,18 @@
 
 import os
 import signal
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
+from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -18,18 +21,6 @@ from sweeps.worker import Order, work_as_job
 
 YEARS_MIN = 60 * 24 * 365 * 10  # submitit's default is two minutes; a local worker has no limit
 GRACE_SECONDS = 10.0
-
-ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # a `sweeps/` in the folder of submission must not be imported
-    # A process per core, one thread each: 1.6 times the throughput of one process with two
-    # threads; and an OpenMP thread that waits must not burn the other worker's core.
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    # Keep freed memory instead of handing it back and faulting it in again: 450 page faults a
-    # step without, 7% of its time. Read by glibc when a process starts.
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-}
 
 
 class LocalDispatcher(Dispatcher):
@@ -43,15 +34,25 @@ class LocalDispatcher(Dispatcher):
         self._jobs: dict[str, Any] = {}
         self._last_log: Path | None = None
 
-    def start(self, order: Order) -> None:
-        """Submit one worker for the slot of `order`."""
+    def start(self, orders: Sequence[Order]) -> None:
+        """Submit one worker for the slot of each order."""
+        for order in orders:
+            self._start(order)
+
+    def start_detached(self, orders: Sequence[Order]) -> None:
+        """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
+        with ignoring(signal.SIGHUP), silenced():
+            self.start(orders)
+
+    def _start(self, order: Order) -> None:
         import submitit
 
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
-            with environment(ENVIRONMENT), ignoring_sigint():
-                self._jobs[order.slot] = executor.submit(work_as_job, order)
+            with environment(ENVIRONMENT), ignoring(signal.SIGINT):
+                told = replace(order, visible_gpu=visible_gpu(order.slot))
+                self._jobs[order.slot] = executor.submit(work_as_job, told)
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
 
@@ -106,10 +107,27 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def ignoring_sigint() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C: it reaches the driver alone, which stops them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def silenced() -> Iterator[None]:
+    """Processes started within have nothing of our output and error: theirs is in their logs."""
+    sys.stdout.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in kept:
+            os.dup2(nothing, number)
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nothing)
+
+
+@contextmanager
+def ignoring(number: signal.Signals) -> Iterator[None]:
+    """Processes started within ignore it: Ctrl-C reaches the driver alone, which stops them."""
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

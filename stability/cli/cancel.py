@@ -1,0 +1,80 @@
+"""`stability cancel`: end driver and workers of a run directory, from wherever that can be done."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from stability.cli.tables import shown
+from sweeps import claims, views
+from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
+from sweeps.dispatch.base import Dispatcher
+from sweeps.driver import sole_driver
+from sweeps.errors import DispatchError, StoreError
+from sweeps.owner import Owner
+from sweeps.parts import Ledger
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import submissions
+from sweeps.slurm.options import SlurmOptions
+
+PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
+
+
+def cancel_run(path: Path) -> None:
+    """Raises StoreError where `path` is no run directory, DispatchError where a driver lives on."""
+    run = RunDirectory(path)
+    trials = run.read_design()
+    with after_the_driver(run):
+        before = claims.workers(run)
+        dispatchers: list[Dispatcher] = [LocalDispatcher(run, lambda: None)]
+        if submissions(run):
+            dispatchers.append(SlurmDispatcher(run, lambda: None, SlurmOptions()))
+        for dispatcher in dispatchers:
+            dispatcher.settle()
+            dispatcher.stop()
+            claims.void(run, dispatcher.is_gone)
+        views.rebuild(run)
+    ledger = Ledger(run)
+    ledger.refresh()
+    done = sum(ledger.is_trained(trial.id) for trial in trials)
+    ended = len(before) - len(claims.workers(run))
+    print(
+        f"{ended} of {len(before)} workers were ended; {done} of {len(trials)} trials are finished "
+        f"and kept; stability resume {shown(run.path)} goes on from there"
+    )
+    if parting := " ".join(d.parting for d in dispatchers if d.parting):
+        raise DispatchError(parting)
+
+
+@contextmanager
+def after_the_driver(run: RunDirectory) -> Iterator[None]:
+    """Ask the driver to end, on whatever host it is, and hold its place. Raises DispatchError."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(sole_driver(run))
+                break
+            except DispatchError:
+                if time.monotonic() > deadline:
+                    raise
+            ask(run)
+            time.sleep(0.5)
+        run.cancel.unlink(missing_ok=True)
+        yield
+
+
+def ask(run: RunDirectory) -> None:
+    """A file, which a driver anywhere sees; and a signal where it can be had."""
+    if run.cancel.exists():
+        return
+    try:
+        run.cancel.touch()
+    except OSError as error:
+        raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
+    driver = Owner.read(run.lock)
+    if driver is not None and driver.is_visible and not driver.is_gone:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(driver.pid, signal.SIGTERM)

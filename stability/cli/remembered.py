@@ -1,0 +1,60 @@
+"""How a run directory was dispatched last: what `resume` goes on with."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from stability.cli.cluster import Site
+from sweeps import provenance
+from sweeps.errors import SpecError
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm.options import SlurmOptions
+
+
+def as_written(site: Site) -> dict[str, Any]:
+    """What provenance keeps of where a study runs."""
+    kept: dict[str, Any] = {"executor": site.executor, "device": site.device}
+    if site.executor == "slurm":
+        kept["workers"] = site.workers
+        options = {key: value for key, value in vars(site.slurm).items() if value is not None}
+        kept["slurm"] = {**options, "setup": list(site.slurm.setup)}
+    return kept
+
+
+def last_site(run: RunDirectory) -> Site | None:
+    """Where it was dispatched last; None where that was not on a cluster.
+
+    Its setup lines are run: raises SpecError where somebody else could have written them.
+    """
+    path = provenance.last(run)
+    content = provenance.last_dispatch(run)
+    if path is None or content.get("executor") != "slurm":
+        return None
+    if who := writable_by_others(path, path.parent, run.path):
+        raise SpecError(
+            [
+                f"{who} can be written by others, so what it says of the cluster is not used: "
+                "say --executor and the cluster's options"
+            ]
+        )
+    try:
+        options = dict(content["slurm"])
+        slurm = SlurmOptions(**{**options, "setup": tuple(options.get("setup", ()))})
+        return Site(
+            executor="slurm",
+            device=str(content["device"]),
+            workers=int(content["workers"]),
+            slurm=slurm,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def writable_by_others(*paths: Path) -> Path | None:
+    """The first that belongs to, or can be written by, somebody else."""
+    for path in paths:
+        found = path.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return path
+    return None

@@ -1,0 +1,242 @@
+"""Workers as arrays of submitit jobs on a Slurm cluster.
+
+Everything that may wait for Slurm happens in threads: the driver goes by the latest snapshot.
+"""
+
+import os
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps import claims
+from sweeps.dispatch.base import Dispatcher
+from sweeps.errors import DispatchError
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
+from sweeps.slurm.jobs import Submission, Task, submissions
+from sweeps.slurm.options import SlurmOptions
+from sweeps.slurm.shift import work_in_slurm
+from sweeps.worker import Order
+
+AGAIN_SECONDS = 20.0  # after a submission that failed
+STOP_SECONDS = 90.0  # for jobs to end after scancel: KillWait is 30 s where nobody changed it
+LEAVE_SECONDS = 5.0  # for workers with nothing left to do to end of themselves
+
+
+class SlurmDispatcher(Dispatcher):
+    """Keeps workers queued or running; submitit's results and states are never asked."""
+
+    def __init__(
+        self, run: RunDirectory, after_each: Callable[[], None], options: SlurmOptions
+    ) -> None:
+        super().__init__(run, after_each)
+        self.options = options
+        self._orders: list[Order] = []
+        """Not yet with Slurm: being submitted, or to be tried again."""
+        self._submitted: dict[str, tuple[str, float]] = {}
+        """Submission and time of the last worker of each slot."""
+        self._records: dict[str, Submission] = {}
+        self._thread: threading.Thread | None = None
+        self._error: DispatchError | None = None
+        self._next_try = 0.0
+        self._avoid: tuple[str, ...] = ()
+        self._cancelled: set[str] = set()
+
+    def settle(self) -> None:
+        """One question now, then a thread that goes on asking."""
+        self.witness.see([*claims.held(self.run).values(), *claims.workers(self.run)])
+        self.witness.refresh()
+        self.witness.watch()
+
+    def start(self, orders: Sequence[Order]) -> None:
+        """Hand over to the thread that submits; `busy` raises what it met."""
+        self._orders += orders
+        self._submit_again()
+
+    def busy(self) -> set[str]:
+        """Slots whose worker is being submitted, queued or running, an earlier driver's too.
+
+        Raises DispatchError where Slurm refuses every worker.
+        """
+        self._submit_again()
+        slots = {order.slot for order in self._orders}
+        alive = self._alive()
+        if self._error is not None and not alive and not isinstance(
+            self._error, commands.SlurmAwayError
+        ):  # fmt: skip
+            raise DispatchError(f"Slurm refuses the workers: {self._error}")
+        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
+        slots |= {slot for slot, (_, when) in self._submitted.items() if when >= began}
+        self._cancel_stuck(alive)
+        return slots | {slot for task in alive if (slot := self._slot(task))}
+
+    def queued(self) -> set[str]:
+        """Slots whose worker waits for its turn."""
+        running = {self._slot(task) for task in self._alive() if not task.is_queued}
+        return self.busy() - {slot for slot in running if slot}
+
+    def _alive(self) -> list[Task]:
+        return [task for task in self.witness.tasks() if not task.has_ended]
+
+    def _slot(self, task: Task) -> str | None:
+        """The slot of a task, by what was written when it was submitted."""
+        if task.submission not in self._records:
+            self._records = {record.name: record for record in submissions(self.run)}
+        record = self._records.get(task.submission)
+        number = int(task.job.partition("_")[2] or 0)
+        return record.slots[number] if record and number < len(record.slots) else None
+
+    def _submit_again(self) -> None:
+        """Start the submitting thread where there is something to submit and it is time."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        if self._orders and time.monotonic() >= self._next_try:
+            self._thread = threading.Thread(target=self._submit, daemon=True, name="sbatch")
+            self._thread.start()
+
+    def _submit(self) -> None:
+        try:
+            largest = commands.largest_array(commands.config())
+            while self._orders:
+                batch = self._orders[:largest]
+                self._send(batch)
+                del self._orders[: len(batch)]
+            self._error = None
+        except DispatchError as error:
+            self._error = error
+        except Exception as error:  # submitit's, which carries what sbatch said
+            said = re.search(r"sbatch: error: .*", str(error), re.DOTALL)
+            self._error = commands.refusal(said[0] if said else str(error))
+        self._next_try = time.monotonic() + (AGAIN_SECONDS if self._error else 0)
+
+    def _send(self, orders: list[Order]) -> None:
+        """One sbatch. What it stands for is written down first."""
+        from submitit.slurm.slurm import SlurmExecutor
+
+        token = uuid.uuid4().hex
+        folder = self.run.jobs / token
+        folder.mkdir(mode=0o700, parents=True)  # submitit's pickles: for nobody else to write
+        name = f"stability-{token[:12]}"
+        record = Submission(
+            name=name,
+            cluster=self.witness.cluster(),
+            slots=tuple(order.slot for order in orders),
+            workers=tuple(order.name for order in orders),
+        )
+        record.write(folder)
+        executor = SlurmExecutor(folder=folder)
+        executor.update_parameters(
+            **self.options.parameters(name, self._avoid), array_parallelism=len(orders)
+        )
+        with outside_of_jobs(), executor.batch():
+            for order in orders:
+                executor.submit(work_in_slurm, order)
+        now = time.monotonic()
+        self._submitted |= {order.slot: (name, now) for order in orders}
+
+    def _cancel_stuck(self, tasks: list[Task]) -> None:
+        """What never starts of itself must not hold a slot for ever."""
+        stuck = [t.job for t in tasks if t.is_stuck and t.job not in self._cancelled]
+        if stuck:
+            self._cancelled |= set(stuck)
+            threading.Thread(target=quietly, args=(stuck,), daemon=True).start()
+
+    def avoid(self, hosts: Sequence[str]) -> None:
+        """Exclude these nodes from the next submissions."""
+        self._avoid = tuple(hosts)
+
+    def stop(self) -> None:
+        """Cancel every job of the run, and wait until Slurm says that they ended."""
+        self.witness.close()
+        self._orders = []
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+        start, cancelled = time.monotonic(), set[str]()
+        in_hurry = bool(claims.held(self.run))
+        while time.monotonic() - start < STOP_SECONDS:
+            asked = self.witness.refresh()
+            alive = self._alive()
+            if asked and not alive:
+                return
+            patience_is_over = in_hurry or time.monotonic() - start > LEAVE_SECONDS
+            jobs = [t.job for t in alive if t.is_queued or patience_is_over]
+            if set(jobs) - cancelled and quietly(jobs):
+                cancelled |= set(jobs)
+            time.sleep(0.5)
+        names = ", ".join(sorted({task.job.partition("_")[0] for task in self._alive()}))
+        self.parting = (
+            f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
+            f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
+        )
+
+    def detach(self) -> None:
+        """Wait until Slurm has the workers. Raises DispatchError where it does not take them."""
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(1.0)
+        self.witness.close()
+        if self._error is not None:
+            raise DispatchError(f"Slurm does not take the workers: {self._error}")
+
+    def complaint(self) -> str:
+        """Last line of the newest log of a job that ended, or Slurm's word on it."""
+        ended = [task for task in self.witness.tasks() if task.has_ended]
+        for task in sorted(ended, key=lambda task: task.started, reverse=True):
+            if line := last_line(self._log(task)):
+                return line
+        return f"Slurm job {ended[-1].job}: {ended[-1].state}" if ended else ""
+
+    def _log(self, task: Task) -> Path:
+        token = task.submission.partition("-")[2]
+        return next(self.run.jobs.glob(f"{token}*/{task.job}_0_log.out"), self.run.jobs / "none")
+
+    def state(self) -> str:
+        """How many workers run and wait, and for what."""
+        alive = self._alive()
+        reasons = Counter(task.reason for task in alive if task.is_queued)
+        running = sum(not task.is_queued for task in alive)
+        words = [f"{running} workers run"] if running else []
+        words += [f"{count} queued ({reason})" for reason, count in reasons.most_common(2)]
+        if trouble := str(self._error or self.witness.trouble):
+            words.append(f"Slurm: {trouble}")
+        return ", ".join(words)
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Without what a job around us says of itself, which sbatch would hand on to the workers.
+
+    submitit's `clean_env` takes SLURM_CONF away too, and with it the cluster.
+    """
+    about = "JOB ARRAY STEP TASK CPUS MEM NTASKS NNODES NODE GPUS TRES PROCID LOCALID RESTART GTIDS"
+    of_job = ("SUBMITIT_", *(f"SLURM_{what}" for what in about.split()))
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(of_job)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def quietly(jobs: list[str]) -> bool:
+    """Cancel; False where Slurm does not do it now."""
+    try:
+        commands.cancel(jobs)
+    except DispatchError:
+        return False
+    return True
+
+
+def last_line(log: Path) -> str:
+    """Of a file; empty where there is none."""
+    try:
+        lines: list[Any] = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    # submitit's own lines begin with its name, srun's with its own.
+    said = [line for line in lines if line.strip() and not line.startswith(("submitit ", "srun:"))]
+    return str(said[-1]).strip() if said else ""

@@ -1,0 +1,1 @@
+"""Asking Slurm: every command has a time limit, and no answer is an answer of its own."""

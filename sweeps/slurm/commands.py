@@ -1,0 +1,96 @@
+"""Slurm's commands, each with a time limit: a controller that is away must never block us."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from sweeps.errors import DispatchError
+
+PATIENCE_SECONDS = 20.0  # Slurm's own MessageTimeout is 10 s
+AWAY = re.compile(
+    r"unable to contact|connection refused|timed? ?out|connect failure|not responding|"
+    r"communication|unable to establish|zero bytes|in standby|try again",
+    re.IGNORECASE,
+)
+"""What commands say where the controller does not answer, as opposed to refusing."""
+
+
+class SlurmAwayError(DispatchError):
+    """Slurm does not answer: nothing is known, and nothing may be concluded from it."""
+
+
+class SlurmRefusedError(DispatchError):
+    """Slurm answered, and refused."""
+
+
+def run(*command: str, patience: float = PATIENCE_SECONDS) -> str:
+    """What a Slurm command prints.
+
+    Raises SlurmAwayError where there is no answer in time, SlurmRefusedError with Slurm's own
+    words where it refuses.
+    """
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=patience, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmAwayError(f"{command[0]} has not answered for {patience:g} s") from error
+    except OSError as error:
+        raise SlurmAwayError(f"{command[0]} cannot be run: {error.strerror}") from error
+    if done.returncode == 0:
+        return done.stdout
+    raise refusal(done.stderr or done.stdout or f"{command[0]} ended with {done.returncode}")
+
+
+def refusal(words: str) -> DispatchError:
+    """The error that a command's words stand for.
+
+    >>> refusal("sbatch: error: Unable to contact slurm controller (connect failure)")
+    SlurmAwayError('Unable to contact slurm controller (connect failure)')
+    >>> refusal("sbatch: error: invalid partition specified: none")
+    SlurmRefusedError('invalid partition specified: none')
+    """
+    lines = [line.strip() for line in words.strip().splitlines() if line.strip()] or [""]
+    said = [re.sub(r"^\w+: (fatal: |error: )?", "", line) for line in lines]
+    text = said[0] if len(said) == 1 or said[0] in said[-1] else f"{said[0]}; {said[-1]}"
+    return SlurmAwayError(text) if AWAY.search(words) else SlurmRefusedError(text)
+
+
+def is_installed() -> bool:
+    """Whether Slurm's commands are on this machine."""
+    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+
+
+def config() -> dict[str, str]:
+    """The cluster's configuration. Raises SlurmAwayError."""
+    lines = run("scontrol", "show", "config").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def largest_array(settings: dict[str, str]) -> int:
+    """How many tasks one array may have: MaxArraySize and max_array_tasks.
+
+    >>> largest_array({"MaxArraySize": "1001", "SchedulerParameters": "max_array_tasks=40,x=1"})
+    40
+    """
+    sizes = [int(settings.get("MaxArraySize", "1001"))]  # Slurm's own default
+    found = re.search(r"max_array_tasks=(\d+)", settings.get("SchedulerParameters", ""))
+    return max(1, min([*sizes, *([int(found[1])] if found else [])]))
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs, queued or running. Raises SlurmAwayError; jobs that have ended are no error."""
+    if not jobs:
+        return
+    try:
+        run("scancel", *jobs)
+    except SlurmRefusedError as error:
+        if "nvalid job id" not in str(error):
+            raise
+
+
+def requeue(job: str) -> None:
+    """Put a running job back into the queue. Raises DispatchError where Slurm refuses."""
+    run("scontrol", "requeue", job, patience=60.0)

@@ -1,0 +1,167 @@
+"""What Slurm says of the jobs of a run directory.
+
+The controller (squeue) is the authority on whether a process can still run: accounting calls a
+cancelled job ended while its processes have seconds to live, is often off, and lags. sacct is asked
+only why something ended that the controller has forgotten.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sweeps.errors import DispatchError
+from sweeps.files import atomic_write
+from sweeps.owner import Owner
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
+from sweeps.slurm.place import NAME
+
+QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+ENDED = (
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "REVOKED", "TIMEOUT",
+)  # fmt: skip
+STUCK = ("launch failed", "JobHoldMaxRequeue", "BadConstraints", "DependencyNeverSatisfied")
+"""Reasons for which a queued job never starts of itself."""
+FIELDS = ("JobArrayID", "State", "RestartCnt", "Name", "NodeList", "StartTime", "exit_code")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A job or a task of an array, as Slurm sees it."""
+
+    job: str
+    state: str
+    restarts: int = 0
+    submission: str = ""
+    node: str = ""
+    started: str = ""
+    exit_code: str = ""
+    reason: str = ""
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits: nothing of it runs."""
+        return self.state in QUEUED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended, processes and all; a completing one has not."""
+        return self.state in ENDED
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it waits for what will not come."""
+        held = self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
+        return self.is_queued and (held or any(self.reason.startswith(r) for r in STUCK))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The controller's answer at one moment."""
+
+    began: float
+    """When it was asked, on the monotonic clock: of what came later it says nothing."""
+    cluster: str
+    tasks: dict[tuple[str, str], Task]
+    """By submission and job."""
+
+    def says_gone(self, owner: Owner) -> bool:
+        """Whether no process of `owner`, seen before this was asked, can be running.
+
+        A job the controller no longer knows has ended: it forgets none before.
+        """
+        if owner.cluster != self.cluster:
+            return False
+        task = self.tasks.get((owner.submission, owner.job))
+        return task is None or task.is_queued or task.has_ended or task.restarts > owner.restarts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One sbatch, written down before it is sent: nothing that Slurm has can be lost sight of."""
+
+    name: str
+    """Of the job; unique."""
+    cluster: str
+    slots: tuple[str, ...]
+    """Of each task."""
+    workers: tuple[str, ...]
+    """Names of each task's workers."""
+
+    def write(self, folder: Path) -> None:
+        """Into the folder of the submission."""
+        with atomic_write(folder / "slurm.json") as temporary:
+            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def submissions(run: RunDirectory) -> list[Submission]:
+    """Every sbatch of a run directory; what cannot be read, or has a foreign name, is none."""
+    found = []
+    for path in sorted(run.jobs.glob("*/slurm.json")):
+        with suppress(OSError, ValueError, TypeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            submission = Submission(
+                name=str(content["name"]),
+                cluster=str(content["cluster"]),
+                slots=tuple(map(str, content["slots"])),
+                workers=tuple(map(str, content["workers"])),
+            )
+            if NAME.fullmatch(submission.name):
+                found.append(submission)
+    return found
+
+
+def look(names: Iterable[str], cluster: str, patience: float = 20.0) -> Snapshot:
+    """Ask the controller for the jobs of these names. Raises SlurmAwayError, SlurmRefusedError."""
+    began = time.monotonic()
+    wanted = sorted({name for name in names if NAME.fullmatch(name)})
+    tasks: dict[tuple[str, str], Task] = {}
+    if wanted:
+        asked = ",".join(f"{field}:|" for field in (*FIELDS, "Reason"))
+        command = ("squeue", "-h", "-a", "-r", "-t", "all", f"--name={','.join(wanted)}")
+        answer = commands.run(*command, "-O", asked, patience=patience)
+        found = [task for line in answer.splitlines() if (task := read_line(line))]
+        tasks = {(task.submission, task.job): task for task in found}
+    return Snapshot(began=began, cluster=cluster, tasks=tasks)
+
+
+def read_line(line: str) -> Task | None:
+    """A task, from a line of squeue; None where it is none.
+
+    >>> read_line("7_1|RUNNING|2|stability-0123456789ab|n1|2026-01-02T03:04:05|0|None|").restarts
+    2
+    """
+    parts = [part.strip() for part in line.split("|", len(FIELDS))]
+    if len(parts) <= len(FIELDS) or not parts[2].isdigit():
+        return None
+    job, state, restarts, name, node, started, exit_code, reason = parts
+    return Task(
+        job=job,
+        state=state,
+        restarts=int(restarts),
+        submission=name,
+        node=node,
+        started=started,
+        exit_code=exit_code,
+        reason=reason.rstrip("|"),
+    )
+
+
+def remembered(job: str, submission: str) -> Task | None:
+    """What accounting says of a job that the controller has forgotten; None where it is off."""
+    fields = "JobID,State,JobName,NodeList,ExitCode"
+    try:
+        answer = commands.run("sacct", "-n", "-P", "-X", "-j", job, "-o", fields)
+    except DispatchError:
+        return None
+    for line in answer.splitlines():
+        parts = line.split("|")
+        if len(parts) == 5 and (parts[0], parts[2]) == (job, submission):
+            state = parts[1].partition(" ")[0]  # `CANCELLED by 0`
+            return Task(job=job, state=state, submission=submission, node=parts[3],
+                        exit_code=parts[4])  # fmt: skip
+    return None

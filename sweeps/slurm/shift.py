@@ -1,0 +1,135 @@
+"""A worker's time in a Slurm job: takes what fits, gives back what does not, returns to the queue.
+
+Signals: SIGUSR2 comes before the wall time ends and before a preemption (`--signal`), SIGTERM with
+scancel. Either unwinds through the worker, which gives its claim back. The handlers of submitit
+are replaced: its own takes a refused requeue for an error of the training, and counts every signal
+of a job under ten minutes as a time-out.
+"""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from sweeps.errors import DispatchError
+from sweeps.parts import Ledger
+from sweeps.slurm import commands
+from sweeps.slurm.place import Place, seconds_left
+from sweeps.trial import TRAINED, Result, Trial
+from sweeps.worker import Order, OutOfTimeError, Shift, work
+
+RESERVE = 1.2  # a trial may take so many times what its like took
+BARREN = 3  # so many failures and nothing trained: it is the node
+COARSE_SECONDS = 60.0  # Slurm may send its signal so much earlier than asked for
+
+
+def notice(wall_seconds: float | None) -> float:
+    """How long before the end of its wall time a job asks to be told.
+
+    >>> notice(3600), notice(60), notice(None)
+    (60.0, 15.0, 60.0)
+    """
+    return 60.0 if wall_seconds is None else min(60.0, wall_seconds // 4)
+
+
+class JobShift(Shift):
+    """The shift of one job, which may end at any signal."""
+
+    def __init__(self, seconds: float | None) -> None:
+        """`seconds`: wall time that is left; None for no limit."""
+        self.begun = time.monotonic()
+        self.ends = None if seconds is None else self.begun + seconds - notice(seconds)
+        self.wants_more = False
+        """Whether work was left for which there was no time: back into the queue."""
+        self._per_epoch: dict[str, float] = {}
+        """Longest seconds per epoch of what this worker has trained, by model."""
+        self._training: Trial | None = None
+        self._since = self.begun
+        self._taken = self._trained = self._failed = 0
+        self._is_over = False
+
+    @property
+    def left(self) -> float:
+        """Seconds until Slurm's signal is due."""
+        return float("inf") if self.ends is None else self.ends - time.monotonic()
+
+    def fits(self, trial: Trial, ledger: Ledger) -> bool:
+        """Whether there is time for `trial`. The first of a job always gets its chance."""
+        if self._taken and RESERVE * self.expected(trial, ledger) > self.left:
+            self.wants_more = True
+            return False
+        return True
+
+    def expected(self, trial: Trial, ledger: Ledger) -> float:
+        """Seconds that `trial` should take: by its model here, else by anything anywhere."""
+        if trial.model in self._per_epoch:
+            return trial.epochs * self._per_epoch[trial.model]
+        if self._per_epoch:
+            return trial.epochs * max(self._per_epoch.values())
+        return max((r.seconds or 0.0 for r in ledger.records.values()), default=0.0)
+
+    def begin(self, trial: Trial) -> None:
+        """It is trained from now on."""
+        self._training, self._since = trial, time.monotonic()
+        self._taken += 1
+
+    def end(self, result: Result) -> None:
+        """It has ended: remember how long it took."""
+        trial, self._training = self._training, None
+        if trial is None or result.outcome not in TRAINED:
+            self._failed += 1
+            return
+        self._trained += 1
+        seconds = (time.monotonic() - self._since) / max(1, trial.epochs)
+        self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a signal came, or everything fails here."""
+        return self._is_over or (self._failed >= BARREN and not self._trained)
+
+    def signalled(self) -> None:
+        """Slurm wants the place back. Raises what unwinds through the training."""
+        self.wants_more, self._is_over = True, True
+        time_is_up = self.left < COARSE_SECONDS
+        if time_is_up and self._training is not None and self._taken == 1:
+            minutes = (time.monotonic() - self.begun) / 60
+            raise OutOfTimeError(
+                f"did not end within the wall time: {minutes:.1f} minutes in, Slurm asked for the "
+                "place; a longer --time is needed"
+            )
+        raise SystemExit(0)
+
+
+def work_in_slurm(order: Order) -> int:
+    """`work` as a job: returns to the queue where there was no time for what is left."""
+    place, pid = Place.here(), os.getpid()
+    shift = JobShift(seconds_left(place.job))
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != pid:  # a child, of a data loader: not ours to handle
+            return
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not cut this short
+        if signum == signal.SIGUSR2:
+            shift.signalled()
+        raise SystemExit(0)  # unwinds through the worker, which gives its claim back
+
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, stop)
+    try:
+        return work(order, shift=shift)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        if shift.wants_more:
+            back_to_the_queue(place.job)
+
+
+def back_to_the_queue(job: str) -> None:
+    """The same job again, later; where Slurm refuses, the driver or `resume` starts another."""
+    try:
+        commands.requeue(job)
+    except DispatchError as error:
+        print(f"not put back into the queue: {error}", file=sys.stderr)

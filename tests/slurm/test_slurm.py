@@ -1,0 +1,201 @@
+"""Workers on a real Slurm: placed, killed, preempted, cancelled, adopted."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Sweep, new_sweep, slurm, wait_for
+
+from sweeps import claims
+
+New = Callable[..., Sweep]
+
+__all__ = ["new_sweep"]  # a fixture: pytest finds it by its name
+
+
+def finished(sweep: Sweep) -> int:
+    return int(sweep.state()["finished"])
+
+
+def trainings(tmp_path: Path) -> list[str]:
+    return [line.split()[0] for line in (tmp_path / "trainings").read_text().splitlines()
+            if " start " in line]  # fmt: skip
+
+
+def test_every_trial_is_trained_once_on_both_nodes(new_sweep: New, tmp_path: Path) -> None:
+    sweep = new_sweep()
+    assert sweep.drive() == 0, sweep.said()
+    sweep.assert_complete()
+    assert len(trainings(tmp_path)) == 12
+    assert {row["host"] for row in sweep.rows()} == {"n1", "n2"}
+    assert {job.split()[1] for job in sweep.jobs()} == {"COMPLETED"}
+
+
+def test_after_a_killed_driver_its_workers_are_adopted(new_sweep: New, tmp_path: Path) -> None:
+    sweep = new_sweep(draws=30)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    driver.kill()
+    jobs = len(sweep.jobs())
+    assert sweep.start().wait(90) == 0, sweep.said()  # executor and workers are remembered
+    sweep.assert_complete()
+    assert len(sweep.jobs()) == jobs == 2
+    assert len(trainings(tmp_path)) == 30
+
+
+def test_a_killed_worker_costs_its_trial_an_attempt(new_sweep: New) -> None:
+    """Its host is another to the driver: only Slurm can say that it is gone."""
+    sweep = new_sweep()
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2 and len(claims.held(sweep.run)) == 2)
+    victim = claims.workers(sweep.run)[0]
+    assert not victim.is_gone
+    os.kill(victim.pid, signal.SIGKILL)
+    assert driver.wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    assert sorted(row["attempt"] for row in sweep.rows())[-2:] == [1, 2]
+
+
+def test_a_cancelled_worker_is_replaced_and_no_fault_of_its_trial(new_sweep: New) -> None:
+    sweep = new_sweep()
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    slurm("scancel", claims.workers(sweep.run)[0].job)
+    assert driver.wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    assert {row["attempt"] for row in sweep.rows()} == {1}
+    assert len(sweep.jobs()) == 3
+
+
+def test_a_preempted_worker_gives_back_its_claim_and_goes_on_later(new_sweep: New) -> None:
+    sweep = new_sweep(draws=40)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    urgent = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null")
+    job = slurm(*urgent, "--wrap", "sleep 6").strip()
+    wait_for(lambda: len(sweep.state()["queued"]) == 2)
+    assert claims.held(sweep.run) == {}
+    assert {task["restarts"] for task in sweep.state()["queued"]} <= {0, 1}
+    assert driver.wait(120) == 0, sweep.said()
+    slurm("scancel", job)
+    sweep.assert_complete()
+    assert any(row["worker"].endswith("-r1") for row in sweep.rows())
+    assert {row["attempt"] for row in sweep.rows()} == {1}
+
+
+@pytest.mark.slow
+def test_where_going_back_is_refused_the_driver_starts_another(new_sweep: New) -> None:
+    sweep = new_sweep(draws=20)
+    driver = sweep.start("--executor", "slurm", "--parallel", "1")
+    wait_for(lambda: finished(sweep) >= 2)
+    job = claims.workers(sweep.run)[0].job
+    slurm("scontrol", "update", f"jobid={job}", "requeue=0")
+    slurm("scancel", "--signal=USR2", job)
+    assert driver.wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    assert len(sweep.jobs()) == 2
+    assert "not put back into the queue" in "".join(
+        log.read_text() for log in sweep.run.jobs.glob("*/*_log.out")
+    )
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_an_interrupted_driver_cancels_its_jobs(new_sweep: New, number: int) -> None:
+    sweep = new_sweep(draws=60)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    driver.send_signal(number)
+    assert driver.wait(60) == 130, sweep.said()
+    assert {job.split()[1] for job in sweep.jobs()} == {"CANCELLED"}
+    assert list(sweep.run.claims.iterdir()) == []
+    assert "stopped: " in sweep.said()
+
+
+def test_detached_workers_are_looked_at_cancelled_and_resumed(new_sweep: New) -> None:
+    sweep = new_sweep(draws=30)
+    assert sweep.drive("--detach") == 0, sweep.said()
+    assert "stability cancel" in sweep.said()
+    wait_for(lambda: finished(sweep) >= 2)
+    state = sweep.state()
+    assert state["workers"] == 2
+    assert {task["host"] for task in state["running"]} <= {"n1", "n2"}
+    assert all(task["job"] and task["since"] for task in state["running"])
+    cancelled = sweep.call("cancel")
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert "2 of 2 workers were ended" in cancelled.stdout
+    assert list(sweep.run.workers.iterdir()) == []
+    assert finished(sweep) < 30
+    assert sweep.start().wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    assert {row["attempt"] for row in sweep.rows()} == {1}
+
+
+@pytest.mark.slow
+def test_cancel_ends_a_driver_too(new_sweep: New) -> None:
+    sweep = new_sweep(draws=60)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    assert sweep.call("cancel").returncode == 0
+    assert driver.wait(10) == 130
+    assert {job.split()[1] for job in sweep.jobs()} == {"CANCELLED"}
+
+
+@pytest.mark.slow
+def test_workers_that_wait_are_named_with_their_reason(new_sweep: New) -> None:
+    sweep = new_sweep()
+    assert sweep.drive("--detach", "--slurm", "begin=now+1hour") == 0, sweep.said()
+    wait_for(lambda: len(sweep.state()["queued"]) == 2)
+    assert "2 workers are queued: BeginTime" in sweep.call("status").stdout
+    assert sweep.call("cancel").returncode == 0
+    assert sweep.state()["queued"] == []
+
+
+def test_what_slurm_refuses_is_said_in_its_words(new_sweep: New) -> None:
+    sweep = new_sweep()
+    assert sweep.drive("--partition", "nowhere") == 1
+    assert "Slurm refuses the workers: " in sweep.said()
+    assert "nvalid partition" in sweep.said()
+    assert sweep.jobs() == []
+
+
+def test_trials_that_all_fail_alike_stop_the_sweep_and_are_shown_once(new_sweep: New) -> None:
+    sweep = new_sweep(objective="objectives:broken", draws=200)
+    assert sweep.drive() == 1
+    assert sweep.said().count("the first trials all fail alike") == 1
+    assert "ValueError: no such file" in sweep.said()
+    assert len(sweep.state()["failed"]) < 10
+
+
+@pytest.mark.slow
+def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
+    sweep = new_sweep(objective="objectives:fails_on_n2", draws=60)
+    assert sweep.drive() == 0, sweep.said()
+    sweep.assert_complete()
+    scripts = [path.read_text() for path in sweep.run.jobs.glob("*/*_submission.sh")]
+    assert any("--exclude=n2" in script for script in scripts)
+    assert {row["host"] for row in sweep.rows()} == {"n1"}
+
+
+@pytest.mark.slow
+def test_while_the_controller_is_away_nothing_is_void(new_sweep: New) -> None:
+    sweep = new_sweep(draws=40)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: finished(sweep) >= 2)
+    time.sleep(6)  # Slurm saves its state every five seconds
+    sandbox = Path(os.environ["SLURM_CONF"]).parent.parent
+    os.kill(int((sandbox / "run" / "slurmctld.pid").read_text()), signal.SIGKILL)
+    before = finished(sweep)
+    assert sweep.state()["slurm"] != "answers"
+    assert sweep.state()["lost"] == []
+    wait_for(lambda: finished(sweep) > before + 4)
+    assert driver.poll() is None
+    subprocess.run(["bash", str(Path(__file__).with_name("up.sh"))], check=True)
+    assert driver.wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    assert {row["attempt"] for row in sweep.rows()} == {1}

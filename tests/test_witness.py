@@ -1,0 +1,291 @@
+"""Who is provably gone, and whose fault that was: by Slurm's word, and never without it."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import TESTS, make_toy
+from objectives import result
+
+from sweeps import alike, claims
+from sweeps.design import draw_design
+from sweeps.dispatch import InlineDispatcher
+from sweeps.driver import Driver, Plan
+from sweeps.errors import DispatchError, EvictedError
+from sweeps.owner import Owner
+from sweeps.parts import Ledger, PartWriter
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import Snapshot, Submission, Task, submissions
+from sweeps.slurm.shift import JobShift
+from sweeps.slurm.witness import Witness
+from sweeps.trial import Result
+from sweeps.worker import Order, OutOfTimeError, registered, unused, work
+
+NAME = "stability-0123456789ab"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    study = make_toy()
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(study, draw_design(study))
+    folder = directory.jobs / "0123456789ab"
+    folder.mkdir()
+    Submission(name=NAME, cluster="c", slots=("cpu:0",), workers=("w",)).write(folder)
+    return directory
+
+
+def far(**changes: object) -> Owner:
+    """A worker on another host."""
+    fields = {**Owner.this_process("w", "cpu:0").__dict__, "host": "far", "boot": "another"}
+    place = {"job": "7_0", "submission": NAME, "restarts": 1, "cluster": "c", "node": "n1"}
+    return Owner(**{**fields, **place, **changes})  # type: ignore[arg-type]
+
+
+def seen(state: str, restarts: int = 1, name: str = NAME) -> Snapshot:
+    """The controller's answer, given now."""
+    task = Task(job="7_0", state=state, restarts=restarts, submission=name, exit_code="9")
+    return Snapshot(began=time.monotonic(), cluster="c", tasks={(name, "7_0"): task})
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "gone"),
+    [
+        (("RUNNING",), False),
+        (("COMPLETING",), False),  # accounting says CANCELLED by now; its processes may live
+        (("SUSPENDED",), False),
+        (("A_STATE_OF_TOMORROW",), False),
+        (("RUNNING", 2), True),  # the same job, begun again
+        (("PENDING", 2), True),
+        (("REQUEUE_HOLD", 1), True),
+        (("CANCELLED",), True),
+        (("NODE_FAIL",), True),
+        (("OUT_OF_MEMORY",), True),
+        (("RUNNING", 1, "stability-ffffffffffff"), True),  # the id was given to another job
+    ],
+)
+def test_a_worker_is_gone_by_the_word_of_the_controller(
+    run: RunDirectory, snapshot: tuple[str, int, str], gone: bool
+) -> None:
+    witness, owner = Witness(run), far()
+    witness.see([owner])
+    witness.snapshot = seen(*snapshot)
+    assert witness.is_gone(owner) is gone
+
+
+def test_what_was_asked_before_an_owner_was_seen_proves_nothing(run: RunDirectory) -> None:
+    """The job that waited then may have begun since, and made the claim that we see."""
+    witness, owner = Witness(run), far()
+    witness.snapshot = seen("PENDING")
+    assert not witness.is_gone(owner)
+    witness.snapshot = seen("PENDING")
+    assert witness.is_gone(owner)
+
+
+def test_another_cluster_is_not_asked(run: RunDirectory) -> None:
+    witness, owner = Witness(run), far(cluster="another")
+    witness.see([owner])
+    witness.snapshot = seen("CANCELLED")
+    assert not witness.is_gone(owner)
+
+
+def test_a_process_that_is_seen_here_needs_no_slurm(run: RunDirectory) -> None:
+    here = Owner.this_process("w")
+    place = {"job": "7_0", "submission": NAME, "cluster": "c"}
+    living = Owner(**{**here.__dict__, **place})
+    dead = Owner(**{**living.__dict__, "started": "1"})
+    witness = Witness(run)
+    witness.see([living])
+    witness.snapshot = seen("CANCELLED")
+    assert [witness.is_gone(owner) for owner in (living, dead)] == [False, True]
+    assert not living.is_here  # the driver of this host must not count or kill it
+
+
+@pytest.mark.parametrize(
+    ("squeue", "trouble"),
+    [
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "contact"),
+        ("exec sleep 9", "has not answered for 0.3 s"),
+    ],
+)
+def test_without_an_answer_nothing_is_gone(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, trouble: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, line in (("squeue", squeue), ("scontrol", "echo 'ClusterName = c'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    witness, owner = Witness(run), far()
+    witness.see([owner])
+    start = time.monotonic()
+    assert not witness.refresh(patience=0.3)
+    assert time.monotonic() - start < 5
+    assert trouble in witness.trouble
+    assert not witness.is_gone(owner)
+    (tmp_path / "squeue").write_text("#!/bin/sh\n")  # it answers: there is no such job
+    assert witness.refresh()
+    assert witness.is_gone(owner)
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "outcome"),
+    [
+        ("OUT_OF_MEMORY", 1, "out_of_memory"),
+        ("TIMEOUT", 1, "timed_out"),
+        ("FAILED", 1, "crashed"),
+        ("CANCELLED", 1, None),
+        ("NODE_FAIL", 1, None),
+        ("PENDING", 2, None),
+        ("RUNNING", 2, None),
+    ],
+)
+def test_whose_fault_an_end_was(
+    run: RunDirectory, state: str, restarts: int, outcome: str | None
+) -> None:
+    witness = Witness(run)
+    witness.snapshot = seen(state, restarts)
+    found = witness.fault(far())
+    assert (found and found[0]) == outcome
+    assert found is None or f"7_0 on n1 {state} (exit 9)" in found[1]
+
+
+def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:
+    """What others write into the folder reaches no command line."""
+    folder = run.jobs / "f"
+    folder.mkdir()
+    Submission(name="x; rm -rf", cluster="c", slots=(), workers=()).write(folder)
+    (run.jobs / "g").mkdir()
+    (run.jobs / "g" / "slurm.json").write_text("[1]")
+    assert [submission.name for submission in submissions(run)] == [NAME]
+
+
+def order(run: RunDirectory) -> Order:
+    now = datetime.now(UTC)
+    return Order(run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=now, begun=now,
+                 submission_folder=str(TESTS))  # fmt: skip
+
+
+def test_who_was_taken_for_dead_claims_nothing(run: RunDirectory) -> None:
+    trials, owner = run.read_design(), Owner.this_process("old")
+    with registered(run, owner):
+        run.worker("old").unlink()  # what the driver does
+        with pytest.raises(EvictedError):
+            claims.take(run, trials[0].id, owner)
+    assert claims.held(run) == {}
+
+
+def test_who_was_taken_for_dead_writes_nothing(run: RunDirectory) -> None:
+    """Its trial has been given to another while it trained."""
+    other = far(name="other").to_json()
+
+    def give_away(seconds: float) -> None:
+        for claim in run.claims.glob("*.json"):
+            claim.unlink()
+            claim.write_text(other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("objectives.time.sleep", give_away)
+        assert work(order(run)) == 0
+    assert list(run.parts.iterdir()) == []
+    assert [owner and owner.name for owner in claims.held(run).values()] == ["other"]
+
+
+def test_a_job_that_begins_again_does_not_write_over_its_parts(run: RunDirectory) -> None:
+    assert unused(run, "w", 0) == "w"
+    assert unused(run, "w", 2) == "w-r2"
+    PartWriter(run, "w").append(Result(trial="x", outcome="ok"))
+    assert unused(run, "w", 0) not in ("w", "w-r0")
+
+
+def test_a_shift_takes_what_fits_and_gives_its_first_trial_a_chance(run: RunDirectory) -> None:
+    trials, ledger = run.read_design(), Ledger(run)
+    shift = JobShift(1000.0)
+    PartWriter(run, "w").append(result(trials[1]), seconds=2000.0)
+    ledger.refresh()
+    assert shift.fits(trials[0], ledger)  # whatever it takes: it never would have more time
+    shift.begin(trials[0])
+    shift._since -= 100.0
+    shift.end(result(trials[0]))
+    assert shift.fits(trials[2], ledger)  # 120 of 940 seconds
+    assert not shift.wants_more
+    shift.ends = time.monotonic() + 110.0
+    assert not shift.fits(trials[2], ledger)
+    assert shift.wants_more
+
+
+def test_a_signal_is_a_fault_only_of_a_trial_that_had_all_the_time(run: RunDirectory) -> None:
+    trials = run.read_design()
+    preempted, long, second = JobShift(7200.0), JobShift(7200.0), JobShift(7200.0)
+    for shift in (preempted, long, second):
+        shift.begin(trials[0])
+    second.end(result(trials[0]))
+    second.begin(trials[1])
+    for shift, seconds, kind in (
+        (preempted, 3600.0, SystemExit),
+        (long, 1.0, OutOfTimeError),
+        (second, 1.0, SystemExit),
+    ):
+        shift.ends = time.monotonic() + seconds
+        with pytest.raises(kind):
+            shift.signalled()
+        assert shift.wants_more
+        assert shift.is_over
+
+
+def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
+    shift = JobShift(None)
+    for trial in run.read_design()[:3]:
+        assert not shift.is_over
+        shift.begin(trial)
+        shift.end(Result(trial=trial.id, outcome="crashed"))
+    assert shift.is_over
+    assert not shift.wants_more
+
+
+def drive(run: RunDirectory) -> list[dict[str, object]]:
+    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
+    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
+    return rows(run)
+
+
+def rows(run: RunDirectory) -> list[dict[str, object]]:
+    ledger = Ledger(run)
+    ledger.refresh()
+    return ledger.rows
+
+
+def test_trials_that_all_fail_alike_stop_the_sweep_after_one_more_try(tmp_path: Path) -> None:
+    study = make_toy(objective="objectives:broken", draws=50)
+    run = RunDirectory(tmp_path / "broken")
+    run.create(study, draw_design(study))
+    with pytest.raises(DispatchError, match=r"all fail alike.*ValueError: no such file"):
+        drive(run)
+    tried = [row["trial"] for row in rows(run)]
+    assert len(tried) == 4
+    assert len(set(tried)) == 3
+    with pytest.raises(DispatchError, match="all fail alike"):  # looked at anew, not remembered
+        drive(run)
+    assert len(rows(run)) > 4
+
+
+def test_what_is_alike_and_which_hosts_are_bad() -> None:
+    now = datetime.now(UTC)
+
+    def row(trial: str, outcome: str, host: str = "a", message: str = "E: x (f.py:1)") -> alike.Row:
+        finished = now + timedelta(seconds=1)
+        return {"trial": trial, "outcome": outcome, "host": host, "message": message,
+                "finished": finished}  # fmt: skip
+
+    failed = [row(trial, "crashed") for trial in "123"]
+    assert alike.suspicion(failed, now)
+    assert alike.same_failure(failed, now) is None  # none was tried again yet
+    assert alike.same_failure([*failed, row("1", "crashed")], now)
+    assert alike.same_failure([*failed, row("1", "ok"), row("2", "crashed")], now) is None
+    other = row("1", "crashed", message="E: x (f.py:2)")
+    assert alike.same_failure([*failed, other], now) is None
+    assert alike.suspicion(failed, now + timedelta(seconds=2)) is None
+    assert alike.bad_hosts(failed) == []  # nobody else has trained anything
+    assert alike.bad_hosts([*failed, row("4", "ok", "b")]) == ["a"]
+    assert alike.bad_hosts([*failed, row("4", "ok", "b"), row("5", "diverged", "a")]) == []
