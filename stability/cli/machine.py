@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 from stability.cli.data_names import source
 from stability.cli.image_study import OBJECTIVE
 from stability.data import load
+from stability.training.cores import cores
 from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import DispatchError, SpecError
 from sweeps.study import Study
@@ -23,6 +25,15 @@ class Machine:
     seconds: float | None
     """Of training all trials of the study one after the other, estimated from a few steps; None
     where the objective is not ours."""
+    is_measured: bool = True
+    """False where only the slots are known."""
+
+
+def known_slots(device: str) -> tuple[str, ...] | None:
+    """Slots where torch need not be asked for GPUs; None where it must be, which takes seconds."""
+    if device == "cpu" or (device == "auto" and metadata.version("torch").endswith("+cpu")):
+        return tuple(f"cpu:{core}" for core in range(cores()))
+    return None
 
 
 def measure(study: Study, device: str) -> Machine:
@@ -31,12 +42,9 @@ def measure(study: Study, device: str) -> Machine:
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
     DispatchError where torch cannot be used.
     """
-    ours = study.objective == OBJECTIVE
-    kinds = [(model, optim) for model in study.models for optim in study.optims if ours]
-    jobs = [_job(study, *kind) for kind in kinds]
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
-        input=json.dumps({"device": device, "jobs": jobs}),
+        input=json.dumps(question(study, device)),
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -45,12 +53,34 @@ def measure(study: Study, device: str) -> Machine:
     if probe.returncode != 0:
         last = probe.stderr.strip().splitlines()[-1:]
         raise DispatchError(f"torch cannot be used here: {' '.join(last)}")
-    answer = json.loads(probe.stdout)
+    return machine_of(study, json.loads(probe.stdout))
+
+
+def question(study: Study, device: str) -> dict[str, Any]:
+    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer."""
+    return {"device": device, "jobs": [_job(study, *kind) for kind in _kinds(study)]}
+
+
+def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
+    """The machine by what the probe answers.
+
+    Raises SpecError where that is a fault, DispatchError where it could not.
+    """
     if "faults" in answer:
         raise SpecError(answer["faults"])
+    if "error" in answer:
+        raise DispatchError(f"torch cannot be used here: {answer['error']}")
+    jobs = [_job(study, *kind) for kind in _kinds(study)]
     costs = zip(jobs, answer["seconds"], strict=True)
     seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
-    return Machine(slots=tuple(answer["slots"]), seconds=seconds if ours else None)
+    return Machine(slots=tuple(answer["slots"]), seconds=seconds if jobs else None)
+
+
+def _kinds(study: Study) -> list[tuple[str, str]]:
+    """Models and optimizers that the probe can time: those of our own objective."""
+    if study.objective != OBJECTIVE:
+        return []
+    return [(model, optim) for model in study.models for optim in study.optims]
 
 
 def _job(study: Study, model: str, optim: str) -> dict[str, Any]:

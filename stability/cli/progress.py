@@ -12,14 +12,27 @@ from sweeps.parts import Ledger, seconds_left
 from sweeps.trial import Trial
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
+PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
 
 
 class Display:
     """Trials done, failed, best so far, time left; on standard error."""
 
-    def __init__(self, trials: list[Trial], slots: int, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        trials: list[Trial],
+        slots: int,
+        headline: Callable[..., str | None] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        """`headline(wait=...)` goes to standard output before anything is shown.
+
+        It gives None while it is unknown: it is waited for, but not for ever.
+        """
         self.trials = trials
         self.slots = slots
+        self._headline = headline
+        self._is_begun = False
         self.workers: Callable[[], str] = lambda: ""
         """Says what is known of the workers."""
         self.console = console or Console(stderr=True)
@@ -37,8 +50,6 @@ class Display:
         self._live = Live(self._progress, console=self.console, refresh_per_second=4)
 
     def __enter__(self) -> "Display":
-        if self.console.is_terminal:
-            self._live.start()
         return self
 
     def __exit__(
@@ -47,7 +58,7 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.console.is_terminal:
+        if self._live.is_started:
             self._live.stop()
 
     def look(self, ledger: Ledger) -> Callable[[], None]:
@@ -62,6 +73,9 @@ class Display:
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""
         done = sum(ledger.is_trained(trial.id) for trial in self.trials)
+        self._is_begun = self._is_begun or self._begin(is_over=done == len(self.trials))
+        if not self._is_begun:
+            return
         state = self.state(ledger, done)
         self._progress.update(self._task, completed=done, state=state)
         now = time.monotonic()
@@ -69,6 +83,18 @@ class Display:
         if not self.console.is_terminal and not self._is_over and now - self._said > pause:
             self._said, self._is_over = now, done == len(self.trials)
             self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True)
+
+    def _begin(self, *, is_over: bool) -> bool:
+        """Say the headline, and open the display under it; False where that has to wait."""
+        wait = not is_over and time.monotonic() - self._start < PATIENCE_SECONDS
+        text = self._headline(wait=wait) if self._headline is not None else ""
+        if text is None:
+            return False
+        if text:
+            print(text, flush=True)
+        if self.console.is_terminal:
+            self._live.start()
+        return True
 
     def state(self, ledger: Ledger, done: int) -> str:
         """The words beside the bar."""

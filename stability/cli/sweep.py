@@ -4,26 +4,28 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
 
+from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, write_picture
 from stability.cli.image_study import OBJECTIVE
-from stability.cli.machine import Machine, measure
+from stability.cli.machine import Machine, known_slots, machine_of, measure, question
 from stability.cli.peaks import print_peaks
-from stability.cli.progress import Display, duration
+from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
-from stability.cli.tables import WIDTH, print_summary, shown
+from stability.cli.tables import print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.adopt import Row, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
-from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
+from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
+from sweeps.dispatch.forked import Errand
 from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
@@ -72,21 +74,17 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return DONE if dry_run else conclude(request)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
-    with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
-        # Slurm's GPUs are elsewhere: this machine need not have any.
-        device = "cpu" if site.executor == "slurm" else site.device
-        measured = pool.submit(measure, study, device)
-        trials = trials or draw_design(study)
-        load_for_the_end()
-        machine = measured.result()
+    trials = trials or draw_design(study)
+    machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     own = provenance.code_of(own_modules(study), Path.cwd())
     adopted = {} if run.exists() else adoptable(run, trials, own)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
     before = finished(ledger, trials) + sum(map(len, adopted.values()))
-    slots = chosen(machine, site, len(trials) - before)
-    print(cost(study, before, machine, slots, site))
+    slots = chosen(machine.slots, site, len(trials) - before)
+    headline = partial(cost, study, before, slots=slots, site=site)
     if dry_run:
+        print(headline(machine))
         if site.executor == "slurm":
             print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
@@ -97,30 +95,48 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         retry_failed=retry_failed,
         detach=site.detach,
     )
-    return dispatch(request, trials, plan, own, adopted)
-
-
-def dispatch(
-    request: Request,
-    trials: list[Trial],
-    plan: Plan,
-    own: dict[str, str],
-    adopted: dict[Path, list[Row]],
-) -> int:
-    """Write the study down, take over what is adopted, train the rest; returns the exit status."""
-    run = request.run
-    trials = run.create(request.study, trials)
+    trials = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
-        warn(run, own)
-        adopt(run, adopted)
-        taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
-        provenance.record(run, {**circumstances, **as_written(request.site)})
-        return drive(request, trials, plan)
+        begin(request, plan, own, adopted)
+        return drive(request, trials, plan, Headline(machine, headline))
+
+
+def machine_known(request: Request) -> Machine | None:
+    """The places, where nothing that a measurement could find forbids to start workers at once.
+
+    What the study costs is then measured beside them.
+    """
+    study, site = request.study, request.site
+    ours = study.objective == OBJECTIVE and not any(map(is_own, study.models))
+    if not ours or site.executor != "local" or site.detach:
+        return None
+    slots = known_slots(site.device)
+    return None if slots is None else Machine(slots=slots, seconds=None, is_measured=False)
+
+
+def machine_measured(request: Request) -> Machine:
+    """The machine, asked of a process that imports torch while this one imports other things."""
+    with ThreadPoolExecutor(1) as pool:
+        # Slurm's GPUs are elsewhere: this machine need not have any.
+        device = "cpu" if request.site.executor == "slurm" else request.site.device
+        measured = pool.submit(measure, request.study, device)
+        load_for_the_end()
+        return measured.result()
+
+
+def begin(
+    request: Request, plan: Plan, own: dict[str, str], adopted: dict[Path, list[Row]]
+) -> None:
+    """Name what is damaged or changed, take over what is adopted, write down what is done here."""
+    warn(request.run, own)
+    adopt(request.run, adopted)
+    taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
+    circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+    provenance.record(request.run, {**circumstances, **as_written(request.site)})
 
 
 def load_for_the_end() -> None:
-    """Import what table and picture need while there is nothing else to do: three seconds."""
+    """Import what table and picture need while others import torch: more than a second."""
     for name in ("analysis.figures", "analysis.summary", "matplotlib.figure", "scipy.stats"):
         import_module(name)
 
@@ -136,11 +152,11 @@ def finished(ledger: Ledger, trials: list[Trial]) -> int:
     return sum(ledger.is_trained(trial.id) for trial in trials)
 
 
-def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
+def drive(request: Request, trials: list[Trial], plan: Plan, headline: "Headline") -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
     run, ledger = request.run, Ledger(request.run)
-    display = Display(trials, len(plan.slots))
-    dispatcher = dispatcher_of(request.site, run, display.look(ledger))
+    display = Display(trials, len(plan.slots), headline)
+    dispatcher = dispatcher_of(request, display.look(ledger), headline)
     display.workers = dispatcher.state
     try:
         with display:
@@ -169,11 +185,38 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
     return conclude(request)
 
 
-def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None]) -> Dispatcher:
+class Headline:
+    """How much is to be trained and how long that takes; measured by an errand of the workers."""
+
+    def __init__(self, machine: Machine, say: Callable[[Machine], str]) -> None:
+        self.machine = machine
+        self._say = say
+        self.answer: Callable[[], Machine | None] = lambda: machine
+
+    def __call__(self, *, wait: bool) -> str | None:
+        """What to say; None where that is not known yet and there is time to wait."""
+        machine = self.answer()
+        return None if machine is None and wait else self._say(machine or self.machine)
+
+
+def dispatcher_of(
+    request: Request, after_each: Callable[[], None], headline: Headline
+) -> Dispatcher:
     """Who starts the workers."""
+    site, study = request.site, request.study
     if site.executor == "slurm":
-        return SlurmDispatcher(run, after_each, site.slurm)
-    return EXECUTORS[site.executor](run, after_each)
+        return SlurmDispatcher(request.run, after_each, site.slurm)
+    if headline.machine.is_measured:
+        return EXECUTORS[site.executor](request.run, after_each)
+    errand = Errand(function="stability.training.probe:answer", question=question(study, "cpu"))
+    local = LocalDispatcher(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
+
+    def machine() -> Machine | None:
+        answer = local.answer()
+        return None if answer is None else machine_of(study, answer)
+
+    headline.answer = machine
+    return local
 
 
 def conclude(request: Request) -> int:
@@ -211,17 +254,19 @@ def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
     return lines
 
 
-def chosen(machine: Machine, site: Site, left: int) -> tuple[str, ...]:
-    """Slots to fill: those of the machine, or as many as were asked for."""
+def chosen(places: tuple[str, ...], site: Site, left: int) -> tuple[str, ...]:
+    """Slots to fill: the places of this machine, or as many as were asked for."""
     if site.executor == "slurm":
         return tuple(f"{site.device}:{i}" for i in range(min(site.workers or 1, max(1, left))))
     if site.executor == "inline":
-        return machine.slots[:1]
-    workers, places = site.workers, len(machine.slots)
-    if workers is None or workers <= places:
-        return machine.slots[:workers]
-    if machine.slots[0].startswith("cuda"):
-        raise SpecError([f"--workers: got {workers}, allowed is one a GPU: 1 to {places} here"])
+        return places[:1]
+    workers = site.workers
+    if workers is None or workers <= len(places):
+        return places[:workers]
+    if places[0].startswith("cuda"):
+        raise SpecError(
+            [f"--workers: got {workers}, allowed is one a GPU: 1 to {len(places)} here"]
+        )
     return tuple(f"cpu:{i}" for i in range(workers))  # they share the cores
 
 
@@ -244,80 +289,3 @@ def warn(run: RunDirectory, own: dict[str, str]) -> None:
         )
     if (changed := provenance.changed_code(run, own)) is not None:
         print(f"note: {changed}", file=sys.stderr)
-
-
-def describe(study: Study) -> str:
-    """What is going to be trained, in a few lines."""
-    if study.sampler == "listed":
-        return describe_listed(study)
-    lengths = ", ".join(map(str, study.epochs))
-    lengths += " epoch" if study.epochs == (1,) else " epochs"
-    lines = [
-        f"study {study.name}",
-        f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
-        "each of",
-        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} of {study.data}",
-    ]
-    for h in study.space:
-        whose = ", ".join([*h.optims, *h.models])
-        lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
-    for optim in filter(study.recipe.get, study.optims):
-        settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
-        lines += in_lines(f"  {optim}: ", settings)
-    if study.origin:
-        lines += in_lines("  from: ", study.origin.split("; "))
-    primary = study.primary
-    lines.append(
-        f"  primary: share within {primary.within:g} points of the {primary.reference}, "
-        f"diverged at {primary.policy}"
-    )
-    name, *rest = lines  # of a folder: left whole
-    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
-
-
-def wrapped(line: str) -> list[str]:
-    """A line in parts of at most 80 columns, no name broken."""
-    indent = "    "
-    return wrap(
-        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
-    )
-
-
-def in_lines(head: str, parts: list[str]) -> list[str]:
-    """The parts, with commas, in lines of at most 80 columns; broken only between them."""
-    lines = [head + parts[0]]
-    for part in parts[1:]:
-        lines[-1] += ","
-        if len(lines[-1]) + len(part) + 2 > WIDTH:
-            lines.append(f"    {part}")
-        else:
-            lines[-1] += f" {part}"
-    return lines
-
-
-def describe_listed(study: Study) -> str:
-    """The configurations that are trained again."""
-    lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
-    for c in study.configurations:
-        settings = ", ".join(f"{name} {value}" for name, value in c.hyperparameters.items())
-        lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
-    return "\n".join(lines)
-
-
-def cost(study: Study, before: int, machine: Machine, slots: tuple[str, ...], site: Site) -> str:
-    """How much is to be trained and how long that takes."""
-    left = study.trials - before
-    done = f"{before} of {study.trials} trials are finished already; " if before else ""
-    kind = slots[0].partition(":")[0]
-    workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
-    words = f"{done}training {left} trials on {workers}"
-    at_a_time = min(len(slots), len(machine.slots))
-    if site.executor == "slurm":
-        words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"
-        at_a_time = len(slots)
-    if machine.seconds is None or (site.executor == "slurm" and kind == "cuda"):
-        return words  # what a GPU elsewhere would take is not known here
-    about = duration(machine.seconds * left / study.trials / at_a_time)
-    if site.executor == "slurm":
-        return f"{words}: about {about} once they run, were they as fast as this machine"
-    return f"{words}: about {about}"

@@ -1,5 +1,6 @@
 """Workers as submitit jobs on this machine."""
 
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
+from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -24,42 +26,67 @@ GRACE_SECONDS = 10.0
 
 
 class LocalDispatcher(Dispatcher):
-    """One submitit job a slot. submitit's results and states are hints, never the truth."""
+    """Workers in submitit jobs, whose results and states are hints, never the truth.
 
-    def __init__(self, run: RunDirectory, after_each: Callable[[], None]) -> None:
+    One job a slot; or, where `shared` names a module that all workers need, one job that imports it
+    and forks them, and the `errand` beside them.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        after_each: Callable[[], None],
+        shared: str | None = None,
+        errand: Errand | None = None,
+    ) -> None:
         super().__init__(run, after_each)
+        self._shared, self._errand = shared, errand
         # A fresh folder a dispatch: submitit finds results by job id, here a pid, and those
         # come again.
-        self.folder = run.jobs / uuid.uuid4().hex
-        self._jobs: dict[str, Any] = {}
+        self.folder = run.jobs.absolute() / uuid.uuid4().hex
+        self._answer = self.folder / "answer.json"
+        self._jobs: dict[str, tuple[Any, str, Path]] = {}
+        """By slot: its job, the worker's name, where the names of the ended are written."""
         self._last_log: Path | None = None
 
     def start(self, orders: Sequence[Order]) -> None:
-        """Submit one worker for the slot of each order."""
-        for order in orders:
-            self._start(order)
+        """Submit a worker for the slot of each order."""
+        told = [replace(order, visible_gpu=visible_gpu(order.slot)) for order in orders]
+        ended = self.folder / f"{uuid.uuid4().hex}.ended"
+        if self._shared is not None:
+            errand, self._errand = self._errand, None
+            job = self._submit(work_side_by_side, self._shared, told, ended, errand, self._answer)
+            self._jobs |= {order.slot: (job, order.name, ended) for order in told}
+            return
+        for order in told:
+            self._jobs[order.slot] = (self._submit(work_as_job, order), order.name, ended)
+
+    def answer(self) -> dict[str, Any] | None:
+        """What the errand found; None as long as that is not known."""
+        if not self._answer.exists():
+            return None
+        return dict(json.loads(self._answer.read_text(encoding="utf-8")))
 
     def start_detached(self, orders: Sequence[Order]) -> None:
         """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
         with ignoring(signal.SIGHUP), silenced():
             self.start(orders)
 
-    def _start(self, order: Order) -> None:
+    def _submit(self, function: Callable[..., object], *arguments: object) -> Any:
         import submitit
 
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
             with environment(ENVIRONMENT), ignoring(signal.SIGINT):
-                told = replace(order, visible_gpu=visible_gpu(order.slot))
-                self._jobs[order.slot] = executor.submit(work_as_job, told)
+                return executor.submit(function, *arguments)
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
 
     def busy(self) -> set[str]:
-        """Slots whose job still runs."""
-        for slot, job in list(self._jobs.items()):
-            if job.done():
+        """Slots whose worker still runs."""
+        for slot, (job, name, ended) in list(self._jobs.items()):
+            if job.done() or (ended.exists() and name in ended.read_text().splitlines()):
                 self._last_log = job.paths.stdout
                 del self._jobs[slot]
         return set(self._jobs)
@@ -70,8 +97,8 @@ class LocalDispatcher(Dispatcher):
             workers = [owner for owner in claims.living_workers(self.run) if owner.is_here]
             self.busy()
             # A job's id is the pid of the worker's parent, which forwards SIGTERM.
-            parents = [int(job.job_id) for job in self._jobs.values()]
-            for pid in [owner.pid for owner in workers] + parents:
+            parents = {int(job.job_id) for job, _, _ in self._jobs.values()}
+            for pid in parents.union(owner.pid for owner in workers):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
             deadline = time.monotonic() + GRACE_SECONDS

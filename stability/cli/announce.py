@@ -1,0 +1,86 @@
+"""What is said of a study before it is trained."""
+
+from textwrap import wrap
+
+from stability.cli.cluster import Site
+from stability.cli.machine import Machine
+from stability.cli.progress import duration
+from stability.cli.tables import WIDTH
+from sweeps.study import Study
+
+
+def describe(study: Study) -> str:
+    """What is going to be trained, in a few lines."""
+    if study.sampler == "listed":
+        return describe_listed(study)
+    lengths = ", ".join(map(str, study.epochs))
+    lengths += " epoch" if study.epochs == (1,) else " epochs"
+    lines = [
+        f"study {study.name}",
+        f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
+        "each of",
+        f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} of {study.data}",
+    ]
+    for h in study.space:
+        whose = ", ".join([*h.optims, *h.models])
+        lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
+    for optim in filter(study.recipe.get, study.optims):
+        settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
+        lines += in_lines(f"  {optim}: ", settings)
+    if study.origin:
+        lines += in_lines("  from: ", study.origin.split("; "))
+    primary = study.primary
+    lines.append(
+        f"  primary: share within {primary.within:g} points of the {primary.reference}, "
+        f"diverged at {primary.policy}"
+    )
+    name, *rest = lines  # of a folder: left whole
+    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+
+
+def wrapped(line: str) -> list[str]:
+    """A line in parts of at most 80 columns, no name broken."""
+    indent = "    "
+    return wrap(
+        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def in_lines(head: str, parts: list[str]) -> list[str]:
+    """The parts, with commas, in lines of at most 80 columns; broken only between them."""
+    lines = [head + parts[0]]
+    for part in parts[1:]:
+        lines[-1] += ","
+        if len(lines[-1]) + len(part) + 2 > WIDTH:
+            lines.append(f"    {part}")
+        else:
+            lines[-1] += f" {part}"
+    return lines
+
+
+def describe_listed(study: Study) -> str:
+    """The configurations that are trained again."""
+    lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
+    for c in study.configurations:
+        settings = ", ".join(f"{name} {value}" for name, value in c.hyperparameters.items())
+        lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
+    return "\n".join(lines)
+
+
+def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site) -> str:
+    """How much is to be trained and how long that takes."""
+    left = study.trials - before
+    done = f"{before} of {study.trials} trials are finished already; " if before else ""
+    kind = slots[0].partition(":")[0]
+    workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
+    words = f"{done}training {left} trials on {workers}"
+    at_a_time = min(len(slots), len(machine.slots))
+    if site.executor == "slurm":
+        words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"
+        at_a_time = len(slots)
+    if machine.seconds is None or (site.executor == "slurm" and kind == "cuda"):
+        return words  # what a GPU elsewhere would take is not known here
+    about = duration(machine.seconds * left / study.trials / at_a_time)
+    if site.executor == "slurm":
+        return f"{words}: about {about} once they run, were they as fast as this machine"
+    return f"{words}: about {about}"

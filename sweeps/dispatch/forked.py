@@ -1,0 +1,100 @@
+"""Workers forked from one process that has imported what all of them need.
+
+torch takes more than a second of a core and 200 MB to import: paid once instead of by each worker.
+Linux only, CPU only: a process that has used CUDA must not be forked, and macOS' own libraries do
+not survive it.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sweeps.files import atomic_write
+from sweeps.worker import Order, work_as_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """A question that is answered beside the workers, by a process that is forked like them."""
+
+    function: str
+    """`module:function`; takes and gives what JSON can hold."""
+    question: dict[str, Any]
+
+    def run(self, answer: Path) -> None:
+        """Ask, and write down what is answered; an exception as `error`."""
+        module, _, name = self.function.partition(":")
+        try:
+            said = getattr(importlib.import_module(module), name)(self.question)
+        except Exception as error:
+            said = {"error": f"{type(error).__name__}: {error}"}
+        with atomic_write(answer) as temporary:
+            temporary.write_text(json.dumps(said), encoding="utf-8")
+
+
+def work_side_by_side(
+    module: str, orders: Sequence[Order], ended: Path, errand: Errand | None, answer: Path
+) -> None:
+    """Import `module`, then run each order, and the errand, in a process of its own.
+
+    The file `ended` gets the name of each worker that has ended, however it did.
+    """
+    children: dict[int, str] = {}
+    stopped = False
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    importlib.import_module(module)
+    tasks: dict[str, Callable[[], object]] = {o.name: partial(work_as_job, o) for o in orders}
+    if errand is not None:
+        tasks["errand"] = partial(errand.run, answer)
+    for name, task in tasks.items():
+        if not stopped:
+            fork(task, name, children)
+    while children:
+        pid, _ = os.wait()
+        with ended.open("a", encoding="utf-8") as file:
+            file.write(children.pop(pid) + "\n")
+
+
+def fork(task: Callable[[], object], name: str, children: dict[int, str]) -> None:
+    """Run `task` in a child, which never returns, and is in `children` from its first moment."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A SIGTERM in between would find a child that nobody knows, or that has its parent's handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        if pid := os.fork():
+            children[pid] = name
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    status = 1
+    try:
+        task()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
