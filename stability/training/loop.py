@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
+from stability.training.precision import arithmetic
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
 from stability.training.signals import Watch
@@ -54,10 +56,43 @@ class Job:
     recipe: Recipe
     epochs: int
     seed: int
+    precision: str = "float32"
+    """Of the forward pass: see `precision.arithmetic`."""
+
+
+class Rig:
+    """What takes the steps of a training: this one, each as Python gives it out."""
+
+    def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
+        """A model with weights drawn from `streams`, and its optimizer."""
+        model = build(
+            job.model,
+            channels=data.shape[0],
+            classes=data.classes,
+            generator=streams.weights,
+            device=data.device,
+            image=data.shape[1:],
+        )
+        return model, build_optimizer(job.optimizer, model, job.recipe)
+
+    def epoch(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        part: TensorPart,
+        recipe: Recipe,
+        lrs: list[float],
+        beside: "Beside",
+    ) -> Tensor:
+        """One pass over `part`; returns the loss of each step."""
+        return train_epoch(model, optimizer, part, recipe, lrs, beside.streams.order, beside)
 
 
 def train(
-    job: Job, data: TensorData, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    job: Job,
+    data: TensorData,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    rig: Rig | None = None,
 ) -> Training:
     """Train `job` on `data` (on the device where `data` lies) and judge how it ended.
 
@@ -67,38 +102,31 @@ def train(
     averages the weights, the averaged model is the one that is evaluated.
     """
     start, recipe, streams = time.perf_counter(), job.recipe, Streams.of(job.seed)
-    model = build(
-        job.model,
-        channels=data.shape[0],
-        classes=data.classes,
-        generator=streams.weights,
-        device=data.device,
-        image=data.shape[1:],
-    )
-    optimizer = build_optimizer(job.optimizer, model, recipe)
+    rig, judge = rig or Rig(), partial(evaluate, precision=job.precision)
+    model, optimizer = rig.fresh(job, data, streams)
     steps = len(data.train) // recipe.batch_size  # of an epoch; the partial batch is dropped
     average = Average(model, recipe, job.epochs, steps * job.epochs) if recipe.ema else None
-    beside = Beside(data.classes, streams, Watch(model), average)
+    beside = Beside(data.classes, streams, Watch(model), average, job.precision)
     judged = model if average is None else average.model
 
     def report(epoch: int, val: Evaluation, **trained: Any) -> None:
         seconds = time.perf_counter() - start
         on_epoch(Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained))
 
-    report(0, evaluate(model, data.validation))
+    report(0, judge(model, data.validation))
     for epoch in range(1, job.epochs + 1):
         first, total = (epoch - 1) * steps, steps * job.epochs
         lrs = [lr_at(first + i, total, recipe, job.epochs) for i in range(steps)]
-        losses = train_epoch(model, optimizer, data.train, recipe, lrs, streams.order, beside)
-        make_precise(model, average, data.train, recipe, streams.statistics)
-        validation = evaluate(judged, data.validation)
+        losses = rig.epoch(model, optimizer, data.train, recipe, lrs, beside)
+        make_precise(model, data.train, recipe, beside)
+        validation = judge(judged, data.validation)
         bad_step = first_non_finite(losses, model, validation)
         if bad_step is not None:
             return Training(outcome="diverged", diverged_at=first + bad_step)
         signals = asdict(beside.watch.epoch(losses))
         report(epoch, validation, lr=lrs[-1], train_loss=float(losses.mean()), **signals)
-    raw = None if average is None else evaluate(model, data.test)
-    return ended(evaluate(judged, data.test), raw)
+    raw = None if average is None else judge(model, data.test)
+    return ended(judge(judged, data.test), raw)
 
 
 @dataclass(frozen=True)
@@ -109,6 +137,7 @@ class Beside:
     streams: Streams
     watch: Watch
     average: Average | None = None
+    precision: str = "float32"
 
 
 def train_epoch(
@@ -128,7 +157,9 @@ def train_epoch(
         rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
         images, targets = training_batch(part, rows, beside.classes, recipe, beside.streams)
         set_lr(optimizer, lr)
-        loss = F.cross_entropy(model(images), targets, label_smoothing=recipe.label_smoothing)
+        with arithmetic(beside.precision, images.device):
+            logits = model(images).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norms = beside.watch.look()
@@ -141,26 +172,22 @@ def train_epoch(
     return torch.stack(losses)
 
 
-def make_precise(
-    model: nn.Module,
-    average: Average | None,
-    part: TensorPart,
-    recipe: Recipe,
-    statistics: torch.Generator,
-) -> None:
+def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Beside) -> None:
     """Where the recipe says so, BatchNorm's precise statistics for the models to be evaluated.
 
     Of whole batches of images, augmented but not mixed, the same for both models.
     """
     if recipe.precise_bn is None or not tracking(model):
         return
+    statistics, average = beside.streams.statistics, beside.average
     rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
     whole = torch.split(rows[: len(rows) // size * size].to(part.labels.device), size)
     state = statistics.get_state()
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
-        set_precise_statistics(each, (inputs(part, some, recipe, statistics)[0] for some in whole))
+        batches = (inputs(part, some, recipe, statistics)[0] for some in whole)
+        set_precise_statistics(each, batches, beside.precision)
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:

@@ -46,14 +46,22 @@ class Watch:
         self._norms: list[Tensor] = []
         self._losses = np.empty(0)
 
-    def look(self) -> Tensor:
-        """Note the gradients; returns the L2 norm of each parameter's.
+    def norms(self) -> Tensor:
+        """(P,): the L2 norm of each parameter's gradient.
 
         A norm for each parameter costs 0.5% of a nano step on a CPU (docs/recipe.md).
         """
         gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
-        self._norms.append(torch.stack(torch._foreach_norm(gradients)))
+        return torch.stack(torch._foreach_norm(gradients))
+
+    def look(self) -> Tensor:
+        """Note the gradients of a step; returns `norms`."""
+        self._norms.append(self.norms())
         return self._norms[-1]
+
+    def note(self, norms: Tensor) -> None:
+        """As `look`, of steps that are over: (S, P)."""
+        self._norms += norms.unbind(0)
 
     def epoch(self, losses: Tensor) -> Signals:
         """What the steps since the last call showed; `losses` (S,) are theirs."""

@@ -1,0 +1,166 @@
+"""The engines: ways to train jobs. Each gives what `loop.train` gives, to rounding.
+
+eager      one after the other, each step as Python gives it out
+captured   one after the other, each step a replay of one CUDA graph
+streams    as captured, several side by side, each a graph on a stream of its own
+stacked    as one: weights with a leading axis, one set of kernels for all
+
+`+compile` behind captured or streams has torch.compile make the kernels of the model; `:K` behind
+streams or stacked says how many at a time.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from threading import Event
+
+import torch
+
+from stability.training.captured import CapturedRig, kind_of
+from stability.training.loop import Epoch, Job, train
+from stability.training.outcome import Training
+from stability.training.tensors import TensorData
+
+OnEpoch = Callable[[int, Epoch], None]
+Trained = Iterator[tuple[int, Training]]
+"""Number of the job and how it ended, as each ends."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine's name and what belongs to it."""
+
+    name: str
+    trials: int = 1
+    """How many it trains at a time."""
+
+    @property
+    def way(self) -> str:
+        """Without `+compile`."""
+        return self.name.partition("+")[0]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether torch.compile makes the kernels."""
+        return self.name.endswith("+compile")
+
+    def __str__(self) -> str:
+        return self.name if self.trials == 1 else f"{self.name}:{self.trials}"
+
+
+def train_with(engine: str, jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
+    """Train `jobs`, of one kind, on `data` by the engine of this name.
+
+    An exception ends what is left. Raises ValueError for jobs that cannot be trained so, KeyError
+    for another name.
+    """
+    compiled = Engine(engine).is_compiled
+    if Engine(engine).way == "captured":
+        yield from _captured(jobs, data, on_epoch, compiled=compiled)
+    elif Engine(engine).way == "streams":
+        yield from _streams(jobs, data, on_epoch, compiled=compiled)
+    else:
+        yield from {"eager": _eager, "stacked": _stacked}[engine](jobs, data, on_epoch)
+
+
+def _eager(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
+    for i, job in enumerate(jobs):
+        yield i, train(job, data, _numbered(i, on_epoch))
+
+
+def _stacked(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
+    from stability.training.cohort import train_cohort
+
+    return train_cohort(jobs, data, on_epoch)
+
+
+def _captured(
+    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, *, compiled: bool
+) -> Trained:
+    for i, job in enumerate(jobs):
+        (rig,) = RIGS.of(kind_of(job), data, 1, compiled=compiled)
+        with rig.lane():
+            training = train(job, data, _numbered(i, on_epoch), rig)
+        yield i, training
+
+
+def _streams(
+    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, *, compiled: bool
+) -> Trained:
+    if len(set(map(kind_of, jobs))) > 1:
+        raise ValueError("streams: the jobs are of several kinds")
+    # Captured here, one after the other: during a capture no other thread may use the device.
+    rigs = RIGS.of(kind_of(jobs[0]), data, len(jobs), compiled=compiled)
+    yield from side_by_side(jobs, data, on_epoch, rigs)
+
+
+class StoppedError(Exception):
+    """The trainings beside this one are over before their end."""
+
+
+def side_by_side(
+    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, rigs: Sequence[CapturedRig]
+) -> Trained:
+    """Each job with a rig of its own in a thread of its own.
+
+    Where one raises, the others are trained to their end first. A caller that stops, or is
+    stopped, ends them at their next epoch.
+    """
+    stop = Event()
+
+    def one(i: int) -> Training:
+        def heard(epoch: Epoch) -> None:
+            if stop.is_set():
+                raise StoppedError
+            on_epoch(i, epoch)
+
+        with rigs[i].lane():
+            return train(jobs[i], data, heard, rigs[i])
+
+    errors: list[BaseException] = []
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = {pool.submit(one, i): i for i in range(len(jobs))}
+        try:
+            for future in as_completed(futures):
+                if (error := future.exception()) is not None:
+                    errors.append(error)
+                else:
+                    yield futures[future], future.result()
+        finally:
+            stop.set()
+    if errors:
+        raise errors[0]
+
+
+class Rigs:
+    """The graphs of this process: of one kind at a time, so that they do not fill the device."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Job, TensorData, bool] | None = None
+        self._rigs: list[CapturedRig] = []
+
+    def of(
+        self, kind: Job, data: TensorData, count: int, *, compiled: bool
+    ) -> Sequence[CapturedRig]:
+        """So many rigs of this kind; those that are not there yet are captured."""
+        if self._of != (kind, data, compiled):
+            self.clear()
+            self._of = kind, data, compiled
+        while len(self._rigs) < count:
+            self._rigs.append(CapturedRig(kind, data, compiled=compiled))
+        return self._rigs[:count]
+
+    def clear(self) -> None:
+        """Free them."""
+        self._rigs, self._of = [], None
+        gc.collect()  # a graph and what it captured hold each other
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+RIGS = Rigs()
+
+
+def _numbered(i: int, on_epoch: OnEpoch) -> Callable[[Epoch], None]:
+    return lambda epoch: on_epoch(i, epoch)
