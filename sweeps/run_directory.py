@@ -30,6 +30,7 @@ class RunDirectory:
         self.edf = self.path / "edf.png"
         self.lock = self.path / "driver.lock"
         self.cancel = self.path / "cancel"
+        self.engine = self.path / "engine.toml"
 
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""

@@ -69,6 +69,8 @@ class Cohort:
     trials: tuple[Trial, ...]
     device: str
     """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+    engine: str = "eager"
+    """By which they are trained; one by one where the objective has no engines."""
 
 
 @dataclass(frozen=True, kw_only=True)

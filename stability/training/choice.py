@@ -2,54 +2,22 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
-from stability.training.engines import RIGS, Engine, train_with
+from stability.training.engine_names import Engine
+from stability.training.engines import RIGS, train_with
 from stability.training.loop import Job
 from stability.training.tensors import TensorData, TensorPart
 
-GAIN = 1.3
-"""Trials are trained as one only where that is so much faster than the best other way: one of them
-that is slow or out of memory concerns all."""
 STEPS = 20  # of an epoch while measuring
 EPOCHS = (1, 3)  # the difference of the two is free of what is paid once
 EVALUATED = 64  # images of each part that is evaluated while measuring
 AT_A_TIME = {"streams": (2, 4), "stacked": (4, 16, 64)}
-USUAL = {"streams": 4, "stacked": 16}
-"""How many at a time where nobody says."""
-NAMES = ("eager", "captured", "captured+compile", "streams", "streams+compile", "stacked")
-MOST = 1024  # at a time
 
 Measure = Callable[[Engine, Job, TensorData], float]
-
-
-def parse(text: str) -> Engine:
-    """`stacked:16` as an engine. Raises ValueError with what is allowed.
-
-    >>> parse("stacked"), str(parse("streams+compile:2")), str(parse("eager"))
-    (Engine(name='stacked', trials=16), 'streams+compile:2', 'eager')
-    """
-    name, colon, number = text.partition(":")
-    usual = USUAL.get(Engine(name).way)
-    if name not in NAMES:
-        raise ValueError(f"got {text!r}, allowed is auto, {', '.join(NAMES)}")
-    if not colon:
-        return Engine(name, usual or 1)
-    if usual is None:
-        raise ValueError(f"got {text!r}, {name} trains one at a time: no number")
-    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= MOST):
-        raise ValueError(f"got {text!r}, allowed is {name}:K with K from 1 to {MOST}")
-    return Engine(name, int(number))
-
-
-def fault(engine: Engine, device: str) -> str | None:
-    """Why `engine` cannot be used on `cpu` or `cuda`; None where it can."""
-    if device != "cuda" and engine.way in ("captured", "streams"):
-        return f"{engine} needs a CUDA device, the trials run on {device}"
-    return None
 
 
 def candidates(trials: int) -> list[list[Engine]]:
@@ -93,25 +61,6 @@ def unstackable(engine: Engine, job: Job, data: TensorData) -> str | None:
     from stability.training.cohort import can_stack
 
     return can_stack([replace(job, seed=i) for i in range(2)], data)
-
-
-def fastest(found: Mapping[str, float | str]) -> Engine:
-    """The one to take of what was measured; stacked only where it gains enough.
-
-    >>> str(fastest({"eager": 7.7, "captured": 1.7, "stacked:16": 1.4}))
-    'captured'
-    >>> str(fastest({"eager": 7.7, "captured": 1.7, "stacked:16": 1.3}))
-    'stacked:16'
-    """
-    seconds = {parse(text): value for text, value in found.items() if isinstance(value, float)}
-    if not seconds:
-        return Engine("eager")
-    order = sorted(seconds, key=lambda engine: seconds[engine])
-    others = [engine for engine in order if engine.way != "stacked"]
-    first = order[0]
-    if first.way != "stacked" or not others:
-        return first
-    return first if seconds[others[0]] >= GAIN * seconds[first] else others[0]
 
 
 def seconds_of(engine: Engine, job: Job, data: TensorData) -> float:

@@ -1,23 +1,14 @@
-"""The engines: ways to train jobs. Each gives what `loop.train` gives, to rounding.
-
-eager      one after the other, each step as Python gives it out
-captured   one after the other, each step a replay of one CUDA graph
-streams    as captured, several side by side, each a graph on a stream of its own
-stacked    as one: weights with a leading axis, one set of kernels for all
-
-`+compile` behind captured or streams has torch.compile make the kernels of the model; `:K` behind
-streams or stacked says how many at a time.
-"""
+"""The engines (`engine_names`): ways to train jobs. Each gives what `loop.train` gives, to rounding."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from threading import Event
 
 import torch
 
 from stability.training.captured import CapturedRig, kind_of
+from stability.training.engine_names import Engine
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
@@ -25,28 +16,6 @@ from stability.training.tensors import TensorData
 OnEpoch = Callable[[int, Epoch], None]
 Trained = Iterator[tuple[int, Training]]
 """Number of the job and how it ended, as each ends."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """An engine's name and what belongs to it."""
-
-    name: str
-    trials: int = 1
-    """How many it trains at a time."""
-
-    @property
-    def way(self) -> str:
-        """Without `+compile`."""
-        return self.name.partition("+")[0]
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether torch.compile makes the kernels."""
-        return self.name.endswith("+compile")
-
-    def __str__(self) -> str:
-        return self.name if self.trials == 1 else f"{self.name}:{self.trials}"
 
 
 def train_with(engine: str, jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
