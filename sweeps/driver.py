@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps import claims
-from sweeps.alike import bad_hosts, same_failure
+from sweeps.alike import same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError, StoreError
 from sweeps.owner import Owner
@@ -121,7 +121,7 @@ class Driver:
             raise KeyboardInterrupt
         if (error := same_failure(self.ledger.rows, self.begun)) is not None:
             raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        self.dispatcher.avoid(bad_hosts(self.ledger.rows))
+        self.dispatcher.avoid(self.ledger.hosts.bad)
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""

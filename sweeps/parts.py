@@ -4,6 +4,8 @@ A worker owns its parts and rewrites the current one whole with each result, so 
 the old or the new one, never half of it. After `ROWS` rows it begins the next.
 """
 
+import os
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.alike import Hosts
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
@@ -22,7 +25,14 @@ from sweeps.trial import FAILED, TRAINED, Result, Trial
 ROWS = 256
 DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
+_KEYS = ["trial", "outcome", "finished"]
 _BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host"]
+
+
+def _finished(row: dict[str, Any]) -> datetime:
+    """By which rows are ordered."""
+    when: datetime = row["finished"]
+    return when
 
 
 class PartWriter:
@@ -31,7 +41,7 @@ class PartWriter:
     def __init__(self, run: RunDirectory, worker: str) -> None:
         self.run = run
         self.worker = worker
-        self._rows: list[dict[str, Any]] = []
+        self._rows = PART.empty_table()
         self._number = 0
 
     def append(self, result: Result, **circumstances: Any) -> None:
@@ -50,15 +60,16 @@ class PartWriter:
         }
         if unknown := sorted(set(row) - set(PART.names)):
             raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
-        self._rows.append(row)
+        # Only the new row is converted: the others, with their curves, are as Arrow holds them.
+        new = pa.Table.from_pylist([row], schema=PART)
+        self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
-            table = pa.Table.from_pylist(self._rows, schema=PART)
-            pq.write_table(table, temporary, write_page_checksum=True)
+            pq.write_table(self._rows, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
-            self._rows, self._number = [], self._number + 1
+            self._rows, self._number = PART.empty_table(), self._number + 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """What is known of one trial."""
 
@@ -72,51 +83,144 @@ class Record:
     """Those after the ledger's `since`."""
     message: str | None = None
     """Of the last failure."""
+    failed: datetime | None = None
+    """When that was."""
+
+    def after(self, row: dict[str, Any], since: datetime) -> "Record":
+        """What is known with one more row; of several in any order the same comes out."""
+        finished = row["finished"]
+        if row["outcome"] in FAILED:
+            is_last = self.failed is None or finished >= self.failed
+            return replace(
+                self,
+                failures=self.failures + 1,
+                failures_since=self.failures_since + (finished >= since),
+                message=row["message"] if is_last else self.message,
+                failed=finished if is_last else self.failed,
+            )
+        # The first complete result wins.
+        if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
+            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
+            return replace(self, **measured)
+        return self
+
+
+UNKNOWN = Record()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A part as it was when the ledger last looked."""
+
+    stamp: tuple[int, ...]
+    keys: pa.Table
+    """Of each row what tells it from others."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its writer has begun another."""
+        return len(self.keys) >= ROWS
+
+    def is_in(self, later: "_Seen") -> bool:
+        """Whether `later` has the same rows and perhaps more after them."""
+        return self is later or bool(later.keys.slice(0, len(self.keys)).equals(self.keys))
 
 
 class Ledger:
-    """What the parts say; `refresh` reads only files that changed since it last looked."""
+    """What the parts say.
 
-    def __init__(self, run: RunDirectory, since: datetime = EVER) -> None:
+    `refresh` reads only files that changed since it last looked, and of these takes in only the
+    rows that are new: what a look costs does not grow with what was known before. Only where rows
+    have gone, with a part that was damaged or set aside, everything is read anew.
+    """
+
+    def __init__(
+        self, run: RunDirectory, since: datetime = EVER, *, trusting: bool = False
+    ) -> None:
+        """`trusting`: not even look at parts again that were read when they were full.
+
+        They are never written again. Who looks before and after each trial saves a `stat` for every
+        256 trials of the study; that one of them is damaged later, others notice.
+        """
         self.run = run
         self.since = since
+        self.trusting = trusting
         self.damaged: list[Path] = []
+        self._seen: dict[str, _Seen] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self.records: dict[str, Record] = {}
         self.rows: list[dict[str, Any]] = []
         """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
-        self._seen: dict[Path, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
+        self.arrived: list[str] = []
+        """The trial of each row in the order in which rows were read; another list once rows have
+        gone. So who follows the ledger sees what is new since it looked."""
+        self.hosts = Hosts()
+        self.longest = 0.0
+        """Seconds: the most that a trial took."""
 
     def refresh(self) -> None:
         """Look again."""
-        seen = {}
-        changed = False
         self.damaged = []
-        for path in sorted(self.run.parts.glob("*.parquet")):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:  # set aside just now
-                continue
+        before, seen, new = self._seen, {}, []
+        for name in _names(self.run.parts):
+            if (known := before.get(name)) and self.trusting and known.is_full:
+                seen[name] = known
+            elif looked := self._look(name, known):
+                seen[name] = looked[0]
+                new += looked[1]
+        if any(name not in seen or not known.is_in(seen[name]) for name, known in before.items()):
+            self._seen = {}
+            self._forget()
+            self.refresh()
+            return
+        self._seen = seen
+        for row in sorted(new, key=_finished):
+            self._take_in(row)
+
+    def _look(
+        self, name: str, known: "_Seen | None"
+    ) -> tuple["_Seen", list[dict[str, Any]]] | None:
+        """A part as it is now, and its rows after those that are known; None where it is none."""
+        path = self.run.parts / name
+        try:
+            stat = path.stat()
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if path in self._seen and self._seen[path][0] == stamp:
-                seen[path] = self._seen[path]
-                continue
-            changed = True
-            try:
-                seen[path] = (stamp, _read(path).select(_BRIEF).to_pylist())
-            except DamagedError:
-                self.damaged.append(path)
-        if changed or seen.keys() != self._seen.keys():
-            self._seen = seen
-            rows = [row for _, rows in seen.values() for row in rows]
-            self.rows = sorted(rows, key=lambda row: row["finished"])
-            self.records = _records(self.rows, self.since)
+            if known and known.stamp == stamp:
+                return known, []
+            table = _read(path)
+        except FileNotFoundError:  # set aside just now
+            return None
+        except DamagedError:
+            self.damaged.append(path)
+            return None
+        after = table.slice(len(known.keys) if known else 0)
+        return _Seen(stamp, table.select(_KEYS)), after.select(_BRIEF).to_pylist()
+
+    def _take_in(self, row: dict[str, Any]) -> None:
+        """Whatever came before: files are read in another order than they were written in."""
+        insort(self.rows, row, key=_finished)
+        self.arrived.append(row["trial"])
+        self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
+        self.hosts.add(row)
+        self.longest = max(self.longest, row["seconds"] or 0.0)
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""
         return self[trial].outcome is not None
 
     def __getitem__(self, trial: str) -> Record:
-        return self.records.get(trial, Record())
+        return self.records.get(trial, UNKNOWN)
+
+
+def _names(parts: Path) -> list[str]:
+    """Of the parts that there are: a listing, no look at any of them."""
+    try:
+        with os.scandir(parts) as entries:
+            return sorted(entry.name for entry in entries if entry.name.endswith(".parquet"))
+    except FileNotFoundError:
+        return []
 
 
 class DamagedError(Exception):
@@ -133,23 +237,6 @@ def _read(path: Path) -> pa.Table:
         if error.errno is None:  # Arrow's own, of the content; the system's have a number
             raise DamagedError from error
         raise
-
-
-def _records(rows: list[dict[str, Any]], since: datetime) -> dict[str, Record]:
-    records: dict[str, Record] = {}
-    for row in rows:  # oldest first: the first complete result wins
-        before = records.get(row["trial"], Record())
-        if row["outcome"] in FAILED:
-            records[row["trial"]] = replace(
-                before,
-                failures=before.failures + 1,
-                failures_since=before.failures_since + (row["finished"] >= since),
-                message=row["message"],
-            )
-        elif row["outcome"] in TRAINED and before.outcome is None:
-            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
-            records[row["trial"]] = replace(before, **measured)
-    return records
 
 
 def set_aside(damaged: list[Path]) -> list[Path]:
@@ -172,7 +259,7 @@ def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
             rows += _read(path).to_pylist()
         except DamagedError:
             continue  # the ledger names it, the driver sets it aside
-    return sorted(rows, key=lambda row: row["finished"])
+    return sorted(rows, key=_finished)
 
 
 def seconds_left(trials: Sequence[Trial], ledger: Ledger, workers: int) -> float | None:

@@ -27,6 +27,7 @@ from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
+from sweeps.waiting import Waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,16 +195,15 @@ def cohorts(
 
     In the order of the design; what has failed comes after everything else. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since)
+    ledger = Ledger(run, order.since, trusting=True)
     ledger.refresh()
-    waiting = list(trials)
-    while waiting and not shift.is_over and not same_failure(ledger.rows, order.begun):
-        waiting = [t for t in waiting if is_open(ledger, t, order)]
-        for trial in in_turn(waiting, ledger, order):
+    waiting = Waiting(trials, ledger, order.max_failures)
+    while not shift.is_over and not same_failure(ledger.rows, order.begun):
+        for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
             # Looked up again once it is claimed: whoever had it may have finished since.
             if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
                 ledger.refresh()
-                if is_open(ledger, trial, order):
+                if waiting.is_open(trial.id):
                     failures = {trial.id: ledger[trial.id].failures}
                     shift.begin(trial)
                     yield ClaimedCohort(trials=(trial,), device=order.device, failures=failures)
@@ -212,18 +212,6 @@ def cohorts(
                 claims.release(run, trial.id)
         else:
             return
-
-
-def in_turn(waiting: list[Trial], ledger: Ledger, order: Order) -> list[Trial]:
-    """Which to try first: what never failed; what failed, where all fail alike."""
-    first = suspicion(ledger.rows, order.begun) is not None
-    return sorted(waiting, key=lambda t: ledger[t.id].failures_since * (-1 if first else 1))
-
-
-def is_open(ledger: Ledger, trial: Trial, order: Order) -> bool:
-    """Whether a trial has no result yet and has not failed too often."""
-    record = ledger[trial.id]
-    return record.outcome is None and record.failures_since <= order.max_failures
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import make_toy
@@ -199,11 +200,12 @@ def test_a_result_is_on_the_disk_when_append_returns(
 
 def test_parts_roll_over(run: RunDirectory) -> None:
     writer = PartWriter(run, "worker")
-    writer._rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
+    rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
+    writer._rows = pa.Table.from_pylist(rows, schema=PART)
     for name in ("last of the first", "first of the second"):
         writer.append(Result(trial=name, outcome="ok"))
-    rows = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
-    assert rows == [ROWS, 1]
+    lengths = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
+    assert lengths == [ROWS, 1]
 
 
 def test_a_value_that_is_no_column_is_refused(run: RunDirectory, trials: list[Trial]) -> None:

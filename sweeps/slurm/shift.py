@@ -67,7 +67,7 @@ class JobShift(Shift):
             return trial.epochs * self._per_epoch[trial.model]
         if self._per_epoch:
             return trial.epochs * max(self._per_epoch.values())
-        return max((r.seconds or 0.0 for r in ledger.records.values()), default=0.0)
+        return ledger.longest
 
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
