@@ -23,11 +23,14 @@ WORKER = "adopted"
 Row = dict[str, Any]
 
 
-def adoptable(run: RunDirectory, trials: list[Trial], own: dict[str, str]) -> dict[Path, list[Row]]:
+def adoptable(
+    run: RunDirectory, trials: list[Trial], own: dict[str, str], device: str = "cpu"
+) -> dict[Path, list[Row]]:
     """Rows of these trials in the run directories beside `run`, by run directory.
 
     Each trial once, from the first neighbour by name that has it. Where modules of the user decide
     results (`own`, of `provenance.code_of`), the neighbour must have been trained with the same.
+    Only what was trained on this kind of device, `cpu` or `cuda`: a study's trials are comparable.
     What cannot be read is passed over: nothing is lost by training a trial again.
     """
     wanted = {trial.id for trial in trials}
@@ -38,7 +41,8 @@ def adoptable(run: RunDirectory, trials: list[Trial], own: dict[str, str]) -> di
             continue
         rows = []
         for row in read_parts(neighbour) if _has_any(neighbour, wanted) else []:
-            if row["trial"] in wanted and row["outcome"] in TRAINED:
+            is_alike = row["device"] is None or (row["device"] == "cpu") == (device == "cpu")
+            if row["trial"] in wanted and row["outcome"] in TRAINED and is_alike:
                 wanted.remove(row["trial"])
                 rows.append(row)
         if rows:

@@ -63,7 +63,18 @@ def same_failure(rows: Sequence[Row], begun: datetime) -> str | None:
 def since(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
     """The rows from `begun` on."""
     start = bisect_left(rows, begun, key=lambda row: row["finished"])
-    return (rows[i] for i in range(start, len(rows)))
+    return (rows[i] for i in range(start, len(rows)) if not was_too_many(rows[i]))
+
+
+def was_too_many(row: Row) -> bool:
+    """Whether a cohort ran out of memory: it says how many are too many, nothing of its trials.
+
+    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 16})
+    True
+    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 1})
+    False
+    """
+    return row["outcome"] == "out_of_memory" and (row.get("cohort_size") or 1) > 1
 
 
 class Hosts:
@@ -75,7 +86,7 @@ class Hosts:
 
     def add(self, row: Row) -> None:
         """Count one more row; their order does not matter."""
-        host = row["host"]
+        host = None if was_too_many(row) else row["host"]
         if host and row["outcome"] in TRAINED:
             self._trained.add(host)
             self._failed.pop(host, None)

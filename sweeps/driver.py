@@ -15,6 +15,7 @@ from types import FrameType
 from sweeps import claims
 from sweeps.alike import same_failure
 from sweeps.dispatch.base import Dispatcher
+from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
@@ -38,6 +39,8 @@ class Plan:
     """Whether trials that failed too often are tried again."""
     detach: bool = False
     """Whether to leave once the workers are started."""
+    engine: str = AUTO
+    """That is asked for."""
 
 
 @dataclass
@@ -149,6 +152,8 @@ class Driver:
             since=self.since,
             begun=self.begun,
             submission_folder=str(self.plan.submission_folder),
+            engine=self.plan.engine,
+            workers=len(self.plan.slots),
         )
 
     def _look(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.alike import Hosts
+from sweeps.alike import Hosts, was_too_many
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
@@ -26,7 +26,7 @@ ROWS = 256
 DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
-_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host"]
+_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host", "cohort_size"]
 
 
 def _finished(row: dict[str, Any]) -> datetime:
@@ -80,7 +80,7 @@ class Record:
     finished: datetime | None = None
     failures: int = 0
     failures_since: int = 0
-    """Those after the ledger's `since`."""
+    """Those after the ledger's `since`, without cohorts that were too large for the memory."""
     message: str | None = None
     """Of the last failure."""
     failed: datetime | None = None
@@ -94,7 +94,7 @@ class Record:
             return replace(
                 self,
                 failures=self.failures + 1,
-                failures_since=self.failures_since + (finished >= since),
+                failures_since=self.failures_since + (finished >= since and not was_too_many(row)),
                 message=row["message"] if is_last else self.message,
                 failed=finished if is_last else self.failed,
             )
@@ -159,6 +159,8 @@ class Ledger:
         self.hosts = Hosts()
         self.longest = 0.0
         """Seconds: the most that a trial took."""
+        self.too_many: dict[str, int] = {}
+        """By trial, the size of the smallest cohort with it that ran out of memory."""
 
     def refresh(self) -> None:
         """Look again."""
@@ -205,6 +207,9 @@ class Ledger:
         self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
         self.longest = max(self.longest, row["seconds"] or 0.0)
+        if was_too_many(row):
+            size = self.too_many.get(row["trial"], row["cohort_size"])
+            self.too_many[row["trial"]] = min(size, row["cohort_size"])
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""

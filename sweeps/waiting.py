@@ -50,6 +50,10 @@ class Waiting:
             if self.is_open(self._trials[place].id):
                 yield self._trials[place]
 
+    def __len__(self) -> int:
+        """How many may be open."""
+        return len(self._heap) + len(self._passed)
+
     def is_open(self, trial: str) -> bool:
         """Whether it has no result yet and has not failed too often."""
         record = self._ledger[trial]

@@ -20,8 +20,10 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
+from sweeps.forming import ALONE, Forming
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
@@ -47,6 +49,10 @@ class Order:
     """When the driver began: where nothing but equal failures came since, all workers stop."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
+    engine: str = AUTO
+    """That is asked for, where none has been settled yet."""
+    workers: int = 1
+    """How many there are to be."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 
@@ -97,11 +103,29 @@ def work(
         trials = run.read_design()
         objective = import_objective(trials[0].objective, order.submission_folder)
         try:
-            taken = cohorts(run, trials, owner, order, shift)
+            taken = cohorts(
+                run, trials, owner, order, shift, forming_of(run, objective, trials, order)
+            )
             return train(run, owner, order, taken, objective, after_each, shift)
         except EvictedError as error:
             print(error, file=sys.stderr)
             return 0
+
+
+def forming_of(
+    run: RunDirectory, objective: Objective, trials: list[Trial], order: Order
+) -> Forming:
+    """How cohorts are formed; the first worker of a study settles how its trials are trained."""
+    engines = engines_of(objective)
+    settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
+    for line in in_words(settled):
+        print(line)
+    return Forming(
+        engines=engines,
+        settled=settled,
+        trials={trial.id: trial for trial in trials},
+        workers=order.workers,
+    )
 
 
 def unused(run: RunDirectory, name: str, restarts: int) -> str:
@@ -130,10 +154,10 @@ def train(
             host = owner.node or owner.host
             writer.append(result, attempt=attempt, host=host, **circumstances)
             claims.release(run, result.trial)
-            shift.end(result)
             failed |= result.outcome in FAILED
             results += 1
             after_each()
+        shift.end(result)  # what is timed is the cohort
         if failed and order.device == "cuda":
             break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
@@ -189,29 +213,50 @@ class ClaimedCohort(Cohort):
 
 
 def cohorts(
-    run: RunDirectory, trials: list[Trial], owner: Owner, order: Order, shift: Shift
+    run: RunDirectory,
+    trials: list[Trial],
+    owner: Owner,
+    order: Order,
+    shift: Shift,
+    forming: Forming = ALONE,
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other until none is left.
 
-    In the order of the design; what has failed comes after everything else. Raises EvictedError.
+    In the order of the design; what has failed comes after everything else, unless it is alike
+    with what comes first. Raises EvictedError.
     """
     ledger = Ledger(run, order.since, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
     while not shift.is_over and not same_failure(ledger.rows, order.begun):
+        taken: list[Trial] = []
+        most, left = 1, len(waiting)
         for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
+            if taken and (
+                forming.alike(trial) != forming.alike(taken[0])
+                or forming.most(trial, ledger, left) < most
+            ):
+                continue
             # Looked up again once it is claimed: whoever had it may have finished since.
             if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
                 ledger.refresh()
-                if waiting.is_open(trial.id):
-                    failures = {trial.id: ledger[trial.id].failures}
-                    shift.begin(trial)
-                    yield ClaimedCohort(trials=(trial,), device=order.device, failures=failures)
-                    ledger.refresh()
+                if not waiting.is_open(trial.id):
+                    claims.release(run, trial.id)
+                    continue
+                most = most if taken else forming.most(trial, ledger, left)
+                taken.append(trial)
+                if len(taken) == most:
                     break
-                claims.release(run, trial.id)
-        else:
+        if not taken:
             return
+        shift.begin(taken[0])
+        yield ClaimedCohort(
+            trials=tuple(taken),
+            device=order.device,
+            engine=forming.way(taken[0]).engine,
+            failures={trial.id: ledger[trial.id].failures for trial in taken},
+        )
+        ledger.refresh()
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:

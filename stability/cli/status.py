@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stability.cli.engine import engine_in_words
 from sweeps import claims
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, seconds_left
@@ -70,6 +71,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
             if r.outcome is None and r.failures
         ],
         "damaged": [path.name for path in ledger.damaged],
+        "engine": engine_in_words(run),
         "workers": living,
         "seconds_left": seconds_left(trials, ledger, living),
         "slurm": (witness.trouble or "answers") if on_cluster else None,
@@ -97,7 +99,7 @@ def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
 
 def in_words(state: dict[str, Any]) -> str:
     """The state for a person."""
-    lines = [state["run"], progress(state), *of_workers(state)]
+    lines = [state["run"], progress(state), *state["engine"], *of_workers(state)]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])

@@ -11,6 +11,11 @@ from textwrap import wrap
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, write_picture
+from stability.cli.engine import (
+    check_engine,
+    engine_in_words,
+    forget_unused,
+)
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
@@ -80,21 +85,22 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         load_for_the_end()
         machine = measured.result()
     own = provenance.code_of(own_modules(study), Path.cwd())
-    adopted = {} if run.exists() else adoptable(run, trials, own)
+    kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
+    begun = finished(ledger, trials) > 0
+    check_engine(request, kind, begun=begun)
+    adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
     before = finished(ledger, trials) + sum(map(len, adopted.values()))
     slots = chosen(machine, site, len(trials) - before)
     print(cost(study, before, machine, slots, site))
     if dry_run:
-        if site.executor == "slurm":
-            print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
-        print("dry run: nothing was written")
-        return DONE
+        return show_dry(request, slots)
     trials = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
         warn(run, own)
         adopt(run, adopted)
+        forget_unused(run, site, kind, begun=begun)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
         circumstances = {"slots": list(slots), "own": own, "adopted": taken}
         provenance.record(run, {**circumstances, **as_written(site)})
@@ -103,8 +109,18 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             submission_folder=Path.cwd(),
             retry_failed=retry_failed,
             detach=site.detach,
+            engine=site.engine,
         )
         return drive(request, trials, plan)
+
+
+def show_dry(request: Request, slots: tuple[str, ...]) -> int:
+    """What a dry run ends with."""
+    site, run = request.site, request.run
+    if site.executor == "slurm":
+        print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
+    print("dry run: nothing was written")
+    return DONE
 
 
 def load_for_the_end() -> None:
@@ -154,6 +170,8 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
             f"stability cancel {shown(run.path)}"
         )
         return DONE
+    for line in engine_in_words(run):
+        print(line)
     return conclude(request)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from stability.training.signals import Watch
 from stability.training.tensors import TensorData, TensorPart
 
 WARM_UP = 3  # steps before the capture: torch's own number; libraries choose their kernels in them
-FREE = {
+FREE: dict[str, Any] = {
     "lr": 1.0,
     "weight_decay": 0.0,
     "warmup": 0.0,
@@ -81,7 +82,9 @@ class CapturedRig(Rig):
         if capture and data.device.type != "cuda":
             raise ValueError(f"a CUDA graph needs a CUDA device, the data are on {data.device}")
         self._kind, self._data = kind, data
-        self._stream = torch.cuda.Stream(data.device) if data.device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if data.device.type == "cuda":
+            self._stream = torch.cuda.Stream(data.device)  # type: ignore[no-untyped-call]
         if self._stream is not None:  # the data may still be on their way
             self._stream.wait_stream(torch.cuda.current_stream(data.device))
         with self.lane():
@@ -217,14 +220,15 @@ class CapturedRig(Rig):
     @torch.no_grad()
     def _decay(self) -> None:
         """Weight decay as the optimizers apply it, with a factor that lies on the device."""
-        decayed = [p for p in self._optimizer.groups[0].parameters if p.grad is not None]
+        group = self._optimizer.groups[0].parameters
+        decayed: list[Tensor] = [p for p in group if p.grad is not None]
         if not decayed:
             return
         if self._kind.optimizer == "adamw":
             torch._foreach_mul_(decayed, 1 - self._lr * self._weight_decay)
         else:
             gradients = [p.grad for p in decayed if p.grad is not None]
-            torch._foreach_add_(gradients, torch._foreach_mul(decayed, self._weight_decay))
+            torch._foreach_add_(gradients, list(torch._foreach_mul(decayed, self._weight_decay)))
 
     def _captured(self) -> Callable[[], None]:
         """Take a few steps, then record one: torch's way of capturing a whole network.
@@ -242,7 +246,7 @@ class CapturedRig(Rig):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream):
             self._step()
-        return graph.replay  # type: ignore[no-any-return]
+        return graph.replay
 
 
 def _remember(optimizer: Optimizer, name: str) -> list[Tensor]:

@@ -39,7 +39,8 @@ def measured(
     for ladder in candidates(trials):
         best = float("inf")
         for engine in ladder:
-            if why := unstackable(engine, job, data):
+            why = unstackable(job, data) if engine.way == "stacked" else None
+            if why is not None:
                 found[str(engine)] = why
                 break
             try:
@@ -54,10 +55,8 @@ def measured(
     return found
 
 
-def unstackable(engine: Engine, job: Job, data: TensorData) -> str | None:
-    """Why jobs like this one cannot be trained as one."""
-    if engine.way != "stacked":
-        return None
+def unstackable(job: Job, data: TensorData) -> str | None:
+    """Why jobs like this one cannot be trained as one; None where they can."""
     from stability.training.cohort import can_stack
 
     return can_stack([replace(job, seed=i) for i in range(2)], data)
@@ -100,8 +99,9 @@ def shortened(data: TensorData, images: int) -> TensorData:
         rows = torch.arange(n, device=data.device) % len(whole)
         return replace(whole, images=whole.images[rows], labels=whole.labels[rows])
 
-    few = {
-        name: part(getattr(data, name), min(EVALUATED, len(getattr(data, name))))
-        for name in ("validation", "test")
-    }
-    return replace(data, train=part(data.train, images), **few)
+    return replace(
+        data,
+        train=part(data.train, images),
+        validation=part(data.validation, min(EVALUATED, len(data.validation))),
+        test=part(data.test, min(EVALUATED, len(data.test))),
+    )

@@ -1,4 +1,4 @@
-"""The engines (`engine_names`): ways to train jobs. Each gives what `loop.train` gives, to rounding."""
+"""The engines of `engine_names`: each gives what `loop.train` gives, to rounding."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-PRECISIONS = ("float32", "bfloat16")
+from stability.training.recipe import PRECISIONS
 
 
 def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
