@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from stability.training.precision import arithmetic
 from stability.training.tensors import TensorPart
@@ -66,11 +66,31 @@ def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> 
             logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         answers.append(logits.argmax(dim=1))
-    answer = torch.cat(answers)
+    return _judged(torch.cat(answers), float(loss), part)
+
+
+@torch.no_grad()
+def evaluate_stacked(model: nn.Module, k: int, part: TensorPart) -> list[Evaluation]:
+    """Evaluate a stack of k models (`models.stacked`), each on every image of `part`."""
+    model.eval()
+    answers, loss = [], torch.zeros(k, device=part.labels.device)
+    everything = torch.arange(len(part), device=part.labels.device)
+    for rows in torch.split(everything, EVALUATION_BATCH):
+        images, labels = part.batch(rows)
+        logits = model(images.repeat(k, 1, 1, 1))
+        each = F.cross_entropy(logits, labels.repeat(k), reduction="none")
+        loss += each.view(k, -1).sum(1)
+        answers.append(logits.argmax(dim=1).view(k, -1))
+    pairs = zip(torch.cat(answers, dim=1), loss.tolist(), strict=True)
+    return [_judged(answer, total, part) for answer, total in pairs]
+
+
+def _judged(answer: Tensor, loss: float, part: TensorPart) -> Evaluation:
+    """Of the answers (N,) to a part and the sum of their losses."""
     return Evaluation(
         wrong=int((answer != part.labels).sum()),
         n=len(part),
-        loss=float(loss) / len(part),
+        loss=loss / len(part),
         chance=chance_of(part),
         constant=bool((answer == answer[0]).all()),
     )

@@ -44,7 +44,7 @@ class Watch:
         mine = set(first.parameters(recurse=False)) if first is not None else set()
         self._first = [i for i, p in enumerate(self._parameters) if p in mine]
         self._norms: list[Tensor] = []
-        self._losses = np.empty(0)
+        self._losses = Losses()
 
     def norms(self) -> Tensor:
         """(P,): the L2 norm of each parameter's gradient.
@@ -66,19 +66,30 @@ class Watch:
     def epoch(self, losses: Tensor) -> Signals:
         """What the steps since the last call showed; `losses` (S,) are theirs."""
         norms, self._norms = torch.stack(self._norms), []  # (S, parameters)
-        total = norms.norm(dim=1)
-        first = norms[:, self._first].norm(dim=1)
-        mean, top, first_mean, first_top = torch.stack(
-            [total.mean(), total.max(), first.mean(), first.max()]
-        ).tolist()
-        before = self._losses[-(WINDOW + APART) :]  # what the first steps are compared with
-        self._losses = np.concatenate([before, losses.double().cpu().numpy()])
+        first = norms[:, self._first].norm(dim=1) if self._first else None
+        return self._losses.signals(norms.norm(dim=1), first, losses)
+
+
+class Losses:
+    """Of a training's latest steps, with which the next are compared."""
+
+    def __init__(self) -> None:
+        self._latest = np.empty(0)
+
+    def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
+        """Of the steps since the last call: norms (S,), all and the first layer's, and losses."""
+        norms = [total] if first is None else [total, first]
+        means_and_tops = torch.stack([torch.stack([n.mean(), n.max()]) for n in norms]).tolist()
+        mean, top = means_and_tops[0]
+        first_mean, first_top = (None, None) if first is None else means_and_tops[1]
+        before = self._latest[-(WINDOW + APART) :]  # what the first steps are compared with
+        self._latest = np.concatenate([before, losses.double().cpu().numpy()])
         return Signals(
             grad_norm=mean,
             grad_norm_max=top,
-            grad_norm_first_layer=first_mean if self._first else None,
-            grad_norm_first_layer_max=first_top if self._first else None,
-            loss_spikes=sum(step >= len(before) for step in spikes(self._losses)),
+            grad_norm_first_layer=first_mean,
+            grad_norm_first_layer_max=first_top,
+            loss_spikes=sum(step >= len(before) for step in spikes(self._latest)),
         )
 
 
