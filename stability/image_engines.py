@@ -7,6 +7,7 @@ import torch
 
 from stability.training.captured import FREE
 from stability.training.choice import measured, unstackable
+from stability.training.cohort import OWN
 from stability.training.engine_names import Engine, fastest, fault, parse
 from stability.training.loop import Job
 from stability.training.tensors import TensorData
@@ -86,11 +87,7 @@ class ImageEngines(Engines):
 
 def own_settings(engine: str) -> set[str]:
     """Settings that each trial of a cohort may have its own of."""
-    if Engine(engine).way == "stacked":
-        from stability.training.cohort import OWN
-
-        return set(OWN)
-    return set(FREE)
+    return set(OWN if Engine(engine).way == "stacked" else FREE)
 
 
 def batch_of(trial: Trial) -> int:

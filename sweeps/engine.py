@@ -45,6 +45,12 @@ class Settled:
     ways: dict[str, Way] = field(default_factory=dict)
     """By kind of trial."""
 
+    @property
+    def is_special(self) -> bool:
+        """Whether anything is otherwise than it was before there were engines."""
+        one_by_one = all(way.engine == ONE_BY_ONE for way in self.ways.values())
+        return self.device != "cpu" or not one_by_one
+
     def way(self, kind: str) -> Way:
         """Of the trials of a kind; one by one where nothing is known."""
         return self.ways.get(kind, Way())
@@ -137,7 +143,11 @@ def write_once(path: Path, settled: Settled) -> None:
 
     header = "# How the trials are trained: chosen once, read by every worker. Milliseconds per\n"
     header += "# step and trial where it was measured.\n"
-    text = header + tomli_w.dumps(asdict(settled))
+    content = asdict(settled)
+    for way in content["ways"].values():
+        if not way["measured"]:
+            del way["measured"]
+    text = header + tomli_w.dumps(content)
     with temporary_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         try:

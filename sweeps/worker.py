@@ -118,8 +118,9 @@ def forming_of(
     """How cohorts are formed; the first worker of a study settles how its trials are trained."""
     engines = engines_of(objective)
     settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
-    for line in in_words(settled):
-        print(line)
+    if settled.is_special:
+        for line in in_words(settled):
+            print(line, file=sys.stderr)
     return Forming(
         engines=engines,
         settled=settled,

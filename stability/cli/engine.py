@@ -76,6 +76,4 @@ def forget_unused(run: RunDirectory, site: Site, device: str, *, begun: bool) ->
 def engine_in_words(run: RunDirectory) -> list[str]:
     """Lines that say how the trials are trained; none where that is one by one, on a CPU."""
     settled = engine.read(run.engine)
-    if settled is None or (settled.device == "cpu" and engines_of(settled) in ([], ["eager"])):
-        return []
-    return engine.in_words(settled)
+    return engine.in_words(settled) if settled is not None and settled.is_special else []

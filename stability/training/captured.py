@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stability.models.stacked import statistics
 from stability.training.batches import Streams, mixes, training_batch
 from stability.training.crops import corners, cropped_at, mirrored_where, mirrors
 from stability.training.loop import Beside, Job, Rig
@@ -24,6 +25,7 @@ from stability.training.optimizers import Optimizer
 from stability.training.precision import arithmetic
 from stability.training.recipe import Recipe
 from stability.training.signals import Watch
+from stability.training.stack import Stack
 from stability.training.tensors import TensorData, TensorPart
 
 WARM_UP = 3  # steps before the capture: torch's own number; libraries choose their kernels in them
@@ -231,22 +233,47 @@ class CapturedRig(Rig):
             torch._foreach_add_(gradients, list(torch._foreach_mul(decayed, self._weight_decay)))
 
     def _captured(self) -> Callable[[], None]:
-        """Take a few steps, then record one: torch's way of capturing a whole network.
-
-        On this rig's own stream from beginning to end: cuBLAS has a workspace for each stream,
-        which two graphs that run side by side must not share.
-        """
-        assert self._stream is not None
+        """Recorded with whatever weights there are: each trial's are copied in."""
         self._model.train()
-        for _ in range(WARM_UP):
-            self._at.zero_()
-            self._step()
-        self._at.zero_()
-        self._stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
-            self._step()
-        return graph.replay
+        return recorded(self._step, self._at)
+
+
+def recorded(step: Callable[[], None], at: Tensor) -> Callable[[], None]:
+    """Take `step` a few times, then record it: torch's way of capturing a whole network.
+
+    All on the current stream, which must not be the default one: cuBLAS has a workspace for each
+    stream, which two graphs that run side by side must not share. `at`, the step's number, is put
+    to zero before each.
+    """
+    stream = torch.cuda.current_stream()
+    for _ in range(WARM_UP):
+        at.zero_()
+        step()
+    at.zero_()
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        step()
+    return graph.replay
+
+
+def captured_step(stack: Stack) -> Callable[[], None]:
+    """The step of a stack as a graph, for `cohort.train_cohort`; its weights stay as they are."""
+    changed = [
+        stack.weights.matrix,
+        *stack.optimizer.memories,
+        *stack.optimizer.columns.values(),
+        *(values for _, _, values in statistics(stack.weights.module)),
+        stack.alive,
+        stack.at,
+    ]
+    before = [tensor.clone() for tensor in changed]
+    stack.weights.module.train()
+    replay = recorded(stack.step, stack.at)
+    with torch.no_grad():
+        for tensor, value in zip(changed, before, strict=True):
+            tensor.copy_(value)
+    return replay
 
 
 def _remember(optimizer: Optimizer, name: str) -> list[Tensor]:

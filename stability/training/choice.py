@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from stability.training.cohort import can_stack
 from stability.training.engine_names import Engine
 from stability.training.engines import RIGS, train_with
 from stability.training.loop import Job
@@ -57,8 +58,6 @@ def measured(
 
 def unstackable(job: Job, data: TensorData) -> str | None:
     """Why jobs like this one cannot be trained as one; None where they can."""
-    from stability.training.cohort import can_stack
-
     return can_stack([replace(job, seed=i) for i in range(2)], data)
 
 

@@ -165,7 +165,7 @@ class _Cohort:
     def evaluate(self, part: TensorPart, judged: Weights | None = None) -> list[Evaluation]:
         """Each slot's model on `part`."""
         module = (judged or self._judged).module
-        return evaluate_stacked(module, len(self.slots), part)
+        return evaluate_stacked(module, len(self.slots), part, self.stack.precision)
 
     def make_precise(self) -> None:
         """As `loop.make_precise`."""
@@ -190,7 +190,7 @@ class _Cohort:
                 )
                 for some in torch.split(whole, size, dim=1)
             )
-            set_precise_statistics(each.module, batches)
+            set_precise_statistics(each.module, batches, self.stack.precision)
 
     def diverged(self, epoch: int, validation: list[Evaluation]) -> Iterator[tuple[int, Training]]:
         """Those that did in this epoch, as `loop.first_non_finite` sees it; they are masked."""
@@ -278,7 +278,7 @@ def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
 def _difference(jobs: Sequence[Job]) -> str | None:
     """What shapes the computation and is not the same for all."""
     common = {f.name for f in fields(Recipe)} - set(OWN)
-    for name in ("model", "optimizer", "epochs", *sorted(common)):
+    for name in ("model", "optimizer", "epochs", "precision", *sorted(common)):
         values = [getattr(job.recipe if name in common else job, name) for job in jobs]
         different = list(dict.fromkeys(values))
         if len(different) > 1:

@@ -7,7 +7,8 @@ from threading import Event
 
 import torch
 
-from stability.training.captured import CapturedRig, kind_of
+from stability.training.captured import CapturedRig, captured_step, kind_of
+from stability.training.cohort import train_cohort
 from stability.training.engine_names import Engine
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
@@ -39,9 +40,21 @@ def _eager(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
 
 
 def _stacked(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
-    from stability.training.cohort import train_cohort
+    if data.device.type != "cuda":
+        return train_cohort(jobs, data, on_epoch)
+    stream = torch.cuda.Stream(data.device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(data.device))
+    return _on(stream, train_cohort(jobs, data, on_epoch, prepare=captured_step))
 
-    return train_cohort(jobs, data, on_epoch)
+
+def _on(stream: torch.cuda.Stream, trainings: Trained) -> Trained:
+    """Each piece of the work on `stream`, which is the caller's no more when it gets a result."""
+    while True:
+        with torch.cuda.stream(stream):
+            item = next(trainings, None)
+        if item is None:
+            return
+        yield item
 
 
 def _captured(

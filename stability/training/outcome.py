@@ -70,14 +70,17 @@ def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> 
 
 
 @torch.no_grad()
-def evaluate_stacked(model: nn.Module, k: int, part: TensorPart) -> list[Evaluation]:
+def evaluate_stacked(
+    model: nn.Module, k: int, part: TensorPart, precision: str = "float32"
+) -> list[Evaluation]:
     """Evaluate a stack of k models (`models.stacked`), each on every image of `part`."""
     model.eval()
     answers, loss = [], torch.zeros(k, device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
     for rows in torch.split(everything, EVALUATION_BATCH):
         images, labels = part.batch(rows)
-        logits = model(images.repeat(k, 1, 1, 1))
+        with arithmetic(precision, images.device):
+            logits = model(images.repeat(k, 1, 1, 1)).float()
         each = F.cross_entropy(logits, labels.repeat(k), reduction="none")
         loss += each.view(k, -1).sum(1)
         answers.append(logits.argmax(dim=1).view(k, -1))

@@ -16,6 +16,7 @@ from stability.training.batches import mixes
 from stability.training.ema import rate, warmup_steps
 from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
+from stability.training.precision import arithmetic
 from stability.training.signals import first_layer
 from stability.training.stacked_optimizers import STACKED
 from stability.training.tensors import TensorData
@@ -114,7 +115,7 @@ class Stack:
     def __init__(self, jobs: Sequence[Job], models: Sequence[nn.Module], data: TensorData) -> None:
         recipes, device = [job.recipe for job in jobs], data.device
         recipe, self.classes = recipes[0], data.classes
-        self.batch = recipe.batch_size
+        self.batch, self.precision = recipe.batch_size, jobs[0].precision
         self.steps = len(data.train) // self.batch  # of an epoch
         self.weights = Weights(stack(models))
         self.optimizer = STACKED[jobs[0].optimizer](
@@ -162,7 +163,9 @@ class Stack:
 
     def step(self) -> None:
         """Train each trial that is alive on its rows of `images`; note loss and norms."""
-        losses = self._cross_entropy(self.weights.module(self.images))
+        with arithmetic(self.precision, self.images.device):
+            logits = self.weights.module(self.images)
+        losses = self._cross_entropy(logits)
         # Each row of the gradient is that of its own trial's loss.
         each = torch.autograd.grad(losses.sum(), self.weights.parameters)
         self._move(losses.detach(), [gradient.flatten(1) for gradient in each])
