@@ -30,7 +30,7 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     for trial in cohort.trials:
         curve: list[Epoch] = []
         data = _data(trial, cohort.device)
-        training = train(_job(trial), data, curve.append)
+        training = train(_job(trial), data, curve.append, cohort.saved_of(trial))
         yield Result(
             trial=trial.id,
             outcome=training.outcome,
@@ -69,7 +69,7 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
     values: dict[str, Any] = {
         "engine": "eager",
         "precision": "float32",
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": " + ".join(training.devices),
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
     }

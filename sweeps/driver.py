@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from sweeps import claims
+from sweeps import checkpoints, claims
 from sweeps.alike import bad_hosts, same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError, StoreError
@@ -82,6 +82,7 @@ class Driver:
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
             self._look()
+            checkpoints.tidy(self.run, self.ledger)
 
     def _detach(self) -> None:
         self._look()

@@ -44,7 +44,8 @@ class Watch:
         mine = set(first.parameters(recurse=False)) if first is not None else set()
         self._first = [i for i, p in enumerate(self._parameters) if p in mine]
         self._norms: list[Tensor] = []
-        self._losses = np.empty(0)
+        self.losses = np.empty(0)
+        """Of the steps of the last epoch, and of those before that they are compared with."""
 
     def look(self) -> Tensor:
         """Note the gradients; returns the L2 norm of each parameter's.
@@ -63,14 +64,14 @@ class Watch:
         mean, top, first_mean, first_top = torch.stack(
             [total.mean(), total.max(), first.mean(), first.max()]
         ).tolist()
-        before = self._losses[-(WINDOW + APART) :]  # what the first steps are compared with
-        self._losses = np.concatenate([before, losses.double().cpu().numpy()])
+        before = self.losses[-(WINDOW + APART) :]  # what the first steps are compared with
+        self.losses = np.concatenate([before, losses.double().cpu().numpy()])
         return Signals(
             grad_norm=mean,
             grad_norm_max=top,
             grad_norm_first_layer=first_mean if self._first else None,
             grad_norm_first_layer_max=first_top if self._first else None,
-            loss_spikes=sum(step >= len(before) for step in spikes(self._losses)),
+            loss_spikes=sum(step >= len(before) for step in spikes(self.losses)),
         )
 
 
