@@ -12,6 +12,7 @@ import torch
 
 from stability.data import load
 from stability.image_engines import ImageEngines
+from stability.training.checkpoint import device_name
 from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
@@ -38,7 +39,7 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     for trial in cohort.trials:
         curve: list[Epoch] = []
         data = _data(trial, cohort.device)
-        training = train(_job(trial), data, curve.append)
+        training = train(_job(trial), data, curve.append, cohort.saved_of(trial))
         yield _result(trial, training, curve, cohort, data)
 
 
@@ -47,16 +48,23 @@ def _together(cohort: Cohort) -> Iterator[Result]:
     trials, curves = cohort.trials, defaultdict[int, list[Epoch]](list)
     data = _data(trials[0], cohort.device)  # alike, so that they have the same
     jobs = [_job(trial) for trial in trials]
-    for i, training in train_with(
-        cohort.engine, jobs, data, lambda i, epoch: curves[i].append(epoch)
-    ):
+    saved = [cohort.saved_of(trial) for trial in trials]
+
+    def on_epoch(i: int, epoch: Epoch) -> None:
+        curves[i].append(epoch)
+
+    for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
         yield _result(trials[i], training, curves[i], cohort, data)
 
 
 def _result(
     trial: Trial, training: Training, curve: list[Epoch], cohort: Cohort, data: TensorData
 ) -> Result:
-    circumstances = {"engine": cohort.engine, "precision": trial.precision}
+    circumstances = {
+        "engine": cohort.engine,
+        "precision": trial.precision,
+        "device": " + ".join(training.devices or [device_name(data.device)]),
+    }
     values = _values(training, curve, cohort.device) | {"chance": chance_of(data.test)}
     return Result(
         trial=trial.id,
@@ -95,7 +103,6 @@ def _on_device(name: str, device: str) -> TensorData:
 
 def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
     }

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from sweeps import claims
+from sweeps import checkpoints, claims
 from sweeps.alike import same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
@@ -85,6 +85,7 @@ class Driver:
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
             self._look()
+            checkpoints.tidy(self.run, self.ledger)
 
     def _detach(self) -> None:
         self._look()

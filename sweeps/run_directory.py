@@ -24,6 +24,7 @@ class RunDirectory:
         self.claims = self.path / "claims"
         self.workers = self.path / "workers"
         self.parts = self.path / "parts"
+        self.checkpoints = self.path / "checkpoints"
         self.jobs = self.path / "jobs"
         self.results = self.path / "results.parquet"
         self.curves = self.path / "curves.parquet"
@@ -43,6 +44,10 @@ class RunDirectory:
     def part(self, worker: str, number: int) -> Path:
         """One of the parts that a worker owns."""
         return self.parts / f"{worker}-{number:04d}.parquet"
+
+    def checkpoint(self, trial: str) -> Path:
+        """What a trial that takes long has kept of its training."""
+        return self.checkpoints / f"{trial}.pt"
 
     def confirmation(self, seeds: int) -> "RunDirectory":
         """Where the best of each group is trained again with so many fresh seeds."""

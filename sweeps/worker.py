@@ -20,6 +20,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.checkpoints import Checkpoints
 from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
@@ -72,8 +73,11 @@ class Shift:
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
 
-    def end(self, result: Result) -> None:
-        """It has ended."""
+    def progressed(self) -> None:
+        """Its state was kept: an interruption now costs little."""
+
+    def end(self, result: Result, earlier: float = 0.0) -> None:
+        """It has ended, after `earlier` seconds in the hands of others."""
 
     @property
     def is_over(self) -> bool:
@@ -146,19 +150,21 @@ def train(
 ) -> int:
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
+    checkpoints = Checkpoints.here(run, owner, shift.progressed)
     for cohort in taken:
-        failed = False
-        for result, circumstances in outcomes(objective, cohort):
+        failed, saved = False, checkpoints.of(cohort)
+        for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
             host = owner.node or owner.host
             writer.append(result, attempt=attempt, host=host, **circumstances)
+            saved[result.trial].end(result)
             claims.release(run, result.trial)
             failed |= result.outcome in FAILED
             results += 1
             after_each()
-        shift.end(result)  # what is timed is the cohort
+        shift.end(result, saved[result.trial].earlier)  # what is timed is the cohort
         if failed and order.device == "cuda":
             break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
@@ -261,25 +267,30 @@ def cohorts(
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
-    """Each trial's result with its cost and circumstances; an exception fails what is left."""
+    """Each trial's result with its cost and circumstances; an exception fails what is left.
+
+    The seconds are of all pieces of the training; what an interruption lost is not among them.
+    """
     size, start = len(cohort.trials), perf_counter()
     left = {trial.id for trial in cohort.trials}
 
-    def cost() -> dict[str, Any]:
-        return {"seconds": (perf_counter() - start) / size, "cohort_size": size}
+    def cost(trial: str) -> dict[str, Any]:
+        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
+        return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
 
     try:
         for result in objective(cohort):
             left.discard(result.trial)
-            yield result, cost()
+            yield result, cost(result.trial)
         if left:
             raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
     except OutOfTimeError as error:
         for trial in sorted(left):
-            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost()}
+            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
     except Exception as error:  # a failure of the infrastructure, whatever it is: run again
         for trial in sorted(left):
-            yield Result(trial=trial, outcome=failure(error)), {"message": says(error), **cost()}
+            told = {"message": says(error), **cost(trial)}
+            yield Result(trial=trial, outcome=failure(error)), told
 
 
 def failure(error: Exception) -> str:

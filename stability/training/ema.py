@@ -45,7 +45,8 @@ class Average:
         self.rate = rate(recipe, epochs)
         self._period = recipe.ema_period
         self._warmup = warmup_steps(recipe, epochs, steps)
-        self._step = 0
+        self.step = 0
+        """Steps of the optimizer so far."""
         theirs, ours = model.state_dict(), self.model.state_dict()
         floating = [name for name, value in ours.items() if value.is_floating_point()]
         whole = [name for name in ours if name not in floating]
@@ -55,7 +56,7 @@ class Average:
     @torch.no_grad()
     def follow(self) -> None:
         """To be called after each step of the optimizer."""
-        step, self._step = self._step, self._step + 1
+        step, self.step = self.step, self.step + 1
         if step % self._period:
             return
         ours, theirs = self._floats

@@ -8,6 +8,7 @@ from threading import Event
 import torch
 
 from stability.training.captured import CapturedRig, captured_step, kind_of
+from stability.training.checkpoint import Saved
 from stability.training.cohort import train_cohort
 from stability.training.engine_names import Engine
 from stability.training.loop import Epoch, Job, train
@@ -19,24 +20,32 @@ Trained = Iterator[tuple[int, Training]]
 """Number of the job and how it ended, as each ends."""
 
 
-def train_with(engine: str, jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
+def train_with(
+    engine: str,
+    jobs: Sequence[Job],
+    data: TensorData,
+    on_epoch: OnEpoch,
+    saved: Sequence[Saved | None] = (),
+) -> Trained:
     """Train `jobs`, of one kind, on `data` by the engine of this name.
 
-    An exception ends what is left. Raises ValueError for jobs that cannot be trained so, KeyError
-    for another name.
+    `saved` is each one's, as for `loop.train`; what is trained as one keeps nothing. An exception
+    ends what is left. Raises ValueError for jobs that cannot be trained so, KeyError for another
+    name.
     """
+    kept = saved or [None] * len(jobs)
     compiled = Engine(engine).is_compiled
     if Engine(engine).way == "captured":
-        yield from _captured(jobs, data, on_epoch, compiled=compiled)
+        yield from _captured(jobs, data, on_epoch, kept, compiled=compiled)
     elif Engine(engine).way == "streams":
-        yield from _streams(jobs, data, on_epoch, compiled=compiled)
+        yield from _streams(jobs, data, on_epoch, kept, compiled=compiled)
+    elif engine == "stacked":
+        yield from _stacked(jobs, data, on_epoch)
+    elif engine == "eager":
+        for i, job in enumerate(jobs):
+            yield i, train(job, data, _numbered(i, on_epoch), kept[i])
     else:
-        yield from {"eager": _eager, "stacked": _stacked}[engine](jobs, data, on_epoch)
-
-
-def _eager(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
-    for i, job in enumerate(jobs):
-        yield i, train(job, data, _numbered(i, on_epoch))
+        raise KeyError(engine)
 
 
 def _stacked(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
@@ -58,23 +67,33 @@ def _on(stream: torch.cuda.Stream, trainings: Trained) -> Trained:
 
 
 def _captured(
-    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, *, compiled: bool
+    jobs: Sequence[Job],
+    data: TensorData,
+    on_epoch: OnEpoch,
+    saved: Sequence[Saved | None],
+    *,
+    compiled: bool,
 ) -> Trained:
     for i, job in enumerate(jobs):
         (rig,) = RIGS.of(kind_of(job), data, 1, compiled=compiled)
         with rig.lane():
-            training = train(job, data, _numbered(i, on_epoch), rig)
+            training = train(job, data, _numbered(i, on_epoch), saved[i], rig)
         yield i, training
 
 
 def _streams(
-    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, *, compiled: bool
+    jobs: Sequence[Job],
+    data: TensorData,
+    on_epoch: OnEpoch,
+    saved: Sequence[Saved | None],
+    *,
+    compiled: bool,
 ) -> Trained:
     if len(set(map(kind_of, jobs))) > 1:
         raise ValueError("streams: the jobs are of several kinds")
     # Captured here, one after the other: during a capture no other thread may use the device.
     rigs = RIGS.of(kind_of(jobs[0]), data, len(jobs), compiled=compiled)
-    yield from side_by_side(jobs, data, on_epoch, rigs)
+    yield from side_by_side(jobs, data, on_epoch, rigs, saved)
 
 
 class StoppedError(Exception):
@@ -82,7 +101,11 @@ class StoppedError(Exception):
 
 
 def side_by_side(
-    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, rigs: Sequence[CapturedRig]
+    jobs: Sequence[Job],
+    data: TensorData,
+    on_epoch: OnEpoch,
+    rigs: Sequence[CapturedRig],
+    saved: Sequence[Saved | None],
 ) -> Trained:
     """Each job with a rig of its own in a thread of its own.
 
@@ -98,7 +121,7 @@ def side_by_side(
             on_epoch(i, epoch)
 
         with rigs[i].lane():
-            return train(jobs[i], data, heard, rigs[i])
+            return train(jobs[i], data, heard, saved[i], rigs[i])
 
     errors: list[BaseException] = []
     with ThreadPoolExecutor(len(jobs)) as pool:

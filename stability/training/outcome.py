@@ -46,6 +46,8 @@ class Training:
     """Of the model that is used: the averaged one where the recipe averages. None if diverged."""
     raw_test: Evaluation | None = None
     """Of the weights themselves, where the recipe averages."""
+    devices: tuple[str, ...] = ()
+    """Names of those that trained it: more than one only where an interrupted training went on."""
 
 
 def chance_of(part: TensorPart) -> float:

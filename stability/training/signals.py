@@ -44,7 +44,7 @@ class Watch:
         mine = set(first.parameters(recurse=False)) if first is not None else set()
         self._first = [i for i, p in enumerate(self._parameters) if p in mine]
         self._norms: list[Tensor] = []
-        self._losses = Losses()
+        self.losses = Losses()
 
     def norms(self) -> Tensor:
         """(P,): the L2 norm of each parameter's gradient.
@@ -67,14 +67,15 @@ class Watch:
         """What the steps since the last call showed; `losses` (S,) are theirs."""
         norms, self._norms = torch.stack(self._norms), []  # (S, parameters)
         first = norms[:, self._first].norm(dim=1) if self._first else None
-        return self._losses.signals(norms.norm(dim=1), first, losses)
+        return self.losses.signals(norms.norm(dim=1), first, losses)
 
 
 class Losses:
     """Of a training's latest steps, with which the next are compared."""
 
     def __init__(self) -> None:
-        self._latest = np.empty(0)
+        self.latest = np.empty(0)
+        """Of the steps of the last epoch, and of those before that they are compared with."""
 
     def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
         """Of the steps since the last call: norms (S,), all and the first layer's, and losses."""
@@ -82,14 +83,14 @@ class Losses:
         means_and_tops = torch.stack([torch.stack([n.mean(), n.max()]) for n in norms]).tolist()
         mean, top = means_and_tops[0]
         first_mean, first_top = (None, None) if first is None else means_and_tops[1]
-        before = self._latest[-(WINDOW + APART) :]  # what the first steps are compared with
-        self._latest = np.concatenate([before, losses.double().cpu().numpy()])
+        before = self.latest[-(WINDOW + APART) :]  # what the first steps are compared with
+        self.latest = np.concatenate([before, losses.double().cpu().numpy()])
         return Signals(
             grad_norm=mean,
             grad_norm_max=top,
             grad_norm_first_layer=first_mean,
             grad_norm_first_layer_max=first_top,
-            loss_spikes=sum(step >= len(before) for step in spikes(self._latest)),
+            loss_spikes=sum(step >= len(before) for step in spikes(self.latest)),
         )
 
 
