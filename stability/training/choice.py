@@ -61,27 +61,35 @@ def unstackable(job: Job, data: TensorData) -> str | None:
     return can_stack([replace(job, seed=i) for i in range(2)], data)
 
 
-def seconds_of(engine: Engine, job: Job, data: TensorData) -> float:
-    """Seconds that a step of one trial takes, evaluations and all that is paid once left out."""
-    short = shortened(data, STEPS * job.recipe.batch_size)
+def seconds_of(
+    engine: Engine, job: Job, data: TensorData, *, steps: int = STEPS, repeats: int = 3
+) -> float:
+    """Seconds that a step of one trial takes, evaluations and all that is paid once left out.
+
+    The median of `repeats` differences between trainings of three epochs and of one, of `steps`
+    steps each.
+    """
+    short = shortened(data, steps * job.recipe.batch_size)
     jobs = [replace(job, seed=i) for i in range(engine.trials)]
 
+    # On a CPU, where other processes have their turn too, what this one had.
+    clock = time.perf_counter if data.device.type == "cuda" else time.process_time
+
     def lasts(epochs: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in train_with(engine.name, in_epochs(jobs, epochs), short, lambda i, epoch: None):
             pass
         if data.device.type == "cuda":
             torch.cuda.synchronize(data.device)
-        return time.perf_counter() - start
+        return clock() - start
 
+    few, many = EPOCHS
     try:
-        lasts(1)  # kernels are chosen and loaded, graphs captured
-        few, many = EPOCHS
-        slopes = [lasts(many) - lasts(few) for _ in range(3)]
+        lasts(few)  # kernels are chosen and loaded, graphs captured
+        slopes = [lasts(many) - lasts(few) for _ in range(repeats)]
     finally:
         RIGS.clear()
-    steps = (many - few) * STEPS * engine.trials
-    return max(statistics.median(slopes) / steps, 1e-9)
+    return max(statistics.median(slopes) / ((many - few) * steps * engine.trials), 1e-9)
 
 
 def in_epochs(jobs: Sequence[Job], epochs: int) -> list[Job]:
