@@ -25,7 +25,7 @@ from stability.cli.request import Request
 from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
-from sweeps.adopt import adopt, adoptable
+from sweeps.adopt import Row, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
@@ -96,21 +96,33 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     print(cost(study, before, machine, slots, site))
     if dry_run:
         return show_dry(request, slots)
-    trials = run.create(study, trials)
+    plan = Plan(
+        slots=slots,
+        submission_folder=Path.cwd(),
+        retry_failed=retry_failed,
+        detach=site.detach,
+        engine=site.engine,
+    )
+    return dispatch(request, trials, plan, own, adopted)
+
+
+def dispatch(
+    request: Request,
+    trials: list[Trial],
+    plan: Plan,
+    own: dict[str, str],
+    adopted: dict[Path, list[Row]],
+) -> int:
+    """Write the study down, take over what is adopted, train the rest; returns the exit status."""
+    run, device = request.run, plan.slots[0].partition(":")[0]
+    trials = run.create(request.study, trials)
     with sole_driver(run), sigterm_as_interrupt():
         warn(run, own)
         adopt(run, adopted)
-        forget_unused(run, site, kind, begun=begun)
+        forget_unused(run, request.site, device, begun=any_trained(run, trials))
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(slots), "own": own, "adopted": taken}
-        provenance.record(run, {**circumstances, **as_written(site)})
-        plan = Plan(
-            slots=slots,
-            submission_folder=Path.cwd(),
-            retry_failed=retry_failed,
-            detach=site.detach,
-            engine=site.engine,
-        )
+        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+        provenance.record(run, {**circumstances, **as_written(request.site)})
         return drive(request, trials, plan)
 
 
@@ -138,6 +150,13 @@ def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> l
 def finished(ledger: Ledger, trials: list[Trial]) -> int:
     """How many trials are trained."""
     return sum(ledger.is_trained(trial.id) for trial in trials)
+
+
+def any_trained(run: RunDirectory, trials: list[Trial]) -> bool:
+    """Whether a trial has a result."""
+    ledger = Ledger(run)
+    ledger.refresh()
+    return finished(ledger, trials) > 0
 
 
 def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
