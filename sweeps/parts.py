@@ -6,13 +6,13 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 
 import os
 from bisect import insort
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweeps.alike import Hosts
@@ -20,7 +20,7 @@ from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.trial import FAILED, TRAINED, Result, Trial
+from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
 DAMAGED = ".damaged"
@@ -251,25 +251,20 @@ def set_aside(damaged: list[Path]) -> list[Path]:
     return moved
 
 
-def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
-    """Every row of every readable part, with its curve, oldest first."""
-    rows: list[dict[str, Any]] = []
-    for path in sorted(run.parts.glob("*.parquet")):
+def read_parts(run: RunDirectory) -> pa.Table:
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART`."""
+    tables = [PART.empty_table()]
+    for name in _names(run.parts):
         try:
-            rows += _read(path).to_pylist()
-        except DamagedError:
+            tables.append(_as_part(_read(run.parts / name)))
+        except (DamagedError, FileNotFoundError):
             continue  # the ledger names it, the driver sets it aside
-    return sorted(rows, key=_finished)
+    rows = pa.concat_tables(tables)
+    return rows.take(pc.sort_indices(rows["finished"]))  # which is a stable sort
 
 
-def seconds_left(trials: Sequence[Trial], ledger: Ledger, workers: int) -> float | None:
-    """Time until the last trial ends, if an epoch goes on costing what it has; None before."""
-    spent = epochs_done = epochs_left = 0.0
-    for trial in trials:
-        record = ledger[trial.id]
-        if record.outcome is None:
-            epochs_left += trial.epochs
-        elif record.seconds is not None:
-            spent += record.seconds
-            epochs_done += trial.epochs
-    return epochs_left * spent / epochs_done / workers if epochs_done and workers else None
+def _as_part(table: pa.Table) -> pa.Table:
+    """With the columns of today: an older version had fewer, also of the curves."""
+    if table.schema.equals(PART):
+        return table
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART)

@@ -20,6 +20,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.design import Design
 from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
@@ -189,7 +190,7 @@ class ClaimedCohort(Cohort):
 
 
 def cohorts(
-    run: RunDirectory, trials: list[Trial], owner: Owner, order: Order, shift: Shift
+    run: RunDirectory, trials: Design, owner: Owner, order: Order, shift: Shift
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other until none is left.
 

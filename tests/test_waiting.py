@@ -13,7 +13,7 @@ import pytest
 from conftest import make_toy
 
 from sweeps import claims, parts
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.owner import Owner
 from sweeps.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
 from sweeps.run_directory import RunDirectory
@@ -43,7 +43,7 @@ class Counting(Ledger):
         return super().__getitem__(trial)
 
 
-def in_order(trials: list[Trial], ledger: Ledger, *, failed_first: bool = False) -> list[str]:
+def in_order(trials: Design, ledger: Ledger, *, failed_first: bool = False) -> list[str]:
     """The law: all open trials, stably sorted by their failures."""
     open_ = [t for t in trials if not ledger.is_trained(t.id) and ledger[t.id].failures_since <= 2]
     sign = -1 if failed_first else 1
@@ -85,7 +85,7 @@ def test_taking_all_trials_asks_for_each_a_few_times(run: RunDirectory) -> None:
 
 
 def calls_of_twenty(
-    run: RunDirectory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, trials: Design, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
     """What a worker calls while it takes 20 trials and finishes 19, after its first look."""
     calls: Counter[str] = Counter()

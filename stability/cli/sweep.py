@@ -1,7 +1,7 @@
 """`stability sweep`: from a request to results, a table and a picture."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -10,26 +10,28 @@ from textwrap import wrap
 
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
-from stability.cli.edf import Picture, write_picture
+from stability.cli.edf import Picture, table_of, write_picture
+from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
-from stability.cli.tables import WIDTH, print_summary, shown
+from stability.cli.tables import WIDTH, print_groups, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.adopt import adopt, adoptable
 from sweeps.confirm import confirmation
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
-from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
+from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
@@ -61,11 +63,10 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(describe(study))
-    ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
-    ledger.refresh()
-    if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
-        done = finished(ledger, trials)
-        share = "all" if done == study.trials else f"{done} of"
+    design = run.read_design() if run.design.exists() else None
+    there = counted(run, design) if design is not None else None
+    if there is not None and not (there.open if retry_failed else there.left()):
+        share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
         if not dry_run:
             views.rebuild(run)
@@ -76,14 +77,14 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         # Slurm's GPUs are elsewhere: this machine need not have any.
         device = "cpu" if site.executor == "slurm" else site.device
         measured = pool.submit(measure, study, device)
-        trials = trials or draw_design(study)
+        trials = design if design is not None else draw_design(study)
         load_for_the_end()
         machine = measured.result()
     own = provenance.code_of(own_modules(study), Path.cwd())
     adopted = {} if run.exists() else adoptable(run, trials, own)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
-    before = finished(ledger, trials) + sum(map(len, adopted.values()))
+    before = (there or counted(run, trials)).done + sum(map(len, adopted.values()))
     slots = chosen(machine, site, len(trials) - before)
     print(cost(study, before, machine, slots, site))
     if dry_run:
@@ -91,7 +92,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
         return DONE
-    trials = run.create(study, trials)
+    design = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
         warn(run, own)
         adopt(run, adopted)
@@ -104,7 +105,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             retry_failed=retry_failed,
             detach=site.detach,
         )
-        return drive(request, trials, plan)
+        return drive(request, design, plan)
 
 
 def load_for_the_end() -> None:
@@ -113,30 +114,28 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> list[Trial]:
-    """Trials that have no result and would be tried."""
-    records = ((trial, ledger[trial.id]) for trial in trials)
-    return [t for t, r in records if r.outcome is None and (retry_failed or r.failures <= RETRIES)]
+def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
+    """What the parts say of the trials, as of now."""
+    ledger = Ledger(run)
+    ledger.refresh()
+    tally = Tally(trials, ledger)
+    tally.update()
+    return tally
 
 
-def finished(ledger: Ledger, trials: list[Trial]) -> int:
-    """How many trials are trained."""
-    return sum(ledger.is_trained(trial.id) for trial in trials)
-
-
-def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
+def drive(request: Request, design: Design, plan: Plan) -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
     run, ledger = request.run, Ledger(request.run)
-    display = Display(trials, len(plan.slots))
+    display = Display(design, len(plan.slots))
     dispatcher = dispatcher_of(request.site, run, display.look(ledger))
     display.workers = dispatcher.state
     try:
         with display:
-            Driver(run, trials, dispatcher, plan, display.update).drive()
+            Driver(run, design, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
-        ledger.refresh()
+        done = counted(run, design).done
         print(
-            f"stopped: {finished(ledger, trials)} of {len(trials)} trials are finished and kept in "
+            f"stopped: {done} of {len(design)} trials are finished and kept in "
             f"{shown(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
@@ -170,27 +169,30 @@ def conclude(request: Request) -> int:
     if request.study.sampler == "listed":
         print_peaks(run.path.parent)
     else:
-        print_summary([run.path])
-        print(shown(write_picture([run.path], run.edf, Picture())))
+        table = table_of([run.path])
+        print_groups(table)
+        print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
-    ledger, trials = Ledger(run), run.read_design()
-    ledger.refresh()
-    left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
-    for line in complaints(run, ledger, left):
+    there = counted(run, run.read_design())
+    for line in complaints(run, there):
         print(line, file=sys.stderr)
-    return LEFT_FAILED if left else DONE
+    return LEFT_FAILED if there.open else DONE
 
 
-def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
-    """Why each trial has no result, and what to do."""
-    held = {trial: owner for trial, owner in claims.held(run).items() if trial in left}
-    lines = [
-        f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-        f"here; if it is gone, remove {shown(run.claim(trial))}"
+def complaints(run: RunDirectory, there: Tally) -> list[str]:
+    """Why trials have no result, and what to do."""
+    held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
+    lines = few(
+        (
+            f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
+            f"here; if it is gone, remove {shown(run.claim(trial))}",
+            owner.name if owner else None,
+        )
         for trial, owner in held.items()
-    ]
-    failed = [trial for trial in left if trial not in held]
-    lines += [f"failed: {trial}: {ledger[trial].message}" for trial in failed]
+    )
+    failed = [trial for trial in there.open if trial not in held]
+    messages = ((trial, there.ledger[trial].message) for trial in failed)
+    lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         lines.append(
             f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
