@@ -33,7 +33,7 @@ def rebuild(run: RunDirectory) -> None:
     metrics = _metrics(measured["metrics"].combine_chunks())
     with atomic_write(run.results) as temporary:
         found = _columns(metrics) | _columns(measured) | _columns(identity)
-        schema = results_schema(study.space, list(metrics))
+        schema = results_schema(study.space, metrics.column_names)
         table = pa.table([found[name] for name in schema.names], schema=schema)
         pq.write_table(table.combine_chunks(), temporary)
     with atomic_write(run.curves) as temporary:

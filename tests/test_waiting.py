@@ -1,6 +1,7 @@
 """What a worker takes next, and what finding it costs: counted, not timed."""
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -232,3 +233,32 @@ def test_in_whatever_order_rows_are_read_the_same_is_known(run: RunDirectory) ->
         assert (record.error, record.finished) == (trained[0]["error"], trained[0]["finished"])
         assert (record.failures, record.message) == (len(failed), failed[-1]["message"])
         assert record.failures_since == sum(row["finished"] >= NOW for row in failed)
+
+
+def test_a_part_that_is_replaced_while_it_is_read_is_no_damage(run: RunDirectory) -> None:
+    """Arrow opens a path more than once: half of one version and half of the next are garbage."""
+    writer, versions = PartWriter(run, "worker"), []
+    part = run.part("worker", 0)
+    for trial in run.read_design()[:20]:
+        writer.append(Result(trial=trial.id, outcome="ok"))
+        versions.append(part.read_bytes())
+    ended = threading.Event()
+
+    def replace_again_and_again() -> None:
+        while not ended.is_set():
+            for number, version in enumerate(versions):
+                temporary = part.with_name(f"{number}.tmp")
+                temporary.write_bytes(version)
+                temporary.replace(part)
+
+    other = threading.Thread(target=replace_again_and_again)
+    other.start()
+    try:
+        for _ in range(200):
+            ledger = Ledger(run)
+            ledger.refresh()
+            assert ledger.damaged == []
+            assert len(ledger.records) >= 1
+    finally:
+        ended.set()
+        other.join()
