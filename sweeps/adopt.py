@@ -68,7 +68,7 @@ def neighbours(run: RunDirectory) -> list[RunDirectory]:
 def _has_any(neighbour: RunDirectory, wanted: set[str]) -> bool:
     """Whether its design names any of these trials; false where it cannot be read."""
     try:
-        column = pq.read_table(neighbour.design, columns=["trial"])["trial"]
+        column = pq.ParquetFile(neighbour.design).read(["trial"])["trial"]
     except (OSError, pa.ArrowException, StoreError):
         return False
     return not wanted.isdisjoint(column.to_pylist())

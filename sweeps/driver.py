@@ -153,8 +153,7 @@ class Driver:
         )
 
     def _look(self) -> None:
-        self.ledger.refresh()
-        self._tally.update()
+        self._tally.look()
         self.notify(self.ledger)
 
     def _busy(self) -> set[str]:

@@ -29,6 +29,11 @@ class Tally:
         self._spent = self._epochs_done = 0.0
         self._epochs_left = sum(self._epochs.values())
 
+    def look(self) -> None:
+        """Have the ledger look at the parts, and count."""
+        self.ledger.refresh()
+        self.update()
+
     def update(self) -> None:
         """Count what the ledger has taken in since."""
         if self._arrived is not self.ledger.arrived:

@@ -56,12 +56,12 @@ def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) 
 
 def table_of(runs: list[Path]) -> "pd.DataFrame":
     """Run directories or tables, read once for everything that is shown. Raises SpecError."""
-    from analysis import load
+    from analysis import TableError, load
 
     try:
         return load(runs)
-    except ValueError as error:  # a table that is none
-        raise SpecError([str(error)]) from error
+    except TableError as error:
+        raise SpecError(list(error.faults)) from error
 
 
 def write_picture(table: "pd.DataFrame", target: Path, how: Picture) -> Path:

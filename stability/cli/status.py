@@ -46,10 +46,9 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
     if on_cluster:
         witness.see([*held.values(), *workers])
         witness.refresh(SLURM_SECONDS)
-    ledger = Ledger(run)  # after the claims: what ends meanwhile is finished, never lost
-    ledger.refresh()
+    ledger = Ledger(run)
     tally = Tally(design, ledger)
-    tally.update()
+    tally.look()  # after the claims: what ends meanwhile is finished, never lost
     ids = set(design.ids)
     held = {trial: owner for trial, owner in held.items() if trial in ids}
     running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}

@@ -70,7 +70,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         print(f"{share} {study.trials} trials are finished already")
         if not dry_run:
             views.rebuild(run)
-        return DONE if dry_run else conclude(request)
+        return DONE if dry_run else conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
@@ -84,7 +84,8 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     adopted = {} if run.exists() else adoptable(run, trials, own)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
-    before = (there or counted(run, trials)).done + sum(map(len, adopted.values()))
+    there = there or counted(run, trials)
+    before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine, site, len(trials) - before)
     print(cost(study, before, machine, slots, site))
     if dry_run:
@@ -94,7 +95,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return DONE
     design = run.create(study, trials)
     with sole_driver(run), sigterm_as_interrupt():
-        warn(run, own)
+        warn(run, own, there.ledger)
         adopt(run, adopted)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
         circumstances = {"slots": list(slots), "own": own, "adopted": taken}
@@ -105,7 +106,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             retry_failed=retry_failed,
             detach=site.detach,
         )
-        return drive(request, design, plan)
+        return drive(request, design, plan, there)
 
 
 def load_for_the_end() -> None:
@@ -116,26 +117,24 @@ def load_for_the_end() -> None:
 
 def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
     """What the parts say of the trials, as of now."""
-    ledger = Ledger(run)
-    ledger.refresh()
-    tally = Tally(trials, ledger)
-    tally.update()
+    tally = Tally(trials, Ledger(run))
+    tally.look()
     return tally
 
 
-def drive(request: Request, design: Design, plan: Plan) -> int:
+def drive(request: Request, design: Design, plan: Plan, there: Tally) -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
-    run, ledger = request.run, Ledger(request.run)
+    run = request.run
     display = Display(design, len(plan.slots))
-    dispatcher = dispatcher_of(request.site, run, display.look(ledger))
+    dispatcher = dispatcher_of(request.site, run, display.look(there.ledger))
     display.workers = dispatcher.state
     try:
         with display:
             Driver(run, design, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
-        done = counted(run, design).done
+        there.look()
         print(
-            f"stopped: {done} of {len(design)} trials are finished and kept in "
+            f"stopped: {there.done} of {len(design)} trials are finished and kept in "
             f"{shown(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
@@ -153,7 +152,7 @@ def drive(request: Request, design: Design, plan: Plan) -> int:
             f"stability cancel {shown(run.path)}"
         )
         return DONE
-    return conclude(request)
+    return conclude(request, there)
 
 
 def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None]) -> Dispatcher:
@@ -163,7 +162,7 @@ def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None])
     return EXECUTORS[site.executor](run, after_each)
 
 
-def conclude(request: Request) -> int:
+def conclude(request: Request, there: Tally) -> int:
     """Table and picture of what is there; exit status 1 where trials are left without a result."""
     run = request.run
     if request.study.sampler == "listed":
@@ -173,7 +172,7 @@ def conclude(request: Request) -> int:
         print_groups(table)
         print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
-    there = counted(run, run.read_design())
+    there.look()
     for line in complaints(run, there):
         print(line, file=sys.stderr)
     return LEFT_FAILED if there.open else DONE
@@ -222,9 +221,8 @@ def own_modules(study: Study) -> list[str]:
     return [module for module in modules if module not in COLLECTIONS]
 
 
-def warn(run: RunDirectory, own: dict[str, str]) -> None:
+def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
-    ledger = Ledger(run)
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
