@@ -20,10 +20,11 @@ from sweeps.trial import TRAINED, Trial
 
 WORKER = "adopted"
 
+Adopted = dict[Path, pa.Table]
+"""Rows of parts, by the run directory that they are from."""
 
-def adoptable(
-    run: RunDirectory, trials: Sequence[Trial], own: dict[str, str]
-) -> dict[Path, pa.Table]:
+
+def adoptable(run: RunDirectory, trials: Sequence[Trial], own: dict[str, str]) -> Adopted:
     """Rows of these trials in the run directories beside `run`, by run directory.
 
     Each trial once, from the first neighbour by name that has it. Where modules of the user decide
@@ -31,7 +32,7 @@ def adoptable(
     What cannot be read is passed over: nothing is lost by training a trial again.
     """
     wanted = {trial.id for trial in trials}
-    found: dict[Path, pa.Table] = {}
+    found: Adopted = {}
     for neighbour in neighbours(run):
         last = last_dispatch(neighbour)
         if last.get("own", {}) != own or not _has_any(neighbour, wanted):
@@ -48,7 +49,7 @@ def adoptable(
     return found
 
 
-def adopt(run: RunDirectory, found: dict[Path, pa.Table]) -> None:
+def adopt(run: RunDirectory, found: Adopted) -> None:
     """Copy the rows into parts of `run`, with all that they say of where they were trained."""
     rows = pa.concat_tables([PART.empty_table(), *found.values()]).combine_chunks()
     for number, start in enumerate(range(0, len(rows), ROWS)):

@@ -21,7 +21,7 @@ from stability.cli.request import Request
 from stability.cli.tables import WIDTH, print_groups, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
-from sweeps.adopt import adopt, adoptable
+from sweeps.adopt import Adopted, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
@@ -93,20 +93,28 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
         return DONE
-    design = run.create(study, trials)
+    plan = Plan(
+        slots=slots,
+        submission_folder=Path.cwd(),
+        retry_failed=retry_failed,
+        detach=site.detach,
+    )
+    run.create(study, trials)
+    return dispatch(request, plan, there, own, adopted)
+
+
+def dispatch(
+    request: Request, plan: Plan, there: Tally, own: dict[str, str], adopted: Adopted
+) -> int:
+    """Take over what is adopted, train the rest of what is there; returns the exit status."""
+    run = request.run
     with sole_driver(run), sigterm_as_interrupt():
         warn(run, own, there.ledger)
         adopt(run, adopted)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(slots), "own": own, "adopted": taken}
-        provenance.record(run, {**circumstances, **as_written(site)})
-        plan = Plan(
-            slots=slots,
-            submission_folder=Path.cwd(),
-            retry_failed=retry_failed,
-            detach=site.detach,
-        )
-        return drive(request, design, plan, there)
+        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+        provenance.record(run, {**circumstances, **as_written(request.site)})
+        return drive(request, run.read_design(), plan, there)
 
 
 def load_for_the_end() -> None:
