@@ -44,6 +44,8 @@ class ImageEngines(Engines):
 
         Raises DispatchError where the engine that is asked for cannot be used on this device.
         """
+        if asked == AUTO and device == "cpu":
+            return {}  # one by one, a core each, is what is fastest there: docs/engines.md
         kinds: dict[str, list[Trial]] = {}
         for trial in trials:
             kinds.setdefault(self.kind(trial), []).append(trial)
@@ -52,8 +54,6 @@ class ImageEngines(Engines):
             if why := fault(engine, device):
                 raise DispatchError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
-        if device == "cpu":  # one by one, on a core each, measures fastest: docs/engines.md
-            return dict.fromkeys(kinds, Way())
         found: dict[str, Way] = {}
         for kind, members in kinds.items():
             if len(found) < MEASURED_KINDS:

@@ -5,7 +5,7 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from sweeps.errors import DispatchError, StoreError
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
-RETRIES = 2  # a failure of the infrastructure is run again at most twice, after everything else
 BARREN_WORKERS = 3  # so many workers in a row that end without a result stop the driver
 
 
@@ -48,7 +48,7 @@ class Driver:
     """Starts workers where slots are free and work is left; voids what the dead have left."""
 
     run: RunDirectory
-    trials: list[Trial]
+    trials: Sequence[Trial]
     dispatcher: Dispatcher
     plan: Plan
     notify: Callable[[Ledger], None] = lambda ledger: None
@@ -64,6 +64,7 @@ class Driver:
         if self.plan.retry_failed:
             self.since = self.begun
         self.ledger = Ledger(self.run, self.since)
+        self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
 
     def drive(self) -> None:
@@ -90,7 +91,7 @@ class Driver:
     def _detach(self) -> None:
         self._look()
         busy = self._busy()
-        free = self._free(busy)[: max(0, len(self._left()) - len(busy))]
+        free = self._free(busy)[: max(0, self._tally.left() - len(busy))]
         self.dispatcher.start_detached([self._order(slot) for slot in free])
         self.dispatcher.detach()
 
@@ -103,13 +104,13 @@ class Driver:
             self._record_losses()
             claimed, busy = claims.held(self.run).keys(), self._busy()
             self._look()
-            left = [trial for trial in self._left() if trial not in claimed]
+            left = self._tally.left(claimed)
             waiting = self.dispatcher.queued() & busy
             if not left and not busy - waiting:
                 return
             self._judge()
             self._count_barren(started, busy, bool(left))
-            started |= self._start(self._free(busy), len(left) - len(waiting))
+            started |= self._start(self._free(busy), left - len(waiting))
             time.sleep(TICK_SECONDS if self._busy() else 0)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
@@ -158,18 +159,13 @@ class Driver:
         )
 
     def _look(self) -> None:
-        self.ledger.refresh()
+        self._tally.look()
         self.notify(self.ledger)
 
     def _busy(self) -> set[str]:
         """Slots filled by workers of this driver or of an earlier one that still live."""
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
-
-    def _left(self) -> list[str]:
-        """Trials without a result that may be tried."""
-        records = ((trial.id, self.ledger[trial.id]) for trial in self.trials)
-        return [t for t, r in records if r.outcome is None and r.failures_since <= RETRIES]
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

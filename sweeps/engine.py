@@ -43,7 +43,7 @@ class Settled:
     by: str = ""
     """Which worker chose, on which device."""
     ways: dict[str, Way] = field(default_factory=dict)
-    """By kind of trial."""
+    """By kind of trial; one by one where a kind is not among them."""
 
     @property
     def is_special(self) -> bool:
@@ -52,7 +52,7 @@ class Settled:
         return self.device != "cpu" or not one_by_one
 
     def way(self, kind: str) -> Way:
-        """Of the trials of a kind; one by one where nothing is known."""
+        """Of the trials of a kind."""
         return self.ways.get(kind, Way())
 
 

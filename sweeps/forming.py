@@ -1,7 +1,8 @@
 """Which trials are put together into a cohort."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sweeps.engine import Engines, Settled, Way
 from sweeps.parts import Ledger
@@ -14,8 +15,8 @@ class Forming:
 
     engines: Engines | None
     settled: Settled
-    trials: dict[str, Trial]
-    """By id."""
+    trials: Sequence[Trial]
+    """Of the study."""
     workers: int = 1
     """Among so many what is left is shared."""
 
@@ -29,6 +30,10 @@ class Forming:
             return trial.id
         return self.engines.alike(trial, self.way(trial).engine)
 
+    @cached_property
+    def _by_id(self) -> dict[str, Trial]:
+        return {trial.id: trial for trial in self.trials}
+
     def most(self, trial: Trial, ledger: Ledger, left: int) -> int:
         """How many trials like this one a cohort may have, of `left` that are open.
 
@@ -40,10 +45,10 @@ class Forming:
             return 1
         mine = self.alike(trial)
         for other, size in ledger.too_many.items():
-            if other in self.trials and self.alike(self.trials[other]) == mine:
+            if self.alike(self._by_id[other]) == mine:
                 most = min(most, size // 2)
         return max(1, min(most, -(-left // self.workers)))
 
 
-ALONE = Forming(engines=None, settled=Settled(device=""), trials={})
+ALONE = Forming(engines=None, settled=Settled(device=""), trials=())
 """Each trial is a cohort."""

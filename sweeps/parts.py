@@ -6,30 +6,31 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 
 import os
 from bisect import insort
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeps.alike import Hosts, was_too_many
+from sweeps.alike import Hosts, Row, was_too_many
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.trial import FAILED, TRAINED, Result, Trial
+from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
 DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
 _BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host", "cohort_size"]
 
 
-def _finished(row: dict[str, Any]) -> datetime:
+def _finished(row: Row) -> datetime:
     """By which rows are ordered."""
     when: datetime = row["finished"]
     return when
@@ -69,8 +70,7 @@ class PartWriter:
             self._rows, self._number = PART.empty_table(), self._number + 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is known of one trial."""
 
     outcome: str | None = None
@@ -79,29 +79,31 @@ class Record:
     seconds: float | None = None
     finished: datetime | None = None
     failures: int = 0
+    """Cohorts that were too large for the memory are none."""
     failures_since: int = 0
-    """Those after the ledger's `since`, without cohorts that were too large for the memory."""
+    """Those after the ledger's `since`."""
     message: str | None = None
     """Of the last failure."""
     failed: datetime | None = None
     """When that was."""
 
-    def after(self, row: dict[str, Any], since: datetime) -> "Record":
+    def after(self, row: Row, since: datetime) -> "Record":
         """What is known with one more row; of several in any order the same comes out."""
         finished = row["finished"]
+        if was_too_many(row):
+            return self
         if row["outcome"] in FAILED:
             is_last = self.failed is None or finished >= self.failed
-            return replace(
-                self,
+            return self._replace(
                 failures=self.failures + 1,
-                failures_since=self.failures_since + (finished >= since and not was_too_many(row)),
+                failures_since=self.failures_since + (finished >= since),
                 message=row["message"] if is_last else self.message,
                 failed=finished if is_last else self.failed,
             )
         # The first complete result wins.
         if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
             measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
-            return replace(self, **measured)
+            return self._replace(**measured)
         return self
 
 
@@ -146,12 +148,13 @@ class Ledger:
         self.since = since
         self.trusting = trusting
         self.damaged: list[Path] = []
-        self._seen: dict[str, _Seen] = {}
         self._forget()
 
     def _forget(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._full: dict[str, _Seen] = {}  # those at which nobody looks again
         self.records: dict[str, Record] = {}
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
         self.arrived: list[str] = []
         """The trial of each row in the order in which rows were read; another list once rows have
@@ -165,44 +168,47 @@ class Ledger:
     def refresh(self) -> None:
         """Look again."""
         self.damaged = []
+        names = _names(self.run.parts)
         before, seen, new = self._seen, {}, []
-        for name in _names(self.run.parts):
-            if (known := before.get(name)) and self.trusting and known.is_full:
-                seen[name] = known
-            elif looked := self._look(name, known):
+        for name in sorted(names - self._full.keys()):
+            if looked := self._look(name, before.get(name)):
                 seen[name] = looked[0]
                 new += looked[1]
-        if any(name not in seen or not known.is_in(seen[name]) for name, known in before.items()):
-            self._seen = {}
+        is_there = self._full.keys() <= names and before.keys() <= seen.keys()
+        if not is_there or not all(known.is_in(seen[name]) for name, known in before.items()):
             self._forget()
             self.refresh()
             return
         self._seen = seen
+        if self.trusting:
+            self._full |= {name: known for name, known in seen.items() if known.is_full}
+            self._seen = {name: known for name, known in seen.items() if not known.is_full}
         for row in sorted(new, key=_finished):
             self._take_in(row)
 
-    def _look(
-        self, name: str, known: "_Seen | None"
-    ) -> tuple["_Seen", list[dict[str, Any]]] | None:
+    def _look(self, name: str, known: "_Seen | None") -> tuple["_Seen", list[Row]] | None:
         """A part as it is now, and its rows after those that are known; None where it is none."""
-        path = self.run.parts / name
+        path = f"{self.run.parts}/{name}"
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116 - a Path for each part takes longer than the call
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if known and known.stamp == stamp:
                 return known, []
-            table = _read(path)
+            table = _read(Path(path))
         except FileNotFoundError:  # set aside just now
             return None
         except DamagedError:
-            self.damaged.append(path)
+            self.damaged.append(Path(path))
             return None
         after = table.slice(len(known.keys) if known else 0)
-        return _Seen(stamp, table.select(_KEYS)), after.select(_BRIEF).to_pylist()
+        return _Seen(stamp, table.select(_KEYS)), _rows(after)
 
-    def _take_in(self, row: dict[str, Any]) -> None:
+    def _take_in(self, row: Row) -> None:
         """Whatever came before: files are read in another order than they were written in."""
-        insort(self.rows, row, key=_finished)
+        if self.rows and row["finished"] < self.rows[-1]["finished"]:
+            insort(self.rows, row, key=_finished)
+        else:
+            self.rows.append(row)
         self.arrived.append(row["trial"])
         self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
@@ -219,13 +225,23 @@ class Ledger:
         return self.records.get(trial, UNKNOWN)
 
 
-def _names(parts: Path) -> list[str]:
+def _names(parts: Path) -> set[str]:
     """Of the parts that there are: a listing, no look at any of them."""
     try:
-        with os.scandir(parts) as entries:
-            return sorted(entry.name for entry in entries if entry.name.endswith(".parquet"))
+        return {name for name in os.listdir(parts) if name.endswith(".parquet")}  # noqa: PTH208
     except FileNotFoundError:
-        return []
+        return set()
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    """What a ledger keeps of each row."""
+    columns = {name: table[name].to_pylist() for name in _BRIEF if name != "finished"}
+    # Arrow takes ten times as long for a time.
+    stamps = table["finished"].cast(pa.int64()).to_pylist()
+    columns["finished"] = [EPOCH + timedelta(microseconds=stamp) for stamp in stamps]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 class DamagedError(Exception):
@@ -233,15 +249,16 @@ class DamagedError(Exception):
 
 
 def _read(path: Path) -> pa.Table:
-    """Every column of a part, with its checksums looked at. Raises DamagedError."""
+    """Every column of a part, with its checksums looked at. Raises DamagedError, OSError.
+
+    Its bytes are read at once: Arrow opens a path more than once, and its writer may put the next
+    version in its place in between. Half of the one and half of the other looks like damage.
+    """
+    content = pa.BufferReader(path.read_bytes())
     try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except pa.ArrowException as error:
+        return pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content
         raise DamagedError from error
-    except OSError as error:
-        if error.errno is None:  # Arrow's own, of the content; the system's have a number
-            raise DamagedError from error
-        raise
 
 
 def set_aside(damaged: list[Path]) -> list[Path]:
@@ -256,25 +273,20 @@ def set_aside(damaged: list[Path]) -> list[Path]:
     return moved
 
 
-def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
-    """Every row of every readable part, with its curve, oldest first."""
-    rows: list[dict[str, Any]] = []
-    for path in sorted(run.parts.glob("*.parquet")):
+def read_parts(run: RunDirectory) -> pa.Table:
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART`."""
+    tables = [PART.empty_table()]
+    for name in sorted(_names(run.parts)):
         try:
-            rows += _read(path).to_pylist()
-        except DamagedError:
+            tables.append(_as_part(_read(run.parts / name)))
+        except (DamagedError, FileNotFoundError):
             continue  # the ledger names it, the driver sets it aside
-    return sorted(rows, key=_finished)
+    rows = pa.concat_tables(tables)
+    return rows.take(pc.sort_indices(rows["finished"]))  # which is a stable sort
 
 
-def seconds_left(trials: Sequence[Trial], ledger: Ledger, workers: int) -> float | None:
-    """Time until the last trial ends, if an epoch goes on costing what it has; None before."""
-    spent = epochs_done = epochs_left = 0.0
-    for trial in trials:
-        record = ledger[trial.id]
-        if record.outcome is None:
-            epochs_left += trial.epochs
-        elif record.seconds is not None:
-            spent += record.seconds
-            epochs_done += trial.epochs
-    return epochs_left * spent / epochs_done / workers if epochs_done and workers else None
+def _as_part(table: pa.Table) -> pa.Table:
+    """With the columns of today: an older version had fewer, also of the curves."""
+    if table.schema.equals(PART):
+        return table
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART)

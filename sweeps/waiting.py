@@ -1,8 +1,9 @@
 """The trials that a worker may still take, in the order in which it should."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from sweeps.design import Design
 from sweeps.parts import Ledger
 from sweeps.trial import Trial
 
@@ -14,7 +15,7 @@ class Waiting:
     can stand too early, never too late. To take a trial costs the logarithm of their number.
     """
 
-    def __init__(self, trials: Sequence[Trial], ledger: Ledger, max_failures: int) -> None:
+    def __init__(self, trials: Design, ledger: Ledger, max_failures: int) -> None:
         """Trials that failed more than `max_failures` times since the ledger's `since` are left."""
         self._trials = trials
         self._ledger = ledger
@@ -35,19 +36,20 @@ class Waiting:
             yield from self._failed_first()
         while self._heap:
             failures, place = heapq.heappop(self._heap)
-            trial = self._trials[place]
-            if not self.is_open(trial.id):
+            trial = self._trials.ids[place]
+            if not self.is_open(trial):
                 continue
-            if (known := self._failures(trial.id)) > failures:
+            if (known := self._failures(trial)) > failures:
                 heapq.heappush(self._heap, (known, place))
                 continue
             self._passed.append((failures, place))
-            yield trial
+            yield self._trials[place]
 
     def _failed_first(self) -> Iterator[Trial]:
-        failed = ((self._failures(self._trials[place].id), place) for _, place in self._heap)
+        ids = self._trials.ids
+        failed = ((self._failures(ids[place]), place) for _, place in self._heap)
         for _, place in sorted((-failures, place) for failures, place in failed if failures):
-            if self.is_open(self._trials[place].id):
+            if self.is_open(ids[place]):
                 yield self._trials[place]
 
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
 from sweeps.checkpoints import Checkpoints
+from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
@@ -116,9 +117,7 @@ def work(
             return 0
 
 
-def forming_of(
-    run: RunDirectory, objective: Objective, trials: list[Trial], order: Order
-) -> Forming:
+def forming_of(run: RunDirectory, objective: Objective, trials: Design, order: Order) -> Forming:
     """How cohorts are formed; the first worker of a study settles how its trials are trained."""
     engines = engines_of(objective)
     settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
@@ -128,7 +127,7 @@ def forming_of(
     return Forming(
         engines=engines,
         settled=settled,
-        trials={trial.id: trial for trial in trials},
+        trials=trials,
         workers=order.workers,
     )
 
@@ -221,7 +220,7 @@ class ClaimedCohort(Cohort):
 
 def cohorts(
     run: RunDirectory,
-    trials: list[Trial],
+    trials: Design,
     owner: Owner,
     order: Order,
     shift: Shift,

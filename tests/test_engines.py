@@ -21,7 +21,7 @@ from stability.training.engines import Rigs, side_by_side, train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
-from sweeps.engine import Way
+from sweeps.engine import Settled, Way
 from sweeps.errors import DispatchError
 from sweeps.trial import Trial
 
@@ -230,9 +230,10 @@ ENGINES = ImageEngines(_job, _data)
 def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_engines, "measured", None)
     trials = [trial(0), trial(1, model="vitc-nano")]
-    kinds = {ENGINES.kind(one): Way() for one in trials}
-    assert list(kinds) == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
-    assert ENGINES.ways(trials, "cpu", "auto") == kinds
+    kinds = [ENGINES.kind(one) for one in trials]
+    assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
+    assert ENGINES.ways(trials, "cpu", "auto") == {}
+    assert Settled(device="cpu").way(kinds[0]) == Way()  # one by one
 
 
 def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(

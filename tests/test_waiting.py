@@ -1,6 +1,7 @@
 """What a worker takes next, and what finding it costs: counted, not timed."""
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from conftest import make_toy
 
 from sweeps import claims, parts
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.owner import Owner
 from sweeps.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
 from sweeps.run_directory import RunDirectory
@@ -43,7 +44,7 @@ class Counting(Ledger):
         return super().__getitem__(trial)
 
 
-def in_order(trials: list[Trial], ledger: Ledger, *, failed_first: bool = False) -> list[str]:
+def in_order(trials: Design, ledger: Ledger, *, failed_first: bool = False) -> list[str]:
     """The law: all open trials, stably sorted by their failures."""
     open_ = [t for t in trials if not ledger.is_trained(t.id) and ledger[t.id].failures_since <= 2]
     sign = -1 if failed_first else 1
@@ -85,7 +86,7 @@ def test_taking_all_trials_asks_for_each_a_few_times(run: RunDirectory) -> None:
 
 
 def calls_of_twenty(
-    run: RunDirectory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, trials: Design, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
     """What a worker calls while it takes 20 trials and finishes 19, after its first look."""
     calls: Counter[str] = Counter()
@@ -232,3 +233,32 @@ def test_in_whatever_order_rows_are_read_the_same_is_known(run: RunDirectory) ->
         assert (record.error, record.finished) == (trained[0]["error"], trained[0]["finished"])
         assert (record.failures, record.message) == (len(failed), failed[-1]["message"])
         assert record.failures_since == sum(row["finished"] >= NOW for row in failed)
+
+
+def test_a_part_that_is_replaced_while_it_is_read_is_no_damage(run: RunDirectory) -> None:
+    """Arrow opens a path more than once: half of one version and half of the next are garbage."""
+    writer, versions = PartWriter(run, "worker"), []
+    part = run.part("worker", 0)
+    for trial in run.read_design()[:20]:
+        writer.append(Result(trial=trial.id, outcome="ok"))
+        versions.append(part.read_bytes())
+    ended = threading.Event()
+
+    def replace_again_and_again() -> None:
+        while not ended.is_set():
+            for number, version in enumerate(versions):
+                temporary = part.with_name(f"{number}.tmp")
+                temporary.write_bytes(version)
+                temporary.replace(part)
+
+    other = threading.Thread(target=replace_again_and_again)
+    other.start()
+    try:
+        for _ in range(200):
+            ledger = Ledger(run)
+            ledger.refresh()
+            assert ledger.damaged == []
+            assert len(ledger.records) >= 1
+    finally:
+        ended.set()
+        other.join()

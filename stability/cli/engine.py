@@ -5,7 +5,7 @@ from stability.cli.image_study import OBJECTIVE
 from stability.cli.request import Request
 from stability.training.engine_names import Engine, fault, parse
 from sweeps import claims, engine
-from sweeps.engine import AUTO, Settled
+from sweeps.engine import AUTO, Settled, Way
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Study
@@ -57,7 +57,7 @@ def conflicting_engine(run: RunDirectory, site: Site, device: str, *, begun: boo
 
 def engines_of(settled: Settled) -> list[str]:
     """As they are typed."""
-    ways = (str(Engine(way.engine, way.trials)) for way in settled.ways.values())
+    ways = (str(Engine(way.engine, way.trials)) for way in settled.ways.values() or [Way()])
     return list(dict.fromkeys(ways))
 
 

@@ -1,14 +1,15 @@
 """What is seen while a study trains: a live line on a terminal, a line now and then elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.parts import Ledger, seconds_left
+from sweeps.parts import Ledger
+from sweeps.tally import Tally
 from sweeps.trial import Trial
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
@@ -17,12 +18,13 @@ QUIET_SECONDS = 15.0  # between two lines where nobody watches
 class Display:
     """Trials done, failed, best so far, time left; on standard error."""
 
-    def __init__(self, trials: list[Trial], slots: int, console: Console | None = None) -> None:
+    def __init__(self, trials: Sequence[Trial], slots: int, console: Console | None = None) -> None:
         self.trials = trials
         self.slots = slots
         self.workers: Callable[[], str] = lambda: ""
         """Says what is known of the workers."""
         self.console = console or Console(stderr=True)
+        self._tally: Tally | None = None
         self._start = time.monotonic()
         self._said = self._start
         self._is_over = False
@@ -61,8 +63,10 @@ class Display:
 
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""
-        done = sum(ledger.is_trained(trial.id) for trial in self.trials)
-        state = self.state(ledger, done)
+        if self._tally is None or self._tally.ledger is not ledger:
+            self._tally = Tally(self.trials, ledger)
+        self._tally.update()
+        done, state = self._tally.done, self.state(self._tally)
         self._progress.update(self._task, completed=done, state=state)
         now = time.monotonic()
         pause = 0.0 if done == len(self.trials) else QUIET_SECONDS
@@ -70,15 +74,12 @@ class Display:
             self._said, self._is_over = now, done == len(self.trials)
             self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True)
 
-    def state(self, ledger: Ledger, done: int) -> str:
+    def state(self, tally: Tally) -> str:
         """The words beside the bar."""
-        records = [ledger[trial.id] for trial in self.trials]
-        failed = sum(r.failures > 0 and r.outcome is None for r in records)
-        errors = [r.error for r in records if r.error is not None]
-        words = [f"{failed} failed"] if failed else []
-        words += [f"best {min(errors):.2f}%"] if errors else []
-        left = seconds_left(self.trials, ledger, self.slots)
-        if done == len(self.trials):
+        words = [f"{len(tally.failed)} failed"] if tally.failed else []
+        words += [f"best {tally.best:.2f}%"] if tally.best is not None else []
+        left = tally.seconds_left(self.slots)
+        if not tally.open:
             words.append(f"done in {duration(time.monotonic() - self._start)}")
         else:
             known = self.workers()

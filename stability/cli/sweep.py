@@ -1,7 +1,7 @@
 """`stability sweep`: from a request to results, a table and a picture."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -10,31 +10,33 @@ from textwrap import wrap
 
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
-from stability.cli.edf import Picture, write_picture
+from stability.cli.edf import Picture, table_of, write_picture
 from stability.cli.engine import (
     check_engine,
     engine_in_words,
     forget_unused,
 )
+from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, measure
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display, duration
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
-from stability.cli.tables import WIDTH, print_summary, shown
+from stability.cli.tables import WIDTH, print_groups, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
-from sweeps.adopt import Row, adopt, adoptable
+from sweeps.adopt import Adopted, adopt, adoptable
 from sweeps.confirm import confirmation
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
-from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
+from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
@@ -66,32 +68,31 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(describe(study))
-    ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
-    ledger.refresh()
-    if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
-        done = finished(ledger, trials)
-        share = "all" if done == study.trials else f"{done} of"
+    design = run.read_design() if run.design.exists() else None
+    there = counted(run, design) if design is not None else None
+    if there is not None and not (there.open if retry_failed else there.left()):
+        share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
         if not dry_run:
             views.rebuild(run)
-        return DONE if dry_run else conclude(request)
+        return DONE if dry_run else conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
         # Slurm's GPUs are elsewhere: this machine need not have any.
         device = "cpu" if site.executor == "slurm" else site.device
         measured = pool.submit(measure, study, device)
-        trials = trials or draw_design(study)
+        trials = design if design is not None else draw_design(study)
         load_for_the_end()
         machine = measured.result()
     own = provenance.code_of(own_modules(study), Path.cwd())
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    begun = finished(ledger, trials) > 0
-    check_engine(request, kind, begun=begun)
+    there = there or counted(run, trials)
+    check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
-    before = finished(ledger, trials) + sum(map(len, adopted.values()))
+    before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine, site, len(trials) - before)
     print(cost(study, before, machine, slots, site))
     if dry_run:
@@ -103,27 +104,23 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         detach=site.detach,
         engine=site.engine,
     )
-    return dispatch(request, trials, plan, own, adopted)
+    run.create(study, trials)
+    return dispatch(request, plan, there, own, adopted)
 
 
 def dispatch(
-    request: Request,
-    trials: list[Trial],
-    plan: Plan,
-    own: dict[str, str],
-    adopted: dict[Path, list[Row]],
+    request: Request, plan: Plan, there: Tally, own: dict[str, str], adopted: Adopted
 ) -> int:
-    """Write the study down, take over what is adopted, train the rest; returns the exit status."""
+    """Take over what is adopted, train the rest of what is there; returns the exit status."""
     run, device = request.run, plan.slots[0].partition(":")[0]
-    trials = run.create(request.study, trials)
     with sole_driver(run), sigterm_as_interrupt():
-        warn(run, own)
+        warn(run, own, there.ledger)
         adopt(run, adopted)
-        forget_unused(run, request.site, device, begun=any_trained(run, trials))
+        forget_unused(run, request.site, device, begun=there.done > 0)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
         circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
         provenance.record(run, {**circumstances, **as_written(request.site)})
-        return drive(request, trials, plan)
+        return drive(request, run.read_design(), plan, there)
 
 
 def show_dry(request: Request, slots: tuple[str, ...]) -> int:
@@ -141,37 +138,26 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> list[Trial]:
-    """Trials that have no result and would be tried."""
-    records = ((trial, ledger[trial.id]) for trial in trials)
-    return [t for t, r in records if r.outcome is None and (retry_failed or r.failures <= RETRIES)]
+def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
+    """What the parts say of the trials, as of now."""
+    tally = Tally(trials, Ledger(run))
+    tally.look()
+    return tally
 
 
-def finished(ledger: Ledger, trials: list[Trial]) -> int:
-    """How many trials are trained."""
-    return sum(ledger.is_trained(trial.id) for trial in trials)
-
-
-def any_trained(run: RunDirectory, trials: list[Trial]) -> bool:
-    """Whether a trial has a result."""
-    ledger = Ledger(run)
-    ledger.refresh()
-    return finished(ledger, trials) > 0
-
-
-def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
+def drive(request: Request, design: Design, plan: Plan, there: Tally) -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
-    run, ledger = request.run, Ledger(request.run)
-    display = Display(trials, len(plan.slots))
-    dispatcher = dispatcher_of(request.site, run, display.look(ledger))
+    run = request.run
+    display = Display(design, len(plan.slots))
+    dispatcher = dispatcher_of(request.site, run, display.look(there.ledger))
     display.workers = dispatcher.state
     try:
         with display:
-            Driver(run, trials, dispatcher, plan, display.update).drive()
+            Driver(run, design, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
-        ledger.refresh()
+        there.look()
         print(
-            f"stopped: {finished(ledger, trials)} of {len(trials)} trials are finished and kept in "
+            f"stopped: {there.done} of {len(design)} trials are finished and kept in "
             f"{shown(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
@@ -192,7 +178,7 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
     if request.site.executor != "inline":  # that worker has said it
         for line in engine_in_words(run):
             print(line)
-    return conclude(request)
+    return conclude(request, there)
 
 
 def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None]) -> Dispatcher:
@@ -202,33 +188,36 @@ def dispatcher_of(site: Site, run: RunDirectory, after_each: Callable[[], None])
     return EXECUTORS[site.executor](run, after_each)
 
 
-def conclude(request: Request) -> int:
+def conclude(request: Request, there: Tally) -> int:
     """Table and picture of what is there; exit status 1 where trials are left without a result."""
     run = request.run
     if request.study.sampler == "listed":
         print_peaks(run.path.parent)
     else:
-        print_summary([run.path])
-        print(shown(write_picture([run.path], run.edf, Picture())))
+        table = table_of([run.path])
+        print_groups(table)
+        print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
-    ledger, trials = Ledger(run), run.read_design()
-    ledger.refresh()
-    left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
-    for line in complaints(run, ledger, left):
+    there.look()
+    for line in complaints(run, there):
         print(line, file=sys.stderr)
-    return LEFT_FAILED if left else DONE
+    return LEFT_FAILED if there.open else DONE
 
 
-def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
-    """Why each trial has no result, and what to do."""
-    held = {trial: owner for trial, owner in claims.held(run).items() if trial in left}
-    lines = [
-        f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-        f"here; if it is gone, remove {shown(run.claim(trial))}"
+def complaints(run: RunDirectory, there: Tally) -> list[str]:
+    """Why trials have no result, and what to do."""
+    held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
+    lines = few(
+        (
+            f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
+            f"here; if it is gone, remove {shown(run.claim(trial))}",
+            owner.name if owner else None,
+        )
         for trial, owner in held.items()
-    ]
-    failed = [trial for trial in left if trial not in held]
-    lines += [f"failed: {trial}: {ledger[trial].message}" for trial in failed]
+    )
+    failed = [trial for trial in there.open if trial not in held]
+    messages = ((trial, there.ledger[trial].message) for trial in failed)
+    lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         lines.append(
             f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
@@ -258,9 +247,8 @@ def own_modules(study: Study) -> list[str]:
     return [module for module in modules if module not in COLLECTIONS]
 
 
-def warn(run: RunDirectory, own: dict[str, str]) -> None:
+def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
-    ledger = Ledger(run)
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
