@@ -1,0 +1,74 @@
+"""Long trials on a real Slurm: preempted or out of time, they go on in the next job."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import long_trials
+import pytest
+from slurm_cluster import Sweep, new_sweep, slurm, wait_for
+
+from sweeps import checkpoints, claims
+
+New = Callable[..., Sweep]
+__all__ = ["new_sweep"]  # a fixture: pytest finds it by its name
+EPOCHS = 8
+
+
+@pytest.fixture
+def new_chain(
+    new_sweep: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int, float], Sweep]:
+    """Makes a sweep of trials of eight epochs of so many seconds, each of which is kept."""
+
+    def make(draws: int, seconds: float) -> Sweep:
+        monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
+        monkeypatch.setenv("LONG_SECONDS", str(seconds))
+        monkeypatch.setenv(checkpoints.VARIABLE, "0")
+        return new_sweep(objective="long_trials:chain", epochs=(EPOCHS,), draws=draws)
+
+    return make
+
+
+def assert_gone_on(sweep: Sweep, log: Path, most: int) -> None:
+    """Every trial once, as undisturbed, of so many epochs at most one too many."""
+    design, rows = sweep.run.read_design(), sweep.rows()
+    for trial, row in zip(design, rows, strict=True):
+        assert (row["trial"], row["outcome"], row["attempt"]) == (trial.id, "ok", 1), sweep.said()
+        assert row["wrong"] == long_trials.answer(trial.seed, EPOCHS)
+    trained = long_trials.epochs_trained(log)
+    assert [sorted(set(epochs)) for epochs in trained.values()] == [[*range(EPOCHS)]] * len(design)
+    assert sum(map(len, trained.values())) <= len(design) * EPOCHS + most
+    for folder in (sweep.run.claims, sweep.run.workers, sweep.run.checkpoints):
+        assert list(folder.iterdir()) == []
+    assert "goes on from its checkpoint" in "".join(
+        log.read_text() for log in sweep.run.jobs.glob("*/*_log.err")
+    ) + "".join(log.read_text() for log in sweep.run.jobs.glob("*/*_log.out"))
+
+
+def test_a_preempted_worker_goes_on_from_the_checkpoints(
+    new_chain: Callable[[int, float], Sweep], tmp_path: Path
+) -> None:
+    sweep = new_chain(4, 1.5)
+    driver = sweep.start("--executor", "slurm", "--parallel", "2")
+    wait_for(lambda: len(list(sweep.run.checkpoints.glob("*.pt"))) == 2)
+    urgent = ("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null")
+    job = slurm(*urgent, "--wrap", "sleep 3").strip()
+    wait_for(lambda: len(sweep.state()["queued"]) == 2)
+    assert claims.held(sweep.run) == {}
+    assert driver.wait(180) == 0, sweep.said()
+    slurm("scancel", job)
+    assert_gone_on(sweep, tmp_path / "log", most=2)
+
+
+@pytest.mark.slow
+def test_a_trial_longer_than_the_wall_time_ends_in_the_next_one(
+    new_chain: Callable[[int, float], Sweep], tmp_path: Path
+) -> None:
+    sweep = new_chain(1, 8.0)
+    chosen = ("--executor", "slurm", "--parallel", "1", "--time", "1")
+    assert sweep.start(*chosen).wait(300) == 0, sweep.said()
+    assert_gone_on(sweep, tmp_path / "log", most=2)
+    (row,) = sweep.rows()
+    assert row["worker"].endswith("-r1")
+    assert row["seconds"] > EPOCHS * 8
+    assert len(sweep.jobs()) == 1
