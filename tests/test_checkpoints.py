@@ -1,5 +1,6 @@
 """Checkpoints in a run directory: kept where it is worth it, gone on from, never in the way."""
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -280,6 +281,21 @@ def test_who_was_taken_for_dead_keeps_nothing(
     assert not checkpoint_of(run).exists()
 
 
+def test_who_lost_its_trial_stops_at_the_next_checkpoint(run: RunDirectory) -> None:
+    """The rest of the epochs is not trained for nothing."""
+
+    def give_away(seconds: float) -> None:
+        for claim in run.claims.glob("*.json"):
+            claim.unlink()
+            claim.write_text(Owner.this_process("other").to_json())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("long_trials.time.sleep", give_away)
+        assert work(order(run)) == 0
+    assert trained(run) == [[0], []]
+    assert list(run.parts.iterdir()) == list(run.checkpoints.glob("*")) == []
+
+
 # --- failures ----------------------------------------------------------------------------------
 
 
@@ -327,9 +343,6 @@ def test_a_trial_that_came_further_in_its_wall_time_has_not_timed_out(run: RunDi
     shift.progressed()
     with pytest.raises(SystemExit):
         shift.signalled()
-    shift.begin(trial)  # of the next one nothing has been kept yet
-    with pytest.raises(SystemExit):  # but it had not all of the wall time
-        shift.signalled()
 
 
 def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> None:
@@ -369,3 +382,30 @@ def test_a_function_with_a_parameter_for_it_gets_a_place(run: RunDirectory) -> N
     assert given[1].load() is None
     assert fault_of(fit) is None
     assert "one argument" in str(fault_of(lambda trial, kept: 1.0))
+
+
+class FirstTwo(Saved):
+    """Keeps two epochs and interrupts then."""
+
+    state: bytes | None = None
+    left = 2
+
+    def load(self) -> bytes | None:
+        return self.state
+
+    def offer(self, state: Callable[[], bytes]) -> None:
+        self.state, self.left = state(), self.left - 1
+        if not self.left:
+            raise SystemExit
+
+
+def test_the_example_of_the_page_goes_on_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(TESTS.parent / "docs" / "examples")
+    fit = importlib.import_module("softmax").fit
+    trial, saved = {"lr": 0.02, "seed": 5, "epochs": 4}, FirstTwo()
+    with pytest.raises(SystemExit):
+        fit(trial, saved)
+    assert fit({**trial, "epochs": 2}, saved) != fit({**trial, "epochs": 2, "lr": 2.0}, Saved())
+    assert fit(trial, saved) == fit(trial, Saved())

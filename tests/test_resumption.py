@@ -4,6 +4,7 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stability.training import loop
 from stability.training.checkpoint import FORMAT, Live
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
+from sweeps.checkpoints import sealed
 from sweeps.trial import Cohort, Saved
 
 EVERYTHING: dict[str, Any] = {
@@ -200,6 +202,13 @@ def test_a_model_with_dropout_goes_on_with_its_random_numbers(end_of: Callable[.
     state = interrupted(one, 2)
     torch.manual_seed(77)
     assert_same(end_of(one, Kept(state)), undisturbed)
+
+
+def test_a_sealed_file_is_one_that_torch_opens(tmp_path: Path) -> None:
+    state = interrupted(JOBS["sgd"], 1)
+    path = tmp_path / "trial.pt"
+    path.write_bytes(state + b"\n" + sealed(state, b"trial", b"code", b"1.000"))
+    assert torch.load(path, weights_only=True)["past"]["rows"][1]["epoch"] == 1
 
 
 # --- what cannot be used -----------------------------------------------------------------------
