@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from stability.data import load
+from stability.training.checkpoint import device_name
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
 from stability.training.recipe import Recipe
@@ -69,7 +70,7 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
     values: dict[str, Any] = {
         "engine": "eager",
         "precision": "float32",
-        "device": " + ".join(training.devices),
+        "device": " + ".join(training.devices or [device_name(torch.device(device))]),
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
     }

@@ -125,10 +125,12 @@ def test_seconds_of_a_trial_are_those_of_its_pieces(
     before = float(path.read_bytes().split()[-2])
     assert 0 < before < 5
     reseal(run, path, path.stem, "1000.000")
+    interrupt(run, 1)
+    assert 1000 < float(path.read_bytes().split()[-2]) < 1005
     monkeypatch.setenv("LONG_SECONDS", "0.05")
     drive(run)
     first, second = rows(run)
-    assert 1000.2 <= first["seconds"] < 1010
+    assert 1000.15 <= first["seconds"] < 1010
     assert 0.3 <= second["seconds"] < 10
 
 
