@@ -52,7 +52,7 @@ class Checkpoint(Saved):
     def __init__(self, of: "Checkpoints", trial: str, size: int) -> None:
         """`size`: of the cohort, whose time its trials share."""
         self.trial, self._of, self._size = trial, of, size
-        self._path = of.run.checkpoint(trial)
+        self.path = of.run.checkpoint(trial)
         self._begun = perf_counter()
         self._due = self._begun + of.every
         self._went_on = self._made = self._warned = False
@@ -60,7 +60,7 @@ class Checkpoint(Saved):
     def load(self) -> bytes | None:
         """What an interrupted training of this trial left; None to begin anew."""
         try:
-            content = self._path.read_bytes()
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -113,14 +113,14 @@ class Checkpoint(Saved):
         """
         suspect = result.outcome != "timed_out" and self._went_on and not self._made
         if result.outcome in TRAINED or suspect:
-            remove(self._path)
+            remove(self.path)
 
     def _write(self, state: bytes) -> None:
-        self._path.parent.mkdir(exist_ok=True)
-        remove_halves(self._path)  # of a writer that was killed: this worker is the only one now
+        self.path.parent.mkdir(exist_ok=True)
+        remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
         seconds = self.earlier + (perf_counter() - self._begun) / self._size
         facts = (self.trial.encode(), self._of.code.encode(), f"{seconds:.3f}".encode())
-        with atomic_write(self._path) as temporary, temporary.open("wb") as file:
+        with atomic_write(self.path) as temporary, temporary.open("wb") as file:
             file.write(state)
             file.write(b"\n" + sealed(state, *facts))
 

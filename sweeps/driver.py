@@ -105,7 +105,8 @@ class Driver:
             claimed, busy = claims.held(self.run).keys(), self._busy()
             self._look()
             left = self._tally.left(claimed)
-            waiting = self.dispatcher.queued() & busy
+            # Who says that it works does not wait, whatever an older answer of the cluster says.
+            waiting = (self.dispatcher.queued() & busy) - self._at_work()
             if not left and not busy - waiting:
                 return
             self._judge()
@@ -166,6 +167,10 @@ class Driver:
         """Slots filled by workers of this driver or of an earlier one that still live."""
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
+
+    def _at_work(self) -> set[str]:
+        """Slots whose worker has begun."""
+        return {o.slot for o in claims.living_workers(self.run, self.dispatcher.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

@@ -48,6 +48,7 @@ class JobShift(Shift):
         self._since = self.begun
         self._taken = self._trained = self._failed = 0
         self._has_progressed = False
+        """Whether a checkpoint was made: of the first trial, where nothing else was taken."""
         self._is_over = False
 
     @property
@@ -74,7 +75,6 @@ class JobShift(Shift):
         """It is trained from now on."""
         self._training, self._since = trial, time.monotonic()
         self._taken += 1
-        self._has_progressed = False
 
     def progressed(self) -> None:
         """Its state was kept: the next job goes on from here."""
