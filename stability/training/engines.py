@@ -158,7 +158,10 @@ class Rigs:
 
     def clear(self) -> None:
         """Free them."""
+        was_compiled = self._of is not None and self._of[2]
         self._rigs, self._of = [], None
+        if was_compiled:
+            torch.compiler.reset()  # after eight kinds torch would compile no more, and not say so
         gc.collect()  # a graph and what it captured hold each other
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
