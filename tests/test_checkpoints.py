@@ -319,6 +319,23 @@ def test_a_failure_goes_on_but_what_may_be_its_cause_is_removed(
     assert_as_undisturbed(run)
 
 
+def test_a_failure_that_came_further_is_gone_on_from(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) in (3, 3 + EPOCHS + 3):  # the other trial comes in between
+            raise ConnectionError("the file server went away")
+
+    monkeypatch.setattr("long_trials.time.sleep", sleep)
+    drive(run)
+    assert trained(run) == [[0, 1, 2, 2, 3, 4, 4, 5], [*range(EPOCHS)]]
+    assert [row["attempt"] for row in rows(run)] == [3, 1]
+    assert_as_undisturbed(run)
+
+
 def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     first, second = run.read_design()
     run.checkpoints.mkdir()
@@ -331,6 +348,9 @@ def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     ledger.refresh()
     checkpoints.tidy(run, ledger)
     assert list(run.checkpoints.iterdir()) == [run.checkpoint(second.id)]
+    run.checkpoint(first.id).write_bytes(b"it has a result")
+    drive(run)
+    assert list(run.checkpoints.iterdir()) == []
 
 
 # --- the wall time -----------------------------------------------------------------------------
@@ -357,6 +377,7 @@ def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> Non
     interrupt(run, 4)
     assert work(order(run), shift=Counting(None)) == 2
     assert len(told) == EPOCHS - 4 + EPOCHS
+    assert list(run.checkpoints.iterdir()) == []  # there need not be a driver
 
 
 def test_what_a_trial_takes_is_judged_by_all_its_pieces(run: RunDirectory) -> None:
