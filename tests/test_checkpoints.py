@@ -1,9 +1,7 @@
 """Checkpoints in a run directory: kept where it is worth it, gone on from, never in the way."""
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from sweeps.driver import Driver, Plan
 from sweeps.errors import EvictedError, SpecError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
-from sweeps.plain import fault_of, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.shift import JobShift
-from sweeps.trial import Cohort, Result, Saved
+from sweeps.trial import Cohort, Result
 from sweeps.worker import Order, OutOfTimeError, registered, work
 
 EPOCHS = 6
@@ -319,6 +316,23 @@ def test_a_failure_goes_on_but_what_may_be_its_cause_is_removed(
     assert_as_undisturbed(run)
 
 
+def test_a_failure_that_came_further_is_gone_on_from(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        if len(sleeps) in (3, 3 + EPOCHS + 3):  # the other trial comes in between
+            raise ConnectionError("the file server went away")
+
+    monkeypatch.setattr("long_trials.time.sleep", sleep)
+    drive(run)
+    assert trained(run) == [[0, 1, 2, 2, 3, 4, 4, 5], [*range(EPOCHS)]]
+    assert [row["attempt"] for row in rows(run)] == [3, 1]
+    assert_as_undisturbed(run)
+
+
 def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     first, second = run.read_design()
     run.checkpoints.mkdir()
@@ -331,6 +345,9 @@ def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     ledger.refresh()
     checkpoints.tidy(run, ledger)
     assert list(run.checkpoints.iterdir()) == [run.checkpoint(second.id)]
+    run.checkpoint(first.id).write_bytes(b"it has a result")
+    drive(run)
+    assert list(run.checkpoints.iterdir()) == []
 
 
 # --- the wall time -----------------------------------------------------------------------------
@@ -357,6 +374,7 @@ def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> Non
     interrupt(run, 4)
     assert work(order(run), shift=Counting(None)) == 2
     assert len(told) == EPOCHS - 4 + EPOCHS
+    assert list(run.checkpoints.iterdir()) == []  # there need not be a driver
 
 
 def test_what_a_trial_takes_is_judged_by_all_its_pieces(run: RunDirectory) -> None:
@@ -364,50 +382,3 @@ def test_what_a_trial_takes_is_judged_by_all_its_pieces(run: RunDirectory) -> No
     shift.begin(trial)
     shift.end(Result(trial=trial.id, outcome="ok"), 600.0)
     assert shift.expected(other, Ledger(run)) == pytest.approx(600.0, abs=1)
-
-
-# --- objectives of one's own -------------------------------------------------------------------
-
-
-def test_a_function_with_a_parameter_for_it_gets_a_place(run: RunDirectory) -> None:
-    trial, given = run.read_design()[0], []
-
-    def fit(trial: dict[str, Any], saved: Saved) -> float:
-        given.append(saved)
-        return 1.0
-
-    place = Saved()
-    cohort = Cohort(trials=(trial,), device="cpu", saved={trial.id: place})
-    list(of_plain(fit)(cohort))
-    list(of_plain(fit)(replace(cohort, saved={})))  # outside of a sweep: nowhere
-    assert given[0] is place
-    assert given[1].load() is None
-    assert fault_of(fit) is None
-    assert "one argument" in str(fault_of(lambda trial, kept: 1.0))
-
-
-class FirstTwo(Saved):
-    """Keeps two epochs and interrupts then."""
-
-    state: bytes | None = None
-    left = 2
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def offer(self, state: Callable[[], bytes]) -> None:
-        self.state, self.left = state(), self.left - 1
-        if not self.left:
-            raise SystemExit
-
-
-def test_the_example_of_the_page_goes_on_to_the_same_result(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.syspath_prepend(TESTS.parent / "docs" / "examples")
-    fit = importlib.import_module("softmax").fit
-    trial, saved = {"lr": 0.02, "seed": 5, "epochs": 4}, FirstTwo()
-    with pytest.raises(SystemExit):
-        fit(trial, saved)
-    assert fit({**trial, "epochs": 2}, saved) != fit({**trial, "epochs": 2, "lr": 2.0}, Saved())
-    assert fit(trial, saved) == fit(trial, Saved())
