@@ -289,10 +289,11 @@ def _difference(jobs: Sequence[Job]) -> str | None:
 def _mismatch(models: Sequence[nn.Module], data: TensorData) -> str | None:
     """What a stack of models does otherwise than each alone, on a few images, in training mode."""
     images, labels = data.train.batch(torch.arange(min(8, len(data.train)), device=data.device))
-    k = len(models)
+    k, gpus = len(models), [data.device] if data.device.type == "cuda" else []
     try:
-        alone = [_learnt(model, images, labels, 1) for model in models]
-        both = _learnt(stack(models), images.repeat(k, 1, 1, 1), labels.repeat(k), k)
+        with torch.random.fork_rng(devices=gpus):  # which it may read
+            alone = [_learnt(model, images, labels, 1) for model in models]
+            both = _learnt(stack(models), images.repeat(k, 1, 1, 1), labels.repeat(k), k)
     except Exception as error:  # whatever a stranger's code does
         return f"{type(error).__name__}: {error}"
     for each, stacked in zip(zip(*alone, strict=True), both, strict=True):

@@ -81,10 +81,10 @@ class Averages:
         recipe, epochs = jobs[0].recipe, jobs[0].epochs
         self.weights = Weights(deepcopy(weights.module))
         self._theirs = weights
-        self._period, device = recipe.ema_period, weights.matrix.device
-        self._rate = torch.tensor(rate(recipe, epochs), device=device)
+        self._period = recipe.ema_period
+        self._rate = weights.matrix.new_tensor(rate(recipe, epochs))
         lengths = [warmup_steps(job.recipe, epochs, steps * epochs) for job in jobs]
-        self._warmup = torch.tensor(lengths, dtype=torch.float64, device=device)
+        self._warmup = weights.matrix.new_tensor(lengths, dtype=torch.float64)
         self._step = 0
 
     @torch.no_grad()
@@ -122,9 +122,9 @@ class Stack:
         )
         self.averages = Averages(self.weights, jobs, self.steps) if recipe.ema else None
         self.alive = torch.ones(len(jobs), 1, dtype=torch.bool, device=device)
-        self._smoothing = torch.tensor([r.label_smoothing for r in recipes], device=device)
-        clips = [float("inf") if r.clip is None else r.clip for r in recipes]
-        self._clip = torch.tensor(clips, device=device)[:, None]
+        self._smoothing = self.weights.matrix.new_tensor([r.label_smoothing for r in recipes])
+        clips = [[float("inf") if r.clip is None else r.clip] for r in recipes]
+        self._clip = self.weights.matrix.new_tensor(clips)
         self._clips = any(r.clip is not None for r in recipes)
         self._shape = data.shape
         self._soft = mixes(recipe)
@@ -162,10 +162,14 @@ class Stack:
 
     def step(self) -> None:
         """Train each trial that is alive on its rows of `images`; note loss and norms."""
+        self._move(*self.gradients())
+
+    def gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Losses (K,) at `images` and `targets`, and of each parameter (K, n) gradients."""
         losses = self._cross_entropy(self.weights.module(self.images))
-        # Each row of the gradient is that of its own trial's loss.
+        # Each row of the sum's gradient is that of its own trial's loss.
         each = torch.autograd.grad(losses.sum(), self.weights.parameters)
-        self._move(losses.detach(), [gradient.flatten(1) for gradient in each])
+        return losses.detach(), [gradient.flatten(1) for gradient in each]
 
     def _cross_entropy(self, logits: Tensor) -> Tensor:
         """(K,): means over each trial's rows, as `F.cross_entropy` with each one's smoothing."""

@@ -1,0 +1,370 @@
+"""A trial in a cohort is the trial alone, whatever becomes of the others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from trainings import job, small
+
+from stability.data import load
+from stability.models.build import build
+from stability.training import cohort, loop
+from stability.training.batches import Streams, training_batch
+from stability.training.cohort import Tally, can_stack, train_cohort
+from stability.training.loop import Epoch, Job
+from stability.training.optimizers import decay_groups
+from stability.training.outcome import Training
+from stability.training.stack import Stack
+from stability.training.tensors import TensorData, TensorPart
+
+PAPER = {
+    "ema": 0.01,
+    "ema_period": 2,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "precise_bn": 40,
+    "flip": 0.5,
+    "crop_padding": 2,
+}
+
+
+def different(**changes: Any) -> list[Job]:
+    """Three jobs that differ in all that trials of a cohort may differ in."""
+    lr = {"sgd": 0.03, "adamw": 1e-3}[changes.get("optimizer", "sgd")]
+    own = [
+        {"seed": 3, "lr": lr, "warmup": 0.3, "label_smoothing": 0.0, "clip": 0.5},
+        {"seed": 4, "lr": lr / 2, "weight_decay": 0.1, "momentum": 0.5, "beta2": 0.9},
+        {"seed": 5, "lr": lr * 2, "warmup_epochs": 2, "floor": 0.1, "clip": 2.0, "lr_per": "epoch"},
+    ]
+    return [job(**changes, **each) for each in own]
+
+
+@dataclass
+class Run:
+    ends: dict[int, Training]
+    curves: list[list[Epoch]]
+    order: list[int]
+    """In which the trials ended."""
+    tally: Tally
+    stack: Stack
+
+
+def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
+    stacks: list[Stack] = []
+    curves: list[list[Epoch]] = [[] for _ in jobs]
+    tally = Tally()
+
+    def noted(stack: Stack) -> Callable[[], None]:
+        stacks.append(stack)
+        return stack.step
+
+    ends = list(
+        train_cohort(
+            jobs,
+            data or small(),
+            lambda i, row: curves[i].append(row),
+            prepare=noted,
+            tally=tally,
+        )
+    )
+    return Run(dict(ends), curves, [index for index, _ in ends], tally, stacks[0])
+
+
+def alone(one: Job, data: TensorData | None = None) -> tuple[Training, list[Epoch]]:
+    rows: list[Epoch] = []
+    return loop.train(one, data or small(), rows.append), rows
+
+
+def same_numbers(ours: Epoch, theirs: Epoch, rel: float) -> None:
+    for name in (field.name for field in fields(Epoch) if field.name != "seconds"):
+        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=rel), name
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> TensorData:
+    """Data that are trained on in double precision, and so are models then.
+
+    In single precision a training of conv nets with small batches magnifies rounding a
+    millionfold within ten steps; here what is left shows that the same is computed.
+    """
+
+    def in_double(*args: Any, **kwargs: Any) -> nn.Module:
+        return build(*args, **kwargs).double()
+
+    monkeypatch.setattr(loop, "build", in_double)
+    monkeypatch.setattr(cohort, "build", in_double)
+
+    def part(source: TensorPart) -> TensorPart:
+        return replace(source, mean=source.mean.double(), std=source.std.double())
+
+    data = small()
+    parts = {name: part(getattr(data, name)) for name in ("train", "validation", "test")}
+    return replace(data, **parts)
+
+
+# --- the same as alone --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano", "regnety-nano"])
+@pytest.mark.parametrize("settings", [{}, PAPER], ids=["plain", "paper"])
+def test_each_trial_is_what_it_is_alone_over_the_whole_schedule(
+    double: TensorData, model: str, optimizer: str, settings: dict[str, Any]
+) -> None:
+    jobs = different(model=model, optimizer=optimizer, epochs=3, **settings)
+    found = together(jobs, double)
+    assert found.order == [0, 1, 2]
+    for k, one in enumerate(jobs):
+        training, rows = alone(one, double)
+        assert found.ends[k].outcome == training.outcome != "diverged"
+        assert found.ends[k].test.wrong == training.test.wrong
+        assert (found.ends[k].raw_test is None) == (training.raw_test is None)
+        if training.raw_test is not None:
+            assert found.ends[k].raw_test.wrong == training.raw_test.wrong
+            assert found.ends[k].raw_test.loss == pytest.approx(training.raw_test.loss, rel=1e-5)
+        assert len(found.curves[k]) == len(rows) == 4
+        for ours, theirs in zip(found.curves[k], rows, strict=True):
+            same_numbers(ours, theirs, rel=1e-5)  # losses are added up in single precision
+    assert found.tally == Tally(asked=36, computed=36)
+
+
+class Enough(Exception):  # noqa: N818 - no error
+    pass
+
+
+def restless(*args: Any, **kwargs: Any) -> nn.Module:
+    """A model whose head is not zero, so that gradients reach the rest."""
+    model = build(*args, **kwargs)
+    nn.init.normal_(model.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.mark.parametrize("settings", [{}, PAPER], ids=["plain", "paper"])
+@pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano", "regnety-nano", "resnet-nano"])
+def test_gradients_of_the_first_step_in_single_precision(
+    monkeypatch: pytest.MonkeyPatch, model: str, settings: dict[str, Any]
+) -> None:
+    """To 1e-5 of the gradient over all parameters."""
+    monkeypatch.setattr(cohort, "build", restless)
+    jobs = different(model=model, **settings)
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def only_gradients(stack: Stack) -> Callable[[], None]:
+        def step() -> None:
+            losses, each = stack.gradients()
+            found.append((losses, torch.cat(each, dim=1)))
+            raise Enough
+
+        return step
+
+    with pytest.raises(Enough):
+        list(train_cohort(jobs, small(), lambda i, row: None, prepare=only_gradients))
+    ((losses, gradients),) = found
+    for k, one in enumerate(jobs):
+        loss, gradient = first_gradient(one)
+        assert float(losses[k]) == pytest.approx(loss, rel=1e-6)
+        assert float((gradients[k] - gradient).norm() / gradient.norm()) < 1e-5
+
+
+def first_gradient(one: Job) -> tuple[float, Tensor]:
+    """Loss and gradient of the first step alone, in the order of the optimizer's groups."""
+    streams, part = Streams.of(one.seed), small().train
+    model = restless(one.model, channels=1, classes=10, generator=streams.weights).train()
+    rows = torch.randperm(len(part), generator=streams.order)[: one.recipe.batch_size]
+    images, targets = training_batch(part, rows, 10, one.recipe, streams)
+    smoothing = one.recipe.label_smoothing
+    loss = F.cross_entropy(model(images), targets, label_smoothing=smoothing)
+    decayed, exempt = decay_groups(model)
+    gradients = torch.autograd.grad(loss, [*decayed, *exempt])
+    return loss.item(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_errors_on_digits_are_those_of_the_trials_alone(optimizer: str) -> None:
+    """In single precision, where rounding grows: within what two seeds differ by."""
+    data = TensorData.of(load("digits"), "cpu")
+    settings = {"optimizer": optimizer, "epochs": 3, "batch_size": 32, "model": "vitp-nano"}
+    jobs = [job(**settings, seed=seed) for seed in (1, 2)]
+    found = together(jobs, data)
+    ends = [alone(one, data)[0] for one in jobs]
+    wrong = [end.test.wrong for end in ends]
+    ours = [found.ends[k].test.wrong for k in range(2)]
+    assert max(abs(a - b) for a, b in zip(ours, wrong, strict=True)) <= max(
+        1, abs(wrong[0] - wrong[1])
+    )
+    assert max(ours) < 300 == 0.75 * ends[0].test.n
+
+
+def test_a_trial_does_not_hang_on_its_place_or_company(double: TensorData) -> None:
+    jobs = different(model="vitp-nano")
+    first, turned = together(jobs, double), together(jobs[::-1], double)
+    single = together(jobs[1:2], double)
+    for ours, theirs in (
+        (first.curves[1], turned.curves[1]),
+        (first.curves[0], turned.curves[2]),
+        (first.curves[1], single.curves[0]),
+    ):
+        for a, b in zip(ours, theirs, strict=True):
+            same_numbers(a, b, rel=1e-5)
+
+
+# --- divergence ---------------------------------------------------------------------------------
+
+
+WILD = {"lr": 1e20}
+
+
+def with_wild(wild: dict[str, Any], **changes: Any) -> list[Job]:
+    jobs = different(**changes)
+    calm = replace(jobs[1].recipe, clip=None)
+    jobs[1] = replace(jobs[1], recipe=replace(calm, **wild))
+    return jobs
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [("vitp-nano", {}), ("vitc-nano", PAPER | {"precise_bn": None}), ("regnety-nano", {})],
+    ids=["vitp", "vitc-paper", "regnety"],
+)
+def test_who_diverges_touches_nobody(
+    monkeypatch: pytest.MonkeyPatch, model: str, settings: dict[str, Any], optimizer: str
+) -> None:
+    """The others are, to the bit, what they are beside a trial that stays finite."""
+    monkeypatch.setattr(cohort, "SIZES", (3,))
+    options = {"model": model, "optimizer": optimizer, "epochs": 3, **settings}
+    calm, spoilt = together(with_wild({}, **options)), together(with_wild(WILD, **options))
+    assert calm.ends[1].outcome != "diverged"
+    assert spoilt.ends[1] == alone(with_wild(WILD, **options)[1])[0]
+    assert spoilt.ends[1].outcome == "diverged"
+    assert spoilt.order[0] == 1
+    for k in (0, 2):
+        assert spoilt.ends[k] == calm.ends[k]
+        assert [replace(row, seconds=0.0) for row in spoilt.curves[k]] == [
+            replace(row, seconds=0.0) for row in calm.curves[k]
+        ]
+        assert torch.equal(spoilt.stack.weights.matrix[k], calm.stack.weights.matrix[k])
+    assert not spoilt.stack.weights.matrix[1].isfinite().all() or WILD
+
+
+@pytest.mark.parametrize("lr", [20.0, 1e20])
+@pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano"])
+def test_the_step_of_divergence_is_that_alone(double: TensorData, model: str, lr: float) -> None:
+    jobs = [job(model=model, seed=seed, lr=lr, epochs=6, batch_size=25) for seed in (3, 4, 5)]
+    found = together(jobs, double)
+    for k, one in enumerate(jobs):
+        training, rows = alone(one, double)
+        assert training.outcome == "diverged"
+        assert found.ends[k] == training
+        assert [row.epoch for row in found.curves[k]] == [row.epoch for row in rows]
+
+
+def test_a_weight_that_no_loss_shows_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [job(model="vitc-nano", seed=seed, epochs=3) for seed in range(3)]
+
+    def spoiling(stack: Stack) -> Callable[[], None]:
+        def step() -> None:
+            stack.step()
+            if len(stack) == 3 and int(stack.at) == 4:
+                bias = stack.weights.module.get_parameter("stem.0.weight")
+                bias.data[0].flatten()[0] = float("inf")
+
+        return step
+
+    ends = dict(train_cohort(jobs, small(), lambda i, row: None, prepare=spoiling))
+    assert ends[0] == Training(outcome="diverged", diverged_at=3)
+    assert [ends[k].outcome == "diverged" for k in (1, 2)] == [False, False]
+
+
+def test_repacking_changes_nothing_and_saves_its_share(
+    monkeypatch: pytest.MonkeyPatch, double: TensorData
+) -> None:
+    """Of three one diverges in the first of four epochs: three epochs are computed for two."""
+    options = {"model": "vitc-nano", "optimizer": "adamw", "epochs": 4, **PAPER}
+    jobs = with_wild({"lr": 1e200}, **options)
+    packed = together(jobs, double)
+    monkeypatch.setattr(cohort, "SIZES", (3,))
+    whole = together(jobs, double)
+    assert packed.order == whole.order == [1, 0, 2]
+    for k in range(3):
+        assert packed.ends[k].outcome == whole.ends[k].outcome
+        assert packed.ends[k].diverged_at == whole.ends[k].diverged_at
+        for ours, theirs in zip(packed.curves[k], whole.curves[k], strict=True):
+            same_numbers(ours, theirs, rel=1e-5)
+    assert (len(packed.stack), len(whole.stack)) == (2, 3)
+    assert packed.tally == Tally(asked=48, computed=12 + 3 * 8)
+    assert packed.tally.saved == pytest.approx(0.25)
+    assert whole.tally.saved == 0
+
+
+def test_where_all_diverge_nothing_more_is_computed() -> None:
+    jobs = [job(model="vitp-nano", seed=seed, lr=1e20, epochs=50) for seed in range(2)]
+    found = together(jobs)
+    assert {end.outcome for end in found.ends.values()} == {"diverged"}
+    assert found.tally.computed <= 4 * 8 < found.tally.asked == 400
+    assert found.tally.saved >= 0.9
+
+
+@pytest.mark.parametrize(("alive", "slots", "left"), [(9, 10, 10), (8, 10, 8), (5, 8, 6), (1, 2, 1)])
+def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) -> None:
+    jobs = [job(model="vitp-nano", seed=seed) for seed in range(slots)]
+    made = cohort._Cohort(jobs, small(), lambda i, row: None)
+    for slot in made.slots[1 : 1 + slots - alive]:
+        slot.alive = False
+    assert made.repack() == (left < slots)
+    assert len(made.stack) == len(made.slots) == left
+    assert sum(slot.alive for slot in made.slots) == alive
+    assert [slot.index for slot in made.slots] == sorted(slot.index for slot in made.slots)
+
+
+# --- what can be stacked ------------------------------------------------------------------------
+
+
+def test_what_differs_in_the_computation_is_named() -> None:
+    assert can_stack(different(), small()) is None
+    one = job()
+    for changes, words in [
+        ({"batch_size": 32}, "one batch_size, these have [16, 32]"),
+        ({"epochs": 3}, "one epochs, these have [2, 3]"),
+        ({"model": "vitp-nano"}, "one model, these have ['vitc-nano', 'vitp-nano']"),
+        ({"flip": 0.5}, "one flip, these have [0.0, 0.5]"),
+        ({"nesterov": False}, "one nesterov, these have [True, False]"),
+    ]:
+        assert can_stack([one, job(**changes)], small()) == f"trials trained as one have {words}"
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Half(nn.Module):
+    def __init__(self, classes, shape, kind):
+        super().__init__()
+        self.kind = kind
+        self.net = nn.Sequential(
+            nn.Conv2d(shape[0], 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.LazyLinear(classes) if kind == "lazy" else nn.Linear(64, classes),
+        )
+        self.spare = nn.Linear(2, 2)
+        self.scale = nn.Parameter(torch.ones(1)) if kind == "scale" else 1.0
+
+    def forward(self, x):
+        if self.kind == "mixing":
+            x = x - x.mean(0)
+        if self.kind == "random":
+            x = x + torch.randn_like(x)
+        y = self.net(x) * self.scale
+        return y if self.kind == "spare" else y + 0 * self.spare.weight.sum()
+
+def good(classes, shape): return Half(classes, shape, "")
+def mixing(classes, shape): return Half(classes, shape, "mixing")
+def random(classes, shape): return Half(classes, shape, "random")
+def spare(classes, shape): return Half(classes, shape, "spare")
+def scale(classes, shape): return Half(classes, shape, "scale")
+"""
