@@ -1,11 +1,11 @@
 """A trial in a cohort is the trial alone, whatever becomes of the others."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -83,7 +83,10 @@ def alone(one: Job, data: TensorData | None = None) -> tuple[Training, list[Epoc
 
 def same_numbers(ours: Epoch, theirs: Epoch, rel: float) -> None:
     for name in (field.name for field in fields(Epoch) if field.name != "seconds"):
-        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=rel), name
+        expected = getattr(theirs, name)
+        if expected is not None:
+            expected = pytest.approx(expected, rel=rel)
+        assert getattr(ours, name) == expected, name
 
 
 @pytest.fixture
@@ -111,13 +114,20 @@ def double(monkeypatch: pytest.MonkeyPatch) -> TensorData:
 # --- the same as alone --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano", "regnety-nano"])
-@pytest.mark.parametrize("settings", [{}, PAPER], ids=["plain", "paper"])
+@pytest.mark.parametrize(
+    ("model", "optimizer", "settings"),
+    [
+        ("vitp-nano", "sgd", {}),
+        ("vitp-nano", "adamw", {}),
+        ("vitc-nano", "sgd", PAPER),
+        ("vitc-nano", "adamw", PAPER),
+        ("regnety-nano", "sgd", PAPER),
+    ],
+)
 def test_each_trial_is_what_it_is_alone_over_the_whole_schedule(
     double: TensorData, model: str, optimizer: str, settings: dict[str, Any]
 ) -> None:
-    jobs = different(model=model, optimizer=optimizer, epochs=3, **settings)
+    jobs = different(model=model, optimizer=optimizer, **settings)
     found = together(jobs, double)
     assert found.order == [0, 1, 2]
     for k, one in enumerate(jobs):
@@ -128,10 +138,10 @@ def test_each_trial_is_what_it_is_alone_over_the_whole_schedule(
         if training.raw_test is not None:
             assert found.ends[k].raw_test.wrong == training.raw_test.wrong
             assert found.ends[k].raw_test.loss == pytest.approx(training.raw_test.loss, rel=1e-5)
-        assert len(found.curves[k]) == len(rows) == 4
+        assert len(found.curves[k]) == len(rows) == 3
         for ours, theirs in zip(found.curves[k], rows, strict=True):
             same_numbers(ours, theirs, rel=1e-5)  # losses are added up in single precision
-    assert found.tally == Tally(asked=36, computed=36)
+    assert found.tally == Tally(asked=24, computed=24)
 
 
 class Enough(Exception):  # noqa: N818 - no error
@@ -145,12 +155,23 @@ def restless(*args: Any, **kwargs: Any) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("settings", [{}, PAPER], ids=["plain", "paper"])
-@pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano", "regnety-nano", "resnet-nano"])
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("vitp-nano", {}),
+        ("vitp-nano", PAPER),
+        ("vitc-nano", PAPER),
+        ("regnety-nano", {}),
+        ("resnet-nano", {}),
+    ],
+)
 def test_gradients_of_the_first_step_in_single_precision(
     monkeypatch: pytest.MonkeyPatch, model: str, settings: dict[str, Any]
 ) -> None:
-    """To 1e-5 of the gradient over all parameters."""
+    """To 1e-5 of the gradient over all parameters, as double precision has it alone.
+
+    Single precision alone, in channels-last layout on a CPU, is up to 3% away for conv nets.
+    """
     monkeypatch.setattr(cohort, "build", restless)
     jobs = different(model=model, **settings)
     found: list[tuple[Tensor, Tensor]] = []
@@ -168,28 +189,31 @@ def test_gradients_of_the_first_step_in_single_precision(
     ((losses, gradients),) = found
     for k, one in enumerate(jobs):
         loss, gradient = first_gradient(one)
-        assert float(losses[k]) == pytest.approx(loss, rel=1e-6)
-        assert float((gradients[k] - gradient).norm() / gradient.norm()) < 1e-5
+        assert float(losses[k]) == pytest.approx(loss, rel=1e-5)
+        assert float((gradients[k].double() - gradient).norm() / gradient.norm()) < 1e-5
 
 
 def first_gradient(one: Job) -> tuple[float, Tensor]:
-    """Loss and gradient of the first step alone, in the order of the optimizer's groups."""
+    """Loss and gradient of the first step, in the order of the optimizer's groups."""
     streams, part = Streams.of(one.seed), small().train
-    model = restless(one.model, channels=1, classes=10, generator=streams.weights).train()
+    model = restless(one.model, channels=1, classes=10, generator=streams.weights)
+    model = model.double().train()
     rows = torch.randperm(len(part), generator=streams.order)[: one.recipe.batch_size]
     images, targets = training_batch(part, rows, 10, one.recipe, streams)
     smoothing = one.recipe.label_smoothing
-    loss = F.cross_entropy(model(images), targets, label_smoothing=smoothing)
+    targets = targets.double() if targets.is_floating_point() else targets
+    loss = F.cross_entropy(model(images.double()), targets, label_smoothing=smoothing)
     decayed, exempt = decay_groups(model)
     gradients = torch.autograd.grad(loss, [*decayed, *exempt])
     return loss.item(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_errors_on_digits_are_those_of_the_trials_alone(optimizer: str) -> None:
     """In single precision, where rounding grows: within what two seeds differ by."""
     data = TensorData.of(load("digits"), "cpu")
-    settings = {"optimizer": optimizer, "epochs": 3, "batch_size": 32, "model": "vitp-nano"}
+    settings = {"optimizer": optimizer, "epochs": 2, "batch_size": 64, "model": "vitp-nano"}
     jobs = [job(**settings, seed=seed) for seed in (1, 2)]
     found = together(jobs, data)
     ends = [alone(one, data)[0] for one in jobs]
@@ -238,7 +262,7 @@ def test_who_diverges_touches_nobody(
 ) -> None:
     """The others are, to the bit, what they are beside a trial that stays finite."""
     monkeypatch.setattr(cohort, "SIZES", (3,))
-    options = {"model": model, "optimizer": optimizer, "epochs": 3, **settings}
+    options = {"model": model, "optimizer": optimizer, "epochs": 2, **settings}
     calm, spoilt = together(with_wild({}, **options)), together(with_wild(WILD, **options))
     assert calm.ends[1].outcome != "diverged"
     assert spoilt.ends[1] == alone(with_wild(WILD, **options)[1])[0]
@@ -250,7 +274,6 @@ def test_who_diverges_touches_nobody(
             replace(row, seconds=0.0) for row in calm.curves[k]
         ]
         assert torch.equal(spoilt.stack.weights.matrix[k], calm.stack.weights.matrix[k])
-    assert not spoilt.stack.weights.matrix[1].isfinite().all() or WILD
 
 
 @pytest.mark.parametrize("lr", [20.0, 1e20])
@@ -286,7 +309,7 @@ def test_repacking_changes_nothing_and_saves_its_share(
     monkeypatch: pytest.MonkeyPatch, double: TensorData
 ) -> None:
     """Of three one diverges in the first of four epochs: three epochs are computed for two."""
-    options = {"model": "vitc-nano", "optimizer": "adamw", "epochs": 4, **PAPER}
+    options = {"model": "vitc-nano", "optimizer": "adamw", "epochs": 4, "ema": 0.01}
     jobs = with_wild({"lr": 1e200}, **options)
     packed = together(jobs, double)
     monkeypatch.setattr(cohort, "SIZES", (3,))
@@ -311,7 +334,9 @@ def test_where_all_diverge_nothing_more_is_computed() -> None:
     assert found.tally.saved >= 0.9
 
 
-@pytest.mark.parametrize(("alive", "slots", "left"), [(9, 10, 10), (8, 10, 8), (5, 8, 6), (1, 2, 1)])
+@pytest.mark.parametrize(
+    ("alive", "slots", "left"), [(9, 10, 10), (8, 10, 8), (5, 8, 6), (1, 2, 1)]
+)
 def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) -> None:
     jobs = [job(model="vitp-nano", seed=seed) for seed in range(slots)]
     made = cohort._Cohort(jobs, small(), lambda i, row: None)
@@ -343,15 +368,13 @@ NETS = """
 import torch
 from torch import nn
 
-class Half(nn.Module):
+class Net(nn.Module):
     def __init__(self, classes, shape, kind):
         super().__init__()
         self.kind = kind
-        self.net = nn.Sequential(
-            nn.Conv2d(shape[0], 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.LazyLinear(classes) if kind == "lazy" else nn.Linear(64, classes),
-        )
-        self.spare = nn.Linear(2, 2)
+        convs = nn.Conv2d(shape[0], 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+        self.net = nn.Sequential(*convs, nn.Flatten(), nn.Linear(64, classes))
+        self.spare = nn.Linear(2, 2) if kind == "spare" else None
         self.scale = nn.Parameter(torch.ones(1)) if kind == "scale" else 1.0
 
     def forward(self, x):
@@ -359,12 +382,48 @@ class Half(nn.Module):
             x = x - x.mean(0)
         if self.kind == "random":
             x = x + torch.randn_like(x)
-        y = self.net(x) * self.scale
-        return y if self.kind == "spare" else y + 0 * self.spare.weight.sum()
+        return self.net(x) * self.scale
 
-def good(classes, shape): return Half(classes, shape, "")
-def mixing(classes, shape): return Half(classes, shape, "mixing")
-def random(classes, shape): return Half(classes, shape, "random")
-def spare(classes, shape): return Half(classes, shape, "spare")
-def scale(classes, shape): return Half(classes, shape, "scale")
+def good(classes, shape): return Net(classes, shape, "good")
+def mixing(classes, shape): return Net(classes, shape, "mixing")
+def random(classes, shape): return Net(classes, shape, "random")
+def spare(classes, shape): return Net(classes, shape, "spare")
+def scale(classes, shape): return Net(classes, shape, "scale")
 """
+
+
+@pytest.fixture
+def their_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirnets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirnets", raising=False)
+
+
+@pytest.mark.usefixtures("their_nets")
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("mixing", "two of it as one do not what each does alone"),
+        ("random", "two of it as one do not what each does alone"),
+        ("spare", "ValueError: some of its parameters get no gradient"),
+        ("scale", "its Net has no stacked form"),
+    ],
+)
+def test_a_model_from_elsewhere_that_cannot_be_stacked_says_why(kind: str, fault: str) -> None:
+    before = torch.get_rng_state()
+    found = can_stack([job(model=f"theirnets:{kind}")], small())
+    assert found is not None
+    assert found.startswith(f"theirnets:{kind} cannot be stacked: {fault}")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("their_nets")
+def test_a_model_from_elsewhere_is_trained_as_one_where_it_can_be(double: TensorData) -> None:
+    jobs = different(model="theirnets:good")
+    assert can_stack(jobs, double) is None
+    found = together(jobs, double)
+    for k, one in enumerate(jobs):
+        training, rows = alone(one, double)
+        assert found.ends[k].test.wrong == training.test.wrong
+        for ours, theirs in zip(found.curves[k], rows, strict=True):
+            same_numbers(ours, theirs, rel=1e-5)

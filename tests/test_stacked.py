@@ -209,7 +209,9 @@ def test_linear_and_rows_of_a_plain_weight_are_torchs() -> None:
     assert torch.equal(linear(x, layer.weight, layer.bias), layer(x))
     shared = torch.randn(1, 7, 6)
     assert torch.equal(for_rows(shared, 4), shared.repeat(4, 1, 1))
-    assert torch.equal(for_rows(torch.stack([shared, -shared]), 4)[1:3], torch.cat([shared, -shared]))
+    assert torch.equal(
+        for_rows(torch.stack([shared, -shared]), 4)[1:3], torch.cat([shared, -shared])
+    )
 
 
 class Tied(nn.Module):
@@ -222,9 +224,15 @@ class Tied(nn.Module):
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
-        (nn.Sequential(nn.Linear(2, 2), nn.GroupNorm(1, 2)), "its GroupNorm (1) has no stacked form"),
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.GroupNorm(1, 2)),
+            "its GroupNorm (1) has no stacked form",
+        ),
         (nn.BatchNorm1d(3), "its BatchNorm1d has no stacked form"),
-        (nn.Conv2d(1, 1, 3, padding_mode="reflect"), "its Conv2d pads with reflect, not with zeros"),
+        (
+            nn.Conv2d(1, 1, 3, padding_mode="reflect"),
+            "its Conv2d pads with reflect, not with zeros",
+        ),
         (nn.BatchNorm2d(3, momentum=None), "its BatchNorm2d keeps a cumulative average"),
         (nn.Sequential(nn.Dropout(0.1)), "its Dropout (0) draws from torch's global generator"),
         (

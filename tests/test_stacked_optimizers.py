@@ -50,7 +50,9 @@ def test_hundred_steps_are_torchs_own_of_each_trial(name: str, nesterov: bool) -
     found = moved(STACKED[name](start(), DECAYED, recipes))
     assert found.dtype == torch.float32
     for k, recipe in enumerate(recipes):
-        weights = [part.clone().requires_grad_() for part in start()[k].split([DECAYED, P - DECAYED])]
+        weights = [
+            part.clone().requires_grad_() for part in start()[k].split([DECAYED, P - DECAYED])
+        ]
         groups = [
             {"params": weights[:1], "weight_decay": recipe.weight_decay},
             {"params": weights[1:], "weight_decay": 0.0},

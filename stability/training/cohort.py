@@ -306,9 +306,11 @@ def _mismatch(models: Sequence[nn.Module], data: TensorData) -> str | None:
 
 
 def _learnt(module: nn.Module, images: Tensor, labels: Tensor, k: int) -> list[Tensor]:
-    """Logits and gradients, (k, n) each."""
+    """Logits and gradients, (k, n) each. Raises ValueError where a parameter has none."""
     logits = module.train()(images)
     losses = F.cross_entropy(logits, labels, reduction="none").view(k, -1).mean(1)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    found = torch.autograd.grad(losses.sum(), parameters)
+    found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+    if any(gradient is None for gradient in found):
+        raise ValueError("some of its parameters get no gradient")
     return [value.detach().reshape(k, -1) for value in (logits, *found)]
