@@ -20,7 +20,7 @@ from stability.cli.request import Request
 from stability.cli.tables import WIDTH, print_summary, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
-from sweeps.adopt import adopt, adoptable
+from sweeps.adopt import Row, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
@@ -91,19 +91,31 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
         return DONE
-    trials = run.create(study, trials)
+    plan = Plan(
+        slots=slots,
+        submission_folder=Path.cwd(),
+        retry_failed=retry_failed,
+        detach=site.detach,
+    )
+    return dispatch(request, trials, plan, own, adopted)
+
+
+def dispatch(
+    request: Request,
+    trials: list[Trial],
+    plan: Plan,
+    own: dict[str, str],
+    adopted: dict[Path, list[Row]],
+) -> int:
+    """Write the study down, take over what is adopted, train the rest; returns the exit status."""
+    run = request.run
+    trials = run.create(request.study, trials)
     with sole_driver(run), sigterm_as_interrupt():
         warn(run, own)
         adopt(run, adopted)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(slots), "own": own, "adopted": taken}
-        provenance.record(run, {**circumstances, **as_written(site)})
-        plan = Plan(
-            slots=slots,
-            submission_folder=Path.cwd(),
-            retry_failed=retry_failed,
-            detach=site.detach,
-        )
+        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+        provenance.record(run, {**circumstances, **as_written(request.site)})
         return drive(request, trials, plan)
 
 

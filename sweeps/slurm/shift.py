@@ -30,7 +30,7 @@ def notice(wall_seconds: float | None) -> float:
     >>> notice(3600), notice(60), notice(None)
     (60.0, 15.0, 60.0)
     """
-    return 60.0 if wall_seconds is None else min(60.0, wall_seconds // 4)
+    return 60.0 if wall_seconds is None else min(60.0, wall_seconds / 4)
 
 
 class JobShift(Shift):
