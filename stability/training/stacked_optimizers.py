@@ -106,4 +106,4 @@ class StackedAdamW(StackedOptimizer):
         return weights.sub_((lr / bias1).to(dtype) * first / spread)
 
 
-STACKED = {"sgd": StackedSGD, "adamw": StackedAdamW}
+STACKED: dict[str, type[StackedSGD | StackedAdamW]] = {"sgd": StackedSGD, "adamw": StackedAdamW}
