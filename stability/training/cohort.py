@@ -295,7 +295,7 @@ def _mismatch(models: Sequence[nn.Module], data: TensorData) -> str | None:
     n = min(8, len(data.train) // k)  # other images for each: else a mean over all would pass
     images, labels = data.train.batch(torch.arange(k * n, device=data.device))
     images = images.double()
-    own = zip(models, images.split(n), labels.split(n), strict=True)
+    own = zip(models, torch.split(images, n), torch.split(labels, n), strict=True)
     gpus = [data.device] if data.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=gpus):  # which a model may read

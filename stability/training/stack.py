@@ -162,14 +162,10 @@ class Stack:
 
     def step(self) -> None:
         """Train each trial that is alive on its rows of `images`; note loss and norms."""
-        self._move(*self.gradients())
-
-    def gradients(self) -> tuple[Tensor, list[Tensor]]:
-        """Losses (K,) at `images` and `targets`, and of each parameter (K, n) gradients."""
         losses = self._cross_entropy(self.weights.module(self.images))
-        # Each row of the sum's gradient is that of its own trial's loss.
+        # Each row of the gradient is that of its own trial's loss.
         each = torch.autograd.grad(losses.sum(), self.weights.parameters)
-        return losses.detach(), [gradient.flatten(1) for gradient in each]
+        self._move(losses.detach(), [gradient.flatten(1) for gradient in each])
 
     def _cross_entropy(self, logits: Tensor) -> Tensor:
         """(K,): means over each trial's rows, as `F.cross_entropy` with each one's smoothing."""

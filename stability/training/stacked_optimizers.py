@@ -106,4 +106,7 @@ class StackedAdamW(StackedOptimizer):
         return weights.sub_((lr / bias1).to(dtype) * first / spread)
 
 
-STACKED: dict[str, type[StackedSGD | StackedAdamW]] = {"sgd": StackedSGD, "adamw": StackedAdamW}
+STACKED: dict[str, type[StackedSGD] | type[StackedAdamW]] = {
+    "sgd": StackedSGD,
+    "adamw": StackedAdamW,
+}
