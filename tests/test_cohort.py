@@ -1,114 +1,31 @@
 """A trial in a cohort is the trial alone, whatever becomes of the others."""
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from cohorts import PAPER, alone, different, in_double, same_numbers, together
 from torch import Tensor, nn
 from trainings import job, small
 
 from stability.data import load
 from stability.models.build import build
-from stability.training import cohort, loop
+from stability.training import cohort
 from stability.training.batches import Streams, training_batch
-from stability.training.cohort import Tally, can_stack, train_cohort
-from stability.training.loop import Epoch, Job
+from stability.training.cohort import Tally, train_cohort
+from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
 from stability.training.outcome import Training
 from stability.training.stack import Stack
-from stability.training.tensors import TensorData, TensorPart
-
-PAPER = {
-    "ema": 0.01,
-    "ema_period": 2,
-    "mixup": 0.8,
-    "cutmix": 1.0,
-    "precise_bn": 40,
-    "flip": 0.5,
-    "crop_padding": 2,
-}
-
-
-def different(**changes: Any) -> list[Job]:
-    """Three jobs that differ in all that trials of a cohort may differ in."""
-    lr = {"sgd": 0.03, "adamw": 1e-3}[changes.get("optimizer", "sgd")]
-    own = [
-        {"seed": 3, "lr": lr, "warmup": 0.3, "label_smoothing": 0.0, "clip": 0.5},
-        {"seed": 4, "lr": lr / 2, "weight_decay": 0.1, "momentum": 0.5, "beta2": 0.9},
-        {"seed": 5, "lr": lr * 2, "warmup_epochs": 2, "floor": 0.1, "clip": 2.0, "lr_per": "epoch"},
-    ]
-    return [job(**changes, **each) for each in own]
-
-
-@dataclass
-class Run:
-    ends: dict[int, Training]
-    curves: list[list[Epoch]]
-    order: list[int]
-    """In which the trials ended."""
-    tally: Tally
-    stack: Stack
-
-
-def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
-    stacks: list[Stack] = []
-    curves: list[list[Epoch]] = [[] for _ in jobs]
-    tally = Tally()
-
-    def noted(stack: Stack) -> Callable[[], None]:
-        stacks.append(stack)
-        return stack.step
-
-    ends = list(
-        train_cohort(
-            jobs,
-            data or small(),
-            lambda i, row: curves[i].append(row),
-            prepare=noted,
-            tally=tally,
-        )
-    )
-    return Run(dict(ends), curves, [index for index, _ in ends], tally, stacks[0])
-
-
-def alone(one: Job, data: TensorData | None = None) -> tuple[Training, list[Epoch]]:
-    rows: list[Epoch] = []
-    return loop.train(one, data or small(), rows.append), rows
-
-
-def same_numbers(ours: Epoch, theirs: Epoch, rel: float) -> None:
-    for name in (field.name for field in fields(Epoch) if field.name != "seconds"):
-        expected = getattr(theirs, name)
-        if expected is not None:
-            expected = pytest.approx(expected, rel=rel)
-        assert getattr(ours, name) == expected, name
+from stability.training.tensors import TensorData
 
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> TensorData:
-    """Data that are trained on in double precision, and so are models then.
-
-    In single precision a training of conv nets with small batches magnifies rounding a
-    millionfold within ten steps; here what is left shows that the same is computed.
-    """
-
-    def in_double(*args: Any, **kwargs: Any) -> nn.Module:
-        return build(*args, **kwargs).double()
-
-    monkeypatch.setattr(loop, "build", in_double)
-    monkeypatch.setattr(cohort, "build", in_double)
-
-    def part(source: TensorPart) -> TensorPart:
-        return replace(source, mean=source.mean.double(), std=source.std.double())
-
-    data = small()
-    parts = {name: part(getattr(data, name)) for name in ("train", "validation", "test")}
-    return replace(data, **parts)
+    return in_double(monkeypatch)
 
 
 # --- the same as alone --------------------------------------------------------------------------
@@ -347,84 +264,3 @@ def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) ->
     assert len(made.stack) == len(made.slots) == left
     assert sum(slot.alive for slot in made.slots) == alive
     assert [slot.index for slot in made.slots] == sorted(slot.index for slot in made.slots)
-
-
-# --- what can be stacked ------------------------------------------------------------------------
-
-
-def test_what_differs_in_the_computation_is_named() -> None:
-    assert can_stack(different(), small()) is None
-    one = job()
-    for changes, words in [
-        ({"batch_size": 32}, "one batch_size, these have [16, 32]"),
-        ({"epochs": 3}, "one epochs, these have [2, 3]"),
-        ({"model": "vitp-nano"}, "one model, these have ['vitc-nano', 'vitp-nano']"),
-        ({"flip": 0.5}, "one flip, these have [0.0, 0.5]"),
-        ({"nesterov": False}, "one nesterov, these have [True, False]"),
-    ]:
-        assert can_stack([one, job(**changes)], small()) == f"trials trained as one have {words}"
-
-
-NETS = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, classes, shape, kind):
-        super().__init__()
-        self.kind = kind
-        convs = nn.Conv2d(shape[0], 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
-        self.net = nn.Sequential(*convs, nn.Flatten(), nn.Linear(64, classes))
-        self.spare = nn.Linear(2, 2) if kind == "spare" else None
-        self.scale = nn.Parameter(torch.ones(1)) if kind == "scale" else 1.0
-
-    def forward(self, x):
-        if self.kind == "mixing":
-            x = x - x.mean(0)
-        if self.kind == "random":
-            x = x + torch.randn_like(x)
-        return self.net(x) * self.scale
-
-def good(classes, shape): return Net(classes, shape, "good")
-def mixing(classes, shape): return Net(classes, shape, "mixing")
-def random(classes, shape): return Net(classes, shape, "random")
-def spare(classes, shape): return Net(classes, shape, "spare")
-def scale(classes, shape): return Net(classes, shape, "scale")
-"""
-
-
-@pytest.fixture
-def their_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "theirnets.py").write_text(NETS)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "theirnets", raising=False)
-
-
-@pytest.mark.usefixtures("their_nets")
-@pytest.mark.parametrize(
-    ("kind", "fault"),
-    [
-        ("mixing", "two of it as one do not what each does alone"),
-        ("random", "two of it as one do not what each does alone"),
-        ("spare", "ValueError: some of its parameters get no gradient"),
-        ("scale", "its Net has no stacked form"),
-    ],
-)
-def test_a_model_from_elsewhere_that_cannot_be_stacked_says_why(kind: str, fault: str) -> None:
-    before = torch.get_rng_state()
-    found = can_stack([job(model=f"theirnets:{kind}")], small())
-    assert found is not None
-    assert found.startswith(f"theirnets:{kind} cannot be stacked: {fault}")
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.usefixtures("their_nets")
-def test_a_model_from_elsewhere_is_trained_as_one_where_it_can_be(double: TensorData) -> None:
-    jobs = different(model="theirnets:good")
-    assert can_stack(jobs, double) is None
-    found = together(jobs, double)
-    for k, one in enumerate(jobs):
-        training, rows = alone(one, double)
-        assert found.ends[k].test.wrong == training.test.wrong
-        for ours, theirs in zip(found.curves[k], rows, strict=True):
-            same_numbers(ours, theirs, rel=1e-5)
