@@ -172,6 +172,8 @@ def _faults(model: nn.Module) -> Iterator[str]:
             yield f"its {place} pads with {module.padding_mode}, not with zeros"
         if isinstance(module, nn.BatchNorm2d) and module.momentum is None:
             yield f"its {place} keeps a cumulative average"
+        if isinstance(module, nn.BatchNorm2d) and not module.state_dict():
+            yield f"its {place} has neither weights nor statistics"
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
             yield f"its {place} draws from torch's global generator"
     count = len(list(model.parameters()))

@@ -82,10 +82,10 @@ class Averages:
         recipe, epochs = jobs[0].recipe, jobs[0].epochs
         self.weights = Weights(deepcopy(weights.module))
         self._theirs = weights
-        self._period, device = recipe.ema_period, weights.matrix.device
-        self._rate = torch.tensor(rate(recipe, epochs), device=device)
+        self._period = recipe.ema_period
+        self._rate = weights.matrix.new_tensor(rate(recipe, epochs))
         lengths = [warmup_steps(job.recipe, epochs, steps * epochs) for job in jobs]
-        self._warmup = torch.tensor(lengths, dtype=torch.float64, device=device)
+        self._warmup = weights.matrix.new_tensor(lengths, dtype=torch.float64)
         self._step = 0
 
     @torch.no_grad()
@@ -123,9 +123,9 @@ class Stack:
         )
         self.averages = Averages(self.weights, jobs, self.steps) if recipe.ema else None
         self.alive = torch.ones(len(jobs), 1, dtype=torch.bool, device=device)
-        self._smoothing = torch.tensor([r.label_smoothing for r in recipes], device=device)
-        clips = [float("inf") if r.clip is None else r.clip for r in recipes]
-        self._clip = torch.tensor(clips, device=device)[:, None]
+        self._smoothing = self.weights.matrix.new_tensor([r.label_smoothing for r in recipes])
+        clips = [[float("inf") if r.clip is None else r.clip] for r in recipes]
+        self._clip = self.weights.matrix.new_tensor(clips)
         self._clips = any(r.clip is not None for r in recipes)
         self._shape = data.shape
         self._soft = mixes(recipe)
