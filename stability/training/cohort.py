@@ -7,7 +7,7 @@ when it is trained alone (`loop.train`), so that its result hangs on its cohort 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from stability.models.names import is_own
 from stability.models.stacked import stack, unstackable
 from stability.training.batches import Streams, augments, inputs, mixes, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
+from stability.training.checkpoint import device_name
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training, ended, evaluate_stacked
 from stability.training.recipe import Recipe
@@ -122,6 +123,7 @@ class _Cohort:
         self.start, self.data, self.on_epoch = time.perf_counter(), data, on_epoch
         self.slots = [_Slot(i, job, Streams.of(job.seed), Losses()) for i, job in enumerate(jobs)]
         self.recipe, self.epochs = jobs[0].recipe, jobs[0].epochs
+        self.devices = (device_name(data.device),)
         models = [_model(slot.job, data, slot.streams.weights) for slot in self.slots]
         self.stack = Stack(jobs, models, data)
 
@@ -204,7 +206,8 @@ class _Cohort:
             if len(bad) or not weights[k] or not math.isfinite(validation[k].loss):
                 slot.alive = False
                 at = int(bad[0]) if len(bad) else steps - 1
-                yield slot.index, Training(outcome="diverged", diverged_at=before + at)
+                training = Training(outcome="diverged", diverged_at=before + at)
+                yield slot.index, replace(training, devices=self.devices)
         self.stack.alive.copy_(torch.tensor([slot.alive for slot in self.slots])[:, None])
 
     def report(self, epoch: int, validation: list[Evaluation]) -> None:
@@ -244,7 +247,7 @@ class _Cohort:
             raw = self.evaluate(self.data.test, self.stack.weights)
         for k, slot in enumerate(self.slots):
             if slot.alive:
-                yield slot.index, ended(test[k], raw[k])
+                yield slot.index, replace(ended(test[k], raw[k]), devices=self.devices)
 
 
 def _model(job: Job, data: TensorData, weights: torch.Generator) -> nn.Module:
