@@ -218,7 +218,7 @@ def test_a_value_that_no_loss_shows_ends_the_training(name: str) -> None:
         return step
 
     ends = dict(train_cohort(jobs, small(), lambda i, row: None, prepare=spoiling))
-    assert ends[0] == Training(outcome="diverged", diverged_at=3)
+    assert ends[0] == Training(outcome="diverged", diverged_at=3, devices=("cpu",))
     assert [ends[k].outcome == "diverged" for k in (1, 2)] == [False, False]
 
 
