@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -10,15 +11,20 @@ from typing import Any
 import torch
 
 from stability.data import load
+from stability.image_engines import ImageEngines
+from stability.training.checkpoint import device_name
+from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
+from sweeps.engine import trained_by
 from sweeps.trial import Cohort, Result, Trial
 
 
+@trained_by(ImageEngines(lambda trial: _job(trial), lambda trial, device: _data(trial, device)))
 def train_images(cohort: Cohort) -> Iterator[Result]:
-    """Train each trial of the cohort, one by one, and judge it on the test part.
+    """Train each trial of the cohort, by its engine, and judge it on the test part.
 
     Raises RuntimeError where the data here are not those that the study was made with.
     """
@@ -27,16 +33,45 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     else:
         # float32 means it: cuDNN's convolutions would round to 10 bits by default.
         torch.backends.cudnn.allow_tf32 = False
+    if cohort.engine != "eager":
+        yield from _together(cohort)
+        return
     for trial in cohort.trials:
         curve: list[Epoch] = []
         data = _data(trial, cohort.device)
-        training = train(_job(trial), data, curve.append)
-        yield Result(
-            trial=trial.id,
-            outcome=training.outcome,
-            values=_values(training, curve, cohort.device) | {"chance": chance_of(data.test)},
-            curve=[asdict(epoch) for epoch in curve],
-        )
+        training = train(_job(trial), data, curve.append, cohort.saved_of(trial))
+        yield _result(trial, training, curve, cohort, data)
+
+
+def _together(cohort: Cohort) -> Iterator[Result]:
+    """Trials of one kind, by an engine that may train several at a time."""
+    trials, curves = cohort.trials, defaultdict[int, list[Epoch]](list)
+    data = _data(trials[0], cohort.device)  # alike, so that they have the same
+    jobs = [_job(trial) for trial in trials]
+    saved = [cohort.saved_of(trial) for trial in trials]
+
+    def on_epoch(i: int, epoch: Epoch) -> None:
+        curves[i].append(epoch)
+
+    for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
+        yield _result(trials[i], training, curves[i], cohort, data)
+
+
+def _result(
+    trial: Trial, training: Training, curve: list[Epoch], cohort: Cohort, data: TensorData
+) -> Result:
+    circumstances = {
+        "engine": cohort.engine,
+        "precision": trial.precision,
+        "device": " + ".join(training.devices or [device_name(data.device)]),
+    }
+    values = _values(training, curve, cohort.device) | {"chance": chance_of(data.test)}
+    return Result(
+        trial=trial.id,
+        outcome=training.outcome,
+        values=values | circumstances,
+        curve=[asdict(epoch) for epoch in curve],
+    )
 
 
 def _job(trial: Trial) -> Job:
@@ -46,6 +81,7 @@ def _job(trial: Trial) -> Job:
         recipe=Recipe.of(trial.settings),
         epochs=trial.epochs,
         seed=trial.seed,
+        precision=trial.precision,
     )
 
 
@@ -67,9 +103,6 @@ def _on_device(name: str, device: str) -> TensorData:
 
 def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "engine": "eager",
-        "precision": "float32",
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
     }

@@ -4,8 +4,8 @@ A trial's id is its content, so a larger study, another box or another length ho
 study beside it has finished. They are copied into a part of the new run directory.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,40 +19,47 @@ from sweeps.schema import PART
 from sweeps.trial import TRAINED, Trial
 
 WORKER = "adopted"
+_LOOKED_AT = ("trial", "outcome", "device")
 
-Row = dict[str, Any]
+Adopted = dict[Path, pa.Table]
+"""Rows of parts, by the run directory that they are from."""
 
 
-def adoptable(run: RunDirectory, trials: list[Trial], own: dict[str, str]) -> dict[Path, list[Row]]:
+def adoptable(
+    run: RunDirectory, trials: Sequence[Trial], own: dict[str, str], device: str = "cpu"
+) -> Adopted:
     """Rows of these trials in the run directories beside `run`, by run directory.
 
     Each trial once, from the first neighbour by name that has it. Where modules of the user decide
     results (`own`, of `provenance.code_of`), the neighbour must have been trained with the same.
+    Only what was trained on this kind of device, `cpu` or `cuda`: a study's trials are comparable.
     What cannot be read is passed over: nothing is lost by training a trial again.
     """
     wanted = {trial.id for trial in trials}
-    found: dict[Path, list[Row]] = {}
+    found: Adopted = {}
     for neighbour in neighbours(run):
         last = last_dispatch(neighbour)
-        if last.get("own", {}) != own:
+        if last.get("own", {}) != own or not _has_any(neighbour, wanted):
             continue
-        rows = []
-        for row in read_parts(neighbour) if _has_any(neighbour, wanted) else []:
-            if row["trial"] in wanted and row["outcome"] in TRAINED:
-                wanted.remove(row["trial"])
-                rows.append(row)
-        if rows:
-            found[neighbour.path] = rows
+        rows = read_parts(neighbour)
+        places = []
+        ended = zip(*(rows[name].to_pylist() for name in _LOOKED_AT), strict=True)
+        for place, (trial, outcome, where) in enumerate(ended):
+            is_alike = where is None or (where == "cpu") == (device == "cpu")
+            if trial in wanted and outcome in TRAINED and is_alike:
+                wanted.remove(trial)
+                places.append(place)
+        if places:
+            found[neighbour.path] = rows.take(places)
     return found
 
 
-def adopt(run: RunDirectory, found: dict[Path, list[Row]]) -> None:
+def adopt(run: RunDirectory, found: Adopted) -> None:
     """Copy the rows into parts of `run`, with all that they say of where they were trained."""
-    rows = [row for part in found.values() for row in part]
+    rows = pa.concat_tables([PART.empty_table(), *found.values()]).combine_chunks()
     for number, start in enumerate(range(0, len(rows), ROWS)):
         with atomic_write(run.part(WORKER, number)) as temporary:
-            table = pa.Table.from_pylist(rows[start : start + ROWS], schema=PART)
-            pq.write_table(table, temporary, write_page_checksum=True)
+            pq.write_table(rows.slice(start, ROWS), temporary, write_page_checksum=True)
 
 
 def neighbours(run: RunDirectory) -> list[RunDirectory]:
@@ -67,7 +74,7 @@ def neighbours(run: RunDirectory) -> list[RunDirectory]:
 def _has_any(neighbour: RunDirectory, wanted: set[str]) -> bool:
     """Whether its design names any of these trials; false where it cannot be read."""
     try:
-        column = pq.read_table(neighbour.design, columns=["trial"])["trial"]
+        column = pq.ParquetFile(neighbour.design).read(["trial"])["trial"]
     except (OSError, pa.ArrowException, StoreError):
         return False
     return not wanted.isdisjoint(column.to_pylist())

@@ -6,7 +6,7 @@ Rows are those of a ledger: one per trial and attempt, oldest first.
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,13 +32,19 @@ def kind(message: str | None) -> str:
 
 
 def suspicion(rows: Sequence[Row], begun: datetime) -> str | None:
-    """The error, where since `begun` nothing was trained and several trials failed alike."""
+    """The error, where since `begun` nothing was trained and several trials failed alike.
+
+    Rows are read until the answer is clear: no more than fail alike before anything is trained.
+    """
     failed: dict[str, str | None] = {}
+    first = None
     for row in since(rows, begun):
-        if row["outcome"] in TRAINED:
+        words = kind(row["message"])
+        first = words if first is None else first
+        if row["outcome"] in TRAINED or words != first:
             return None
         failed[row["trial"]] = row["message"]
-    if len(failed) < ENOUGH or len(set(map(kind, failed.values()))) > 1:
+    if len(failed) < ENOUGH:
         return None
     return next(reversed(failed.values())) or "no words"
 
@@ -57,18 +63,39 @@ def same_failure(rows: Sequence[Row], begun: datetime) -> str | None:
 def since(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
     """The rows from `begun` on."""
     start = bisect_left(rows, begun, key=lambda row: row["finished"])
-    return (rows[i] for i in range(start, len(rows)))
+    return (rows[i] for i in range(start, len(rows)) if not was_too_many(rows[i]))
 
 
-def bad_hosts(rows: Iterable[Row]) -> list[str]:
-    """Hosts on which several trials failed and none was trained, while others trained some."""
-    trained: set[str] = set()
-    failed: dict[str, set[str]] = {}
-    for row in rows:
-        if row["host"] and row["outcome"] in TRAINED:
-            trained.add(row["host"])
-        elif row["host"] and row["outcome"] in FAILED:
-            failed.setdefault(row["host"], set()).add(row["trial"])
-    if not trained:
-        return []
-    return sorted(h for h, ids in failed.items() if len(ids) >= ENOUGH and h not in trained)
+def was_too_many(row: Row) -> bool:
+    """Whether a cohort ran out of memory: it says how many are too many, nothing of its trials.
+
+    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 16})
+    True
+    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 1})
+    False
+    """
+    return row["outcome"] == "out_of_memory" and (row.get("cohort_size") or 1) > 1
+
+
+class Hosts:
+    """On which hosts trials were trained, and on which they only failed."""
+
+    def __init__(self) -> None:
+        self._trained: set[str] = set()
+        self._failed: dict[str, set[str]] = {}
+
+    def add(self, row: Row) -> None:
+        """Count one more row; their order does not matter."""
+        host = None if was_too_many(row) else row["host"]
+        if host and row["outcome"] in TRAINED:
+            self._trained.add(host)
+            self._failed.pop(host, None)
+        elif host and row["outcome"] in FAILED and host not in self._trained:
+            self._failed.setdefault(host, set()).add(row["trial"])
+
+    @property
+    def bad(self) -> list[str]:
+        """Hosts on which several trials failed and none was trained, while others trained some."""
+        if not self._trained:
+            return []
+        return sorted(host for host, ids in self._failed.items() if len(ids) >= ENOUGH)

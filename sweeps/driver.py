@@ -5,25 +5,26 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from sweeps import claims
-from sweeps.alike import bad_hosts, same_failure
+from sweeps import checkpoints, claims
+from sweeps.alike import same_failure
 from sweeps.dispatch.base import Dispatcher
+from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
-RETRIES = 2  # a failure of the infrastructure is run again at most twice, after everything else
 BARREN_WORKERS = 3  # so many workers in a row that end without a result stop the driver
 
 
@@ -38,6 +39,8 @@ class Plan:
     """Whether trials that failed too often are tried again."""
     detach: bool = False
     """Whether to leave once the workers are started."""
+    engine: str = AUTO
+    """That is asked for."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Driver:
     """Starts workers where slots are free and work is left; voids what the dead have left."""
 
     run: RunDirectory
-    trials: list[Trial]
+    trials: Sequence[Trial]
     dispatcher: Dispatcher
     plan: Plan
     notify: Callable[[Ledger], None] = lambda ledger: None
@@ -61,6 +64,7 @@ class Driver:
         if self.plan.retry_failed:
             self.since = self.begun
         self.ledger = Ledger(self.run, self.since)
+        self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
 
     def drive(self) -> None:
@@ -82,11 +86,12 @@ class Driver:
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
             self._look()
+            checkpoints.tidy(self.run, self.ledger)
 
     def _detach(self) -> None:
         self._look()
         busy = self._busy()
-        free = self._free(busy)[: max(0, len(self._left()) - len(busy))]
+        free = self._free(busy)[: max(0, self._tally.left() - len(busy))]
         self.dispatcher.start_detached([self._order(slot) for slot in free])
         self.dispatcher.detach()
 
@@ -99,13 +104,14 @@ class Driver:
             self._record_losses()
             claimed, busy = claims.held(self.run).keys(), self._busy()
             self._look()
-            left = [trial for trial in self._left() if trial not in claimed]
-            waiting = self.dispatcher.queued() & busy
+            left = self._tally.left(claimed)
+            # Who says that it works does not wait, whatever an older answer of the cluster says.
+            waiting = (self.dispatcher.queued() & busy) - self._at_work()
             if not left and not busy - waiting:
                 return
             self._judge()
             self._count_barren(started, busy, bool(left))
-            started |= self._start(self._free(busy), len(left) - len(waiting))
+            started |= self._start(self._free(busy), left - len(waiting))
             time.sleep(TICK_SECONDS if self._busy() else 0)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
@@ -121,7 +127,7 @@ class Driver:
             raise KeyboardInterrupt
         if (error := same_failure(self.ledger.rows, self.begun)) is not None:
             raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        self.dispatcher.avoid(bad_hosts(self.ledger.rows))
+        self.dispatcher.avoid(self.ledger.hosts.bad)
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
@@ -149,10 +155,12 @@ class Driver:
             since=self.since,
             begun=self.begun,
             submission_folder=str(self.plan.submission_folder),
+            engine=self.plan.engine,
+            workers=len(self.plan.slots),
         )
 
     def _look(self) -> None:
-        self.ledger.refresh()
+        self._tally.look()
         self.notify(self.ledger)
 
     def _busy(self) -> set[str]:
@@ -160,10 +168,9 @@ class Driver:
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
 
-    def _left(self) -> list[str]:
-        """Trials without a result that may be tried."""
-        records = ((trial.id, self.ledger[trial.id]) for trial in self.trials)
-        return [t for t, r in records if r.outcome is None and r.failures_since <= RETRIES]
+    def _at_work(self) -> set[str]:
+        """Slots whose worker has begun."""
+        return {o.slot for o in claims.living_workers(self.run, self.dispatcher.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

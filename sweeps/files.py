@@ -14,16 +14,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The name is unique, the content is on the disk before it is renamed, and a writer that fails
     leaves nothing behind. Raises OSError as the file system does.
     """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """An empty file of a unique name in the folder of `path`, gone at the end if still there."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that their owner alone can read
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        yield temporary
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

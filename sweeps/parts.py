@@ -4,25 +4,36 @@ A worker owns its parts and rewrites the current one whole with each result, so 
 the old or the new one, never half of it. After `ROWS` rows it begins the next.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import os
+from bisect import insort
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.alike import Hosts, Row, was_too_many
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.trial import FAILED, TRAINED, Result, Trial
+from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
 DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
-_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host"]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS = ["trial", "outcome", "finished"]
+_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host", "cohort_size"]
+
+
+def _finished(row: Row) -> datetime:
+    """By which rows are ordered."""
+    when: datetime = row["finished"]
+    return when
 
 
 class PartWriter:
@@ -31,7 +42,7 @@ class PartWriter:
     def __init__(self, run: RunDirectory, worker: str) -> None:
         self.run = run
         self.worker = worker
-        self._rows: list[dict[str, Any]] = []
+        self._rows = PART.empty_table()
         self._number = 0
 
     def append(self, result: Result, **circumstances: Any) -> None:
@@ -50,16 +61,16 @@ class PartWriter:
         }
         if unknown := sorted(set(row) - set(PART.names)):
             raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
-        self._rows.append(row)
+        # Only the new row is converted: the others, with their curves, are as Arrow holds them.
+        new = pa.Table.from_pylist([row], schema=PART)
+        self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
-            table = pa.Table.from_pylist(self._rows, schema=PART)
-            pq.write_table(table, temporary, write_page_checksum=True)
+            pq.write_table(self._rows, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
-            self._rows, self._number = [], self._number + 1
+            self._rows, self._number = PART.empty_table(), self._number + 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """What is known of one trial."""
 
     outcome: str | None = None
@@ -68,55 +79,169 @@ class Record:
     seconds: float | None = None
     finished: datetime | None = None
     failures: int = 0
+    """Cohorts that were too large for the memory are none."""
     failures_since: int = 0
     """Those after the ledger's `since`."""
     message: str | None = None
     """Of the last failure."""
+    failed: datetime | None = None
+    """When that was."""
+
+    def after(self, row: Row, since: datetime) -> "Record":
+        """What is known with one more row; of several in any order the same comes out."""
+        finished = row["finished"]
+        if was_too_many(row):
+            return self
+        if row["outcome"] in FAILED:
+            is_last = self.failed is None or finished >= self.failed
+            return self._replace(
+                failures=self.failures + 1,
+                failures_since=self.failures_since + (finished >= since),
+                message=row["message"] if is_last else self.message,
+                failed=finished if is_last else self.failed,
+            )
+        # The first complete result wins.
+        if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
+            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
+            return self._replace(**measured)
+        return self
+
+
+UNKNOWN = Record()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A part as it was when the ledger last looked."""
+
+    stamp: tuple[int, ...]
+    keys: pa.Table
+    """Of each row what tells it from others."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its writer has begun another."""
+        return len(self.keys) >= ROWS
+
+    def is_in(self, later: "_Seen") -> bool:
+        """Whether `later` has the same rows and perhaps more after them."""
+        return self is later or bool(later.keys.slice(0, len(self.keys)).equals(self.keys))
 
 
 class Ledger:
-    """What the parts say; `refresh` reads only files that changed since it last looked."""
+    """What the parts say.
 
-    def __init__(self, run: RunDirectory, since: datetime = EVER) -> None:
+    `refresh` reads only files that changed since it last looked, and of these takes in only the
+    rows that are new: what a look costs does not grow with what was known before. Only where rows
+    have gone, with a part that was damaged or set aside, everything is read anew.
+    """
+
+    def __init__(
+        self, run: RunDirectory, since: datetime = EVER, *, trusting: bool = False
+    ) -> None:
+        """`trusting`: not even look at parts again that were read when they were full.
+
+        They are never written again. Who looks before and after each trial saves a `stat` for every
+        256 trials of the study; that one of them is damaged later, others notice.
+        """
         self.run = run
         self.since = since
+        self.trusting = trusting
         self.damaged: list[Path] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._full: dict[str, _Seen] = {}  # those at which nobody looks again
         self.records: dict[str, Record] = {}
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
-        self._seen: dict[Path, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
+        self.arrived: list[str] = []
+        """The trial of each row in the order in which rows were read; another list once rows have
+        gone. So who follows the ledger sees what is new since it looked."""
+        self.hosts = Hosts()
+        self.longest = 0.0
+        """Seconds: the most that a trial took."""
+        self.too_many: dict[str, int] = {}
+        """By trial, the size of the smallest cohort with it that ran out of memory."""
 
     def refresh(self) -> None:
         """Look again."""
-        seen = {}
-        changed = False
         self.damaged = []
-        for path in sorted(self.run.parts.glob("*.parquet")):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:  # set aside just now
-                continue
+        names = _names(self.run.parts)
+        before, seen, new = self._seen, {}, []
+        for name in sorted(names - self._full.keys()):
+            if looked := self._look(name, before.get(name)):
+                seen[name] = looked[0]
+                new += looked[1]
+        is_there = self._full.keys() <= names and before.keys() <= seen.keys()
+        if not is_there or not all(known.is_in(seen[name]) for name, known in before.items()):
+            self._forget()
+            self.refresh()
+            return
+        self._seen = seen
+        if self.trusting:
+            self._full |= {name: known for name, known in seen.items() if known.is_full}
+            self._seen = {name: known for name, known in seen.items() if not known.is_full}
+        for row in sorted(new, key=_finished):
+            self._take_in(row)
+
+    def _look(self, name: str, known: "_Seen | None") -> tuple["_Seen", list[Row]] | None:
+        """A part as it is now, and its rows after those that are known; None where it is none."""
+        path = f"{self.run.parts}/{name}"
+        try:
+            stat = os.stat(path)  # noqa: PTH116 - a Path for each part takes longer than the call
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if path in self._seen and self._seen[path][0] == stamp:
-                seen[path] = self._seen[path]
-                continue
-            changed = True
-            try:
-                seen[path] = (stamp, _read(path).select(_BRIEF).to_pylist())
-            except DamagedError:
-                self.damaged.append(path)
-        if changed or seen.keys() != self._seen.keys():
-            self._seen = seen
-            rows = [row for _, rows in seen.values() for row in rows]
-            self.rows = sorted(rows, key=lambda row: row["finished"])
-            self.records = _records(self.rows, self.since)
+            if known and known.stamp == stamp:
+                return known, []
+            table = _read(Path(path))
+        except FileNotFoundError:  # set aside just now
+            return None
+        except DamagedError:
+            self.damaged.append(Path(path))
+            return None
+        after = table.slice(len(known.keys) if known else 0)
+        return _Seen(stamp, table.select(_KEYS)), _rows(after)
+
+    def _take_in(self, row: Row) -> None:
+        """Whatever came before: files are read in another order than they were written in."""
+        if self.rows and row["finished"] < self.rows[-1]["finished"]:
+            insort(self.rows, row, key=_finished)
+        else:
+            self.rows.append(row)
+        self.arrived.append(row["trial"])
+        self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
+        self.hosts.add(row)
+        self.longest = max(self.longest, row["seconds"] or 0.0)
+        if was_too_many(row):
+            size = self.too_many.get(row["trial"], row["cohort_size"])
+            self.too_many[row["trial"]] = min(size, row["cohort_size"])
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""
         return self[trial].outcome is not None
 
     def __getitem__(self, trial: str) -> Record:
-        return self.records.get(trial, Record())
+        return self.records.get(trial, UNKNOWN)
+
+
+def _names(parts: Path) -> set[str]:
+    """Of the parts that there are: a listing, no look at any of them."""
+    try:
+        return {name for name in os.listdir(parts) if name.endswith(".parquet")}  # noqa: PTH208
+    except FileNotFoundError:
+        return set()
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    """What a ledger keeps of each row."""
+    columns = {name: table[name].to_pylist() for name in _BRIEF if name != "finished"}
+    # Arrow takes ten times as long for a time.
+    stamps = table["finished"].cast(pa.int64()).to_pylist()
+    columns["finished"] = [EPOCH + timedelta(microseconds=stamp) for stamp in stamps]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 class DamagedError(Exception):
@@ -124,32 +249,16 @@ class DamagedError(Exception):
 
 
 def _read(path: Path) -> pa.Table:
-    """Every column of a part, with its checksums looked at. Raises DamagedError."""
+    """Every column of a part, with its checksums looked at. Raises DamagedError, OSError.
+
+    Its bytes are read at once: Arrow opens a path more than once, and its writer may put the next
+    version in its place in between. Half of the one and half of the other looks like damage.
+    """
+    content = pa.BufferReader(path.read_bytes())
     try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except pa.ArrowException as error:
+        return pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content
         raise DamagedError from error
-    except OSError as error:
-        if error.errno is None:  # Arrow's own, of the content; the system's have a number
-            raise DamagedError from error
-        raise
-
-
-def _records(rows: list[dict[str, Any]], since: datetime) -> dict[str, Record]:
-    records: dict[str, Record] = {}
-    for row in rows:  # oldest first: the first complete result wins
-        before = records.get(row["trial"], Record())
-        if row["outcome"] in FAILED:
-            records[row["trial"]] = replace(
-                before,
-                failures=before.failures + 1,
-                failures_since=before.failures_since + (row["finished"] >= since),
-                message=row["message"],
-            )
-        elif row["outcome"] in TRAINED and before.outcome is None:
-            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
-            records[row["trial"]] = replace(before, **measured)
-    return records
 
 
 def set_aside(damaged: list[Path]) -> list[Path]:
@@ -164,25 +273,20 @@ def set_aside(damaged: list[Path]) -> list[Path]:
     return moved
 
 
-def read_parts(run: RunDirectory) -> list[dict[str, Any]]:
-    """Every row of every readable part, with its curve, oldest first."""
-    rows: list[dict[str, Any]] = []
-    for path in sorted(run.parts.glob("*.parquet")):
+def read_parts(run: RunDirectory) -> pa.Table:
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART`."""
+    tables = [PART.empty_table()]
+    for name in sorted(_names(run.parts)):
         try:
-            rows += _read(path).to_pylist()
-        except DamagedError:
+            tables.append(_as_part(_read(run.parts / name)))
+        except (DamagedError, FileNotFoundError):
             continue  # the ledger names it, the driver sets it aside
-    return sorted(rows, key=lambda row: row["finished"])
+    rows = pa.concat_tables(tables)
+    return rows.take(pc.sort_indices(rows["finished"]))  # which is a stable sort
 
 
-def seconds_left(trials: Sequence[Trial], ledger: Ledger, workers: int) -> float | None:
-    """Time until the last trial ends, if an epoch goes on costing what it has; None before."""
-    spent = epochs_done = epochs_left = 0.0
-    for trial in trials:
-        record = ledger[trial.id]
-        if record.outcome is None:
-            epochs_left += trial.epochs
-        elif record.seconds is not None:
-            spent += record.seconds
-            epochs_done += trial.epochs
-    return epochs_left * spent / epochs_done / workers if epochs_done and workers else None
+def _as_part(table: pa.Table) -> pa.Table:
+    """With the columns of today: an older version had fewer, also of the curves."""
+    if table.schema.equals(PART):
+        return table
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART)

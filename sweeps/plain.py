@@ -3,6 +3,8 @@
 def fit(trial):
     ...  # trial["C"], trial["seed"], ...
     return 7.5  # or {"error": 7.5, "val_error": 8.0, "n_eval": 400, "chance": 90.0}
+
+One that takes long may have a second parameter, `saved` (`sweeps.trial.Saved`).
 """
 
 import inspect
@@ -11,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sweeps.schema import CURVE, MEASURED
-from sweeps.trial import Cohort, Objective, Result, Trial
+from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 
-Plain = Callable[[dict[str, Any]], Any]
+Plain = Callable[..., Any]
 
 GIVEN = ("model", "optim", "epochs", "seed")
 """What a function gets beside the hyperparameters."""
@@ -32,7 +34,7 @@ def fault_of(function: Any) -> str | None:
     if not callable(function):
         return f"is a {type(function).__name__}, no function"
     try:
-        inspect.signature(function).bind({})
+        inspect.signature(function).bind({}, **_beside(function, NOWHERE))
     except TypeError:
         return "cannot be called with one argument, the trial as a dict"
     except ValueError:
@@ -46,9 +48,18 @@ def of_plain(function: Plain) -> Objective:
     def objective(cohort: Cohort) -> Iterator[Result]:
         for trial in cohort.trials:
             given = {name: getattr(trial, name) for name in GIVEN}
-            yield result_of(trial, function({**trial.settings, **given}))
+            beside = _beside(function, cohort.saved_of(trial))
+            yield result_of(trial, function({**trial.settings, **given}, **beside))
 
     return objective
+
+
+def _beside(function: Plain, saved: Saved) -> dict[str, Saved]:
+    """What it gets beside the trial: a place to keep its state, where it has a parameter for it."""
+    try:
+        return {"saved": saved} if "saved" in inspect.signature(function).parameters else {}
+    except ValueError:  # a builtin that does not tell its arguments
+        return {}
 
 
 def result_of(trial: Trial, answer: Any) -> Result:

@@ -1,9 +1,10 @@
 """A study's folder: the one place that knows where things lie in it."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.design import read_design, write_design
+from sweeps.design import Design, read_design, write_design
 from sweeps.errors import SpecError, StoreError
 from sweeps.study import Study
 from sweeps.trial import Trial
@@ -24,12 +25,14 @@ class RunDirectory:
         self.claims = self.path / "claims"
         self.workers = self.path / "workers"
         self.parts = self.path / "parts"
+        self.checkpoints = self.path / "checkpoints"
         self.jobs = self.path / "jobs"
         self.results = self.path / "results.parquet"
         self.curves = self.path / "curves.parquet"
         self.edf = self.path / "edf.png"
         self.lock = self.path / "driver.lock"
         self.cancel = self.path / "cancel"
+        self.engine = self.path / "engine.toml"
 
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""
@@ -43,11 +46,15 @@ class RunDirectory:
         """One of the parts that a worker owns."""
         return self.parts / f"{worker}-{number:04d}.parquet"
 
+    def checkpoint(self, trial: str) -> Path:
+        """What a trial that takes long has kept of its training."""
+        return self.checkpoints / f"{trial}.pt"
+
     def confirmation(self, seeds: int) -> "RunDirectory":
         """Where the best of each group is trained again with so many fresh seeds."""
         return RunDirectory(self.path / f"confirm-r{seeds}")
 
-    def create(self, study: Study, design: list[Trial]) -> list[Trial]:
+    def create(self, study: Study, design: Sequence[Trial]) -> Design:
         """Write study and its design where they are not yet; returns the design as it is there.
 
         Raises SpecError where the folder holds another study or is not a run directory, StoreError
@@ -65,7 +72,10 @@ class RunDirectory:
                 write_design(study, design, self.design)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error}") from error
-        return self.read_design()
+        there = self.read_design()
+        if there.ids != [trial.id for trial in design]:  # of one that was read, this checks each
+            raise StoreError(f"{self.design} is not the design of the study.toml beside it")
+        return there
 
     def faults(self, study: Study) -> list[str]:
         """What keeps `study` from being run in this folder; nothing is written."""
@@ -90,7 +100,7 @@ class RunDirectory:
             raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
         return Study.read(self.study)
 
-    def read_design(self) -> list[Trial]:
+    def read_design(self) -> Design:
         """The trials in the order of the design. Raises StoreError."""
         return read_design(self.read_study(), self.design)
 

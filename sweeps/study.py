@@ -63,7 +63,7 @@ class Study(BaseModel):
     enough. A place is no content: the hash leaves it out."""
     fingerprint: str
     """Of the data's content."""
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     objective: str = Field(pattern=r"^[\w.]+:\w+$")
     """`module:function`"""
     recipe: dict[str, dict[str, Any]]

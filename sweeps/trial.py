@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,30 @@ class Trial:
     objective: str
 
 
+class Saved:
+    """Where a training keeps its state, to go on after an interruption. This one keeps nothing.
+
+    A training loads once before it begins and offers between its epochs; what was kept is removed
+    when its result is written.
+    """
+
+    earlier: float = 0.0
+    """Seconds of training that led to the state that was loaded."""
+
+    def load(self) -> bytes | None:
+        """What an interrupted training of this trial left; None to begin anew."""
+        return None
+
+    def offer(self, state: Callable[[], bytes]) -> None:
+        """Keep what `state` gives, where that is due; else it is not called."""
+
+    def discard(self, reason: str) -> None:
+        """What was loaded is of no use: training begins anew."""
+
+
+NOWHERE = Saved()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
     """Trials that are trained as one, on one device."""
@@ -69,6 +93,14 @@ class Cohort:
     trials: tuple[Trial, ...]
     device: str
     """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+    engine: str = "eager"
+    """By which they are trained; one by one where the objective has no engines."""
+    saved: Mapping[str, Saved] = field(default_factory=dict)
+    """By trial; empty outside of a sweep."""
+
+    def saved_of(self, trial: Trial) -> Saved:
+        """Where the training of `trial` keeps its state."""
+        return self.saved.get(trial.id, NOWHERE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,18 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.checkpoints import Checkpoints
+from sweeps.design import Design
+from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
+from sweeps.forming import ALONE, Forming
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
+from sweeps.waiting import Waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,10 @@ class Order:
     """When the driver began: where nothing but equal failures came since, all workers stop."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
+    engine: str = AUTO
+    """That is asked for, where none has been settled yet."""
+    workers: int = 1
+    """How many there are to be."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 
@@ -65,8 +74,11 @@ class Shift:
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
 
-    def end(self, result: Result) -> None:
-        """It has ended."""
+    def progressed(self) -> None:
+        """Its state was kept: an interruption now costs little."""
+
+    def end(self, result: Result, earlier: float = 0.0) -> None:
+        """It has ended, after `earlier` seconds in the hands of others."""
 
     @property
     def is_over(self) -> bool:
@@ -96,11 +108,28 @@ def work(
         trials = run.read_design()
         objective = import_objective(trials[0].objective, order.submission_folder)
         try:
-            taken = cohorts(run, trials, owner, order, shift)
+            taken = cohorts(
+                run, trials, owner, order, shift, forming_of(run, objective, trials, order)
+            )
             return train(run, owner, order, taken, objective, after_each, shift)
         except EvictedError as error:
             print(error, file=sys.stderr)
             return 0
+
+
+def forming_of(run: RunDirectory, objective: Objective, trials: Design, order: Order) -> Forming:
+    """How cohorts are formed; the first worker of a study settles how its trials are trained."""
+    engines = engines_of(objective)
+    settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
+    if settled.is_special:
+        for line in in_words(settled):
+            print(line, file=sys.stderr)
+    return Forming(
+        engines=engines,
+        settled=settled,
+        trials=trials,
+        workers=order.workers,
+    )
 
 
 def unused(run: RunDirectory, name: str, restarts: int) -> str:
@@ -120,19 +149,21 @@ def train(
 ) -> int:
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
+    checkpoints = Checkpoints.here(run, owner, shift.progressed)
     for cohort in taken:
-        failed = False
-        for result, circumstances in outcomes(objective, cohort):
+        failed, saved = False, checkpoints.of(cohort)
+        for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
             host = owner.node or owner.host
             writer.append(result, attempt=attempt, host=host, **circumstances)
+            saved[result.trial].end(result)
             claims.release(run, result.trial)
-            shift.end(result)
             failed |= result.outcome in FAILED
             results += 1
             after_each()
+        shift.end(result, saved[result.trial].earlier)  # what is timed is the cohort
         if failed and order.device == "cuda":
             break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
@@ -188,64 +219,77 @@ class ClaimedCohort(Cohort):
 
 
 def cohorts(
-    run: RunDirectory, trials: list[Trial], owner: Owner, order: Order, shift: Shift
+    run: RunDirectory,
+    trials: Design,
+    owner: Owner,
+    order: Order,
+    shift: Shift,
+    forming: Forming = ALONE,
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other until none is left.
 
-    In the order of the design; what has failed comes after everything else. Raises EvictedError.
+    In the order of the design; what has failed comes after everything else, unless it is alike
+    with what comes first. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since)
+    ledger = Ledger(run, order.since, trusting=True)
     ledger.refresh()
-    waiting = list(trials)
-    while waiting and not shift.is_over and not same_failure(ledger.rows, order.begun):
-        waiting = [t for t in waiting if is_open(ledger, t, order)]
-        for trial in in_turn(waiting, ledger, order):
+    waiting = Waiting(trials, ledger, order.max_failures)
+    while not shift.is_over and not same_failure(ledger.rows, order.begun):
+        taken: list[Trial] = []
+        most, left = 1, len(waiting)
+        for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
+            if taken and (
+                forming.alike(trial) != forming.alike(taken[0])
+                or forming.most(trial, ledger, left) < most
+            ):
+                continue
             # Looked up again once it is claimed: whoever had it may have finished since.
             if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
                 ledger.refresh()
-                if is_open(ledger, trial, order):
-                    failures = {trial.id: ledger[trial.id].failures}
-                    shift.begin(trial)
-                    yield ClaimedCohort(trials=(trial,), device=order.device, failures=failures)
-                    ledger.refresh()
+                if not waiting.is_open(trial.id):
+                    claims.release(run, trial.id)
+                    continue
+                most = most if taken else forming.most(trial, ledger, left)
+                taken.append(trial)
+                if len(taken) == most:
                     break
-                claims.release(run, trial.id)
-        else:
+        if not taken:
             return
-
-
-def in_turn(waiting: list[Trial], ledger: Ledger, order: Order) -> list[Trial]:
-    """Which to try first: what never failed; what failed, where all fail alike."""
-    first = suspicion(ledger.rows, order.begun) is not None
-    return sorted(waiting, key=lambda t: ledger[t.id].failures_since * (-1 if first else 1))
-
-
-def is_open(ledger: Ledger, trial: Trial, order: Order) -> bool:
-    """Whether a trial has no result yet and has not failed too often."""
-    record = ledger[trial.id]
-    return record.outcome is None and record.failures_since <= order.max_failures
+        shift.begin(taken[0])
+        yield ClaimedCohort(
+            trials=tuple(taken),
+            device=order.device,
+            engine=forming.way(taken[0]).engine,
+            failures={trial.id: ledger[trial.id].failures for trial in taken},
+        )
+        ledger.refresh()
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
-    """Each trial's result with its cost and circumstances; an exception fails what is left."""
+    """Each trial's result with its cost and circumstances; an exception fails what is left.
+
+    The seconds are of all pieces of the training; what an interruption lost is not among them.
+    """
     size, start = len(cohort.trials), perf_counter()
     left = {trial.id for trial in cohort.trials}
 
-    def cost() -> dict[str, Any]:
-        return {"seconds": (perf_counter() - start) / size, "cohort_size": size}
+    def cost(trial: str) -> dict[str, Any]:
+        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
+        return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
 
     try:
         for result in objective(cohort):
             left.discard(result.trial)
-            yield result, cost()
+            yield result, cost(result.trial)
         if left:
             raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
     except OutOfTimeError as error:
         for trial in sorted(left):
-            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost()}
+            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
     except Exception as error:  # a failure of the infrastructure, whatever it is: run again
         for trial in sorted(left):
-            yield Result(trial=trial, outcome=failure(error)), {"message": says(error), **cost()}
+            told = {"message": says(error), **cost(trial)}
+            yield Result(trial=trial, outcome=failure(error)), told
 
 
 def failure(error: Exception) -> str:

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
+from sweeps.engine import Engines, Way, trained_by
 from sweeps.trial import Cohort, Result, Trial
 
 
@@ -88,4 +89,34 @@ def fails_on_n2(cohort: Cohort) -> Iterator[Result]:
         if os.environ.get("SLURMD_NODENAME") == "n2":
             raise OSError("the disk of this node is full")
         time.sleep(0.2)
+        yield result(trial)
+
+
+class ToyEngines(Engines):
+    """Trials of a model are alike; `TOY_COHORT` of them are trained as one."""
+
+    def kind(self, trial: Trial) -> str:
+        return trial.model
+
+    def alike(self, trial: Trial, engine: str) -> Hashable:
+        return trial.model
+
+    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
+        way = Way(engine="stacked", trials=int(os.environ["TOY_COHORT"]), measured={"eager": 1.5})
+        return {self.kind(trial): way for trial in trials}
+
+
+@trained_by(ToyEngines())
+def together(cohort: Cohort) -> Iterator[Result]:
+    """Say who is trained with whom; `TOY_FITS` fit into the memory, draw `TOY_POISON` fails all."""
+    draws = ",".join(str(trial.draw) for trial in cohort.trials)
+    note = f"{cohort.trials[0].model} {draws} {cohort.engine} {os.getpid()}\n"
+    with Path(os.environ["TOY_LOG"]).open("a") as log:
+        log.write(note)
+    time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+    if len(cohort.trials) > int(os.environ.get("TOY_FITS", "99")):
+        raise MemoryError("no room for so many")
+    for trial in cohort.trials:
+        if os.environ.get("TOY_POISON") == str(trial.draw):
+            raise ValueError(f"poison: {trial.draw}")
         yield result(trial)

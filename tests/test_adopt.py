@@ -12,7 +12,9 @@ from sweeps import provenance, views
 from sweeps.adopt import adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
+from sweeps.parts import PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.trial import Result
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_failure_is_not_taken_over(tmp_path: Path) -> None:
     run_of(make_toy(objective="objectives:always_fails"), tmp_path / "small")
     design = draw_design(make_toy(objective="objectives:always_fails"))
     (rows,) = adoptable(RunDirectory(tmp_path / "large"), design, {}).values()
-    assert {row["outcome"] for row in rows} == {"ok"}
+    assert set(rows["outcome"].to_pylist()) == {"ok"}
     assert len(rows) == 4  # the draws 1 and 2 of both models failed
 
 
@@ -95,3 +97,19 @@ def test_a_longer_sweep_says_what_it_takes_over_and_trains_the_rest(tmp_path: Pa
     said = call(*words, "--trials", "3", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert "2 of 3 trials are finished already; training 1 trials" in said.stdout
+
+
+@pytest.mark.parametrize(("device", "there"), [("cpu", "cuda"), ("NVIDIA H200", "cpu")])
+def test_what_was_trained_on_another_kind_of_device_is_not_taken_over(
+    tmp_path: Path, device: str, there: str
+) -> None:
+    study = make_toy(draws=2)
+    other, run = RunDirectory(tmp_path / "other"), RunDirectory(tmp_path / "run")
+    trials = other.create(study, draw_design(study))
+    writer = PartWriter(other, "w")
+    for trial in trials:
+        values = {"error": 1.0, "device": device}
+        writer.append(Result(trial=trial.id, outcome="ok", values=values), attempt=1)
+    assert adoptable(run, trials, {}, there) == {}
+    here = "cuda" if there == "cpu" else "cpu"
+    assert [len(rows) for rows in adoptable(run, trials, {}, here).values()] == [len(trials)]

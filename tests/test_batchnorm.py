@@ -87,11 +87,11 @@ def test_each_evaluation_has_the_statistics_of_the_asked_number_of_images(
     counts: list[int] = []
     seen: list[Tensor] = []
 
-    def note(net: nn.Module, batches: object) -> None:
+    def note(net: nn.Module, batches: object, precision: str) -> None:
         kept = list(batches)  # type: ignore[call-overload]
         counts.append(sum(map(len, kept)))
         seen.append(torch.cat(kept))
-        set_precise_statistics(net, kept)
+        set_precise_statistics(net, kept, precision)
 
     monkeypatch.setattr(loop, "set_precise_statistics", note)
     train(job(precise_bn=40))

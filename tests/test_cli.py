@@ -14,7 +14,7 @@ from stability.cli.request import Options, Request, read
 from sweeps.errors import SpecError
 from sweeps.space import Hyperparameter
 
-WHERE = ("executor", "workers", "device", "out", "confirm", "profile")
+WHERE = ("executor", "workers", "device", "engine", "out", "confirm", "profile")
 CLUSTER = tuple(Cluster.__dataclass_fields__)
 STABILITY = str(Path(sys.executable).with_name("stability"))
 PLAIN = {

@@ -35,7 +35,7 @@ def test_the_examples_of_the_pages_are_the_files_beside_them() -> None:
     )
     files = [path.read_text() for path in sorted((ROOT / "docs" / "examples").glob("*.*"))]
     assert sorted(shown) == sorted(files)
-    assert len(files) == 3
+    assert len(files) == 4
 
 
 def test_there_are_commands_to_check() -> None:

@@ -16,7 +16,7 @@ from stability.training.recipe import Recipe
 from stability.training.recipes import settings_of
 from stability.training.tensors import TensorData
 from sweeps.schema import CURVE, MEASURED, PART
-from sweeps.trial import Cohort, Trial
+from sweeps.trial import Cohort, Saved, Trial
 
 TEST = Evaluation(wrong=37, n=400, loss=0.5, chance=89.75, constant=False)
 
@@ -60,7 +60,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Epoch], Training]
     def set_up(rows: list[Epoch], training: Training) -> list[Job]:
         jobs: list[Job] = []
 
-        def train(job: Job, data: TensorData, on_epoch: Callable[[Epoch], None]) -> Training:
+        def train(
+            job: Job, data: TensorData, on_epoch: Callable[[Epoch], None], _: Saved
+        ) -> Training:
             jobs.append(job)
             for each in rows:
                 on_epoch(each)

@@ -1,6 +1,9 @@
-"""Designs drawn by Optuna."""
+"""Designs: the points of Optuna's samplers."""
+
+import warnings
 
 import numpy as np
+import optuna
 import pytest
 from scipy.stats import kstest, qmc
 
@@ -10,6 +13,26 @@ from sweeps.space import Hyperparameter
 LR = Hyperparameter(name="lr", low=1e-3, high=1.0)
 WD = Hyperparameter(name="weight_decay", low=1e-5, high=1e-2)
 BATCH = Hyperparameter(name="batch_size", choices=(32, 64, 128))
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("seed", [0, 3, 2**32 - 1])
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+def test_the_points_are_those_that_optuna_gives_when_asked(sampler: str, seed: int, d: int) -> None:
+    """To the last bit: what was drawn when Optuna was asked point by point is drawn still."""
+    names = [f"{letter}{i}" for i, letter in enumerate("zyxwv")][:d]
+    space = [Hyperparameter(name=name, low=1e-3, high=1.0) for name in names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        asked_of, skipped = {
+            "random": (optuna.samplers.RandomSampler(seed), 0),
+            "sobol": (optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed), 1),
+        }[sampler]
+    study = optuna.create_study(sampler=asked_of)
+    unit = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names}
+    asked = [study.ask(unit).params for _ in range(40 + skipped)][skipped:]  # type: ignore[arg-type]
+    expected = [[point[name] for name in names] for point in asked]
+    assert draw(sampler, space, 40, seed).tolist() == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -7,21 +7,23 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import make_toy
 from objectives import result
 
 from sweeps import claims, views
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.errors import SpecError, StoreError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
-from sweeps.parts import ROWS, Ledger, PartWriter, read_parts, seconds_left, set_aside
+from sweeps.parts import ROWS, Ledger, PartWriter, read_parts, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import CURVES, MEASURED, PART, results_schema
 from sweeps.study import Study
-from sweeps.trial import Result, Trial
+from sweeps.tally import Tally
+from sweeps.trial import Result
 from sweeps.worker import registered
 
 
@@ -33,7 +35,7 @@ def run(tmp_path: Path, toy_study: Study) -> RunDirectory:
 
 
 @pytest.fixture
-def trials(run: RunDirectory) -> list[Trial]:
+def trials(run: RunDirectory) -> Design:
     return run.read_design()
 
 
@@ -95,7 +97,7 @@ def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
             RunDirectory(path).read_study()
 
 
-def test_of_two_claims_one_is_had(run: RunDirectory, trials: list[Trial]) -> None:
+def test_of_two_claims_one_is_had(run: RunDirectory, trials: Design) -> None:
     first, second = (Owner.this_process(name) for name in ("first", "second"))
     with registered(run, first), registered(run, second):
         assert claims.take(run, trials[0].id, first)
@@ -105,9 +107,7 @@ def test_of_two_claims_one_is_had(run: RunDirectory, trials: list[Trial]) -> Non
         assert claims.take(run, trials[0].id, second)
 
 
-def test_a_worker_that_ends_gives_back_what_it_holds(
-    run: RunDirectory, trials: list[Trial]
-) -> None:
+def test_a_worker_that_ends_gives_back_what_it_holds(run: RunDirectory, trials: Design) -> None:
     owner = Owner.this_process("worker")
 
     def be_stopped() -> None:
@@ -123,7 +123,7 @@ def test_a_worker_that_ends_gives_back_what_it_holds(
 
 
 def test_claims_work_without_hard_links(
-    run: RunDirectory, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, trials: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object) -> None:
         raise PermissionError
@@ -136,9 +136,7 @@ def test_claims_work_without_hard_links(
         assert claims.held(run) == {trials[0].id: owner}
 
 
-def test_a_claim_is_void_only_when_its_owner_is_gone(
-    run: RunDirectory, trials: list[Trial]
-) -> None:
+def test_a_claim_is_void_only_when_its_owner_is_gone(run: RunDirectory, trials: Design) -> None:
     """A living owner, one on another host and one that cannot be judged keep theirs."""
     living = Owner.this_process("living")
     ended = subprocess.run(
@@ -174,18 +172,14 @@ def test_a_zombie_is_gone() -> None:
     assert held.is_gone
 
 
-def test_a_garbage_claim_is_void_once_no_worker_lives(
-    run: RunDirectory, trials: list[Trial]
-) -> None:
+def test_a_garbage_claim_is_void_once_no_worker_lives(run: RunDirectory, trials: Design) -> None:
     run.claim(trials[0].id).write_text('{"name": "trunc')
     with registered(run, Owner.this_process("worker")):
         assert claims.void(run) == []
     assert claims.void(run) == [trials[0].id]
 
 
-def test_a_result_is_on_the_disk_when_append_returns(
-    run: RunDirectory, trials: list[Trial]
-) -> None:
+def test_a_result_is_on_the_disk_when_append_returns(run: RunDirectory, trials: Design) -> None:
     writer = PartWriter(run, "worker")
     for trial in trials[:3]:
         writer.append(result(trial), attempt=1, seconds=2.0)
@@ -199,21 +193,22 @@ def test_a_result_is_on_the_disk_when_append_returns(
 
 def test_parts_roll_over(run: RunDirectory) -> None:
     writer = PartWriter(run, "worker")
-    writer._rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
+    rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
+    writer._rows = pa.Table.from_pylist(rows, schema=PART)
     for name in ("last of the first", "first of the second"):
         writer.append(Result(trial=name, outcome="ok"))
-    rows = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
-    assert rows == [ROWS, 1]
+    lengths = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
+    assert lengths == [ROWS, 1]
 
 
-def test_a_value_that_is_no_column_is_refused(run: RunDirectory, trials: list[Trial]) -> None:
+def test_a_value_that_is_no_column_is_refused(run: RunDirectory, trials: Design) -> None:
     bad = Result(trial=trials[0].id, outcome="ok", values={"accuracy": 0.9})
     with pytest.raises(TypeError, match="accuracy: no such column"):
         PartWriter(run, "worker").append(bad)
     assert list(run.parts.iterdir()) == []
 
 
-def test_the_first_complete_result_wins(run: RunDirectory, trials: list[Trial]) -> None:
+def test_the_first_complete_result_wins(run: RunDirectory, trials: Design) -> None:
     """Failures before it count as attempts; a second result later changes nothing."""
     id_ = trials[0].id
     PartWriter(run, "z").append(Result(trial=id_, outcome="crashed"), message="first")
@@ -227,9 +222,7 @@ def test_the_first_complete_result_wins(run: RunDirectory, trials: list[Trial]) 
     assert [(row["trial"], row["error"], row["worker"]) for row in table] == [(id_, 1.0, "m")]
 
 
-def test_a_damaged_part_is_named_set_aside_and_not_read(
-    run: RunDirectory, trials: list[Trial]
-) -> None:
+def test_a_damaged_part_is_named_set_aside_and_not_read(run: RunDirectory, trials: Design) -> None:
     for trial, worker in zip(trials, ("good", "bad"), strict=False):
         PartWriter(run, worker).append(result(trial))
     damaged = run.part("bad", 0)
@@ -246,7 +239,7 @@ def test_a_damaged_part_is_named_set_aside_and_not_read(
     assert len(pq.read_table(run.results)) == 1
 
 
-def test_a_flipped_bit_in_any_column_is_damage(run: RunDirectory, trials: list[Trial]) -> None:
+def test_a_flipped_bit_in_any_column_is_damage(run: RunDirectory, trials: Design) -> None:
     """Also in one that only the views read: a part is believed whole or not at all."""
     PartWriter(run, "worker").append(result(trials[0]))
     (part,) = run.parts.iterdir()
@@ -262,7 +255,7 @@ def test_a_flipped_bit_in_any_column_is_damage(run: RunDirectory, trials: list[T
         ledger = Ledger(run)
         ledger.refresh()
         assert ledger.damaged == [part], column.path_in_schema
-        assert read_parts(run) == []
+        assert len(read_parts(run)) == 0
     part.write_bytes(sound)
     assert len(read_parts(run)) == 1
 
@@ -274,7 +267,7 @@ def test_a_second_damage_of_the_same_part_does_not_replace_the_first(run: RunDir
     assert sorted(path.read_bytes() for path in run.parts.iterdir()) == [b"first", b"second"]
 
 
-def test_failures_before_since_are_forgiven(run: RunDirectory, trials: list[Trial]) -> None:
+def test_failures_before_since_are_forgiven(run: RunDirectory, trials: Design) -> None:
     writer = PartWriter(run, "worker")
     writer.append(Result(trial=trials[0].id, outcome="crashed"), message="before")
     since = datetime.now(UTC)
@@ -286,7 +279,7 @@ def test_failures_before_since_are_forgiven(run: RunDirectory, trials: list[Tria
 
 
 def test_views_are_rebuilt_from_parts_in_design_order(
-    run: RunDirectory, trials: list[Trial], toy_study: Study
+    run: RunDirectory, trials: Design, toy_study: Study
 ) -> None:
     writer = PartWriter(run, "worker")
     for trial in reversed(trials):
@@ -309,7 +302,7 @@ BEFORE_SIGNALS = Path(__file__).parent / "parts" / "before-signals.parquet"
 
 
 def test_a_part_of_an_older_version_is_read_and_gone_on_with(
-    run: RunDirectory, trials: list[Trial]
+    run: RunDirectory, trials: Design
 ) -> None:
     """Written for the toy study before the curves had norms of gradients and spikes."""
     run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
@@ -330,11 +323,13 @@ def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     assert {name: new[name] for name in signals} == signals
 
 
-def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: list[Trial]) -> None:
+def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: Design) -> None:
     ledger = Ledger(run)
-    assert seconds_left(trials, ledger, 2) is None
+    tally = Tally(trials, ledger)
+    assert tally.seconds_left(2) is None
     writer = PartWriter(run, "worker")
     for trial in trials[:2]:
         writer.append(result(trial), seconds=10.0)
     ledger.refresh()
-    assert seconds_left(trials, ledger, 2) == pytest.approx(6 * 10.0 / 2)
+    tally.update()
+    assert tally.seconds_left(2) == pytest.approx(6 * 10.0 / 2)

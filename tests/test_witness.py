@@ -244,6 +244,37 @@ def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
     assert not shift.wants_more
 
 
+class OldAnswer(InlineDispatcher):
+    """Takes a worker for queued that has begun since; the third look is at its end."""
+
+    looks = 0
+
+    def busy(self) -> set[str]:
+        self.looks += 1
+        if self.looks == 3:
+            for trial in self.run.read_design():
+                PartWriter(self.run, f"w{trial.draw}{trial.model}").append(result(trial))
+                claims.release(self.run, trial.id)
+            self.run.worker("w").unlink()
+        return {"cpu:0"} if self.run.worker("w").exists() else set()
+
+    def queued(self) -> set[str]:
+        return {"cpu:0"} if self.looks < 3 else set()
+
+
+def test_a_worker_that_has_begun_is_waited_for_whatever_was_answered_before(
+    run: RunDirectory,
+) -> None:
+    """All that is left is in its hands: were it taken for queued, its job would be cancelled."""
+    with registered(run, Owner.this_process("w", "cpu:0")) as owner:
+        for trial in run.read_design():
+            assert claims.take(run, trial.id, owner)
+        dispatcher = OldAnswer(run, lambda: None)
+        chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
+        Driver(run, run.read_design(), dispatcher, chosen).drive()
+    assert len(rows(run)) == len(run.read_design())
+
+
 def drive(run: RunDirectory) -> list[dict[str, object]]:
     chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
     Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
@@ -278,6 +309,17 @@ def test_what_is_alike_and_which_hosts_are_bad() -> None:
         return {"trial": trial, "outcome": outcome, "host": host, "message": message,
                 "finished": finished}  # fmt: skip
 
+    def bad_hosts(rows: list[alike.Row]) -> list[str]:
+        """Whatever the order in which they are counted."""
+        found = []
+        for ordered in (rows, rows[::-1]):
+            hosts = alike.Hosts()
+            for one in ordered:
+                hosts.add(one)
+            found.append(hosts.bad)
+        assert found[0] == found[1]
+        return found[0]
+
     failed = [row(trial, "crashed") for trial in "123"]
     assert alike.suspicion(failed, now)
     assert alike.same_failure(failed, now) is None  # none was tried again yet
@@ -286,6 +328,6 @@ def test_what_is_alike_and_which_hosts_are_bad() -> None:
     other = row("1", "crashed", message="E: x (f.py:2)")
     assert alike.same_failure([*failed, other], now) is None
     assert alike.suspicion(failed, now + timedelta(seconds=2)) is None
-    assert alike.bad_hosts(failed) == []  # nobody else has trained anything
-    assert alike.bad_hosts([*failed, row("4", "ok", "b")]) == ["a"]
-    assert alike.bad_hosts([*failed, row("4", "ok", "b"), row("5", "diverged", "a")]) == []
+    assert bad_hosts(failed) == []  # nobody else has trained anything
+    assert bad_hosts([*failed, row("4", "ok", "b")]) == ["a"]
+    assert bad_hosts([*failed, row("4", "ok", "b"), row("5", "diverged", "a")]) == []

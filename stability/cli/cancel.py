@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 def cancel_run(path: Path) -> None:
     """Raises StoreError where `path` is no run directory, DispatchError where a driver lives on."""
     run = RunDirectory(path)
-    trials = run.read_design()
+    design = run.read_design()
     with after_the_driver(run):
         before = claims.workers(run)
         dispatchers: list[Dispatcher] = [LocalDispatcher(run, lambda: None)]
@@ -38,10 +38,10 @@ def cancel_run(path: Path) -> None:
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()
-    done = sum(ledger.is_trained(trial.id) for trial in trials)
+    done = sum(map(ledger.is_trained, design.ids))
     ended = len(before) - len(claims.workers(run))
     print(
-        f"{ended} of {len(before)} workers were ended; {done} of {len(trials)} trials are finished "
+        f"{ended} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
         f"and kept; stability resume {shown(run.path)} goes on from there"
     )
     if parting := " ".join(d.parting for d in dispatchers if d.parting):

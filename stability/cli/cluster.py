@@ -13,14 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from stability.cli.parsing import Faults, not_one_of
+from stability.training.engine_names import NAMES, parse
 from sweeps.dispatch import EXECUTORS
+from sweeps.engine import AUTO
 from sweeps.slurm import commands
 from sweeps.slurm.options import RESERVED, SlurmOptions
 
 WORKERS = 8  # on a cluster, where nobody says how many
 WORDS = ("partition", "account", "qos", "constraint", "exclude")
 LISTS = ("setup", "slurm")
-PROFILE = ("executor", "workers", "device", *WORDS, "time", "memory", "cpus", "gpus", *LISTS)
+PROFILE = (
+    "executor",
+    "workers",
+    "device",
+    "engine",
+    *WORDS,
+    "time",
+    "memory",
+    "cpus",
+    "gpus",
+    *LISTS,
+)
 OWN = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
 
 
@@ -52,6 +65,7 @@ class Where:
     executor: str | None = None
     workers: str | None = None
     device: str | None = None
+    engine: str | None = None
     out: str | None = None
     confirm: str | None = None
     detach: bool = False
@@ -76,6 +90,7 @@ class Site:
     """None for as many as there are slots."""
     slurm: SlurmOptions
     detach: bool = False
+    engine: str = AUTO
 
 
 def read_site(faults: Faults, where: Where, remembered: Site | None = None) -> Site:
@@ -91,6 +106,7 @@ def read_site(faults: Faults, where: Where, remembered: Site | None = None) -> S
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
     workers = _workers(faults, where, executor) or (same.workers if same else None)
+    engine = _engine(faults, where, same)
     if where.detach and executor == "inline":
         faults.add("--detach", "inline trains in this process, there is nothing to leave behind")
     if where.detach and where.confirm is not None:
@@ -99,14 +115,14 @@ def read_site(faults: Faults, where: Where, remembered: Site | None = None) -> S
         device, options = _slurm(faults, where.cluster, device, same)
         return Site(
             executor=executor, device=device, workers=workers or WORKERS, slurm=options,
-            detach=where.detach,
+            detach=where.detach, engine=engine,
         )  # fmt: skip
     if where.profile is None and executor in EXECUTORS:
         for name in where.cluster.typed():
             faults.add(f"--{name}", f"got it with --executor {executor}, it is for slurm")
     return Site(
         executor=executor, device=device, workers=workers, slurm=SlurmOptions(),
-        detach=where.detach,
+        detach=where.detach, engine=engine,
     )  # fmt: skip
 
 
@@ -117,6 +133,20 @@ def _workers(faults: Faults, where: Where, executor: str) -> int | None:
     if executor == "inline" and workers not in (None, 1):
         faults.add("--workers", f"got {workers}, inline has one")
     return workers
+
+
+def _engine(faults: Faults, where: Where, same: Site | None) -> str:
+    """`auto`, or an engine in full: `stacked:16`."""
+    text = where.engine or (same.engine if same else AUTO)
+    if text == AUTO:
+        return AUTO
+    try:
+        return str(parse(text))
+    except ValueError as error:
+        name = text.partition(":")[0]
+        unknown = name not in NAMES
+        faults.add("--engine", not_one_of(name, (AUTO, *NAMES)) if unknown else str(error))
+        return AUTO
 
 
 def _slurm(
@@ -222,7 +252,11 @@ def with_profile(faults: Faults, where: Where) -> Where:
             texts[name] = str(value)
         else:
             faults.add(f"profile {where.profile}: {name}", f"got {value!r}, allowed is a text")
-    own = {name: texts.pop(name) for name in ("executor", "workers", "device") if name in texts}
+    own = {
+        name: texts.pop(name)
+        for name in ("executor", "workers", "device", "engine")
+        if name in texts
+    }
     own.setdefault("executor", "slurm")  # a profile keeps a cluster's facts
     typed = where.cluster
     both: dict[str, Any] = {"slurm": [*texts.pop("slurm", []), *typed.slurm]}

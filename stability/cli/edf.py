@@ -3,13 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from stability.cli.parsing import not_one_of
-from stability.cli.tables import print_summary, shown
+from stability.cli.tables import print_groups, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +45,33 @@ def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) 
         faults.append(f"--output: {target.parent} is no folder")
     if faults:
         raise SpecError(faults)
-    picture = write_picture(runs, target, how)
+    table = table_of(runs)
+    picture = write_picture(table, target, how)
     if as_json:
-        print(to_json(runs, how.policy, picture))
+        print(to_json(table, how.policy, picture))
     else:
-        print_summary(runs, how.policy)
+        print_groups(table, how.policy)
         print(shown(picture))
 
 
-def write_picture(runs: list[Path], target: Path, how: Picture) -> Path:
-    """Write the EDF of `runs` to `target`. Raises SpecError."""
-    from analysis import load, samples, save_edf
+def table_of(runs: list[Path]) -> "pd.DataFrame":
+    """Run directories or tables, read once for everything that is shown. Raises SpecError."""
+    from analysis import TableError, load
 
     try:
-        groups = samples(load(runs), how.policy)  # type: ignore[arg-type]
+        return load(runs)
+    except TableError as error:
+        raise SpecError(list(error.faults)) from error
+
+
+def write_picture(table: "pd.DataFrame", target: Path, how: Picture) -> Path:
+    """Write the EDF of `table` to `target`. Raises SpecError."""
+    from analysis import samples, save_edf
+
+    try:
+        groups = samples(table, how.policy)  # type: ignore[arg-type]
         return save_edf(groups, target, delta=how.delta, method=how.band)  # type: ignore[arg-type]
-    except (ValueError, OSError) as error:  # a table that is none, a format that is none
+    except (ValueError, OSError) as error:  # a format that is none
         raise SpecError([str(error)]) from error
 
 
@@ -76,10 +90,10 @@ def refresh(path: Path) -> str | None:
     return None
 
 
-def to_json(runs: list[Path], policy: str, picture: Path) -> str:
+def to_json(table: "pd.DataFrame", policy: str, picture: Path) -> str:
     """The numbers of the table."""
-    from analysis import load, summarise
+    from analysis import summarise
 
-    summary = summarise(load(runs), policy)  # type: ignore[arg-type]
+    summary = summarise(table, policy)  # type: ignore[arg-type]
     rows = json.loads(summary.reset_index().to_json(orient="records"))
     return json.dumps({"policy": policy, "picture": str(picture), "groups": rows}, indent=2)

@@ -140,6 +140,22 @@ Device = Annotated[
     str | None,
     Option(help="auto, cpu, cuda or cuda:i  [default: auto]", metavar="NAME"),
 ]
+Engine = Annotated[
+    str | None,
+    Option(
+        help="How trials are trained: auto measures on a GPU; eager, captured, streams, stacked, "
+        "as in stacked:16. Fixed once something is trained  [default: auto]",
+        metavar="NAME",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    Option(
+        help="Of the forward pass: auto, float32 or bfloat16, which needs a GPU  [default: auto, "
+        "bfloat16 on a GPU]",
+        metavar="NAME",
+    ),
+]
 Out = Annotated[
     str | None, Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR")
 ]
@@ -201,6 +217,7 @@ PLACE: dict[str, Any] = {
     "executor": Executor,
     "workers": Workers,
     "device": Device,
+    "engine": Engine,
     "detach": Detach,
     "profile": Profile,
     "partition": Partition,

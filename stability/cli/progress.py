@@ -1,14 +1,15 @@
 """What is seen while a study trains: a live line on a terminal, a line now and then elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.parts import Ledger, seconds_left
+from sweeps.parts import Ledger
+from sweeps.tally import Tally
 from sweeps.trial import Trial
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
@@ -20,7 +21,7 @@ class Display:
 
     def __init__(
         self,
-        trials: list[Trial],
+        trials: Sequence[Trial],
         slots: int,
         headline: Callable[..., str | None] | None = None,
         console: Console | None = None,
@@ -36,6 +37,7 @@ class Display:
         self.workers: Callable[[], str] = lambda: ""
         """Says what is known of the workers."""
         self.console = console or Console(stderr=True)
+        self._tally: Tally | None = None
         self._start = time.monotonic()
         self._said = self._start
         self._is_over = False
@@ -72,11 +74,14 @@ class Display:
 
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""
-        done = sum(ledger.is_trained(trial.id) for trial in self.trials)
+        if self._tally is None or self._tally.ledger is not ledger:
+            self._tally = Tally(self.trials, ledger)
+        self._tally.update()
+        done = self._tally.done
         self._is_begun = self._is_begun or self._begin(is_over=done == len(self.trials))
         if not self._is_begun:
             return
-        state = self.state(ledger, done)
+        state = self.state(self._tally)
         self._progress.update(self._task, completed=done, state=state)
         now = time.monotonic()
         pause = 0.0 if done == len(self.trials) else QUIET_SECONDS
@@ -96,15 +101,12 @@ class Display:
             self._live.start()
         return True
 
-    def state(self, ledger: Ledger, done: int) -> str:
+    def state(self, tally: Tally) -> str:
         """The words beside the bar."""
-        records = [ledger[trial.id] for trial in self.trials]
-        failed = sum(r.failures > 0 and r.outcome is None for r in records)
-        errors = [r.error for r in records if r.error is not None]
-        words = [f"{failed} failed"] if failed else []
-        words += [f"best {min(errors):.2f}%"] if errors else []
-        left = seconds_left(self.trials, ledger, self.slots)
-        if done == len(self.trials):
+        words = [f"{len(tally.failed)} failed"] if tally.failed else []
+        words += [f"best {tally.best:.2f}%"] if tally.best is not None else []
+        left = tally.seconds_left(self.slots)
+        if not tally.open:
             words.append(f"done in {duration(time.monotonic() - self._start)}")
         else:
             known = self.workers()

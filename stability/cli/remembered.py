@@ -7,6 +7,7 @@ from typing import Any
 
 from stability.cli.cluster import Site
 from sweeps import provenance
+from sweeps.engine import AUTO
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import SlurmOptions
@@ -14,7 +15,11 @@ from sweeps.slurm.options import SlurmOptions
 
 def as_written(site: Site) -> dict[str, Any]:
     """What provenance keeps of where a study runs."""
-    kept: dict[str, Any] = {"executor": site.executor, "device": site.device}
+    kept: dict[str, Any] = {
+        "executor": site.executor,
+        "device": site.device,
+        "engine": site.engine,
+    }
     if site.executor == "slurm":
         kept["workers"] = site.workers
         options = {key: value for key, value in vars(site.slurm).items() if value is not None}
@@ -46,6 +51,7 @@ def last_site(run: RunDirectory) -> Site | None:
             device=str(content["device"]),
             workers=int(content["workers"]),
             slurm=slurm,
+            engine=str(content.get("engine", AUTO)),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -7,11 +7,13 @@ from typing import Any
 
 from stability.cli.cluster import Site, Where, read_site
 from stability.cli.data_names import check_unchanged
+from stability.cli.gpus import is_gpu_here
 from stability.cli.image_study import OBJECTIVE, fields_of_images
 from stability.cli.own_study import check_objective, fields_of_objective
 from stability.cli.parsing import Faults
 from stability.cli.remembered import last_site
 from stability.cli.study_file import check_conditions, is_resolved, with_file
+from stability.training.recipe import PRECISIONS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
 from sweeps.sampling import SAMPLERS, grid_levels
@@ -35,6 +37,7 @@ class Options:
     stem: str | None = None
     depth: str | None = None
     pool: str | None = None
+    precision: str | None = None
     objective: str | None = None
     study: Path | None = None
     lr: list[str] = field(default_factory=list)
@@ -70,7 +73,7 @@ def read(options: Options, where: Where) -> Request:
     """The request that the options make. Raises SpecError with every fault; writes nothing."""
     faults = Faults()
     site, confirm = read_site(faults, where), _confirm(faults, where)
-    study = _study(faults, options)
+    study = _study(faults, options, site)
     if study is not None and not faults.found:
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
         faults.found += run.faults(study) + unusable_by_slurm(site, run)
@@ -81,7 +84,7 @@ def read(options: Options, where: Where) -> Request:
     raise SpecError(faults.found)
 
 
-def _study(faults: Faults, options: Options) -> Study | None:
+def _study(faults: Faults, options: Options, site: Site) -> Study | None:
     """The study that is asked for; None where there is a fault."""
     if options.study is not None and is_resolved(options.study):
         if any(getattr(options, name) for name in vars(options) if name != "study"):
@@ -96,6 +99,7 @@ def _study(faults: Faults, options: Options) -> Study | None:
         "draws": faults.whole("--trials", asked["trials"], low=1),
         "sampler": faults.one_of("--sampler", asked["sampler"], SAMPLERS),
         "seed": faults.whole("--seed", asked["seed"], low=0),
+        "precision": precision(faults, options, site),
     }
     if not faults.found:
         check_conditions(faults, options.space, fields["models"], fields["optims"])
@@ -105,6 +109,21 @@ def _study(faults: Faults, options: Options) -> Study | None:
         except ValueError as error:
             faults.add("--trials", str(error))
     return None if faults.found else Study(**fields)
+
+
+def precision(faults: Faults, options: Options, site: Site) -> str | None:
+    """Of the forward pass: what is asked for, else what suits the device."""
+    asked = options.precision or "auto"
+    if options.objective is not None:
+        if options.precision is not None:
+            faults.add("--precision", "with --objective it is the function's own affair")
+        return "float32"
+    if (found := faults.one_of("--precision", asked, ("auto", *PRECISIONS))) != "auto":
+        if found == "bfloat16" and site.device == "cpu":
+            faults.add("--precision", "got bfloat16 with --device cpu, it needs a GPU: float32")
+        return found
+    on_gpu = is_gpu_here() if site.device == "auto" else site.device != "cpu"
+    return "bfloat16" if on_gpu else "float32"
 
 
 def resolved(faults: Faults, path: Path) -> Study:

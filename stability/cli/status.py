@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stability.cli.engine import engine_in_words
+from stability.cli.failures import few
 from sweeps import claims
 from sweeps.owner import Owner
-from sweeps.parts import Ledger, seconds_left
+from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import submissions
 from sweeps.slurm.witness import Witness
+from sweeps.tally import Tally
 
 AGAIN_SECONDS = 5.0
 SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
@@ -37,41 +40,43 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
 
 def state_of(run: RunDirectory) -> dict[str, Any]:
     """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
-    study, trials = run.read_study(), run.read_design()
+    study, design = run.read_study(), run.read_design()
     held, workers = claims.held(run), claims.workers(run)
     witness = Witness(run)
     on_cluster = bool(submissions(run))
     if on_cluster:
         witness.see([*held.values(), *workers])
         witness.refresh(SLURM_SECONDS)
-    ledger = Ledger(run)  # after the claims: what ends meanwhile is finished, never lost
-    ledger.refresh()
-    records = {trial.id: ledger[trial.id] for trial in trials}
-    held = {trial: owner for trial, owner in held.items() if trial in records}
+    ledger = Ledger(run)
+    tally = Tally(design, ledger)
+    tally.look()  # after the claims: what ends meanwhile is finished, never lost
+    ids = set(design.ids)
+    held = {trial: owner for trial, owner in held.items() if trial in ids}
     running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}
-    finished = {t: r for t, r in records.items() if r.outcome is not None}
+    outcomes = Counter(ledger[trial].outcome for trial in design.ids)
     living = sum(not witness.is_gone(owner) for owner in workers)
     return {
         "run": str(run.path),
         "study": study.hash,
-        "trials": len(trials),
-        "finished": len(finished),
-        "outcomes": dict(Counter(str(r.outcome) for r in finished.values())),
+        "trials": tally.trials,
+        "finished": tally.done,
+        "outcomes": {name: count for name, count in outcomes.items() if name is not None},
         "running": [is_running(run, trial, owner) for trial, owner in running.items()],
         "queued": [
             {"job": task.job, "reason": task.reason, "restarts": task.restarts}
             for task in witness.tasks()
             if task.is_queued
         ],
-        "lost": sorted(held.keys() - running.keys() - finished.keys()),
+        "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
-            {"trial": t, "failures": r.failures, "message": r.message}
-            for t, r in records.items()
-            if r.outcome is None and r.failures
+            {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
+            for t in tally.open
+            if t in tally.failed
         ],
         "damaged": [path.name for path in ledger.damaged],
+        "engine": engine_in_words(run),
         "workers": living,
-        "seconds_left": seconds_left(trials, ledger, living),
+        "seconds_left": tally.seconds_left(living),
         "slurm": (witness.trouble or "answers") if on_cluster else None,
     }
 
@@ -97,15 +102,18 @@ def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
 
 def in_words(state: dict[str, Any]) -> str:
     """The state for a person."""
-    lines = [state["run"], progress(state), *of_workers(state)]
+    lines = [state["run"], progress(state), *state["engine"], *of_workers(state)]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])
         lines.append(f"running: {r['trial']} by {r['worker']} ({where} on {r['host']}{since})")
-    lines += [f"lost: {trial}: its worker is gone; it is trained again" for trial in state["lost"]]
-    lines += [
-        f"failed {f['failures']} times: {f['trial']}: {f['message']}" for f in state["failed"]
-    ]
+    lines += few(
+        (f"lost: {trial}: its worker is gone; it is trained again", None) for trial in state["lost"]
+    )
+    lines += few(
+        (f"failed {f['failures']} times: {f['trial']}: {f['message']}", f["message"])
+        for f in state["failed"]
+    )
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
     return "\n".join(lines)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stability.cli.request import Options
 
 NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective")
-CHOICES = ("stem", "depth", "pool")
+CHOICES = ("stem", "depth", "pool", "precision")
 TABLES = ("recipe", "space")
 
 

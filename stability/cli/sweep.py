@@ -1,7 +1,7 @@
 """`stability sweep`: from a request to results, a table and a picture."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,27 +11,34 @@ from pathlib import Path
 from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
-from stability.cli.edf import Picture, write_picture
+from stability.cli.edf import Picture, table_of, write_picture
+from stability.cli.engine import (
+    check_engine,
+    engine_in_words,
+    forget_unused,
+)
+from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, known_slots, machine_of, measure, question
 from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
-from stability.cli.tables import print_summary, shown
+from stability.cli.tables import print_groups, shown
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
-from sweeps.adopt import Row, adopt, adoptable
+from sweeps.adopt import Adopted, adopt, adoptable
 from sweeps.confirm import confirmation
-from sweeps.design import draw_design
+from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.forked import Errand
-from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
+from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
@@ -63,42 +70,69 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(describe(study))
-    ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
-    ledger.refresh()
-    if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
-        done = finished(ledger, trials)
-        share = "all" if done == study.trials else f"{done} of"
+    design = run.read_design() if run.design.exists() else None
+    there = counted(run, design) if design is not None else None
+    if there is not None and not (there.open if retry_failed else there.left()):
+        share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
         if not dry_run:
             views.rebuild(run)
-        return DONE if dry_run else conclude(request)
+        return DONE if dry_run else conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
-    trials = trials or draw_design(study)
+    trials = design if design is not None else draw_design(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     own = provenance.code_of(own_modules(study), Path.cwd())
-    adopted = {} if run.exists() else adoptable(run, trials, own)
+    kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
+    there = there or counted(run, trials)
+    check_engine(request, kind, begun=there.done > 0)
+    adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
         print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
-    before = finished(ledger, trials) + sum(map(len, adopted.values()))
+    before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
-    headline = partial(cost, study, before, slots=slots, site=site)
+    headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
     if dry_run:
-        print(headline(machine))
-        if site.executor == "slurm":
-            print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
-        print("dry run: nothing was written")
-        return DONE
+        return show_dry(request, slots, headline)
     plan = Plan(
         slots=slots,
         submission_folder=Path.cwd(),
         retry_failed=retry_failed,
         detach=site.detach,
+        engine=site.engine,
     )
-    trials = run.create(study, trials)
+    run.create(study, trials)
+    return dispatch(request, plan, there, own, adopted, headline)
+
+
+def dispatch(
+    request: Request,
+    plan: Plan,
+    there: Tally,
+    own: dict[str, str],
+    adopted: Adopted,
+    headline: "Headline",
+) -> int:
+    """Take over what is adopted, train the rest of what is there; returns the exit status."""
+    run, device = request.run, plan.slots[0].partition(":")[0]
     with sole_driver(run), sigterm_as_interrupt():
-        begin(request, plan, own, adopted)
-        return drive(request, trials, plan, Headline(machine, headline))
+        warn(run, own, there.ledger)
+        adopt(run, adopted)
+        forget_unused(run, request.site, device, begun=there.done > 0)
+        taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
+        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+        provenance.record(run, {**circumstances, **as_written(request.site)})
+        return drive(request, run.read_design(), plan, there, headline)
+
+
+def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> int:
+    """What a dry run ends with."""
+    print(headline(wait=False))
+    site, run = request.site, request.run
+    if site.executor == "slurm":
+        print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
+    print("dry run: nothing was written")
+    return DONE
 
 
 def machine_known(request: Request) -> Machine | None:
@@ -124,47 +158,32 @@ def machine_measured(request: Request) -> Machine:
         return measured.result()
 
 
-def begin(
-    request: Request, plan: Plan, own: dict[str, str], adopted: dict[Path, list[Row]]
-) -> None:
-    """Name what is damaged or changed, take over what is adopted, write down what is done here."""
-    warn(request.run, own)
-    adopt(request.run, adopted)
-    taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-    circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
-    provenance.record(request.run, {**circumstances, **as_written(request.site)})
-
-
 def load_for_the_end() -> None:
     """Import what table and picture need while others import torch: more than a second."""
     for name in ("analysis.figures", "analysis.summary", "matplotlib.figure", "scipy.stats"):
         import_module(name)
 
 
-def open_trials(ledger: Ledger, trials: list[Trial], *, retry_failed: bool) -> list[Trial]:
-    """Trials that have no result and would be tried."""
-    records = ((trial, ledger[trial.id]) for trial in trials)
-    return [t for t, r in records if r.outcome is None and (retry_failed or r.failures <= RETRIES)]
+def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
+    """What the parts say of the trials, as of now."""
+    tally = Tally(trials, Ledger(run))
+    tally.look()
+    return tally
 
 
-def finished(ledger: Ledger, trials: list[Trial]) -> int:
-    """How many trials are trained."""
-    return sum(ledger.is_trained(trial.id) for trial in trials)
-
-
-def drive(request: Request, trials: list[Trial], plan: Plan, headline: "Headline") -> int:
+def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: "Headline") -> int:
     """Train what is missing, with a display; whatever ends it, the views are written."""
-    run, ledger = request.run, Ledger(request.run)
-    display = Display(trials, len(plan.slots), headline)
-    dispatcher = dispatcher_of(request, display.look(ledger), headline)
+    run = request.run
+    display = Display(design, len(plan.slots), headline)
+    dispatcher = dispatcher_of(request, display.look(there.ledger), headline)
     display.workers = dispatcher.state
     try:
         with display:
-            Driver(run, trials, dispatcher, plan, display.update).drive()
+            Driver(run, design, dispatcher, plan, display.update).drive()
     except KeyboardInterrupt:
-        ledger.refresh()
+        there.look()
         print(
-            f"stopped: {finished(ledger, trials)} of {len(trials)} trials are finished and kept in "
+            f"stopped: {there.done} of {len(design)} trials are finished and kept in "
             f"{shown(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
@@ -182,7 +201,10 @@ def drive(request: Request, trials: list[Trial], plan: Plan, headline: "Headline
             f"stability cancel {shown(run.path)}"
         )
         return DONE
-    return conclude(request)
+    if request.site.executor != "inline":  # that worker has said it
+        for line in engine_in_words(run):
+            print(line)
+    return conclude(request, there)
 
 
 class Headline:
@@ -219,33 +241,36 @@ def dispatcher_of(
     return local
 
 
-def conclude(request: Request) -> int:
+def conclude(request: Request, there: Tally) -> int:
     """Table and picture of what is there; exit status 1 where trials are left without a result."""
     run = request.run
     if request.study.sampler == "listed":
         print_peaks(run.path.parent)
     else:
-        print_summary([run.path])
-        print(shown(write_picture([run.path], run.edf, Picture())))
+        table = table_of([run.path])
+        print_groups(table)
+        print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
-    ledger, trials = Ledger(run), run.read_design()
-    ledger.refresh()
-    left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
-    for line in complaints(run, ledger, left):
+    there.look()
+    for line in complaints(run, there):
         print(line, file=sys.stderr)
-    return LEFT_FAILED if left else DONE
+    return LEFT_FAILED if there.open else DONE
 
 
-def complaints(run: RunDirectory, ledger: Ledger, left: list[str]) -> list[str]:
-    """Why each trial has no result, and what to do."""
-    held = {trial: owner for trial, owner in claims.held(run).items() if trial in left}
-    lines = [
-        f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-        f"here; if it is gone, remove {shown(run.claim(trial))}"
+def complaints(run: RunDirectory, there: Tally) -> list[str]:
+    """Why trials have no result, and what to do."""
+    held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
+    lines = few(
+        (
+            f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
+            f"here; if it is gone, remove {shown(run.claim(trial))}",
+            owner.name if owner else None,
+        )
         for trial, owner in held.items()
-    ]
-    failed = [trial for trial in left if trial not in held]
-    lines += [f"failed: {trial}: {ledger[trial].message}" for trial in failed]
+    )
+    failed = [trial for trial in there.open if trial not in held]
+    messages = ((trial, there.ledger[trial].message) for trial in failed)
+    lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         lines.append(
             f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
@@ -277,9 +302,8 @@ def own_modules(study: Study) -> list[str]:
     return [module for module in modules if module not in COLLECTIONS]
 
 
-def warn(run: RunDirectory, own: dict[str, str]) -> None:
+def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
-    ledger = Ledger(run)
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(

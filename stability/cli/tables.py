@@ -24,13 +24,6 @@ COLUMNS = {
 }
 
 
-def print_summary(runs: list[Path], policy: str = "chance") -> None:
-    """Print `print_groups` of run directories or tables."""
-    from analysis import load
-
-    print_groups(load(runs), policy)
-
-
 def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
     """A row per group: n, outcomes, best, median, and the shares within d of the best."""
     from rich.table import Table

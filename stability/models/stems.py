@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stability.models.stacked import linear
 from stability.models.variants import LATE_PATCHIFY, LAYER_NORM_EPS, ViTConfig
 
 
@@ -29,7 +29,7 @@ class Patchify(nn.Conv2d):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = F.linear(patches(images, self.stride[0]), self.weight.flatten(1), self.bias)
+        tokens = linear(patches(images, self.stride[0]), self.weight.flatten(-3), self.bias)
         return tokens.permute(0, 3, 1, 2)  # (B, D, h, w)
 
 
@@ -62,7 +62,7 @@ class DualPatchNorm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.before(patches(images, self.project.stride[0]))
-        x = F.linear(x, self.project.weight.flatten(1), self.project.bias)
+        x = linear(x, self.project.weight.flatten(-3), self.project.bias)
         return self.after(x).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stability.models.stacked import for_rows, linear
 from stability.models.stems import build_stem
 from stability.models.variants import LAYER_NORM_EPS, ViTConfig
 
@@ -39,8 +40,9 @@ class Attention(nn.Module):
             q, k, v = self._heads(self.qkv(x), 3)
         else:
             weights, biases, width = self.qkv.weight, self.qkv.bias, x.shape[-1]
-            (q,) = self._heads(F.linear(x[:, :queries], weights[:width], biases[:width]), 1)
-            k, v = self._heads(F.linear(x, weights[width:], biases[width:]), 2)
+            first, rest = weights[..., :width, :], weights[..., width:, :]
+            (q,) = self._heads(linear(x[:, :queries], first, biases[..., :width]), 1)
+            k, v = self._heads(linear(x, rest, biases[..., width:]), 2)
         mixed = F.scaled_dot_product_attention(q, k, v)  # (B, H, N, D/H)
         return self.project(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -74,6 +76,8 @@ class ViT(nn.Module):
     Takes images of shape (B, channels, image, image), gives logits of shape (B, classes).
     """
 
+    stacks = True  # its own parameters go through `for_rows`
+
     def __init__(self, config: ViTConfig, channels: int, classes: int) -> None:
         super().__init__()
         own_token = config.pool == "token"
@@ -90,8 +94,8 @@ class ViT(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images).flatten(2).transpose(1, 2)  # (B, D, h, w) -> (B, h * w, D)
         if self.class_token is not None:
-            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
-        x = x + self.positions
+            x = torch.cat([for_rows(self.class_token, len(x)), x], dim=1)
+        x = x + for_rows(self.positions, len(x))
         for block in self.blocks[:-1]:
             x = block(x)
         if self.class_token is None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from stability.training.precision import arithmetic
+
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -15,7 +17,9 @@ def tracking(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 
 
 @torch.no_grad()
-def set_precise_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def set_precise_statistics(
+    model: nn.Module, batches: Iterable[Tensor], precision: str = "float32"
+) -> None:
     """Set each BatchNorm's running statistics to those of `batches` of images (B, C, H, W).
 
     The mean of the batches' means, and the variance of all images together: the mean of
@@ -36,7 +40,8 @@ def set_precise_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum, norm.num_batches_tracked = 1.0, None  # the running ones are the last batch's
     seen = 0
     for images in batches:
-        model(images)
+        with arithmetic(precision, images.device):
+            model(images)
         seen += 1
         for both, mean, variance in zip(sums, means, variances, strict=True):
             both += torch.stack([mean.double(), variance + mean.double() ** 2])

@@ -12,9 +12,18 @@ RATIO = 3 / 4
 
 def mirrored(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Each of (B, C, H, W) mirrored, left for right, with this probability."""
-    chosen = torch.rand(len(images), generator=generator) < probability
-    where = chosen.to(images.device, non_blocking=True)[:, None, None, None]
-    return torch.where(where, images.flip(3), images)
+    chosen = mirrors(len(images), probability, generator)
+    return mirrored_where(images, chosen.to(images.device, non_blocking=True))
+
+
+def mirrors(n: int, probability: float, generator: torch.Generator) -> Tensor:
+    """(n,): which of n images are mirrored."""
+    return torch.rand(n, generator=generator) < probability
+
+
+def mirrored_where(images: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen (B,) of (B, C, H, W) mirrored."""
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def padded_crops(images: Tensor, padding: int, fill: Tensor, generator: torch.Generator) -> Tensor:
@@ -22,10 +31,20 @@ def padded_crops(images: Tensor, padding: int, fill: Tensor, generator: torch.Ge
 
     `fill` (C, 1, 1) is the border's colour. Each of the (2 * padding + 1)^2 places is as likely.
     """
+    return cropped_at(images, padding, fill, corners(len(images), padding, generator))
+
+
+def corners(n: int, padding: int, generator: torch.Generator) -> Tensor:
+    """(2, n, 1): top and left of each window, in pixels of the image with its border."""
+    return torch.randint(2 * padding + 1, (2, n, 1), generator=generator)
+
+
+def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> Tensor:
+    """The windows whose `corners` these are."""
     b, c, h, w = images.shape
     framed = fill.expand(b, c, h + 2 * padding, w + 2 * padding).clone()
     framed[:, :, padding : padding + h, padding : padding + w] = images
-    corners = torch.randint(2 * padding + 1, (2, b, 1), generator=generator).to(images.device)
+    corners = corners.to(images.device)
     rows = corners[0] + torch.arange(h, device=images.device)  # (B, H)
     columns = corners[1] + torch.arange(w, device=images.device)
     batch = torch.arange(b, device=images.device)[:, None, None]

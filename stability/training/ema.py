@@ -24,6 +24,13 @@ def rate(recipe: Recipe, epochs: int) -> float:
     return min(1.0, recipe.ema * recipe.batch_size / epochs * recipe.ema_period)
 
 
+def warmup_steps(recipe: Recipe, epochs: int, steps: int) -> float:
+    """Steps, of a training of `steps`, in which an update copies: those of the warm-up."""
+    if recipe.warmup_epochs is None:
+        return recipe.warmup * steps
+    return recipe.warmup_epochs * steps / epochs
+
+
 class Average:
     """A copy of a model that follows it: weights and buffers, BatchNorm's statistics among them.
 
@@ -37,11 +44,9 @@ class Average:
         self.model = deepcopy(model)
         self.rate = rate(recipe, epochs)
         self._period = recipe.ema_period
-        if recipe.warmup_epochs is None:
-            self._warmup = recipe.warmup * steps
-        else:
-            self._warmup = recipe.warmup_epochs * steps / epochs
-        self._step = 0
+        self._warmup = warmup_steps(recipe, epochs, steps)
+        self.step = 0
+        """Steps of the optimizer so far."""
         theirs, ours = model.state_dict(), self.model.state_dict()
         floating = [name for name, value in ours.items() if value.is_floating_point()]
         whole = [name for name in ours if name not in floating]
@@ -51,7 +56,7 @@ class Average:
     @torch.no_grad()
     def follow(self) -> None:
         """To be called after each step of the optimizer."""
-        step, self._step = self._step, self._step + 1
+        step, self.step = self.step, self.step + 1
         if step % self._period:
             return
         ours, theirs = self._floats

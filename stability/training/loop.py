@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from stability.models.build import build
 from stability.training.batches import Streams, inputs, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
+from stability.training.checkpoint import Live, Past, Saved, device_name
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
+from stability.training.precision import arithmetic
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
 from stability.training.signals import Watch
@@ -54,10 +57,44 @@ class Job:
     recipe: Recipe
     epochs: int
     seed: int
+    precision: str = "float32"
+    """Of the forward pass: see `precision.arithmetic`."""
+
+
+class Rig:
+    """What takes the steps of a training: this one, each as Python gives it out."""
+
+    def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
+        """A model with weights drawn from `streams`, and its optimizer."""
+        model = build(
+            job.model,
+            channels=data.shape[0],
+            classes=data.classes,
+            generator=streams.weights,
+            device=data.device,
+            image=data.shape[1:],
+        )
+        return model, build_optimizer(job.optimizer, model, job.recipe)
+
+    def epoch(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        part: TensorPart,
+        recipe: Recipe,
+        lrs: list[float],
+        beside: "Beside",
+    ) -> Tensor:
+        """One pass over `part`; returns the loss of each step."""
+        return train_epoch(model, optimizer, part, recipe, lrs, beside.streams.order, beside)
 
 
 def train(
-    job: Job, data: TensorData, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    job: Job,
+    data: TensorData,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    saved: Saved | None = None,
+    rig: Rig | None = None,
 ) -> Training:
     """Train `job` on `data` (on the device where `data` lies) and judge how it ended.
 
@@ -65,40 +102,75 @@ def train(
     error. `on_epoch` is called with each row of the curve, first before training. Everything
     random comes from `job.seed`; the global generators are neither read nor set. Where the recipe
     averages the weights, the averaged model is the one that is evaluated.
+
+    `saved` is offered the state between epochs. Where it has that of an interrupted training of
+    this job, the training goes on from there, with all rows so far for `on_epoch`, and ends as it
+    would have: to the bit on the same device, but for the times.
     """
-    start, recipe, streams = time.perf_counter(), job.recipe, Streams.of(job.seed)
-    model = build(
-        job.model,
-        channels=data.shape[0],
-        classes=data.classes,
-        generator=streams.weights,
-        device=data.device,
-        image=data.shape[1:],
-    )
-    optimizer = build_optimizer(job.optimizer, model, recipe)
-    steps = len(data.train) // recipe.batch_size  # of an epoch; the partial batch is dropped
-    average = Average(model, recipe, job.epochs, steps * job.epochs) if recipe.ema else None
-    beside = Beside(data.classes, streams, Watch(model), average)
-    judged = model if average is None else average.model
+    recipe, steps = job.recipe, steps_of(job, data)
+    rig, judge = rig or Rig(), partial(evaluate, precision=job.precision)
+    start = time.perf_counter()
+    live, past = begun(job, data, saved, rig)
+    start -= past.seconds
+    beside = Beside(data.classes, live.streams, live.watch, live.average, job.precision)
+    judged = live.model if live.average is None else live.average.model
+    devices = tuple(dict.fromkeys((*past.devices, device_name(data.device))))
+    rows = list(past.rows)
 
     def report(epoch: int, val: Evaluation, **trained: Any) -> None:
         seconds = time.perf_counter() - start
-        on_epoch(Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained))
+        row = Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained)
+        rows.append(asdict(row))
+        on_epoch(row)
 
-    report(0, evaluate(model, data.validation))
-    for epoch in range(1, job.epochs + 1):
+    def packed() -> bytes:
+        return live.packed(Past(rows=rows, seconds=time.perf_counter() - start, devices=devices))
+
+    for row in past.rows:
+        on_epoch(Epoch(**row))
+    if not past.rows:
+        report(0, judge(live.model, data.validation))
+    for epoch in range(len(rows), job.epochs + 1):
         first, total = (epoch - 1) * steps, steps * job.epochs
         lrs = [lr_at(first + i, total, recipe, job.epochs) for i in range(steps)]
-        losses = train_epoch(model, optimizer, data.train, recipe, lrs, streams.order, beside)
-        make_precise(model, average, data.train, recipe, streams.statistics)
-        validation = evaluate(judged, data.validation)
-        bad_step = first_non_finite(losses, model, validation)
+        losses = rig.epoch(live.model, live.optimizer, data.train, recipe, lrs, beside)
+        make_precise(live.model, data.train, recipe, beside)
+        validation = judge(judged, data.validation)
+        bad_step = first_non_finite(losses, live.model, validation)
         if bad_step is not None:
-            return Training(outcome="diverged", diverged_at=first + bad_step)
-        signals = asdict(beside.watch.epoch(losses))
+            return Training(outcome="diverged", diverged_at=first + bad_step, devices=devices)
+        signals = asdict(live.watch.epoch(losses))
         report(epoch, validation, lr=lrs[-1], train_loss=float(losses.mean()), **signals)
-    raw = None if average is None else evaluate(model, data.test)
-    return ended(evaluate(judged, data.test), raw)
+        if saved is not None and epoch < job.epochs:
+            saved.offer(packed)
+    raw = None if live.average is None else judge(live.model, data.test)
+    return replace(ended(judge(judged, data.test), raw), devices=devices)
+
+
+def steps_of(job: Job, data: TensorData) -> int:
+    """Of an epoch; the partial batch is dropped."""
+    return len(data.train) // job.recipe.batch_size
+
+
+def fresh(job: Job, data: TensorData, rig: Rig) -> Live:
+    """A training before its first step."""
+    streams = Streams.of(job.seed)
+    model, optimizer = rig.fresh(job, data, streams)
+    steps = steps_of(job, data) * job.epochs
+    average = Average(model, job.recipe, job.epochs, steps) if job.recipe.ema else None
+    return Live(model, optimizer, streams, Watch(model), average)
+
+
+def begun(job: Job, data: TensorData, saved: Saved | None, rig: Rig) -> tuple[Live, Past]:
+    """A training as an interrupted one left it, or before its first step."""
+    live, content = fresh(job, data, rig), saved.load() if saved is not None else None
+    if saved is None or content is None:
+        return live, Past()
+    try:
+        return live, live.restore(content)
+    except Exception as error:  # whatever unknown bytes lead to
+        saved.discard(f"cannot be used ({type(error).__name__}: {str(error)[:200]})")
+        return fresh(job, data, rig), Past()
 
 
 @dataclass(frozen=True)
@@ -109,6 +181,7 @@ class Beside:
     streams: Streams
     watch: Watch
     average: Average | None = None
+    precision: str = "float32"
 
 
 def train_epoch(
@@ -128,7 +201,9 @@ def train_epoch(
         rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
         images, targets = training_batch(part, rows, beside.classes, recipe, beside.streams)
         set_lr(optimizer, lr)
-        loss = F.cross_entropy(model(images), targets, label_smoothing=recipe.label_smoothing)
+        with arithmetic(beside.precision, images.device):
+            logits = model(images).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norms = beside.watch.look()
@@ -141,26 +216,22 @@ def train_epoch(
     return torch.stack(losses)
 
 
-def make_precise(
-    model: nn.Module,
-    average: Average | None,
-    part: TensorPart,
-    recipe: Recipe,
-    statistics: torch.Generator,
-) -> None:
+def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Beside) -> None:
     """Where the recipe says so, BatchNorm's precise statistics for the models to be evaluated.
 
     Of whole batches of images, augmented but not mixed, the same for both models.
     """
     if recipe.precise_bn is None or not tracking(model):
         return
+    statistics, average = beside.streams.statistics, beside.average
     rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
     whole = torch.split(rows[: len(rows) // size * size].to(part.labels.device), size)
     state = statistics.get_state()
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
-        set_precise_statistics(each, (inputs(part, some, recipe, statistics)[0] for some in whole))
+        batches = (inputs(part, some, recipe, statistics)[0] for some in whole)
+        set_precise_statistics(each, batches, beside.precision)
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:

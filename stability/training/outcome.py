@@ -6,11 +6,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from stability.training.precision import arithmetic
 from stability.training.tensors import TensorPart
 
 EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
+GPU_BATCH = 1024  # with fewer images a GPU waits for Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Training:
     """Of the model that is used: the averaged one where the recipe averages. None if diverged."""
     raw_test: Evaluation | None = None
     """Of the weights themselves, where the recipe averages."""
+    devices: tuple[str, ...] = ()
+    """Names of those that trained it: more than one only where an interrupted training went on."""
 
 
 def chance_of(part: TensorPart) -> float:
@@ -52,21 +56,46 @@ def chance_of(part: TensorPart) -> float:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, part: TensorPart) -> Evaluation:
+def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> Evaluation:
     """Evaluate `model`, in evaluation mode, on every image of `part`."""
     model.eval()
     answers, loss = [], torch.zeros((), device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
-    for rows in torch.split(everything, EVALUATION_BATCH):
+    batch = GPU_BATCH if everything.is_cuda else EVALUATION_BATCH
+    for rows in torch.split(everything, batch):
         images, labels = part.batch(rows)
-        logits = model(images)
+        with arithmetic(precision, images.device):
+            logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         answers.append(logits.argmax(dim=1))
-    answer = torch.cat(answers)
+    return _judged(torch.cat(answers), float(loss), part)
+
+
+@torch.no_grad()
+def evaluate_stacked(
+    model: nn.Module, k: int, part: TensorPart, precision: str = "float32"
+) -> list[Evaluation]:
+    """Evaluate a stack of k models (`models.stacked`), each on every image of `part`."""
+    model.eval()
+    answers, loss = [], torch.zeros(k, device=part.labels.device)
+    everything = torch.arange(len(part), device=part.labels.device)
+    for rows in torch.split(everything, EVALUATION_BATCH):
+        images, labels = part.batch(rows)
+        with arithmetic(precision, images.device):
+            logits = model(images.repeat(k, 1, 1, 1)).float()
+        each = F.cross_entropy(logits, labels.repeat(k), reduction="none")
+        loss += each.view(k, -1).sum(1)
+        answers.append(logits.argmax(dim=1).view(k, -1))
+    pairs = zip(torch.cat(answers, dim=1), loss.tolist(), strict=True)
+    return [_judged(answer, total, part) for answer, total in pairs]
+
+
+def _judged(answer: Tensor, loss: float, part: TensorPart) -> Evaluation:
+    """Of the answers (N,) to a part and the sum of their losses."""
     return Evaluation(
         wrong=int((answer != part.labels).sum()),
         n=len(part),
-        loss=float(loss) / len(part),
+        loss=loss / len(part),
         chance=chance_of(part),
         constant=bool((answer == answer[0]).all()),
     )

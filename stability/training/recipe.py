@@ -8,6 +8,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16")
+"""Of the forward pass."""
 ONLY_FOR = {"momentum": "sgd", "nesterov": "sgd", "beta1": "adamw", "beta2": "adamw"}
 """Settings that one optimizer alone has."""
 

@@ -44,33 +44,53 @@ class Watch:
         mine = set(first.parameters(recurse=False)) if first is not None else set()
         self._first = [i for i, p in enumerate(self._parameters) if p in mine]
         self._norms: list[Tensor] = []
-        self._losses = np.empty(0)
+        self.losses = Losses()
 
-    def look(self) -> Tensor:
-        """Note the gradients; returns the L2 norm of each parameter's.
+    def norms(self) -> Tensor:
+        """(P,): the L2 norm of each parameter's gradient.
 
         A norm for each parameter costs 0.5% of a nano step on a CPU (docs/recipe.md).
         """
         gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
-        self._norms.append(torch.stack(torch._foreach_norm(gradients)))
+        return torch.stack(torch._foreach_norm(gradients))
+
+    def look(self) -> Tensor:
+        """Note the gradients of a step; returns `norms`."""
+        self._norms.append(self.norms())
         return self._norms[-1]
+
+    def note(self, norms: Tensor) -> None:
+        """As `look`, of steps that are over: (S, P)."""
+        self._norms += norms.unbind(0)
 
     def epoch(self, losses: Tensor) -> Signals:
         """What the steps since the last call showed; `losses` (S,) are theirs."""
         norms, self._norms = torch.stack(self._norms), []  # (S, parameters)
-        total = norms.norm(dim=1)
-        first = norms[:, self._first].norm(dim=1)
-        mean, top, first_mean, first_top = torch.stack(
-            [total.mean(), total.max(), first.mean(), first.max()]
-        ).tolist()
-        before = self._losses[-(WINDOW + APART) :]  # what the first steps are compared with
-        self._losses = np.concatenate([before, losses.double().cpu().numpy()])
+        first = norms[:, self._first].norm(dim=1) if self._first else None
+        return self.losses.signals(norms.norm(dim=1), first, losses)
+
+
+class Losses:
+    """Of a training's latest steps, with which the next are compared."""
+
+    def __init__(self) -> None:
+        self.latest = np.empty(0)
+        """Of the steps of the last epoch, and of those before that they are compared with."""
+
+    def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
+        """Of the steps since the last call: norms (S,), all and the first layer's, and losses."""
+        norms = [total] if first is None else [total, first]
+        means_and_tops = torch.stack([torch.stack([n.mean(), n.max()]) for n in norms]).tolist()
+        mean, top = means_and_tops[0]
+        first_mean, first_top = (None, None) if first is None else means_and_tops[1]
+        before = self.latest[-(WINDOW + APART) :]  # what the first steps are compared with
+        self.latest = np.concatenate([before, losses.double().cpu().numpy()])
         return Signals(
             grad_norm=mean,
             grad_norm_max=top,
-            grad_norm_first_layer=first_mean if self._first else None,
-            grad_norm_first_layer_max=first_top if self._first else None,
-            loss_spikes=sum(step >= len(before) for step in spikes(self._losses)),
+            grad_norm_first_layer=first_mean,
+            grad_norm_first_layer_max=first_top,
+            loss_spikes=sum(step >= len(before) for step in spikes(self.latest)),
         )
 
 

@@ -47,6 +47,8 @@ class JobShift(Shift):
         self._training: Trial | None = None
         self._since = self.begun
         self._taken = self._trained = self._failed = 0
+        self._has_progressed = False
+        """Whether a checkpoint was made: of the first trial, where nothing else was taken."""
         self._is_over = False
 
     @property
@@ -67,21 +69,25 @@ class JobShift(Shift):
             return trial.epochs * self._per_epoch[trial.model]
         if self._per_epoch:
             return trial.epochs * max(self._per_epoch.values())
-        return max((r.seconds or 0.0 for r in ledger.records.values()), default=0.0)
+        return ledger.longest
 
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
         self._training, self._since = trial, time.monotonic()
         self._taken += 1
 
-    def end(self, result: Result) -> None:
+    def progressed(self) -> None:
+        """Its state was kept: the next job goes on from here."""
+        self._has_progressed = True
+
+    def end(self, result: Result, earlier: float = 0.0) -> None:
         """It has ended: remember how long it took."""
         trial, self._training = self._training, None
         if trial is None or result.outcome not in TRAINED:
             self._failed += 1
             return
         self._trained += 1
-        seconds = (time.monotonic() - self._since) / max(1, trial.epochs)
+        seconds = (earlier + time.monotonic() - self._since) / max(1, trial.epochs)
         self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
 
     @property
@@ -90,14 +96,18 @@ class JobShift(Shift):
         return self._is_over or (self._failed >= BARREN and not self._trained)
 
     def signalled(self) -> None:
-        """Slurm wants the place back. Raises what unwinds through the training."""
+        """Slurm wants the place back. Raises what unwinds through the training.
+
+        A trial that had all of the wall time has timed out, unless a checkpoint was made in it.
+        """
         self.wants_more, self._is_over = True, True
         time_is_up = self.left < COARSE_SECONDS
-        if time_is_up and self._training is not None and self._taken == 1:
+        had_all = self._training is not None and self._taken == 1
+        if time_is_up and had_all and not self._has_progressed:
             minutes = (time.monotonic() - self.begun) / 60
             raise OutOfTimeError(
-                f"did not end within the wall time: {minutes:.1f} minutes in, Slurm asked for the "
-                "place; a longer --time is needed"
+                "neither ended nor made a checkpoint within the wall time: "
+                f"{minutes:.1f} minutes in, Slurm asked for the place; a longer --time is needed"
             )
         raise SystemExit(0)
 

@@ -184,7 +184,7 @@ def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
 
 @pytest.mark.slow
 def test_while_the_controller_is_away_nothing_is_void(new_sweep: New) -> None:
-    sweep = new_sweep(draws=40)
+    sweep = new_sweep(draws=120)  # enough for all the looking, on a busy machine too
     driver = sweep.start("--executor", "slurm", "--parallel", "2")
     wait_for(lambda: finished(sweep) >= 2)
     time.sleep(6)  # Slurm saves its state every five seconds

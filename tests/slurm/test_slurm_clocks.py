@@ -38,7 +38,7 @@ def test_a_trial_longer_than_the_wall_time_has_timed_out(
     sweep.start("--executor", "slurm", "--parallel", "1", "--time", "1")
     wait_for(lambda: bool(sweep.state()["failed"]), 120)
     (failed,) = sweep.state()["failed"]
-    assert "did not end within the wall time" in failed["message"]
+    assert "neither ended nor made a checkpoint within the wall time" in failed["message"]
     assert sweep.call("cancel").returncode == 0
     (row,) = sweep.rows()
     assert row["outcome"] == "timed_out"

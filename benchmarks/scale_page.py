@@ -1,0 +1,112 @@
+"""The rows of `benchmarks.scale` as JSON, as a picture, and as a table that a person reads."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Found = dict[str, Any]
+
+
+class Aim(NamedTuple):
+    """What a step may cost at 100,000 trials."""
+
+    title: str
+    limit: float
+    unit: str
+    scale: float
+    """From what was measured to the unit."""
+    is_each: bool
+    """Whether it is of one trial: then it should not grow; of all, then it should grow linearly."""
+
+
+AIMS = {
+    "design.seconds": Aim("draw and write the design", 10.0, "s", 1.0, False),
+    "collect.seconds": Aim("collect the results", 5.0, "s", 1.0, False),
+    "collect.peak_mb": Aim("memory of collecting, peak", 1000.0, "MB", 1.0, False),
+    "status.seconds": Aim("stability status", 2.0, "s", 1.0, False),
+    "drive.each": Aim("driver, a trial", 5.0, "ms", 1e3, True),
+}
+SHOWN = {
+    **AIMS,
+    "work.each": Aim("worker, a trial", float("inf"), "ms", 1e3, True),
+    "work.each_cpu": Aim("worker, a trial, processor", float("inf"), "ms", 1e3, True),
+    "work.begin": Aim("worker, its beginning", float("inf"), "s", 1.0, False),
+}
+
+
+def value(row: Found, key: str) -> float:
+    """A number of a row, in the unit of its aim."""
+    step, _, name = key.partition(".")
+    return float(row[step][name]) * SHOWN[key].scale
+
+
+def write_page(found: Found, root: Path) -> None:
+    """benchmarks/scale.json, docs/scale.png, and the table and machine of docs/scale.md."""
+    (root / "benchmarks" / "scale.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, root / "docs" / "scale.png")
+    page = root / "docs" / "scale.md"
+    text = page.read_text(encoding="utf-8")
+    for name, content in (("machine", measured_on(found)), ("table", table(found))):
+        text = filled(text, name, content)
+    page.write_text(text, encoding="utf-8")
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the two marks of this name."""
+    marks = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, _, rest = text.partition(marks[0])
+    return f"{before}{marks[0]}{content}{marks[1]}{rest.partition(marks[1].lstrip())[2]}"
+
+
+def measured_on(found: Found) -> str:
+    """Machine and time, and the sweep from nothing, in a few sentences."""
+    whole = found["whole"]
+    each = 1e3 * whole["wall"] / whole["trials"]
+    return (
+        f"Measured on {found['machine']}, once each, in {found['seconds'] / 60:.0f} minutes.\n\n"
+        f"A sweep of {whole['trials']:,.0f} trials from nothing by two workers takes "
+        f"{whole['wall']:.0f} s, {each:.1f} ms a trial;\nits driver "
+        f"{1e3 * whole['each']:.2f} ms of a processor a trial."
+    )
+
+
+def table(found: Found) -> str:
+    """A row per step, a column per number of trials."""
+    rows = found["rows"]
+    lines = [
+        "| | " + " | ".join(f"{row['trials']:,}" for row in rows) + " | aim |",
+        "|---|" + "---|" * (len(rows) + 1),
+    ]
+    for key, aim in SHOWN.items():
+        cells = [f"{value(row, key):.3g}" for row in rows]
+        limit = f"{aim.limit:g}" if aim.limit < float("inf") else ""
+        lines.append(f"| {aim.title}, {aim.unit} | " + " | ".join([*cells, limit]) + " |")
+    return "\n".join(lines)
+
+
+def draw(found: Found, target: Path) -> None:
+    """A panel per step over the number of trials, both axes logarithmic, with aim and line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    keys = [key for key in SHOWN if key != "work.begin"]
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    sizes = [row["trials"] for row in found["rows"]]
+    for axes, key in zip(figure.subplots(3, 3).flat, [*keys, *[""] * (9 - len(keys))], strict=True):
+        if not key:
+            axes.set_axis_off()
+            continue
+        aim, values = SHOWN[key], [value(row, key) for row in found["rows"]]
+        axes.loglog(sizes, values, "o-", color="C0", label="measured")
+        if not aim.is_each:
+            line = [values[-1] * size / sizes[-1] for size in sizes]
+            axes.loglog(sizes, line, ":", color="0.5", label="linear through the last")
+        if aim.limit < float("inf"):
+            axes.axhline(aim.limit, color="C3", linestyle="--", label="aim at 100,000")
+        axes.set_ylim(min(values) / 3, 3 * max(*values, min(aim.limit, 3 * max(values))))
+        axes.set_title(aim.title, fontsize=10, loc="left")
+        axes.set_ylabel(aim.unit)
+        axes.set_xlabel("trials")
+        axes.legend(fontsize=7, frameon=False)
+    figure.savefig(target, dpi=110)

@@ -1,0 +1,182 @@
+"""The steps of `scale`, each in a process of its own: what it takes, and the memory that it needs.
+
+python -m benchmarks.scale_steps STEP RUN TRIALS: prints a line of JSON.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from sweeps.design import Design, draw_design
+from sweeps.parts import EVER, ROWS
+from sweeps.run_directory import RunDirectory
+from sweeps.space import Hyperparameter
+from sweeps.study import Study
+from sweeps.trial import Cohort, Result, Trial
+
+OPEN = 500  # trials that are left open, to be trained by the loops
+EPOCHS = 5
+
+Numbers = dict[str, float]
+
+calls: list[tuple[float, float]] = []
+"""When the objective was called in this process: on the wall, and in time of a processor."""
+
+
+def nothing(cohort: Cohort) -> Iterator[Result]:
+    """An objective that costs nothing: a result with its curve, as a training would give it."""
+    calls.append((time.perf_counter(), time.process_time()))
+    for trial in cohort.trials:
+        yield Result(trial=trial.id, outcome="ok", **answer(trial))
+
+
+def answer(trial: Trial) -> dict[str, object]:
+    """Values and curve of a trial: what lr decides."""
+    wrong = round(400 * float(trial.hyperparameters["lr"]))
+    error = 100 * wrong / 400
+    values = {"error": error, "wrong": wrong, "n_eval": 400, "chance": 90.0, "loss": 1.0}
+    curve = [
+        {"epoch": e, "loss": 1.0, "val_error": error, "seconds": 0.1} for e in range(EPOCHS + 1)
+    ]
+    return {"values": {**values, "val_error": error}, "curve": curve}
+
+
+def study_of(trials: int) -> Study:
+    """One model, the optimizer's two hyperparameters, a recipe of the usual length."""
+    return Study(
+        models=("trivial",),
+        optims=("sgd",),
+        epochs=(EPOCHS,),
+        draws=trials,
+        sampler="random",
+        seed=0,
+        data="none",
+        fingerprint="0" * 12,
+        objective="benchmarks.scale_steps:nothing",
+        recipe={"sgd": {f"setting_{i}": 0.5 for i in range(20)}},
+        space=(
+            Hyperparameter(name="lr", low=0.01, high=0.9),
+            Hyperparameter(name="weight_decay", low=1e-5, high=1e-3),
+        ),
+    )
+
+
+def design(run: RunDirectory, trials: int) -> Numbers:
+    """Draw a random design and write it with its study."""
+    study = study_of(trials)
+    start = time.perf_counter()
+    run.create(study, draw_design(study))
+    return {"seconds": time.perf_counter() - start}
+
+
+def fill(run: RunDirectory, trials: int) -> Numbers:
+    """Parts with the results of all trials but the last `OPEN`, as workers would have left them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from sweeps.schema import PART
+
+    drawn = run.read_design()
+    done = max(0, trials - OPEN)
+    for number, start in enumerate(range(0, done, ROWS)):
+        rows = [
+            {"trial": trial.id, "outcome": "ok", "attempt": 1, "seconds": 0.5, "host": "earlier",
+             "worker": "earlier", "finished": datetime.now(UTC), **told["values"],
+             "curve": told["curve"]}
+            for trial in drawn[start : min(start + ROWS, done)]
+            for told in [answer(trial)]
+        ]  # fmt: skip
+        table = pa.Table.from_pylist(rows, schema=PART)
+        pq.write_table(table, run.part("earlier", number), write_page_checksum=True)
+    os.sync()  # what is still on its way to the disk would be waited for with the first results
+    return {"parts": float(len(list(run.parts.iterdir())))}
+
+
+def collect(run: RunDirectory, trials: int) -> Numbers:
+    """Rebuild the views."""
+    from sweeps import views
+
+    start = time.perf_counter()
+    views.rebuild(run)
+    return {"seconds": time.perf_counter() - start}
+
+
+def work(run: RunDirectory, trials: int) -> Numbers:
+    """A worker that trains half of the open trials: from one training to the next, and before."""
+    from sweeps.worker import Order, Shift
+    from sweeps.worker import work as work_off
+
+    class HalfShift(Shift):
+        """Ends before the sweep does: the rest is for the driver."""
+
+        taken = 0
+
+        def begin(self, trial: Trial) -> None:
+            self.taken += 1
+
+        @property
+        def is_over(self) -> bool:
+            return self.taken >= min(OPEN, trials) // 2
+
+    order = Order(
+        run=str(run.path), name="worker", slot="cpu:0", max_failures=2,
+        since=EVER, begun=datetime.now(UTC), submission_folder=".",
+    )  # fmt: skip
+    import benchmarks.scale_steps as imported  # not this module, which runs as `__main__`
+
+    start = time.perf_counter()
+    count = work_off(order, shift=HalfShift())
+    wall, cpu = np.diff(imported.calls, axis=0).T
+    return {
+        "begin": imported.calls[0][0] - start,
+        "each": float(median(wall)),
+        "each_cpu": float(cpu.mean()),
+        "trials": float(count),
+    }
+
+
+def drive(run: RunDirectory, trials: int) -> Numbers:
+    """The driver of two local workers that train the other half, with its display."""
+    from stability.cli.progress import Display
+    from sweeps.dispatch import LocalDispatcher
+    from sweeps.driver import Driver, Plan
+
+    drawn: Design = run.read_design()
+    display = Display(drawn, 2)
+    slots = ("cpu:0", "cpu:1")
+    plan = Plan(slots=slots, submission_folder=Path.cwd())
+    driver = Driver(run, drawn, LocalDispatcher(run, lambda: None), plan, display.update)
+    start, cpu = time.perf_counter(), time.process_time()
+    driver._look()
+    first, looked = time.process_time() - cpu, time.process_time()
+    driver._look()
+    again = time.process_time() - looked
+    before = len(driver.ledger.records)
+    cpu = time.process_time()
+    driver.drive()
+    spent, count = time.process_time() - cpu, len(driver.ledger.records) - before
+    wall = time.perf_counter() - start
+    return {"begin": first, "look": again, "each": spent / count, "trials": count, "wall": wall}
+
+
+STEPS = {step.__name__: step for step in (design, fill, collect, work, drive)}
+
+
+def main() -> None:
+    """Do one step."""
+    name, folder, trials = sys.argv[1:]
+    numbers = STEPS[name](RunDirectory(Path(folder)), int(trials))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({**numbers, "peak_mb": peak}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Arithmetic of the forward pass: float32, or bfloat16 where that is exact enough and faster."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from stability.training.recipe import PRECISIONS
+
+
+def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Under which a model's forward pass has this precision.
+
+    bfloat16 is torch's autocast: matrix products, convolutions and attention take and give
+    bfloat16; weights, gradients and the optimizer stay float32, as do layer norms, softmax and
+    loss; a batch norm keeps its statistics in float32. It has the range of float32, so no loss is
+    scaled. A backward pass runs outside: it follows the types of the forward pass.
+    Raises ValueError for another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"got {precision!r}, allowed is {' or '.join(PRECISIONS)}")
+    if precision == "float32":
+        return nullcontext()
+    # No cache of cast weights: each is used once, and a CUDA graph must not find one made before.
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

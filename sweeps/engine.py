@@ -1,0 +1,180 @@
+"""How the trials of a study are trained: chosen once, the same for all trials of a kind.
+
+An objective that can train several trials as one says so by its `engines`. The first worker of a
+study asks them, and what they answer is written into the run directory: the first writer wins, and
+every later worker reads it.
+"""
+
+import os
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sweeps.errors import DispatchError, StoreError
+from sweeps.files import temporary_beside
+from sweeps.trial import Trial
+
+AUTO = "auto"
+ONE_BY_ONE = "eager"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How the trials of one kind are trained."""
+
+    engine: str = ONE_BY_ONE
+    trials: int = 1
+    """At most so many as one, or side by side."""
+    measured: dict[str, float | str] = field(default_factory=dict)
+    """By engine, milliseconds per step and trial, or why there are none; empty if not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What holds for all trials of a study."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    asked: str = AUTO
+    """`auto`, or the engine that a person asked for."""
+    by: str = ""
+    """Which worker chose, on which device."""
+    ways: dict[str, Way] = field(default_factory=dict)
+    """By kind of trial; one by one where a kind is not among them."""
+
+    @property
+    def is_special(self) -> bool:
+        """Whether anything is otherwise than it was before there were engines."""
+        one_by_one = all(way.engine == ONE_BY_ONE for way in self.ways.values())
+        return self.device != "cpu" or not one_by_one
+
+    def way(self, kind: str) -> Way:
+        """Of the trials of a kind."""
+        return self.ways.get(kind, Way())
+
+
+class Engines(ABC):
+    """What an objective knows of training several trials as one."""
+
+    @abstractmethod
+    def kind(self, trial: Trial) -> str:
+        """For a person and the choice: model, optimizer, batch."""
+
+    @abstractmethod
+    def alike(self, trial: Trial, engine: str) -> Hashable:
+        """Equal for trials that `engine` can train as one."""
+
+    @abstractmethod
+    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
+        """By kind; measured on this device where `asked` is auto and there is a choice."""
+
+    def name_of(self, device: str) -> str:
+        """Name of the device here."""
+        return device
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def trained_by(engines: Engines) -> Callable[[F], F]:
+    """Mark an objective: these are its engines."""
+
+    def marked(objective: F) -> F:
+        objective.engines = engines  # type: ignore[attr-defined]
+        return objective
+
+    return marked
+
+
+def engines_of(objective: object) -> Engines | None:
+    """Those of an objective; None where it trains one trial after the other."""
+    return getattr(objective, "engines", None)
+
+
+def settle(
+    path: Path, engines: Engines | None, trials: Sequence[Trial], device: str, asked: str, by: str
+) -> Settled:
+    """What holds for the study whose file is `path`; chosen and written where nothing does yet.
+
+    Raises DispatchError where its trials are trained on another kind of device, StoreError where
+    the file cannot be read.
+    """
+    if engines is None:
+        return Settled(device=device)
+    settled = read(path)
+    if settled is None:
+        ways = engines.ways(trials, device, asked)
+        by = f"{by} on {engines.name_of(device)}"
+        write_once(path, Settled(device=device, asked=asked, by=by, ways=ways))
+        settled = read(path) or Settled(device=device)
+    if settled.device != device:
+        raise DispatchError(other_device(settled, device))
+    return settled
+
+
+def other_device(settled: Settled, device: str) -> str:
+    """Why this kind of device cannot go on with the study."""
+    return (
+        f"got {device}, the study was begun on {settled.device}: its trials must be comparable, "
+        f"so allowed is {settled.device}"
+    )
+
+
+def read(path: Path) -> Settled | None:
+    """None where nothing is settled yet. Raises StoreError where the file cannot be read."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        ways = {kind: Way(**way) for kind, way in content.pop("ways", {}).items()}
+        return Settled(**content, ways=ways)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}. Move it away to have an engine chosen again."
+        ) from error
+
+
+def write_once(path: Path, settled: Settled) -> None:
+    """Write the file whole, unless another one was first."""
+    import tomli_w
+
+    header = "# How the trials are trained: chosen once, read by every worker. Milliseconds per\n"
+    header += "# step and trial where it was measured.\n"
+    content = asdict(settled)
+    for way in content["ways"].values():
+        if not way["measured"]:
+            del way["measured"]
+    text = header + tomli_w.dumps(content)
+    with temporary_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        try:
+            os.link(temporary, path)  # whole, and only where there is none
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            _create(path, text)
+
+
+def _create(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return
+
+
+def in_words(settled: Settled) -> list[str]:
+    """A line for each way of training, with its kinds, for a person."""
+    kinds: dict[tuple[str, int], list[str]] = {}
+    for kind, way in settled.ways.items():
+        kinds.setdefault((way.engine, way.trials), []).append(kind)
+    lines = []
+    for (engine, trials), names in kinds.items():
+        many = f", {trials} at a time" if trials > 1 else ""
+        shown = names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} more"]
+        whose = f" ({'; '.join(shown)})" if len(kinds) > 1 else ""
+        lines.append(f"engine {engine}{many} on {settled.device}{whose}")
+    return lines

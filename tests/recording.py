@@ -1,0 +1,53 @@
+"""A stand-in for a CUDA graph on any device: the operations of a step, done again on its tensors.
+
+As in a graph, what Python did between the operations is not done again: numbers that it put into
+them are those of the recording, and only what lies in tensors can change.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+WAITS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "item"}
+"""Operations whose answer Python waits for; a graph cannot hold them."""
+
+
+class Recording(TorchDispatchMode):
+    """Of one call of a function."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, Any, Any, list[Any]]] = []
+        with self:
+            step()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, tree_leaves(out)))
+        return out
+
+    @property
+    def waits(self) -> list[str]:
+        """Names of the operations that a graph cannot hold."""
+        names = [func.overloadpacket.__name__ for func, *_ in self.operations]
+        return [name for name in names if name in WAITS]
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Do the operations again; each result takes the place of the recorded one."""
+        for func, args, kwargs, before in self.operations:
+            after = tree_leaves(func(*args, **kwargs))
+            for old, new in zip(before, after, strict=True):
+                if isinstance(old, Tensor) and not shares(old, new):
+                    old.copy_(new)
+
+
+def shares(one: Tensor, other: Tensor) -> bool:
+    """Whether both lie in the same memory: of a view, or of what was changed in place."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

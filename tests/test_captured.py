@@ -1,0 +1,155 @@
+"""The step that is captured does what the eager step does; recorded and done again, it still does.
+
+The capture itself needs a GPU: tests/test_cuda.py.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from recording import Recording
+from trainings import job, small
+
+from stability.training import captured
+from stability.training.captured import CapturedRig, captured_step, is_whole, kind_of
+from stability.training.cohort import train_cohort
+from stability.training.loop import Epoch, Job, train
+from stability.training.outcome import Training
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.3},
+    "clip": {"clip": 0.5, "momentum": 0.0, "nesterov": False},
+    "averaged": {"ema": 0.005, "ema_period": 2},
+    "crops": {"flip": 0.5, "crop_padding": 2, "optimizer": "adamw"},
+    "mixed": {"mixup": 0.8, "cutmix": 1.0, "crop_area": 0.3, "flip": 0.5},
+    "autoaugment": {"autoaugment": True},
+    "batchnorm": {"model": "regnety-nano", "lr": 0.005, "precise_bn": 40},
+    "bfloat16": {},
+}
+
+
+def of(name: str, **changes: Any) -> Job:
+    """Three epochs: 12 steps, warm-up and cosine."""
+    one = job(**{"epochs": 3} | RECIPES[name] | changes)
+    return replace(one, precision="bfloat16") if name == "bfloat16" else one
+
+
+def followed(job: Job, rig: CapturedRig | None = None) -> tuple[list[Epoch], Training]:
+    rows: list[Epoch] = []
+    return rows, train(job, small(), rows.append, rig=rig)
+
+
+def recorded_rig(kind: Job) -> CapturedRig:
+    """With a recording in the place of the graph."""
+    rig = CapturedRig(kind, small(), capture=False)
+    rig._model.train()
+    recording = Recording(rig._step)
+    assert len(recording.operations) > 100
+    assert recording.waits == []
+    rig._take = recording.replay
+    return rig
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recorded_step_trains_what_the_eager_one_does(name: str) -> None:
+    """Over a whole schedule, after another trial in the same tensors: only tensors may tell."""
+    one = of(name)
+    rig = recorded_rig(kind_of(one))
+    train(of(name, lr=0.03, weight_decay=0.01, seed=8, epochs=1), small(), rig=rig)
+    expected, ended = followed(one)
+    rows, found = followed(one, rig)
+    # What a bfloat16 or BatchNorm rounds differently grows with each step.
+    rough = name in ("bfloat16", "batchnorm")
+    for mine, theirs in zip(rows, expected, strict=True):
+        assert (mine.epoch, mine.lr) == (theirs.epoch, theirs.lr)
+        near = 1e-6 if mine.epoch <= 1 and not rough else 2e-2 if rough else 1e-4
+        assert mine.loss == pytest.approx(theirs.loss, rel=near)
+        if mine.train_loss is not None:
+            assert mine.train_loss == pytest.approx(theirs.train_loss, rel=near)
+            assert mine.grad_norm == pytest.approx(theirs.grad_norm, rel=10 * near)
+            assert mine.grad_norm_first_layer_max == pytest.approx(
+                theirs.grad_norm_first_layer_max, rel=10 * near
+            )
+            assert mine.loss_spikes == theirs.loss_spikes
+    assert found.test is not None
+    assert ended.test is not None
+    assert abs(found.test.wrong - ended.test.wrong) <= (2 if rough else 0)
+    assert (found.raw_test is None) == (ended.raw_test is None)
+
+
+def test_one_rig_gives_a_trial_the_same_bits_whatever_came_before() -> None:
+    rig = CapturedRig(kind_of(of("adamw")), small(), capture=False)
+    first = followed(of("adamw"), rig)
+    followed(of("adamw", lr=1e6, seed=5), rig)  # diverges: NaN in every tensor
+    again = followed(of("adamw"), rig)
+    assert [replace(row, seconds=0.0) for row in first[0]] == [
+        replace(row, seconds=0.0) for row in again[0]
+    ]
+    assert first[1] == again[1]
+
+
+def test_a_divergence_is_told_with_its_step() -> None:
+    wild = of("sgd", lr=1e20)
+    rig = CapturedRig(kind_of(wild), small(), capture=False)
+    eager, mine = train(wild, small()), train(wild, small(), rig=rig)
+    assert mine.outcome == eager.outcome == "diverged"
+    assert mine.diverged_at == eager.diverged_at
+
+
+def test_what_a_graph_hangs_on_and_what_it_does_not() -> None:
+    one = job()
+    free = {"lr": 9.0, "weight_decay": 0.5, "warmup": 0.3, "floor": 0.1, "ema": 0.1, "seed": 5}
+    assert kind_of(job(**free, epochs=9)) == kind_of(one)
+    for held in ({"batch_size": 8}, {"momentum": 0.8}, {"clip": 1.0}, {"flip": 0.5}):
+        assert kind_of(job(**held)) != kind_of(one)
+    assert kind_of(replace(one, precision="bfloat16")) != kind_of(one)
+    assert [is_whole(of(name).recipe) for name in ("crops", "mixed", "autoaugment")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_rig_refuses_what_it_was_not_made_for() -> None:
+    with pytest.raises(ValueError, match="needs a CUDA device, the data are on cpu"):
+        CapturedRig(kind_of(job()), small())
+    rig = CapturedRig(kind_of(job()), small(), capture=False)
+    with pytest.raises(ValueError, match="this graph is of"):
+        train(job(batch_size=8), small(), rig=rig)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_recorded_stack_trains_what_it_trains_step_by_step(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three trials, one of which diverges; what the warm-up of a capture changes is put back."""
+    lrs = [0.05, 1e30, 0.02] if optimizer == "sgd" else [1e-3, 1e30, 3e-3]
+    jobs = [job(optimizer=optimizer, lr=lr, seed=i, flip=0.5) for i, lr in enumerate(lrs)]
+
+    def recorded(step: Any, at: torch.Tensor) -> Any:
+        for _ in range(3):
+            at.zero_()
+            step()
+        at.zero_()
+        recording = Recording(step)
+        assert recording.waits == []
+        return recording.replay
+
+    monkeypatch.setattr(captured, "recorded", recorded)
+    told: dict[str, list[tuple[int, float]]] = {"plain": [], "graph": []}
+    plain = dict(
+        train_cohort(jobs, small(), lambda i, row: told["plain"].append((i, round(row.loss, 5))))
+    )
+    graph = dict(
+        train_cohort(
+            jobs,
+            small(),
+            lambda i, row: told["graph"].append((i, round(row.loss, 5))),
+            prepare=captured_step,
+        )
+    )
+    assert graph == plain
+    assert told["graph"] == told["plain"]
+    assert graph[1].outcome == "diverged"
