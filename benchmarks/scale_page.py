@@ -1,6 +1,10 @@
-"""The rows of `benchmarks.scale` as JSON, as a picture, and as a table that a person reads."""
+"""The rows of `benchmarks.scale` as JSON, as a picture, and as a table that a person reads.
+
+python -m benchmarks.scale_page: makes picture and table again from benchmarks/scale.json.
+"""
 
 import json
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,10 +127,19 @@ def draw(found: Found, target: Path) -> None:
         if aim.limit < NONE:
             axes.axhline(aim.limit, color="C3", linestyle="--", linewidth=1, label="aim at 100,000")
         values = [v for line in lines.values() for v in line]
-        top = max(values) if aim.limit == NONE else max(*values, aim.limit)
-        axes.set_ylim(min(values) / 2, 2 * top)
+        values += [aim.limit] if aim.limit < NONE else []
+        # Whole decades, so that there are numbers to read.
+        axes.set_ylim(10 ** floor(log10(min(values))), 10 ** ceil(log10(1.2 * max(values))))
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(aim.title, fontsize=10, loc="left")
         axes.set_ylabel(aim.unit)
         axes.set_xlabel("trials")
-        axes.legend(fontsize=7, frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parent.parent
+    write_page(json.loads((root / "benchmarks" / "scale.json").read_text()), root)
