@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -48,14 +49,14 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where run directories are made for a while")
     parser.add_argument("--json", action="store_true", help="print numbers, write nothing")
     arguments = parser.parse_args()
-    start = time.perf_counter()
+    start, where = time.perf_counter(), machine()
     rows = []
     for trials in sorted(map(int, arguments.trials.split(","))):
         rows.append(measured(trials, arguments.folder))
         print(f"{trials} trials: measured", file=sys.stderr)
     whole = from_nothing(arguments.folder)
     seconds = time.perf_counter() - start
-    found = {"machine": machine(), "seconds": seconds, "whole": whole, "rows": rows}
+    found = {"machine": where, "seconds": seconds, "whole": whole, "rows": rows}
     print(json.dumps(found, indent=1))
     if not arguments.json:
         write_page(found, ROOT)
@@ -93,22 +94,32 @@ def step(name: str, run: Path, trials: int) -> dict[str, float]:
 def status(run: Path) -> dict[str, float]:
     """The whole command, as somebody calls it."""
     command = [str(Path(sys.executable).with_name("stability")), "status", str(run)]
-    seconds = []
+    seconds, spent = [], []
     for _ in range(3):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), processor_seconds()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds)}
+        spent.append(processor_seconds() - before)
+    return {"seconds": statistics.median(seconds), "cpu": statistics.median(spent)}
+
+
+def processor_seconds() -> float:
+    """What the commands that have ended took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def machine() -> str:
-    """Where it was measured."""
+    """Where it was measured, and what else it did in the five minutes before."""
     names: Sequence[str] = ()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, {platform.system()}"
+    return (
+        f"{name}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, with a load of "
+        f"{os.getloadavg()[1]:.1f}"
+    )
 
 
 if __name__ == "__main__":

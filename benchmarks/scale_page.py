@@ -1,6 +1,10 @@
-"""The rows of `benchmarks.scale` as JSON, as a picture, and as a table that a person reads."""
+"""The rows of `benchmarks.scale` as JSON, as a picture, and as a table that a person reads.
+
+python -m benchmarks.scale_page: makes picture and table again from benchmarks/scale.json.
+"""
 
 import json
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +28,21 @@ AIMS = {
     "collect.seconds": Aim("collect the results", 5.0, "s", 1.0, False),
     "collect.peak_mb": Aim("memory of collecting, peak", 1000.0, "MB", 1.0, False),
     "status.seconds": Aim("stability status", 2.0, "s", 1.0, False),
-    "drive.each": Aim("driver, a trial", 5.0, "ms", 1e3, True),
+    "drive.each": Aim("driver, a trial, processor", 5.0, "ms", 1e3, True),
 }
+NONE = float("inf")
 SHOWN = {
-    **AIMS,
-    "work.each": Aim("worker, a trial", float("inf"), "ms", 1e3, True),
-    "work.each_cpu": Aim("worker, a trial, processor", float("inf"), "ms", 1e3, True),
-    "work.begin": Aim("worker, its beginning", float("inf"), "s", 1.0, False),
+    "design.seconds": AIMS["design.seconds"],
+    "design.cpu": Aim("the same, processor", NONE, "s", 1.0, False),
+    "collect.seconds": AIMS["collect.seconds"],
+    "collect.cpu": Aim("the same, processor", NONE, "s", 1.0, False),
+    "collect.peak_mb": AIMS["collect.peak_mb"],
+    "status.seconds": AIMS["status.seconds"],
+    "status.cpu": Aim("the same, processor", NONE, "s", 1.0, False),
+    "drive.each": AIMS["drive.each"],
+    "work.each": Aim("worker, a trial", NONE, "ms", 1e3, True),
+    "work.each_cpu": Aim("the same, processor", NONE, "ms", 1e3, True),
+    "work.begin": Aim("worker, its beginning", NONE, "s", 1.0, False),
 }
 
 
@@ -79,34 +91,55 @@ def table(found: Found) -> str:
     ]
     for key, aim in SHOWN.items():
         cells = [f"{value(row, key):.3g}" for row in rows]
-        limit = f"{aim.limit:g}" if aim.limit < float("inf") else ""
+        limit = f"{aim.limit:g}" if aim.limit < NONE else ""
         lines.append(f"| {aim.title}, {aim.unit} | " + " | ".join([*cells, limit]) + " |")
     return "\n".join(lines)
 
 
+PANELS = (
+    ("design.seconds", "design.cpu"),
+    ("collect.seconds", "collect.cpu"),
+    ("collect.peak_mb",),
+    ("status.seconds", "status.cpu"),
+    ("drive.each",),
+    ("work.each", "work.each_cpu"),
+)
+
+
 def draw(found: Found, target: Path) -> None:
-    """A panel per step over the number of trials, both axes logarithmic, with aim and line."""
+    """A panel per step over the number of trials, both axes logarithmic, with its aim."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    keys = [key for key in SHOWN if key != "work.begin"]
-    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     sizes = [row["trials"] for row in found["rows"]]
-    for axes, key in zip(figure.subplots(3, 3).flat, [*keys, *[""] * (9 - len(keys))], strict=True):
-        if not key:
-            axes.set_axis_off()
-            continue
-        aim, values = SHOWN[key], [value(row, key) for row in found["rows"]]
-        axes.loglog(sizes, values, "o-", color="C0", label="measured")
+    for axes, keys in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
+        aim = SHOWN[keys[0]]
+        lines = {key: [value(row, key) for row in found["rows"]] for key in keys}
+        for key, color in zip(keys, ("C0", "C1"), strict=False):
+            label = "processor" if key.endswith("cpu") else "measured"
+            axes.loglog(sizes, lines[key], "o-", color=color, markersize=4, label=label)
         if not aim.is_each:
-            line = [values[-1] * size / sizes[-1] for size in sizes]
-            axes.loglog(sizes, line, ":", color="0.5", label="linear through the last")
-        if aim.limit < float("inf"):
-            axes.axhline(aim.limit, color="C3", linestyle="--", label="aim at 100,000")
-        axes.set_ylim(min(values) / 3, 3 * max(*values, min(aim.limit, 3 * max(values))))
+            last = lines[keys[-1]][-1]
+            linear = [last * size / sizes[-1] for size in sizes]
+            axes.loglog(sizes, linear, ":", color="0.5", label="linear through the last")
+        if aim.limit < NONE:
+            axes.axhline(aim.limit, color="C3", linestyle="--", linewidth=1, label="aim at 100,000")
+        values = [v for line in lines.values() for v in line]
+        values += [aim.limit] if aim.limit < NONE else []
+        # Whole decades, so that there are numbers to read.
+        axes.set_ylim(10 ** floor(log10(min(values))), 10 ** ceil(log10(1.2 * max(values))))
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(aim.title, fontsize=10, loc="left")
         axes.set_ylabel(aim.unit)
         axes.set_xlabel("trials")
-        axes.legend(fontsize=7, frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(target, dpi=110)
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parent.parent
+    write_page(json.loads((root / "benchmarks" / "scale.json").read_text()), root)

@@ -102,8 +102,7 @@ class Record(NamedTuple):
             )
         # The first complete result wins.
         if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
-            measured = {name: row[name] for name in ("outcome", "error", "seconds", "finished")}
-            return self._replace(**measured)
+            return Record(row["outcome"], row["error"], row["seconds"], finished, *self[4:])
         return self
 
 

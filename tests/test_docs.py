@@ -1,6 +1,7 @@
 """What README and docs promise: commands that exist, files that are there, code that runs."""
 
 import ast
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from picture_files import write_classes
 from test_cli import PLAIN, STABILITY, request
 
+from benchmarks.scale_page import filled, measured_on, table
 from stability.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
@@ -127,3 +129,12 @@ def test_help_starts_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 400
     assert Path(STABILITY).exists()
+
+
+def test_the_page_on_scale_shows_the_numbers_that_were_measured() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text()
+    found = json.loads((ROOT / "benchmarks" / "scale.json").read_text())
+    assert [row["trials"] for row in found["rows"]] == [1000, 3000, 10_000, 30_000, 100_000]
+    assert filled(page, "machine", measured_on(found)) == page
+    assert filled(page, "table", table(found)) == page
+    assert filled(page, "table", "another") != page
