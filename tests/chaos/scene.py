@@ -1,0 +1,194 @@
+"""One study, with its driver and workers as processes, at which faults are thrown."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from chaos.clock import faked_clock
+from sweeps import claims
+from sweeps.design import draw_design
+from sweeps.errors import StabilityError
+from sweeps.owner import Owner
+from sweeps.parts import Ledger
+from sweeps.run_directory import RunDirectory
+from sweeps.space import Hyperparameter
+from sweeps.study import Study
+
+TESTS = Path(__file__).parent.parent
+PATIENCE = 60.0  # seconds until a scene is said to hang
+RESUMES = 12
+OPEN = 10**6
+
+
+class HungError(Exception):
+    """What was waited for did not come."""
+
+
+@dataclass
+class Scene:
+    """A folder with a run directory, a gate that holds trainings back, and a log of them."""
+
+    folder: Path
+    study: Study
+    rng: np.random.Generator
+    executor: str = "local"
+    workers: int = 2
+    has_own_clock: bool = False
+    gate: int = 0
+    drivers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    exits: list[int] = field(default_factory=list)
+    """Statuses of the drivers that ended of themselves."""
+    cures: list[Callable[[], None]] = field(default_factory=list)
+    """What ends a lasting fault: unmounts, frees."""
+
+    def __post_init__(self) -> None:
+        self.run = RunDirectory(self.folder / "disk" / "run")
+        for name in ("disk", "failed"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.study.write(self.folder / "study.toml")
+        self.open_gate(0)
+        self.trials = draw_design(self.study)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of drivers, and so of workers."""
+        clock = faked_clock(self.folder / "clock") if self.has_own_clock else {}
+        return {**os.environ, **clock, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": str(TESTS)}
+
+    def open_gate(self, draws: int) -> None:
+        """Let trainings of the first draws end."""
+        self.gate = draws
+        new = self.folder / "gate.new"
+        new.write_text(str(draws))
+        new.rename(self.folder / "gate")
+
+    def spawn(self, *options: str) -> "subprocess.Popen[bytes]":
+        """The command, once more."""
+        command = [sys.executable, "-m", "chaos.drive", self.executor, str(self.workers), *options]
+        with (self.folder / "said").open("ab") as said:
+            driver = subprocess.Popen(
+                command, cwd=TESTS, env=self.environment, stdout=said, stderr=said
+            )
+        self.drivers.append(driver)
+        return driver
+
+    def driver(self) -> "subprocess.Popen[bytes]":
+        """The driver that lives, or a new one where none does."""
+        for driver in [driver for driver in self.drivers if driver.poll() is not None]:
+            self.drivers.remove(driver)
+            if driver.returncode >= 0:
+                self.exits.append(driver.returncode)
+        return self.drivers[0] if self.drivers else self.spawn("--retry-failed")
+
+    def living(self) -> list[Owner]:
+        """Workers that this system sees."""
+        found = claims.workers(self.run) if self.run.exists() else []
+        return [owner for owner in found if Path(f"/proc/{owner.pid}").exists()]
+
+    def in_training(self) -> None:
+        """Have a driver, and workers with trials in hand; then let some of those end.
+
+        What comes next meets them wherever they are.
+        """
+        self.wait(lambda: bool(self.driver()) and bool(self.living()) and self.has_claims())
+        self.open_gate(self.gate + int(self.rng.integers(2, 5)))
+        time.sleep(float(self.rng.uniform(0, 0.25)))
+
+    def has_claims(self) -> bool:
+        """Whether some trial is in hand."""
+        return any(self.run.claims.glob("*.json"))
+
+    def finished(self) -> int:
+        """Trials that have a result."""
+        ledger = Ledger(self.run)
+        ledger.refresh()
+        return sum(ledger.is_trained(trial.id) for trial in self.trials)
+
+    def kill(self, pid: int) -> None:
+        """As the system does that runs out of memory."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def wait(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Look until it is so. Raises HungError."""
+        deadline = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > deadline:
+                raise HungError(f"{self.folder}: waited {patience:g} s in vain")
+            time.sleep(0.02)
+
+    def heal(self) -> None:
+        """End what lasts."""
+        while self.cures:
+            self.cures.pop()()
+
+    def resume_until_done(self) -> int:
+        """The same command until it ends with 0; returns how often that was."""
+        self.heal()
+        self.open_gate(OPEN)
+        patience = 5 * PATIENCE if self.executor == "slurm" else 2 * PATIENCE
+        for count in range(1, RESUMES + 1):
+            driver = self.driver()
+            try:
+                status = driver.wait(patience)
+            except subprocess.TimeoutExpired as error:
+                raise HungError(f"{self.folder}: a driver does not end") from error
+            if status == 0:
+                self.drivers.clear()
+                return count
+        raise HungError(f"{self.folder}: not done after {RESUMES} commands")
+
+    def processes(self) -> list[int]:
+        """Whoever carries this scene in its environment."""
+        found = []
+        sign = f"CHAOS_SCENE={self.folder}\0".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if sign in folder.joinpath("environ").read_bytes():
+                    found.append(int(folder.name))
+        return found
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        self.heal()
+        for pid in self.processes():
+            self.kill(pid)
+        for driver in self.drivers:
+            driver.kill()
+            driver.wait()
+
+    def refusal(self) -> str | None:
+        """Why the study cannot be read; None where it can."""
+        try:
+            self.run.read_design()
+        except StabilityError as error:
+            return str(error)
+        return None
+
+
+def study_of(seed: int, draws: int) -> Study:
+    """A study of the objective beside this."""
+    return Study(
+        models=("a",),
+        optims=("sgd",),
+        epochs=(3,),
+        draws=draws,
+        sampler="random",
+        seed=seed,
+        data="chaos",
+        fingerprint="0123456789ab",
+        objective="chaos.objective:train",
+        recipe={"sgd": {"momentum": 0.9}},
+        space=(
+            Hyperparameter(name="lr", low=0.01, high=1.0),
+            Hyperparameter(name="weight_decay", low=1e-5, high=1e-3),
+        ),
+    )
