@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 from sweeps import sampling
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
-from sweeps.schema import design_schema
+from sweeps.schema import IDENTITY, design_schema
 from sweeps.study import Study
 from sweeps.trial import Trial, trial_id
+
+DAMAGED = ".damaged"  # follows the name of what was set aside
 
 
 def draw_design(study: Study) -> list[Trial]:
@@ -91,18 +93,24 @@ def write_design(study: Study, trials: list[Trial], path: Path) -> None:
         for t in trials
     ]
     with atomic_write(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=design_schema(study.space)), temporary)
+        table = pa.Table.from_pylist(rows, schema=design_schema(study.space))
+        pq.write_table(table, temporary, write_page_checksum=True)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a design. Raises StoreError where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise StoreError(f"{path} is no regular file")
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"{path} cannot be read: {error}. It was drawn from study.toml: move it away and "
-            "sweep again to have the same design drawn again."
+            f"{path} cannot be read: {error}. It is drawn from study.toml: stability resume "
+            f"{path.parent} draws the same again"
         ) from error
+    if missing := {column.name for column in IDENTITY} - set(table.column_names):
+        raise StoreError(f"{path} is no design: it has no column {min(missing)}")
+    rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
@@ -110,17 +118,21 @@ def read_design(study: Study, path: Path) -> list[Trial]:
     """The trials as they were written. Raises StoreError where the file is not that design."""
     rows = read_rows(path)
     names = sampling.names_of(study.space)
-    trials = [
-        _resolve(
-            study,
-            row["draw"],
-            {name: row[name] for name in names if row[name] is not None},
-            row["model"],
-            row["optim"],
-            row["epochs"],
-        )
-        for row in rows
-    ]
+    other = f"{path} is not the design of the study.toml beside it"
+    try:
+        trials = [
+            _resolve(
+                study,
+                row["draw"],
+                {name: row[name] for name in names if row[name] is not None},
+                row["model"],
+                row["optim"],
+                row["epochs"],
+            )
+            for row in rows
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(other) from error
     if [t.id for t in trials] != [row["trial"] for row in rows]:
-        raise StoreError(f"{path} is not the design of the study.toml beside it")
+        raise StoreError(other)
     return trials

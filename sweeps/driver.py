@@ -1,6 +1,7 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
 import fcntl
+import os
 import signal
 import time
 import uuid
@@ -16,6 +17,7 @@ from sweeps import claims
 from sweeps.alike import bad_hosts, same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError, StoreError
+from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
@@ -73,6 +75,7 @@ class Driver:
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
         claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
+        sweep_up(self.run, self.dispatcher.is_gone)
         if self.plan.detach:
             self._detach()
             return
@@ -81,6 +84,7 @@ class Driver:
         finally:
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
+            sweep_up(self.run, self.dispatcher.is_gone)
             self._look()
 
     def _detach(self) -> None:
@@ -188,7 +192,9 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
     Raises DispatchError, saying who has it, where another driver lives.
     """
     try:
-        lock = run.lock.open("a+", encoding="utf-8")
+        # Not through a link: what it leads to would be emptied.
+        handle = os.open(run.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        lock = os.fdopen(handle, "a+", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
     with lock:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
@@ -20,7 +21,6 @@ from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED, Result, Trial
 
 ROWS = 256
-DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
 _BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host"]
 
@@ -125,6 +125,8 @@ class DamagedError(Exception):
 
 def _read(path: Path) -> pa.Table:
     """Every column of a part, with its checksums looked at. Raises DamagedError."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DamagedError
     try:
         return pq.read_table(path, page_checksum_verification=True)
     except pa.ArrowException as error:

@@ -16,6 +16,7 @@ FAILED, BAD_INPUT = 1, 2
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
+    from sweeps.trust import printable
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said
@@ -23,8 +24,8 @@ def main() -> None:
     try:
         app()
     except StabilityError as error:
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:  # a disk that is full: what was trained is kept
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(FAILED)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,11 +27,13 @@ from sweeps.design import draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, SlurmDispatcher
 from sweeps.driver import RETRIES, Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
+from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
 from sweeps.trial import Trial
+from sweeps.trust import printable
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -60,14 +63,17 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
 def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
-    print(describe(study))
-    ledger, trials = Ledger(run), run.read_design() if run.design.exists() else None
+    print(printable(describe(study)))
+    ledger, trials = Ledger(run), run.readable_design()
     ledger.refresh()
     if trials is not None and not open_trials(ledger, trials, retry_failed=retry_failed):
         done = finished(ledger, trials)
         share = "all" if done == study.trials else f"{done} of"
         print(f"{share} {study.trials} trials are finished already")
         if not dry_run:
+            with suppress(DispatchError), sole_driver(run):
+                sweep_up(run)
+                set_damaged_aside(run)
             views.rebuild(run)
         return DONE if dry_run else conclude(request)
     if study.objective == OBJECTIVE:
@@ -82,7 +88,9 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     own = provenance.code_of(own_modules(study), Path.cwd())
     adopted = {} if run.exists() else adoptable(run, trials, own)
     for neighbour, rows in adopted.items():
-        print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
+        print(
+            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
+        )
     before = finished(ledger, trials) + sum(map(len, adopted.values()))
     slots = chosen(machine, site, len(trials) - before)
     print(cost(study, before, machine, slots, site))
@@ -153,12 +161,13 @@ def drive(request: Request, trials: list[Trial], plan: Plan) -> int:
         )
         return INTERRUPTED
     except DispatchError as error:
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         return LEFT_FAILED
     finally:
+        set_damaged_aside(run)  # while it trained, too
         views.rebuild(run)
         if dispatcher.parting:
-            print(f"stability: {dispatcher.parting}", file=sys.stderr)
+            print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
         print(
             f"left to {len(plan.slots)} workers; to look: stability status {shown(run.path)}; "
@@ -189,7 +198,7 @@ def conclude(request: Request) -> int:
     ledger.refresh()
     left = [trial.id for trial in trials if not ledger.is_trained(trial.id)]
     for line in complaints(run, ledger, left):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     return LEFT_FAILED if left else DONE
 
 
@@ -234,16 +243,21 @@ def own_modules(study: Study) -> list[str]:
 
 def warn(run: RunDirectory, own: dict[str, str]) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
+    set_damaged_aside(run)
+    if (changed := provenance.changed_code(run, own)) is not None:
+        print(f"note: {printable(changed)}", file=sys.stderr)
+
+
+def set_damaged_aside(run: RunDirectory) -> None:
+    """Where parts cannot be read, rename them and say so."""
     ledger = Ledger(run)
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
-            f"damaged: a part cannot be read and was set aside as {shown(path)}; the trials that "
-            "were in it are trained again",
+            f"damaged: a part cannot be read and was set aside as {printable(shown(path))}; the "
+            "trials that were in it are trained again",
             file=sys.stderr,
         )
-    if (changed := provenance.changed_code(run, own)) is not None:
-        print(f"note: {changed}", file=sys.stderr)
 
 
 def describe(study: Study) -> str:

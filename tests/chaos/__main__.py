@@ -36,7 +36,7 @@ def main() -> int:
     report = {
         "command": " ".join(["python -m chaos", *sys.argv[1:]]),
         "day": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {sys.platform}, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - start),
         "left_out": missing,
         **combined(tallies),

@@ -1,31 +1,44 @@
-"""A clock that can be set, for the processes of one scene alone: libfaketime."""
+"""A clock that can be set: what this package's modules call the time, in the processes of a scene.
 
+As when a person or NTP sets the clock, the monotonic clock stays what it is, and so do the times
+that the file system gives (a library under all of Python, libfaketime 0.9.10, breaks `time.sleep`).
+"""
+
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
-PLACES = ("/usr/lib/*/faketime", "/usr/lib64/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime")
-
-
-def library() -> Path | None:
-    """Of libfaketime; None where it is not installed (Debian's package `libfaketime`)."""
-    root = Path("/")
-    found = [path for place in PLACES for path in root.glob(f"{place[1:]}/libfaketimeMT.so.1")]
-    return found[0] if found else None
+_time = time.time
 
 
-def faked_clock(setting: Path) -> dict[str, str]:
-    """Environment in which the clock is what the file `setting` says, at every look.
+class Clock:
+    """Stands for `datetime` in a module; a file has the seconds by which it is wrong."""
 
-    The monotonic clock is left alone, as it is when a person or NTP sets the clock.
-    """
-    found = library()
-    if found is None:
-        return {}
-    if not setting.exists():
-        setting.write_text("+0\n")
-    return {
-        "LD_PRELOAD": str(found),
-        "FAKETIME_TIMESTAMP_FILE": str(setting),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-    }
+    def __init__(self, setting: Path) -> None:
+        self.setting = setting
+
+    def offset(self) -> float:
+        """Seconds to add."""
+        with suppress(OSError, ValueError):
+            return float(self.setting.read_text())
+        return 0.0
+
+    def now(self, zone: tzinfo | None = None) -> datetime:
+        """The wrong time."""
+        return datetime.now(zone) + timedelta(seconds=self.offset())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(datetime, name)
+
+
+def fake_clock() -> None:
+    """From now on the file `clock` of the scene sets the clock of this process."""
+    clock = Clock(Path(os.environ["CHAOS_SCENE"]) / "clock")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("sweeps.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = clock  # type: ignore[attr-defined]
+    time.time = lambda: _time() + clock.offset()

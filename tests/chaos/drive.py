@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from chaos.clock import fake_clock
 from chaos.cutting import cut_replace
 from sweeps import views
 from sweeps.design import draw_design
@@ -28,6 +29,7 @@ def main() -> int:
     executor, workers = sys.argv[1], int(sys.argv[2])
     scene = Path(os.environ["CHAOS_SCENE"])
     cut_replace("driver")
+    fake_clock()
     study = Study.read(scene / "study.toml")
     run = RunDirectory(scene / "disk" / "run")
     plan = Plan(
@@ -57,6 +59,8 @@ def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
         try:
             Driver(run, trials, dispatcher_of(run, executor), plan).drive()
         finally:
+            ledger.refresh()
+            set_aside(ledger.damaged)
             views.rebuild(run)
     ledger.refresh()
     return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1

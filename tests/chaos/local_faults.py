@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from chaos.clock import library
 from chaos.scene import Scene
 
 DISK_BYTES = 6 << 20
@@ -46,7 +45,7 @@ def cut_replace(scene: Scene, when: str, role: str) -> None:
     """Killed before or after a file gets its last name; who comes first, if anybody comes."""
     order = scene.folder / f"cut-{when}-{role}"
     order.touch()
-    scene.open_gate(scene.gate + 2)
+    scene.let_on(2)
     if role == "driver":
         scene.driver().terminate()  # it writes its views, and is killed there
         scene.driver().wait(60)
@@ -97,9 +96,10 @@ def leave_temporary(scene: Scene) -> None:
         (folder / ".cpu0-0123abcd-0000.parquet.k3_x9abc.tmp").write_bytes(scene.rng.bytes(100))
 
 
-def step_clock(scene: Scene, sign: str) -> None:
-    days = int(scene.rng.integers(1, 400))
-    (scene.folder / "clock").write_text(f"{sign}{days}d\n")
+def step_clock(scene: Scene, sign: int) -> None:
+    """By a second up to a year."""
+    seconds = sign * 10 ** scene.rng.uniform(0, 7.5)
+    (scene.folder / "clock").write_text(f"{seconds}")
 
 
 def fill_disk(scene: Scene) -> None:
@@ -130,7 +130,7 @@ def make_read_only(scene: Scene) -> None:
 
 def noticed(scene: Scene) -> None:
     """Trainings go on meanwhile, and cannot write what they find; wait for a process to end."""
-    scene.open_gate(scene.gate + 2)
+    scene.let_on(2)
     driver, workers = scene.driver(), scene.living()
 
     def somebody_ended() -> bool:
@@ -153,7 +153,7 @@ def second_driver(scene: Scene) -> None:
 def run_out_of_memory(scene: Scene) -> None:
     order = scene.folder / "out-of-memory"
     order.touch()
-    scene.open_gate(scene.gate + 2)
+    scene.let_on(2)
     scene.wait(lambda: not order.exists(), LIMIT_SECONDS)
 
 
@@ -173,8 +173,8 @@ KINDS: dict[str, Fault] = {
     "damaged design.parquet": partial(damage_definition, name="design.parquet"),
     "disk full": fill_disk,
     "read-only file system": make_read_only,
-    "clock set forward": partial(step_clock, sign="+"),
-    "clock set back": partial(step_clock, sign="-"),
+    "clock set forward": partial(step_clock, sign=1),
+    "clock set back": partial(step_clock, sign=-1),
     "two drivers": second_driver,
     "out of memory": run_out_of_memory,
 }
@@ -184,8 +184,6 @@ def needs(kind: str) -> str | None:
     """What this machine lacks for a kind of fault; None where it has all."""
     if kind in ("disk full", "read-only file system") and not may_mount():
         return "root, to mount"
-    if kind.startswith("clock") and library() is None:
-        return "libfaketime"
     return None
 
 

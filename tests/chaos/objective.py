@@ -11,15 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from chaos.clock import fake_clock
 from chaos.cutting import cut_replace, taken
 from sweeps.trial import Cohort, Result, Trial
 
 HUNGRY_BYTES = 1 << 40
 
+
 def train(cohort: Cohort) -> Iterator[Result]:
     """Take some milliseconds, then give numbers that the trial decides."""
     scene = Path(os.environ["CHAOS_SCENE"])
     cut_replace("worker")
+    fake_clock()
     for trial in cohort.trials:
         note(scene, trial, "start")
         while trial.draw >= allowed(scene):

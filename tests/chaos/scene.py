@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from chaos.clock import faked_clock
 from sweeps import claims
 from sweeps.design import draw_design
 from sweeps.errors import StabilityError
@@ -23,7 +22,7 @@ from sweeps.space import Hyperparameter
 from sweeps.study import Study
 
 TESTS = Path(__file__).parent.parent
-PATIENCE = 60.0  # seconds until a scene is said to hang
+PATIENCE = 45.0  # seconds until a scene is said to hang
 RESUMES = 12
 OPEN = 10**6
 
@@ -41,11 +40,10 @@ class Scene:
     rng: np.random.Generator
     executor: str = "local"
     workers: int = 2
-    has_own_clock: bool = False
     gate: int = 0
     drivers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    exits: list[int] = field(default_factory=list)
-    """Statuses of the drivers that ended of themselves."""
+    commands: int = 0
+    """How often a driver was started."""
     cures: list[Callable[[], None]] = field(default_factory=list)
     """What ends a lasting fault: unmounts, frees."""
 
@@ -60,8 +58,8 @@ class Scene:
     @property
     def environment(self) -> dict[str, str]:
         """Of drivers, and so of workers."""
-        clock = faked_clock(self.folder / "clock") if self.has_own_clock else {}
-        return {**os.environ, **clock, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": str(TESTS)}
+        path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+        return {**os.environ, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": path}
 
     def open_gate(self, draws: int) -> None:
         """Let trainings of the first draws end."""
@@ -69,6 +67,12 @@ class Scene:
         new = self.folder / "gate.new"
         new.write_text(str(draws))
         new.rename(self.folder / "gate")
+
+    def let_on(self, draws: int) -> None:
+        """Let so many more trainings end than are in hand: what failed comes last of all."""
+        held = {path.stem for path in self.run.claims.glob("*.json")}
+        first = max((t.draw for t in self.trials if t.id in held), default=0)
+        self.open_gate(max(self.gate, first) + draws)
 
     def spawn(self, *options: str) -> "subprocess.Popen[bytes]":
         """The command, once more."""
@@ -78,14 +82,12 @@ class Scene:
                 command, cwd=TESTS, env=self.environment, stdout=said, stderr=said
             )
         self.drivers.append(driver)
+        self.commands += 1
         return driver
 
     def driver(self) -> "subprocess.Popen[bytes]":
         """The driver that lives, or a new one where none does."""
-        for driver in [driver for driver in self.drivers if driver.poll() is not None]:
-            self.drivers.remove(driver)
-            if driver.returncode >= 0:
-                self.exits.append(driver.returncode)
+        self.drivers = [driver for driver in self.drivers if driver.poll() is None]
         return self.drivers[0] if self.drivers else self.spawn("--retry-failed")
 
     def living(self) -> list[Owner]:
@@ -99,7 +101,7 @@ class Scene:
         What comes next meets them wherever they are.
         """
         self.wait(lambda: bool(self.driver()) and bool(self.living()) and self.has_claims())
-        self.open_gate(self.gate + int(self.rng.integers(2, 5)))
+        self.let_on(int(self.rng.integers(2, 5)))
         time.sleep(float(self.rng.uniform(0, 0.25)))
 
     def has_claims(self) -> bool:
@@ -130,12 +132,12 @@ class Scene:
         while self.cures:
             self.cures.pop()()
 
-    def resume_until_done(self) -> int:
-        """The same command until it ends with 0; returns how often that was."""
+    def resume_until_done(self) -> None:
+        """The same command until it ends with 0. Raises HungError."""
         self.heal()
         self.open_gate(OPEN)
         patience = 5 * PATIENCE if self.executor == "slurm" else 2 * PATIENCE
-        for count in range(1, RESUMES + 1):
+        for _ in range(RESUMES):
             driver = self.driver()
             try:
                 status = driver.wait(patience)
@@ -143,7 +145,7 @@ class Scene:
                 raise HungError(f"{self.folder}: a driver does not end") from error
             if status == 0:
                 self.drivers.clear()
-                return count
+                return
         raise HungError(f"{self.folder}: not done after {RESUMES} commands")
 
     def processes(self) -> list[int]:

@@ -24,8 +24,8 @@ def jobs(scene: Scene) -> list[str]:
 
 def one_job(scene: Scene) -> str:
     """A job that runs."""
-    found = [owner.job for owner in scene.living() if owner.job]
-    return found[scene.rng.integers(len(found))] if found else jobs(scene)[0]
+    found = [owner.job for owner in scene.living() if owner.job] or jobs(scene) or ["0"]
+    return found[scene.rng.integers(len(found))]
 
 
 def cancel_job(scene: Scene) -> None:
@@ -34,7 +34,13 @@ def cancel_job(scene: Scene) -> None:
 
 def requeue_job(scene: Scene) -> None:
     """By an administrator, say: the job keeps its id and starts anew."""
-    subprocess.run(["scontrol", "requeue", one_job(scene)], check=True, capture_output=True)
+
+    def is_requeued() -> bool:  # refused while the job is just ending
+        scene.driver()
+        command = ["scontrol", "requeue", one_job(scene)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    scene.wait(is_requeued)
 
 
 def preempt(scene: Scene) -> None:
@@ -49,7 +55,7 @@ def kill_daemon(name: str, scene: Scene) -> None:
         time.sleep(SAVED_SECONDS)
     pid = Path(os.environ["SLURM_SANDBOX"], "run", f"{name}.pid")
     scene.kill(int(pid.read_text()))
-    scene.open_gate(scene.gate + 2)
+    scene.let_on(2)
     time.sleep(float(scene.rng.uniform(0.5, 3)))
     subprocess.run(["bash", str(UP)], check=True, capture_output=True)
 

@@ -1,4 +1,4 @@
-"""What is asked of a study after its faults: the same results, each once, and nothing else there."""
+"""What is asked of a study after its faults: the same results, each once, and nothing else."""
 
 import json
 import time
