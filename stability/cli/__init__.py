@@ -5,12 +5,20 @@ Each command imports what it needs when it runs, so that `--help` starts at once
 
 import io
 import sys
+import warnings
 
 from stability.cli.commands import app
 
 __all__ = ["app", "main"]
 
 FAILED, BAD_INPUT = 1, 2
+
+
+def say(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning of a library, for a person: what it says, not where."""
+    from sweeps.trust import printable
+
+    print(f"note: {printable(str(message))}", file=sys.stderr)
 
 
 def main() -> None:
@@ -21,6 +29,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said
             stream.reconfigure(line_buffering=True)
+    warnings.showwarning = say
     try:
         app()
     except StabilityError as error:

@@ -69,7 +69,9 @@ class Display:
         pause = 0.0 if done == len(self.trials) else QUIET_SECONDS
         if not self.console.is_terminal and not self._is_over and now - self._said > pause:
             self._said, self._is_over = now, done == len(self.trials)
-            self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True, markup=False)
+            self.console.print(
+                f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True, markup=False
+            )
 
     def state(self, ledger: Ledger, done: int) -> str:
         """The words beside the bar."""

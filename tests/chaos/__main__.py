@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=int, default=600)
     parser.add_argument("--slurm", type=int, default=0, help="as many more on a Slurm that is up")
-    parser.add_argument("--at-a-time", type=int, default=2, help="studies on this machine")
+    parser.add_argument("--at-a-time", type=int, default=4, help="studies on this machine")
     parser.add_argument("--kind", action="append", help="these kinds alone")
     parser.add_argument("--json", type=Path, help="write the tally here")
     arguments = parser.parse_args()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -76,22 +77,23 @@ class Tally:
             self.complaints += [f"{name}: {what}: {found}" for found in getattr(verdict, what)]
 
 
-def planned(kinds: Sequence[str], faults: int, rng: np.random.Generator) -> list[list[str]]:
+def planned(
+    kinds: Sequence[str], faults: int, rng: np.random.Generator, *, mixed: bool
+) -> list[list[str]]:
     """Kinds for each scene: three of four scenes have one kind, the fourth a mixture.
 
-    Whatever `faults` is, each kind gets its turn before any gets a second one.
+    Each kind gets its turn before any gets a second one. `mixed`: all scenes are mixtures.
     """
+    order = cycle(str(kind) for kind in rng.permutation(list(kinds)))
     scenes: list[list[str]] = []
-    left, turn = faults, 0
-    order = list(rng.permutation(list(kinds)))
-    while left > 0:
-        size = min(FAULTS_A_SCENE, left)
-        if len(scenes) % 4 == 3:
+    for start in range(0, faults, FAULTS_A_SCENE):
+        size = min(FAULTS_A_SCENE, faults - start)
+        if mixed:
+            scenes.append(list(islice(order, size)))
+        elif len(scenes) % 4 == 3:
             scenes.append([str(kind) for kind in rng.choice(list(kinds), size)])
         else:
-            scenes.append([str(order[turn % len(order)])] * size)
-            turn += 1
-        left -= size
+            scenes.append([next(order)] * size)
     return scenes
 
 
@@ -106,10 +108,10 @@ class Campaign:
         self.references: dict[int, Scene] = {}
         self.lock = threading.Lock()
 
-    def run(self, faults: int, at_a_time: int) -> Tally:
+    def run(self, faults: int, at_a_time: int, *, mixed: bool = False) -> Tally:
         """Throw so many faults; returns what came of them."""
         rng = np.random.default_rng([self.seed, len(self.kinds)])
-        scenes = planned(list(self.kinds), faults, rng)
+        scenes = planned(list(self.kinds), faults, rng, mixed=mixed)
         with (
             tempfile.TemporaryDirectory(prefix="chaos-") as name,
             ThreadPoolExecutor(at_a_time) as pool,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from chaos.scene import Scene
+from chaos.scene import PATIENCE, Scene
 
 DISK_BYTES = 6 << 20
-LIMIT_SECONDS = 15.0  # for a fault to be noticed by anybody; then it is over
+LIMIT_SECONDS = 8.0  # for a fault to be noticed by anybody; then it is over
 
 Fault = Callable[[Scene], None]
 
@@ -23,19 +23,17 @@ def kill_driver(scene: Scene) -> None:
 def kill_worker(scene: Scene) -> None:
     victims = scene.living()
     if victims:
-        scene.kill(victims[scene.rng.integers(len(victims))].pid)
+        scene.kill(victims[scene.rng.integers(len(victims))])
 
 
 def kill_both(scene: Scene) -> None:
     kill_driver(scene)
-    victims = scene.living()
-    for victim in victims:
-        scene.kill(victim.pid)
-    scene.wait(lambda: all(victim.is_gone for victim in victims))
+    for process in scene.processes():
+        scene.kill(process)
+    scene.wait(lambda: not scene.processes())
 
 
 def interrupt_driver(scene: Scene) -> None:
-    """Ctrl-C, and again while it is still ending."""
     driver = scene.driver()
     driver.terminate()
     driver.wait(60)
@@ -50,7 +48,7 @@ def cut_replace(scene: Scene, when: str, role: str) -> None:
         scene.driver().terminate()  # it writes its views, and is killed there
         scene.driver().wait(60)
     else:
-        scene.wait(lambda: not order.exists(), LIMIT_SECONDS)
+        scene.wait(lambda: not order.exists(), PATIENCE)
 
 
 def damage(scene: Scene, path: Path) -> None:
@@ -134,7 +132,7 @@ def noticed(scene: Scene) -> None:
     driver, workers = scene.driver(), scene.living()
 
     def somebody_ended() -> bool:
-        return driver.poll() is not None or any(worker.is_gone for worker in workers)
+        return driver.poll() is not None or not all(map(scene.is_alive, workers))
 
     scene.wait(somebody_ended, LIMIT_SECONDS)
 
@@ -154,7 +152,7 @@ def run_out_of_memory(scene: Scene) -> None:
     order = scene.folder / "out-of-memory"
     order.touch()
     scene.let_on(2)
-    scene.wait(lambda: not order.exists(), LIMIT_SECONDS)
+    scene.wait(lambda: not order.exists())
 
 
 KINDS: dict[str, Fault] = {

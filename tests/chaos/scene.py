@@ -12,11 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps import claims
 from sweeps.design import draw_design
-from sweeps.errors import StabilityError
-from sweeps.owner import Owner
-from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 from sweeps.space import Hyperparameter
 from sweeps.study import Study
@@ -53,6 +49,7 @@ class Scene:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.study.write(self.folder / "study.toml")
         self.open_gate(0)
+        self.sign = f"CHAOS_SCENE={self.folder}\0".encode()
         self.trials = draw_design(self.study)
 
     @property
@@ -90,10 +87,19 @@ class Scene:
         self.drivers = [driver for driver in self.drivers if driver.poll() is None]
         return self.drivers[0] if self.drivers else self.spawn("--retry-failed")
 
-    def living(self) -> list[Owner]:
-        """Workers that this system sees."""
-        found = claims.workers(self.run) if self.run.exists() else []
-        return [owner for owner in found if Path(f"/proc/{owner.pid}").exists()]
+    def living(self) -> list[int]:
+        """Processes that have trained something and live, whatever their files say."""
+        log = self.folder / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        trained = {int(line.split()[1]) for line in lines}
+        return sorted(pid for pid in trained if self.is_alive(pid))
+
+    def is_alive(self, pid: int) -> bool:
+        """Whether `pid` is a process of this scene."""
+        try:
+            return self.sign in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
 
     def in_training(self) -> None:
         """Have a driver, and workers with trials in hand; then let some of those end.
@@ -107,12 +113,6 @@ class Scene:
     def has_claims(self) -> bool:
         """Whether some trial is in hand."""
         return any(self.run.claims.glob("*.json"))
-
-    def finished(self) -> int:
-        """Trials that have a result."""
-        ledger = Ledger(self.run)
-        ledger.refresh()
-        return sum(ledger.is_trained(trial.id) for trial in self.trials)
 
     def kill(self, pid: int) -> None:
         """As the system does that runs out of memory."""
@@ -150,13 +150,8 @@ class Scene:
 
     def processes(self) -> list[int]:
         """Whoever carries this scene in its environment."""
-        found = []
-        sign = f"CHAOS_SCENE={self.folder}\0".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if sign in folder.joinpath("environ").read_bytes():
-                    found.append(int(folder.name))
-        return found
+        pids = (int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
+        return [pid for pid in pids if self.is_alive(pid)]
 
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
@@ -166,14 +161,6 @@ class Scene:
         for driver in self.drivers:
             driver.kill()
             driver.wait()
-
-    def refusal(self) -> str | None:
-        """Why the study cannot be read; None where it can."""
-        try:
-            self.run.read_design()
-        except StabilityError as error:
-            return str(error)
-        return None
 
 
 def study_of(seed: int, draws: int) -> Study:

@@ -23,13 +23,13 @@ def jobs(scene: Scene) -> list[str]:
 
 
 def one_job(scene: Scene) -> str:
-    """A job that runs."""
-    found = [owner.job for owner in scene.living() if owner.job] or jobs(scene) or ["0"]
+    """Of those that wait or run; of no meaning where there is none."""
+    found = jobs(scene) or ["0"]
     return found[scene.rng.integers(len(found))]
 
 
 def cancel_job(scene: Scene) -> None:
-    subprocess.run(["scancel", one_job(scene)], check=True)
+    subprocess.run(["scancel", one_job(scene)], check=False, capture_output=True)
 
 
 def requeue_job(scene: Scene) -> None:
