@@ -9,30 +9,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from chaos import __doc__ as about
 from chaos import local_faults, slurm_faults
 from chaos.campaign import Campaign, Count, Tally
-from chaos.report import table
+from chaos.cluster import slurm
+from chaos.report import TALLY, record, table
 
 
 def main() -> int:
     """Throw faults and say what came of them."""
-    parser = argparse.ArgumentParser(description=str(about).splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--faults", type=int, default=600)
-    parser.add_argument("--slurm", type=int, default=0, help="as many more on a Slurm that is up")
-    parser.add_argument("--at-a-time", type=int, default=4, help="studies on this machine")
-    parser.add_argument("--kind", action="append", help="these kinds alone")
-    parser.add_argument("--json", type=Path, help="write the tally here")
-    arguments = parser.parse_args()
-    if arguments.slurm and "SLURM_SANDBOX" not in os.environ:
-        parser.error("--slurm: start one first, as tests/slurm/run.sh does")
+    arguments = parsed()
     start = time.monotonic()
     missing = {kind: why for kind in local_faults.KINDS if (why := local_faults.needs(kind))}
-    tallies = run_all(arguments, missing)
+    with slurm(is_wanted=arguments.slurm > 0) as why_not:
+        if why_not:
+            missing["faults of a Slurm"], arguments.slurm = f"one ({why_not})", 0
+        tallies = run_all(arguments, missing)
     report = {
         "command": " ".join(["python -m chaos", *sys.argv[1:]]),
         "day": datetime.now(UTC).date().isoformat(),
@@ -42,9 +36,28 @@ def main() -> int:
         **combined(tallies),
     }
     print(table(report))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    if arguments.record:
+        record(report)
+    if arguments.json:
+        print(json.dumps(report))
     return 0 if not report["complaints"] else 1
+
+
+def parsed() -> argparse.Namespace:
+    """What was typed."""
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=str(about).split("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", type=int, default=600)
+    parser.add_argument("--slurm", type=int, default=0, help="so many more on a Slurm of our own")
+    parser.add_argument("--at-a-time", type=int, default=4, help="studies on this machine")
+    parser.add_argument("--kind", action="append", help="this kind alone; more than once for more")
+    parser.add_argument("--json", action="store_true", help="print the tally as JSON too")
+    parser.add_argument("--record", action="store_true", help=f"write {TALLY.name} and the page")
+    arguments = parser.parse_args()
+    known = [*local_faults.KINDS, *slurm_faults.KINDS]
+    if unknown := sorted(set(arguments.kind or []) - set(known)):
+        parser.error(f"--kind: got {', '.join(unknown)}, allowed is {'; '.join(known)}")
+    return arguments
 
 
 def run_all(arguments: argparse.Namespace, missing: dict[str, str]) -> list[Tally]:
@@ -61,8 +74,8 @@ def run_all(arguments: argparse.Namespace, missing: dict[str, str]) -> list[Tall
         local = Campaign(here, arguments.seed)
         jobs = [pool.submit(local.run, arguments.faults, arguments.at_a_time)] if here else []
         if arguments.slurm and there:
-            slurm = Campaign(there, arguments.seed, "slurm")
-            jobs.append(pool.submit(slurm.run, arguments.slurm, 1))
+            cluster = Campaign(there, arguments.seed, "slurm")
+            jobs.append(pool.submit(cluster.run, arguments.slurm, 1))
         return [job.result() for job in jobs]
 
 

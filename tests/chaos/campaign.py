@@ -20,9 +20,9 @@ from chaos.scene import HungError, Scene, study_of
 from chaos.verdict import Verdict, judge
 from sweeps.study import Study
 
-FAULTS_A_SCENE = 4
+FAULTS_A_SCENE = 6
 STUDIES = 6  # different ones; each is trained once undisturbed
-DRAWS = 40  # more than the gate lets through before the last fault
+DRAWS = 50  # more than the gate lets through before the last fault
 MIXED = "several kinds at one study"
 
 

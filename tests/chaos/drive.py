@@ -51,7 +51,7 @@ def main() -> int:
 
 def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
-    trials = run.create(study, draw_design(study))
+    trials = run.create(study, run.readable_design() or draw_design(study))
     with sole_driver(run), sigterm_as_interrupt():
         ledger = Ledger(run)
         ledger.refresh()

@@ -26,10 +26,10 @@ def train(cohort: Cohort) -> Iterator[Result]:
     for trial in cohort.trials:
         note(scene, trial, "start")
         while trial.draw >= allowed(scene):
-            time.sleep(0.01)
+            time.sleep(0.02)
         if taken(scene / "out-of-memory"):
             eat_memory()
-        time.sleep(0.002 + 0.02 * share(trial, "seconds"))
+        time.sleep(0.002 + 0.01 * share(trial, "seconds"))
         if fails_at_first(trial) and first_time(scene, trial):
             raise ConnectionError("the file server went away")
         answer = result(trial)

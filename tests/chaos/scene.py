@@ -18,7 +18,8 @@ from sweeps.space import Hyperparameter
 from sweeps.study import Study
 
 TESTS = Path(__file__).parent.parent
-PATIENCE = 45.0  # seconds until a scene is said to hang
+PATIENCE = 120.0  # seconds until a scene is said to hang
+LOOK_SECONDS = 0.05
 RESUMES = 12
 OPEN = 10**6
 
@@ -125,7 +126,7 @@ class Scene:
         while not condition():
             if time.monotonic() > deadline:
                 raise HungError(f"{self.folder}: waited {patience:g} s in vain")
-            time.sleep(0.02)
+            time.sleep(LOOK_SECONDS)
 
     def heal(self) -> None:
         """End what lasts."""
