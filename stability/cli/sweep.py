@@ -70,12 +70,10 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         done = finished(ledger, trials)
         share = "all" if done == study.trials else f"{done} of"
         print(f"{share} {study.trials} trials are finished already")
-        if not dry_run:
-            with suppress(DispatchError), sole_driver(run):
-                sweep_up(run)
-                set_damaged_aside(run)
-            views.rebuild(run)
-        return DONE if dry_run else conclude(request)
+        if dry_run:
+            return DONE
+        put_in_order(run)
+        return conclude(request)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     with ThreadPoolExecutor(1) as pool:  # the measurement is a process: draw meanwhile
@@ -125,6 +123,14 @@ def dispatch(
         circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
         provenance.record(run, {**circumstances, **as_written(request.site)})
         return drive(request, trials, plan)
+
+
+def put_in_order(run: RunDirectory) -> None:
+    """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
+    with suppress(DispatchError), sole_driver(run):  # where one lives, it does so itself
+        sweep_up(run)
+        set_damaged_aside(run)
+    views.rebuild(run)
 
 
 def load_for_the_end() -> None:
