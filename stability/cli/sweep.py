@@ -97,11 +97,9 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
         print("dry run: nothing was written")
         return DONE
+    folder = Path.cwd()
     plan = Plan(
-        slots=slots,
-        submission_folder=Path.cwd(),
-        retry_failed=retry_failed,
-        detach=site.detach,
+        slots=slots, submission_folder=folder, retry_failed=retry_failed, detach=site.detach
     )
     return dispatch(request, trials, plan, own, adopted)
 
