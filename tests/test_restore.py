@@ -132,16 +132,20 @@ def test_what_killed_writers_left_is_swept_once_nobody_writes(run: RunDirectory)
     assert (run.path / ".mine").exists()
 
 
-def test_a_driver_sweeps_up_before_and_after(run: RunDirectory) -> None:
-    (run.parts / ".x.tmp").touch()
+def test_a_driver_sweeps_up_before_and_after(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create(STUDY, DESIGN)
+    early, late, seen = run.parts / ".early.tmp", run.path / ".late.tmp", []
+    early.touch()
+
+    def after_each() -> None:
+        seen.append(early.exists())
+        late.touch()
+
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    dispatcher = InlineDispatcher(run, lambda: (run.path / ".late.tmp").touch())
-    Driver(run, DESIGN, dispatcher, plan).drive()
-    run.worker("x").write_text("garbage")
-    (run.path / ".late.tmp").touch()
-    Driver(run, DESIGN, dispatcher, plan).drive()
-    assert list(run.path.rglob(".*.tmp")) == []
-    assert list(run.workers.iterdir()) == []
+    Driver(run, DESIGN, InlineDispatcher(run, after_each), plan).drive()
+    assert seen == [False] * 8
+    assert not late.exists()
 
 
 def test_a_workers_file_that_cannot_be_read_goes_once_none_lives(run: RunDirectory) -> None:
