@@ -17,19 +17,24 @@ from sweeps.files import read_text
 from sweeps.study import Study
 from sweeps.trial import Trial
 
+AGAIN = "if it was damaged, the stability sweep command that made it writes it again"
 HEADER = re.compile(r"# Study ([0-9a-f]+): ")
 
 
 def read_study(path: Path) -> Study:
     """The study as it was written.
 
-    Raises StoreError where it cannot be read or is not what its first line says, SpecError with
-    every fault where it is none.
+    Raises StoreError where it cannot be read, is none, or is not what its first line says.
     """
-    study = Study.read(path)
-    written = HEADER.match(read_text(path))
+    try:
+        study = Study.read(path)
+        written = HEADER.match(read_text(path))
+    except (StoreError, SpecError, OSError) as error:
+        raise StoreError(f"{error}; {AGAIN}") from error
     if written and written[1] != study.hash:
-        raise StoreError(f"{path} was study {written[1]} when it was written, now it is another")
+        raise StoreError(
+            f"{path} was study {written[1]} when it was written, now it is another; {AGAIN}"
+        )
     return study
 
 
@@ -37,7 +42,7 @@ def damage_of(path: Path) -> str | None:
     """Why the study cannot be read; None where it can."""
     try:
         read_study(path)
-    except (StoreError, SpecError) as error:
+    except StoreError as error:
         return str(error)
     return None
 

@@ -126,7 +126,7 @@ class RunDirectory:
         """The trials; None where they cannot be read: they are drawn from the study."""
         try:
             return self.read_design()
-        except (StoreError, SpecError):
+        except StoreError:
             return None
 
 
