@@ -55,17 +55,22 @@ def is_own(path: Path) -> bool:
         return False
 
 
+def check_exclusive(*paths: Path) -> None:
+    """Raises StoreError where somebody else could put other orders in the place of ours."""
+    if open_one := writable_by_others(*paths):
+        raise StoreError(
+            f"{open_one} can be written by others, who could exchange what workers load from it; "
+            f"for you alone: chmod go-w {open_one}"
+        )
+
+
 def private_folder(folder: Path, *above: Path) -> Path:
     """Make `folder`, which only this user may enter, below folders that only this user may write.
 
     Raises StoreError where somebody else could put another in its place.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if open_one := writable_by_others(*above, folder):
-        raise StoreError(
-            f"{open_one} can be written by others, who could exchange what workers load from it; "
-            f"for you alone: chmod go-w {open_one}"
-        )
+    check_exclusive(*above, folder)
     if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise StoreError(f"{folder} cannot be kept for you alone here: take another --out")
     return folder

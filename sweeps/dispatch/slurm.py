@@ -22,7 +22,7 @@ from sweeps.slurm import commands
 from sweeps.slurm.jobs import Submission, Task, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
-from sweeps.trust import private_folder
+from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
 AGAIN_SECONDS = 20.0  # after a submission that failed
@@ -56,7 +56,11 @@ class SlurmDispatcher(Dispatcher):
         self.witness.watch()
 
     def start(self, orders: Sequence[Order]) -> None:
-        """Hand over to the thread that submits; `busy` raises what it met."""
+        """Hand over to the thread that submits; `busy` raises what it met.
+
+        Raises StoreError where others could exchange what the workers load.
+        """
+        check_exclusive(self.run.path, self.run.jobs)
         self._orders += orders
         self._submit_again()
 
