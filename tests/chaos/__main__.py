@@ -75,7 +75,7 @@ def run_all(arguments: argparse.Namespace, missing: dict[str, str]) -> list[Tall
         jobs = [pool.submit(local.run, arguments.faults, arguments.at_a_time)] if here else []
         if arguments.slurm and there:
             cluster = Campaign(there, arguments.seed, "slurm")
-            jobs.append(pool.submit(cluster.run, arguments.slurm, 1))
+            jobs.append(pool.submit(cluster.run, arguments.slurm, 1, mixed=True))
         return [job.result() for job in jobs]
 
 
