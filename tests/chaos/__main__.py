@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ def main() -> int:
             missing["faults of a Slurm"], arguments.slurm = f"one ({why_not})", 0
         tallies = run_all(arguments, missing)
     report = {
-        "command": " ".join(["python -m chaos", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "chaos", *sys.argv[1:]]),
         "day": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {sys.platform}, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - start),
