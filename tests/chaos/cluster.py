@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,8 @@ def slurm(*, is_wanted: bool) -> Iterator[str | None]:
     if not is_wanted or "SLURM_SANDBOX" in os.environ:
         yield None
         return
-    # Short, for unix sockets.
-    os.environ["SLURM_SANDBOX"] = tempfile.mkdtemp(prefix="stability-slurm-", dir="/tmp")
+    # Short, for unix sockets; open to all, as munged wants it.
+    os.environ["SLURM_SANDBOX"] = f"/tmp/stability-slurm-{os.getpid()}"
     up = subprocess.run(["bash", str(SCRIPTS / "up.sh")], capture_output=True, text=True)
     try:
         if up.returncode == CANNOT:
