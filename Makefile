@@ -1,12 +1,13 @@
 # make sweep   set up and run the main job        make test    set up and run the tests
 # make test-slurm   the tests on a real Slurm, which it starts and stops
+# make chaos   hundreds of faults at short studies, here and on a real Slurm (docs/chaos.md)
 # make check   what CI runs: format, lint, types, tests
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SWEEP ?= --model vitc --optim sgd
 
-.PHONY: sweep test test-slurm check format lint types bench clean-env
+.PHONY: sweep test test-slurm chaos check format lint types bench clean-env
 
 sweep: $(VENV)/installed
 	$(BIN)/stability sweep $(SWEEP)
@@ -17,6 +18,9 @@ test: $(VENV)/installed-dev
 # On a real Slurm of two nodes on this host: Debian or Ubuntu, as root; says so where it cannot be.
 test-slurm: $(VENV)/installed-dev
 	tests/slurm/run.sh $(BIN)/python -m pytest tests/slurm $(SLURM_TESTS)
+
+chaos: $(VENV)/installed-dev
+	PYTHONPATH=tests $(BIN)/python -m chaos --faults 600 --slurm 60 $(CHAOS)
 
 check: format lint types test
 

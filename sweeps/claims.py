@@ -70,20 +70,26 @@ def living_workers(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -
 
 def workers(run: RunDirectory) -> list[Owner]:
     """Every worker that said it lives, and has not said that it ends."""
-    owners = (Owner.read(path) for path in sorted(run.workers.glob("*.json")))
-    return [owner for owner in owners if owner is not None]
+    found = ((path, Owner.read(path)) for path in sorted(run.workers.glob("*.json")))
+    # A file in another worker's name could have that one taken for what it is not.
+    return [owner for path, owner in found if owner is not None and owner.name == path.stem]
 
 
 def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> list[str]:
     """For the driver alone: remove claims whose owner is gone; returns their trials.
 
-    A claim that cannot be read is void once no worker lives that could have made it.
+    A claim, or a worker's file, that cannot be read is void once no worker lives whose it may be.
     """
     voided = []
+    unreadable = []
     for path in run.workers.glob("*.json"):  # first: who comes back must not claim any more
         owner = Owner.read(path)
-        if owner is not None and gone(owner):
+        if owner is None:
+            unreadable.append(path)
+        elif gone(owner):
             path.unlink(missing_ok=True)
+    for path in unreadable if not living_workers(run, gone) else []:
+        path.unlink(missing_ok=True)
     for trial, owner in held(run).items():
         if gone(owner) if owner else not living_workers(run, gone):
             release(run, trial)

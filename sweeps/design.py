@@ -15,6 +15,8 @@ from sweeps.schema import IDENTITY, design_schema
 from sweeps.study import Study
 from sweeps.trial import Trial, trial_id
 
+DAMAGED = ".damaged"  # follows the name of what was set aside
+
 
 class Design(Sequence[Trial]):
     """The trials of a study as they were written, each made when it is asked for.
@@ -147,18 +149,24 @@ def write_design(study: Study, trials: Sequence[Trial], path: Path) -> None:
         columns[name] = [t.hyperparameters.get(name) for t in trials]
     with atomic_write(path) as temporary:
         table = pa.Table.from_pydict(columns, schema=design_schema(study.space))
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
 
 
 def read_table(path: Path) -> pa.Table:
     """The rows of a design. Raises StoreError where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise StoreError(f"{path} is no regular file")
     try:
-        return pq.ParquetFile(path).read()  # `pq.read_table` imports pandas, half a second
+        # `pq.read_table` imports pandas, half a second
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"{path} cannot be read: {error}. It was drawn from study.toml: move it away and "
-            "sweep again to have the same design drawn again."
+            f"{path} cannot be read: {error}. It is drawn from study.toml: stability resume "
+            f"{path.parent} draws the same again"
         ) from error
+    if missing := {column.name for column in IDENTITY} - set(table.column_names):
+        raise StoreError(f"{path} is no design: it has no column {min(missing)}")
+    return table
 
 
 def read_design(study: Study, path: Path) -> Design:

@@ -1,6 +1,7 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
 import fcntl
+import os
 import signal
 import time
 import uuid
@@ -17,6 +18,7 @@ from sweeps.alike import same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
+from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
@@ -77,6 +79,7 @@ class Driver:
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
         claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
+        sweep_up(self.run, self.dispatcher.is_gone)
         if self.plan.detach:
             self._detach()
             return
@@ -85,6 +88,7 @@ class Driver:
         finally:
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
+            sweep_up(self.run, self.dispatcher.is_gone)
             self._look()
             checkpoints.tidy(self.run, self.ledger)
 
@@ -195,7 +199,9 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
     Raises DispatchError, saying who has it, where another driver lives.
     """
     try:
-        lock = run.lock.open("a+", encoding="utf-8")
+        # Not through a link: what it leads to would be emptied.
+        handle = os.open(run.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        lock = os.fdopen(handle, "a+", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
     with lock:

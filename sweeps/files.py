@@ -1,10 +1,20 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all; and reading those that anybody may have put there."""
 
+import errno
+import json
 import os
+import stat
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 64 << 20
+"""Of a study; no other text of a run directory comes near it."""
+TEMPORARY = ".*.tmp"
+"""Names of files that are being written, or whose writer was killed."""
 
 
 @contextmanager
@@ -29,11 +39,42 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that their owner alone can read
+        # mkstemp makes files that their owner alone can read; for others to write none is.
+        temporary.chmod(0o644 & ~_UMASK)
         yield temporary
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a regular file of at most `most` bytes.
+
+    Raises OSError where it is another kind of file (a pipe would be waited for), larger, or cannot
+    be read; UnicodeDecodeError, a ValueError, where it is no text.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
+    return path.read_text(encoding="utf-8")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Raises ValueError where it is no TOML, or nested deeper than can be read."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def parse_json(text: str) -> Any:
+    """Raises ValueError where it is no JSON, or nested deeper than can be read."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,8 +8,10 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sweeps.files import parse_json, read_text
 from sweeps.slurm.place import Place
 
+MOST_BYTES = 1 << 16
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -92,9 +94,15 @@ class Owner:
     def read(cls, path: Path) -> "Owner | None":
         """From a file; None where it is gone or garbage."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            owner = cls(**parse_json(read_text(path, MOST_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
+        numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
+        is_sound = all(type(value) is int and value >= 0 for value in numbers.values()) and all(
+            isinstance(words[name], str) and words[name].isprintable()
+            for name in words.keys() - numbers.keys()
+        )
+        return owner if is_sound else None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.where})"

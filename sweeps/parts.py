@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweeps.alike import Hosts, Row, was_too_many
+from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
@@ -23,7 +24,6 @@ from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
-DAMAGED = ".damaged"
 EVER = datetime.min.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
@@ -254,6 +254,8 @@ def _read(path: Path) -> pa.Table:
     version in its place in between. Half of the one and half of the other looks like damage.
     """
     content = pa.BufferReader(path.read_bytes())
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DamagedError
     try:
         return pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content

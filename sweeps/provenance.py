@@ -4,7 +4,6 @@ import hashlib
 import platform
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.machinery import PathFinder
@@ -12,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, parse_toml, read_text
 from sweeps.run_directory import RunDirectory
 
 PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "scikit-learn")
@@ -22,7 +21,7 @@ def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
     """Write provenance/<n>.toml, one a dispatch: command, code, versions, host, circumstances."""
     import tomli_w
 
-    taken = [int(p.stem) for p in run.provenance.glob("*.toml") if p.stem.isdigit()]
+    taken = [int(p.stem) for p in run.provenance.glob("*.toml") if p.stem.isdecimal()]
     content = {
         "time": datetime.now(UTC),
         "argv": sys.argv,
@@ -80,7 +79,7 @@ def _run_git(folder: Path, *arguments: str) -> str:
 
 def last(run: RunDirectory) -> Path | None:
     """Of the last dispatch; None before the first."""
-    written = [path for path in run.provenance.glob("*.toml") if path.stem.isdigit()]
+    written = [path for path in run.provenance.glob("*.toml") if path.stem.isdecimal()]
     return max(written, key=lambda path: int(path.stem), default=None)
 
 
@@ -88,7 +87,7 @@ def last_dispatch(run: RunDirectory) -> dict[str, Any]:
     """What was recorded last; empty where nothing can be read, since no result depends on it."""
     path = last(run)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        return parse_toml(read_text(path)) if path else {}
     except (OSError, ValueError):
         return {}
 

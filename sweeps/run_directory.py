@@ -4,10 +4,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.design import Design, read_design, write_design
+from sweeps.definition import contradiction, damage_of, keep_damaged, read_study
+from sweeps.design import Design, draw_design, read_design, write_design
 from sweeps.errors import SpecError, StoreError
 from sweeps.study import Study
 from sweeps.trial import Trial
+from sweeps.trust import FOLDER_MODE
 
 
 class RunDirectory:
@@ -27,6 +29,10 @@ class RunDirectory:
         self.parts = self.path / "parts"
         self.checkpoints = self.path / "checkpoints"
         self.jobs = self.path / "jobs"
+        self.folders = (
+            *(self.provenance, self.claims, self.workers, self.parts),
+            *(self.checkpoints, self.jobs),
+        )
         self.results = self.path / "results.parquet"
         self.curves = self.path / "curves.parquet"
         self.edf = self.path / "edf.png"
@@ -57,30 +63,41 @@ class RunDirectory:
     def create(self, study: Study, design: Sequence[Trial]) -> Design:
         """Write study and its design where they are not yet; returns the design as it is there.
 
+        What is damaged of the two is kept under another name and written again.
         Raises SpecError where the folder holds another study or is not a run directory, StoreError
         where it cannot be written.
         """
         if faults := self.faults(study):
             raise SpecError(faults)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self.study.exists():
+            self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            if not self.study.exists() or damage_of(self.study):
+                if self.study.exists():
+                    keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
-            for folder in (self.provenance, self.claims, self.workers, self.parts, self.jobs):
-                folder.mkdir(exist_ok=True)
-            if not self.design.exists():
-                write_design(study, design, self.design)
+            for folder in self.folders:
+                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            ids = [trial.id for trial in design]  # of one that was read, this checks each
+            if (there := self.readable_design()) is not None and there.ids == ids:
+                return there
+            if self.design.exists():
+                if against := contradiction(design, self.design, self.parts):
+                    raise StoreError(f"{self.design} cannot be used: {against}")
+                keep_damaged(self.design)
+            write_design(study, design, self.design)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error}") from error
-        there = self.read_design()
-        if there.ids != [trial.id for trial in design]:  # of one that was read, this checks each
-            raise StoreError(f"{self.design} is not the design of the study.toml beside it")
-        return there
+        return self.read_design()
 
     def faults(self, study: Study) -> list[str]:
         """What keeps `study` from being run in this folder; nothing is written."""
         if not self.exists():
             return unusable_as_new_folder(self.path)
+        if link := self.link():
+            return [link]
+        if damage := damage_of(self.study):
+            against = contradiction(draw_design(study), self.design, self.parts)
+            return [f"{damage}; {against}"] if against else []
         there = self.read_study()
         return [
             f"{self.path} holds another study: {difference}"
@@ -98,11 +115,30 @@ class RunDirectory:
         """The study. Raises StoreError where this is not a run directory."""
         if not self.exists():
             raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
-        return Study.read(self.study)
+        if link := self.link():
+            raise StoreError(link)
+        return read_study(self.study)
+
+    def link(self) -> str | None:
+        """Why a folder in it is not its own; None where all are.
+
+        Files are made, renamed and removed in them: a link could have that done elsewhere.
+        """
+        for folder in self.folders:
+            if folder.is_symlink():
+                return f"{folder} is a link; what is written in a run directory stays in it"
+        return None
 
     def read_design(self) -> Design:
         """The trials in the order of the design. Raises StoreError."""
         return read_design(self.read_study(), self.design)
+
+    def readable_design(self) -> Design | None:
+        """The trials; None where they cannot be read: they are drawn from the study."""
+        try:
+            return self.read_design()
+        except StoreError:
+            return None
 
 
 def unusable_as_new_folder(path: Path) -> list[str]:

@@ -1,14 +1,13 @@
 """The study: an immutable description of everything that is going to be trained."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import SpecError, StoreError
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, parse_toml, read_text
 from sweeps.sampling import Sampler
 from sweeps.space import Hyperparameter, Value
 from sweeps.trial import digest
@@ -133,8 +132,8 @@ class Study(BaseModel):
     def read(cls, path: Path) -> "Study":
         """From TOML. Raises StoreError where it cannot be read, SpecError with every fault."""
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            content = parse_toml(read_text(path))
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
         try:
             return cls.model_validate(content)

@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that `--help` starts at once
 
 import io
 import sys
+import warnings
 
 from stability.cli.commands import app
 
@@ -13,18 +14,27 @@ __all__ = ["app", "main"]
 FAILED, BAD_INPUT = 1, 2
 
 
+def say(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning of a library, for a person: what it says, not where."""
+    from sweeps.trust import printable
+
+    print(f"note: {printable(str(message))}", file=sys.stderr)
+
+
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
+    from sweeps.trust import printable
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said
             stream.reconfigure(line_buffering=True)
+    warnings.showwarning = say
     try:
         app()
     except StabilityError as error:
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:  # a disk that is full: what was trained is kept
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(FAILED)

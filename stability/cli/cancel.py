@@ -13,11 +13,13 @@ from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
 from sweeps.driver import sole_driver
 from sweeps.errors import DispatchError, StoreError
+from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import submissions
 from sweeps.slurm.options import SlurmOptions
+from sweeps.trust import is_own
 
 PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
@@ -29,12 +31,13 @@ def cancel_run(path: Path) -> None:
     with after_the_driver(run):
         before = claims.workers(run)
         dispatchers: list[Dispatcher] = [LocalDispatcher(run, lambda: None)]
-        if submissions(run):
+        if submissions(run, own=True):
             dispatchers.append(SlurmDispatcher(run, lambda: None, SlurmOptions()))
         for dispatcher in dispatchers:
             dispatcher.settle()
             dispatcher.stop()
             claims.void(run, dispatcher.is_gone)
+            sweep_up(run, dispatcher.is_gone)
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()
@@ -75,6 +78,6 @@ def ask(run: RunDirectory) -> None:
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
     driver = Owner.read(run.lock)
-    if driver is not None and driver.is_visible and not driver.is_gone:
+    if driver is not None and is_own(run.lock) and driver.is_visible and not driver.is_gone:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(driver.pid, signal.SIGTERM)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from stability.cli.edf import refresh
 from stability.cli.parsing import Faults, number
-from stability.cli.tables import WIDTH, console
+from stability.cli.tables import WIDTH, console, escaped
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Estimand as Declared
+from sweeps.trust import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -175,11 +176,11 @@ def print_pairs(stratum: "Stratum") -> None:
         a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
         more = {"A": comparison.a, "B": comparison.b}.get(verdict, "unresolved")
         grid.add_row(
-            f"{comparison.a} - {comparison.b}",
+            escaped(f"{comparison.a} - {comparison.b}"),
             f"{a:.3f}",
             f"{b:.3f}",
             *with_ends(*difference),
-            more,
+            escaped(more),
         )
     console().print(grid)
 
@@ -190,7 +191,9 @@ def print_views(comparison: "Comparison") -> None:
     names = {"A": comparison.a, "B": comparison.b}
     for view, row in comparison.sensitivity.iterrows():
         verdict = names.get(str(row["verdict"]), str(row["verdict"]))
-        grid.add_row(str(view), *with_ends(row["difference"], row["low"], row["high"]), verdict)
+        grid.add_row(
+            escaped(view), *with_ends(row["difference"], row["low"], row["high"]), escaped(verdict)
+        )
     console().print(grid)
 
 
@@ -200,7 +203,7 @@ def print_secondary(comparison: "Comparison") -> None:
     for name, row in comparison.secondary.iterrows():
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
         label = MEANINGS.get(str(name), str(name)).format(a=comparison.a, b=comparison.b, **row)
-        grid.add_row(label, *with_ends(row["estimate"], row["low"], row["high"]), p)
+        grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
 
 
@@ -224,7 +227,7 @@ def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
 
 def print_wrapped(text: str) -> None:
     """Lines of at most the width of a terminal."""
-    for line in text.splitlines():
+    for line in printable(text).splitlines():
         print("\n".join(wrap(line, WIDTH)))
 
 

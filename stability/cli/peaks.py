@@ -4,7 +4,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from stability.cli.tables import WIDTH, console
+from stability.cli.tables import WIDTH, console, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def print_peaks(run: Path) -> None:
             mean, low, high = peak.interval()
             counts = [str(peak.errors.size), str(peak.diverged)]
             cells = [*counts, f"{mean:.2f}", f"{low:.2f} .. {high:.2f}"]
-        grid.add_row(group.label, f"{group.best:.2f}", *cells)
+        grid.add_row(escaped(group.label), f"{group.best:.2f}", *cells)
     console().print(grid)
     legend = [
         "best: test error in percent of the luckiest run of the sweep",

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from sweeps.parts import Ledger
 from sweeps.tally import Tally
 from sweeps.trial import Trial
+from sweeps.trust import printable
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
 PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
@@ -44,7 +45,7 @@ class Display:
         self._progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f} trials"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             console=self.console,
             expand=True,
         )
@@ -87,7 +88,9 @@ class Display:
         pause = 0.0 if done == len(self.trials) else QUIET_SECONDS
         if not self.console.is_terminal and not self._is_over and now - self._said > pause:
             self._said, self._is_over = now, done == len(self.trials)
-            self.console.print(f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True)
+            self.console.print(
+                f"{done}/{len(self.trials)} trials, {state}", soft_wrap=True, markup=False
+            )
 
     def _begin(self, *, is_over: bool) -> bool:
         """Say the headline, and open the display under it; False where that has to wait."""
@@ -113,7 +116,7 @@ class Display:
             words += [known] if known else []
             if left is not None or not known:
                 words.append("starting workers" if left is None else f"{duration(left)} left")
-        return ", ".join(words)
+        return printable(", ".join(words))
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,5 @@
 """How a run directory was dispatched last: what `resume` goes on with."""
 
-import os
-import stat
-from pathlib import Path
 from typing import Any
 
 from stability.cli.cluster import Site
@@ -11,6 +8,7 @@ from sweeps.engine import AUTO
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import SlurmOptions
+from sweeps.trust import writable_by_others
 
 
 def as_written(site: Site) -> dict[str, Any]:
@@ -25,6 +23,17 @@ def as_written(site: Site) -> dict[str, Any]:
         options = {key: value for key, value in vars(site.slurm).items() if value is not None}
         kept["slurm"] = {**options, "setup": list(site.slurm.setup)}
     return kept
+
+
+def check_trusted(run: RunDirectory) -> None:
+    """Raises SpecError where somebody else could have written what the study has imported."""
+    if who := writable_by_others(run.study, run.path):
+        raise SpecError(
+            [
+                f"{who} can be written by others, and what {run.study.name} names is imported: "
+                f"read it, then chmod go-w {who} if it is yours, or sweep in a folder of your own"
+            ]
+        )
 
 
 def last_site(run: RunDirectory) -> Site | None:
@@ -55,12 +64,3 @@ def last_site(run: RunDirectory) -> Site | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def writable_by_others(*paths: Path) -> Path | None:
-    """The first that belongs to, or can be written by, somebody else."""
-    for path in paths:
-        found = path.stat()
-        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return path
-    return None

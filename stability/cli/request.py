@@ -11,7 +11,7 @@ from stability.cli.gpus import is_gpu_here
 from stability.cli.image_study import OBJECTIVE, fields_of_images
 from stability.cli.own_study import check_objective, fields_of_objective
 from stability.cli.parsing import Faults
-from stability.cli.remembered import last_site
+from stability.cli.remembered import check_trusted, last_site
 from stability.cli.study_file import check_conditions, is_resolved, with_file
 from stability.training.recipe import PRECISIONS
 from sweeps.errors import SpecError
@@ -139,12 +139,14 @@ def resolved(faults: Faults, path: Path) -> Study:
 def reopen(path: Path, where: Where) -> Request:
     """The request to go on with a run directory. Raises SpecError, StoreError."""
     faults, run = Faults(), RunDirectory(path)
-    remembered = None if where.executor or where.profile or not run.exists() else last_site(run)
+    study = run.read_study()
+    check_trusted(run)
+    remembered = None if where.executor or where.profile else last_site(run)
     site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
     faults.found += unusable_by_slurm(site, run)
     if faults.found:
         raise SpecError(faults.found)
-    return Request(study=run.read_study(), run=run, site=site, confirm=confirm)
+    return Request(study=study, run=run, site=site, confirm=confirm)
 
 
 def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:

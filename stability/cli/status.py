@@ -17,6 +17,7 @@ from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import submissions
 from sweeps.slurm.witness import Witness
 from sweeps.tally import Tally
+from sweeps.trust import printable
 
 AGAIN_SECONDS = 5.0
 SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
@@ -29,7 +30,7 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
         state = state_of(run)
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")  # from the top of an empty screen
-        print(json.dumps(state, indent=2) if as_json else in_words(state))
+        print(json.dumps(state, indent=2) if as_json else printable(in_words(state)))
         if not watch or not (state["workers"] or state["queued"]):
             return
         try:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -34,12 +35,14 @@ from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatc
 from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, SpecError
+from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
+from sweeps.trust import printable
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -69,15 +72,16 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
 def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
-    print(describe(study))
-    design = run.read_design() if run.design.exists() else None
+    print(printable(describe(study)))
+    design = run.readable_design()
     there = counted(run, design) if design is not None else None
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
-        if not dry_run:
-            views.rebuild(run)
-        return DONE if dry_run else conclude(request, there)
+        if dry_run:
+            return DONE
+        put_in_order(run)
+        return conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     trials = design if design is not None else draw_design(study)
@@ -88,7 +92,9 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
-        print(f"{len(rows)} trials were trained in {shown(neighbour)} and are taken over")
+        print(
+            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
+        )
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
@@ -158,6 +164,14 @@ def machine_measured(request: Request) -> Machine:
         return measured.result()
 
 
+def put_in_order(run: RunDirectory) -> None:
+    """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
+    with suppress(DispatchError), sole_driver(run):  # where one lives, it does so itself
+        sweep_up(run)
+        set_damaged_aside(Ledger(run))
+    views.rebuild(run)
+
+
 def load_for_the_end() -> None:
     """Import what table and picture need while others import torch: more than a second."""
     for name in ("analysis.figures", "analysis.summary", "matplotlib.figure", "scipy.stats"):
@@ -188,12 +202,13 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         )
         return INTERRUPTED
     except DispatchError as error:
-        print(f"stability: {error}", file=sys.stderr)
+        print(f"stability: {printable(str(error))}", file=sys.stderr)
         return LEFT_FAILED
     finally:
+        set_damaged_aside(there.ledger)  # while it trained, too
         views.rebuild(run)
         if dispatcher.parting:
-            print(f"stability: {dispatcher.parting}", file=sys.stderr)
+            print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
         print(
             f"left to {len(plan.slots)} workers; to look: stability status {shown(run.path)}; "
@@ -253,7 +268,7 @@ def conclude(request: Request, there: Tally) -> int:
     print(shown(run.results))
     there.look()
     for line in complaints(run, there):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     return LEFT_FAILED if there.open else DONE
 
 
@@ -304,12 +319,17 @@ def own_modules(study: Study) -> list[str]:
 
 def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
+    set_damaged_aside(ledger)
+    if (changed := provenance.changed_code(run, own)) is not None:
+        print(f"note: {printable(changed)}", file=sys.stderr)
+
+
+def set_damaged_aside(ledger: Ledger) -> None:
+    """Where parts cannot be read, rename them and say so."""
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
-            f"damaged: a part cannot be read and was set aside as {shown(path)}; the trials that "
-            "were in it are trained again",
+            f"damaged: a part cannot be read and was set aside as {printable(shown(path))}; the "
+            "trials that were in it are trained again",
             file=sys.stderr,
         )
-    if (changed := provenance.changed_code(run, own)) is not None:
-        print(f"note: {changed}", file=sys.stderr)

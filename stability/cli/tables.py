@@ -5,6 +5,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from sweeps.trust import printable
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -33,7 +35,7 @@ def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
 
     summary = summarise(table, policy)  # type: ignore[arg-type]
     grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    grid.add_column(summary.attrs["title"] or "", no_wrap=False, ratio=1, overflow="fold")
+    grid.add_column(escaped(summary.attrs["title"] or ""), no_wrap=False, ratio=1, overflow="fold")
     for heading in COLUMNS.values():
         grid.add_column(heading, justify="right", no_wrap=True)
     for d in DISTANCES:
@@ -42,7 +44,7 @@ def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
         counts = [str(int(row[name])) for name in ("n", "ok", "collapsed", "diverged", "failed")]
         errors = [_percent(row[name]) for name in ("best", "median")]
         shares = [_share(row[f"within_{d}"]) for d in DISTANCES]
-        grid.add_row(str(label), *counts, *errors, *shares)
+        grid.add_row(escaped(label), *counts, *errors, *shares)
     console().print(grid)
     legend = [
         "best, med: test error in percent",
@@ -50,7 +52,14 @@ def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
         f"coll: collapsed, div: diverged (at: {policy}), fail: no result",
         *notes(samples(table, policy)),  # type: ignore[arg-type]
     ]
-    print("\n".join(line for text in legend for line in wrap(text, WIDTH)))
+    print("\n".join(line for text in legend for line in wrap(printable(text), WIDTH)))
+
+
+def escaped(text: object) -> str:
+    """A name that somebody gave, for a cell: neither a terminal nor Rich obeys what is in it."""
+    from rich.markup import escape
+
+    return escape(printable(str(text)))
 
 
 def console() -> "Console":

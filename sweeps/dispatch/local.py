@@ -19,6 +19,7 @@ from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
+from sweeps.trust import is_own, private_folder
 from sweeps.worker import Order, work_as_job
 
 YEARS_MIN = 60 * 24 * 365 * 10  # submitit's default is two minutes; a local worker has no limit
@@ -75,6 +76,7 @@ class LocalDispatcher(Dispatcher):
     def _submit(self, function: Callable[..., object], *arguments: object) -> Any:
         import submitit
 
+        private_folder(self.folder, self.run.path, self.run.jobs)  # submitit's pickles
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
@@ -94,7 +96,12 @@ class LocalDispatcher(Dispatcher):
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            workers = [owner for owner in claims.living_workers(self.run) if owner.is_here]
+            # Anybody could write down the pid of a process that is no worker.
+            workers = [
+                owner
+                for owner in claims.living_workers(self.run)
+                if owner.is_here and is_own(self.run.worker(owner.name))
+            ]
             self.busy()
             # A job's id is the pid of the worker's parent, which forwards SIGTERM.
             parents = {int(job.job_id) for job, _, _ in self._jobs.values()}

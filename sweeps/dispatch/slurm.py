@@ -22,6 +22,7 @@ from sweeps.slurm import commands
 from sweeps.slurm.jobs import Submission, Task, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
+from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
 AGAIN_SECONDS = 20.0  # after a submission that failed
@@ -55,7 +56,11 @@ class SlurmDispatcher(Dispatcher):
         self.witness.watch()
 
     def start(self, orders: Sequence[Order]) -> None:
-        """Hand over to the thread that submits; `busy` raises what it met."""
+        """Hand over to the thread that submits; `busy` raises what it met.
+
+        Raises StoreError where others could exchange what the workers load.
+        """
+        check_exclusive(self.run.path, self.run.jobs)
         self._orders += orders
         self._submit_again()
 
@@ -121,7 +126,7 @@ class SlurmDispatcher(Dispatcher):
 
         token = uuid.uuid4().hex
         folder = self.run.jobs / token
-        folder.mkdir(mode=0o700, parents=True)  # submitit's pickles: for nobody else to write
+        private_folder(folder, self.run.path, self.run.jobs)  # submitit's pickles
         name = f"stability-{token[:12]}"
         record = Submission(
             name=name,
@@ -158,10 +163,11 @@ class SlurmDispatcher(Dispatcher):
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
         start, cancelled = time.monotonic(), set[str]()
+        ours = {submission.name for submission in submissions(self.run, own=True)}
         in_hurry = bool(claims.held(self.run))
         while time.monotonic() - start < STOP_SECONDS:
             asked = self.witness.refresh()
-            alive = self._alive()
+            alive = [task for task in self._alive() if task.submission in ours]
             if asked and not alive:
                 return
             patience_is_over = in_hurry or time.monotonic() - start > LEAVE_SECONDS

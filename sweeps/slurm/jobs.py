@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeps.errors import DispatchError
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, parse_json, read_text
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
 from sweeps.slurm.place import NAME
+from sweeps.trust import is_own
 
+MOST_BYTES = 16 << 20
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
@@ -98,12 +100,18 @@ class Submission:
             temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
-def submissions(run: RunDirectory) -> list[Submission]:
-    """Every sbatch of a run directory; what cannot be read, or has a foreign name, is none."""
+def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
+    """Every sbatch of a run directory; what cannot be read, or has a foreign name, is none.
+
+    `own`: only what this user wrote. Anybody could write down the name of a job that is not this
+    run's, and have it cancelled.
+    """
     found = []
     for path in sorted(run.jobs.glob("*/slurm.json")):
-        with suppress(OSError, ValueError, TypeError):
-            content = json.loads(path.read_text(encoding="utf-8"))
+        if own and not is_own(path):
+            continue
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            content = parse_json(read_text(path, MOST_BYTES))
             submission = Submission(
                 name=str(content["name"]),
                 cluster=str(content["cluster"]),

@@ -1,0 +1,77 @@
+"""The same command again and again: drives the study of a scene, as `stability sweep` does.
+
+    python -m chaos.drive local|slurm WORKERS [--retry-failed]
+
+Without the command line's measurement of the machine and its picture, which take seconds. Ends
+with 0 where all is trained, 1 where something is left, 2 where it refuses.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from chaos.clock import fake_clock
+from chaos.cutting import cut_replace
+from sweeps import views
+from sweeps.design import draw_design
+from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
+from sweeps.dispatch.base import Dispatcher
+from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.errors import DispatchError, StabilityError
+from sweeps.parts import Ledger, set_aside
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm.options import SlurmOptions
+from sweeps.study import Study
+
+
+def main() -> int:
+    """Drive until all is done."""
+    executor, workers = sys.argv[1], int(sys.argv[2])
+    scene = Path(os.environ["CHAOS_SCENE"])
+    cut_replace("driver")
+    fake_clock()
+    study = Study.read(scene / "study.toml")
+    run = RunDirectory(scene / "disk" / "run")
+    plan = Plan(
+        slots=tuple(f"cpu:{i}" for i in range(workers)),
+        submission_folder=Path(__file__).parent.parent,
+        retry_failed="--retry-failed" in sys.argv,
+    )
+    try:
+        return drive(study, run, plan, executor)
+    except (DispatchError, OSError) as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except StabilityError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return 2
+
+
+def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
+    """Train what is missing; the views are written however it ends."""
+    trials = run.create(study, run.readable_design() or draw_design(study))
+    with sole_driver(run), sigterm_as_interrupt():
+        ledger = Ledger(run)
+        ledger.refresh()
+        set_aside(ledger.damaged)
+        try:
+            Driver(run, trials, dispatcher_of(run, executor), plan).drive()
+        finally:
+            ledger.refresh()
+            set_aside(ledger.damaged)
+            views.rebuild(run)
+    ledger.refresh()
+    return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1
+
+
+def dispatcher_of(run: RunDirectory, executor: str) -> Dispatcher:
+    """Who starts the workers."""
+    if executor == "slurm":
+        return SlurmDispatcher(run, lambda: None, SlurmOptions(time=60))
+    return LocalDispatcher(run, lambda: None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""What can go wrong on one machine. Each function does it once, to a scene in full training."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from chaos.scene import PATIENCE, HungError, Scene
+
+DISK_BYTES = 6 << 20
+LIMIT_SECONDS = 8.0  # for a fault to be noticed by anybody; then it is over
+
+Fault = Callable[[Scene], None]
+
+
+def kill_driver(scene: Scene) -> None:
+    driver = scene.driver()
+    scene.kill(driver.pid)
+    driver.wait()
+
+
+def kill_worker(scene: Scene) -> None:
+    victims = scene.living()
+    if victims:
+        scene.kill(victims[scene.rng.integers(len(victims))])
+
+
+def kill_both(scene: Scene) -> None:
+    kill_driver(scene)
+    for process in scene.processes():
+        scene.kill(process)
+    scene.wait(lambda: not scene.processes())
+
+
+def interrupt_driver(scene: Scene) -> None:
+    driver = scene.driver()
+    driver.terminate()
+    driver.wait(60)
+
+
+def cut_replace(scene: Scene, when: str, role: str) -> None:
+    """Killed before or after a file gets its last name; who comes first, if anybody comes."""
+    order = scene.folder / f"cut-{when}-{role}"
+    order.touch()
+    scene.let_on(2)
+    if role == "driver":
+        scene.driver().terminate()  # it writes its views, and is killed there
+        scene.driver().wait(60)
+    else:
+        scene.wait(lambda: not order.exists(), PATIENCE)
+
+
+def damage(scene: Scene, path: Path) -> None:
+    """Shorten it, empty it, or write garbage over a stretch of it."""
+    content = path.read_bytes()
+    how = scene.rng.integers(3)
+    if how == 0:
+        content = content[: scene.rng.integers(len(content))] if content else b""
+    elif how == 1:
+        content = b""
+    else:
+        start = int(scene.rng.integers(max(1, len(content) - 16)))
+        content = content[:start] + scene.rng.bytes(16) + content[start + 16 :]
+    path.write_bytes(content)
+
+
+def damage_one(scene: Scene, folder: str, pattern: str) -> None:
+    """One file of a folder; a worker replaces its own at any moment, so look again."""
+
+    def damaged() -> bool:
+        found = sorted((scene.run.path / folder).glob(pattern))
+        if not found:
+            return False
+        try:
+            damage(scene, found[scene.rng.integers(len(found))])
+        except FileNotFoundError:
+            return False
+        return True
+
+    scene.wait(damaged)
+
+
+def damage_definition(scene: Scene, name: str) -> None:
+    """Of study or design, behind the back of a living driver or of a dead one."""
+    if scene.rng.integers(2):
+        kill_both(scene)
+    damage(scene, scene.run.path / name)
+
+
+def leave_temporary(scene: Scene) -> None:
+    """What another version or an older crash may have left."""
+    for folder in (scene.run.parts, scene.run.workers, scene.run.path):
+        (folder / ".cpu0-0123abcd-0000.parquet.k3_x9abc.tmp").write_bytes(scene.rng.bytes(100))
+
+
+def step_clock(scene: Scene, sign: int) -> None:
+    """By a second up to a year."""
+    seconds = sign * 10 ** scene.rng.uniform(0, 7.5)
+    (scene.folder / "clock").write_text(f"{seconds}")
+
+
+def fill_disk(scene: Scene) -> None:
+    """Not a byte is left, until somebody has noticed or `LIMIT_SECONDS` have gone."""
+    ballast = scene.run.path.parent / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(b"\0" * size) == size:
+                    pass
+            except OSError:
+                continue
+    noticed(scene)
+    ballast.unlink()
+
+
+def make_read_only(scene: Scene) -> None:
+    """A read-only mount over the run directory, until somebody has noticed."""
+    path = str(scene.run.path)
+    unmount = partial(subprocess.run, ["umount", "--lazy", path], check=True)
+
+    def is_mounted() -> bool:  # not where somebody has just opened a file through it
+        subprocess.run(["mount", "--bind", path, path], check=True)
+        remount = ["mount", "-o", "remount,bind,ro", path]
+        if subprocess.run(remount, capture_output=True, check=False).returncode == 0:
+            return True
+        unmount()
+        return False
+
+    scene.wait(is_mounted)
+    scene.cures.append(unmount)
+    noticed(scene)
+    scene.cures.remove(unmount)
+    unmount()
+
+
+def noticed(scene: Scene) -> None:
+    """Trainings go on meanwhile, and cannot write what they find; wait for a process to end.
+
+    Not for long: perhaps nobody had to write anything.
+    """
+    scene.let_on(2)
+    driver, workers = scene.driver(), scene.living()
+
+    def somebody_ended() -> bool:
+        return driver.poll() is not None or not all(map(scene.is_alive, workers))
+
+    with suppress(HungError):
+        scene.wait(somebody_ended, LIMIT_SECONDS)
+
+
+def second_driver(scene: Scene) -> None:
+    """It is told who has the study, and leaves; the first goes on."""
+    scene.driver()
+    scene.wait(lambda: scene.run.lock.exists() and bool(scene.run.lock.read_text()))
+    first, second = scene.drivers[0], scene.spawn()
+    scene.wait(lambda: first.poll() is not None or second.poll() is not None)
+    if first.poll() is None and second.returncode != 1:
+        raise AssertionError(f"{scene.folder}: the second driver ended with {second.returncode}")
+
+
+def run_out_of_memory(scene: Scene) -> None:
+    order = scene.folder / "out-of-memory"
+    order.touch()
+    scene.let_on(2)
+    scene.wait(lambda: not order.exists())
+
+
+KINDS: dict[str, Fault] = {
+    "kill -9 of the driver": kill_driver,
+    "kill -9 of a worker": kill_worker,
+    "kill -9 of all": kill_both,
+    "SIGTERM to the driver": interrupt_driver,
+    "worker killed before os.replace": partial(cut_replace, when="before", role="worker"),
+    "worker killed after os.replace": partial(cut_replace, when="after", role="worker"),
+    "driver killed before os.replace": partial(cut_replace, when="before", role="driver"),
+    "temporary files left over": leave_temporary,
+    "damaged part": partial(damage_one, folder="parts", pattern="*.parquet"),
+    "damaged claim": partial(damage_one, folder="claims", pattern="*.json"),
+    "damaged worker file": partial(damage_one, folder="workers", pattern="*.json"),
+    "damaged study.toml": partial(damage_definition, name="study.toml"),
+    "damaged design.parquet": partial(damage_definition, name="design.parquet"),
+    "disk full": fill_disk,
+    "read-only file system": make_read_only,
+    "clock set forward": partial(step_clock, sign=1),
+    "clock set back": partial(step_clock, sign=-1),
+    "two drivers": second_driver,
+    "out of memory": run_out_of_memory,
+}
+
+
+def needs(kind: str) -> str | None:
+    """What this machine lacks for a kind of fault; None where it has all."""
+    if kind in ("disk full", "read-only file system") and not may_mount():
+        return "root, to mount"
+    return None
+
+
+def may_mount() -> bool:
+    """Whether a mount is allowed here; tried in a mount name space that ends with the trial."""
+    if os.geteuid() != 0:
+        return False
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

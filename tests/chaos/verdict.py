@@ -1,0 +1,123 @@
+"""What is asked of a study after its faults: the same results, each once, and nothing else."""
+
+import json
+import time
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chaos.objective import fails_at_first
+from chaos.scene import Scene
+from chaos.slurm_faults import jobs
+from stability.cli.status import state_of
+from sweeps.parts import DAMAGED
+
+CIRCUMSTANCES = ("seconds", "host", "attempt", "peak_memory", "finished", "worker", "message")
+PATIENCE_SECONDS = 20.0  # for processes that were taken for dead to find that out
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Verdict:
+    """Of one study."""
+
+    lost: list[str] = field(default_factory=list)
+    """Trials without a result."""
+    wrong: list[str] = field(default_factory=list)
+    """Trials in the results more than once, or other than undisturbed; overlapping trainings."""
+    litter: list[str] = field(default_factory=list)
+    """Processes, claims, temporary and unreadable files that are left."""
+    repeated: int = 0
+    """Trainings begun beyond the first, and beyond those that fail by design."""
+    set_aside: int = 0
+    """Damaged files that were kept under another name: by design."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is amiss."""
+        return not (self.lost or self.wrong or self.litter)
+
+
+def judge(scene: Scene, undisturbed: Scene) -> Verdict:
+    """Hold a scene that is done against one of the same study in which nothing happened."""
+    verdict = Verdict()
+    results, expected = rows(scene.run.results), rows(undisturbed.run.results)
+    times = Counter(row["trial"] for row in results)
+    verdict.lost = [row["trial"] for row in expected if not times[row["trial"]]]
+    verdict.wrong = [trial for trial, count in times.items() if count > 1]
+    if results != expected:
+        verdict.wrong += [a["trial"] for a, b in zip(results, expected, strict=False) if a != b]
+    if rows(scene.run.curves) != rows(undisturbed.run.curves):
+        verdict.wrong.append("curves")
+    verdict.repeated = count_repeated(scene)
+    verdict.litter = litter(scene)
+    verdict.set_aside = sum(DAMAGED in path.name for path in scene.run.path.rglob("*"))
+    return verdict
+
+
+def rows(path: Path) -> list[Row]:
+    """Of a view, without circumstances."""
+    table = pq.read_table(path)
+    kept: list[Row] = table.drop_columns(
+        [name for name in CIRCUMSTANCES if name in table.column_names]
+    ).to_pylist()
+    return kept
+
+
+def count_repeated(scene: Scene) -> int:
+    """Trainings begun that an undisturbed study would not have."""
+    begun = Counter(
+        line.split()[0]
+        for line in (scene.folder / "log").read_text().splitlines()
+        if " start " in line
+    )
+    planned = sum(1 + fails_at_first(trial) for trial in scene.trials)
+    return sum(begun.values()) - planned
+
+
+def litter(scene: Scene) -> list[str]:
+    """What should not be there any more."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (alive := scene.processes()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    found = [f"process {pid}: {command(pid)}" for pid in alive]
+    run = scene.run
+    found += [str(path) for folder in (run.claims, run.workers) for path in folder.iterdir()]
+    found += [str(path) for path in run.path.rglob("*.tmp")]
+    if scene.executor == "slurm":
+        found += [f"job {job}" for job in jobs(scene)]
+    found += [f"unreadable: {path}" for path in run.path.rglob("*") if not is_readable(path)]
+    state = state_of(run)
+    if state["damaged"] or state["lost"] or state["running"] or state["failed"]:
+        found.append(f"status: {state}")
+    return found
+
+
+def command(pid: int) -> str:
+    """Of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return "ended just now"
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file is what its name says; what was set aside says that it is not."""
+    if not path.is_file() or DAMAGED in path.name:
+        return True
+    try:
+        if path.suffix == ".parquet":
+            pq.read_table(path, page_checksum_verification=True)
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text())
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    return True
