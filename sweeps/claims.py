@@ -75,12 +75,17 @@ def workers(run: RunDirectory) -> list[Owner]:
     return [owner for path, owner in found if owner is not None and owner.name == path.stem]
 
 
-def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> list[str]:
-    """For the driver alone: remove claims whose owner is gone; returns their trials.
+def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> None:
+    """For the driver alone: remove claims whose owner is gone."""
+    for trial in orphaned(run, gone):
+        release(run, trial)
+
+
+def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict[str, Owner | None]:
+    """For the driver alone: trials whose owner is gone, with that owner; nobody can take them yet.
 
     A claim, or a worker's file, that cannot be read is void once no worker lives whose it may be.
     """
-    voided = []
     unreadable = []
     for path in run.workers.glob("*.json"):  # first: who comes back must not claim any more
         owner = Owner.read(path)
@@ -90,8 +95,8 @@ def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> list[str
             path.unlink(missing_ok=True)
     for path in unreadable if not living_workers(run, gone) else []:
         path.unlink(missing_ok=True)
-    for trial, owner in held(run).items():
-        if gone(owner) if owner else not living_workers(run, gone):
-            release(run, trial)
-            voided.append(trial)
-    return voided
+    return {
+        trial: owner
+        for trial, owner in held(run).items()
+        if (gone(owner) if owner else not living_workers(run, gone))
+    }

@@ -172,8 +172,10 @@ def read_table(path: Path) -> pa.Table:
 def read_design(study: Study, path: Path) -> Design:
     """The trials as they were written. Raises StoreError where the file is not that design."""
     table = read_table(path)
-    needed = [*(column.name for column in IDENTITY), *sampling.names_of(study.space)]
-    if not set(needed) <= set(table.column_names):
+    expected = design_schema(study.space)
+    if not set(expected.names) <= set(table.column_names):
+        raise _another(path)
+    if table.select(expected.names).schema.types != expected.types:
         raise _another(path)
     if len(table) != study.trials or table["study"].unique().to_pylist() != [study.hash]:
         raise _another(path)

@@ -178,18 +178,20 @@ class Driver:
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        owners = claims.held(self.run)
-        for trial in claims.void(self.run, self.dispatcher.is_gone):
-            owner = owners.get(trial)
+        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
             self.ledger.refresh()
             fault = self.dispatcher.fault(owner)
-            if fault is None or self.ledger.is_trained(trial):
-                continue
-            self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")
-            attempt = self.ledger[trial].failures + 1
-            lost = Result(trial=trial, outcome=fault[0])
-            host = (owner.node or owner.host) if owner else None
-            self._own_part.append(lost, attempt=attempt, message=fault[1], host=host)
+            if fault is not None and not self.ledger.is_trained(trial):
+                self._record_loss(trial, owner, fault)
+            # Only now: who takes it before the failure is written would not count that attempt.
+            claims.release(self.run, trial)
+
+    def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
+        self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")
+        attempt = self.ledger[trial].failures + 1
+        lost = Result(trial=trial, outcome=fault[0])
+        host = (owner.node or owner.host) if owner else None
+        self._own_part.append(lost, attempt=attempt, message=fault[1], host=host)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """What is left in a run directory by damage and by killed writers, and how it is put right."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +20,10 @@ from sweeps.driver import Driver, Plan
 from sweeps.errors import SpecError, StoreError
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
-from sweeps.parts import Ledger
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Study
+from sweeps.trial import Result
 
 STUDY = make_toy()
 DESIGN = draw_design(STUDY)
@@ -55,7 +58,7 @@ def test_a_damaged_study_is_written_again_by_the_same_command(run: RunDirectory,
     with pytest.raises(StoreError, match="stability sweep command that made it"):
         run.read_design()
     assert run.faults(STUDY) == []
-    assert run.create(STUDY, DESIGN) == DESIGN
+    assert list(run.create(STUDY, DESIGN)) == DESIGN
     assert run.read_study() == STUDY
     assert trained(run) == 8
     assert [path.name for path in run.path.glob("*.damaged*")] == ["study.toml.damaged"]
@@ -67,7 +70,7 @@ def test_a_damaged_design_is_drawn_again(run: RunDirectory, how: int) -> None:
     with pytest.raises(StoreError, match="stability resume"):
         run.read_design()
     assert run.readable_design() is None
-    assert run.create(STUDY, DESIGN) == DESIGN == run.read_design()
+    assert list(run.create(STUDY, DESIGN)) == DESIGN == list(run.read_design())
     assert trained(run) == 8
     run.design.write_bytes(b"")
     run.create(STUDY, DESIGN)
@@ -146,6 +149,32 @@ def test_a_driver_sweeps_up_before_and_after(tmp_path: Path) -> None:
     Driver(run, DESIGN, InlineDispatcher(run, after_each), plan).drive()
     assert seen == [False] * 8
     assert not late.exists()
+
+
+def test_a_lost_trial_is_free_only_when_its_failure_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another worker takes it in between, and counts its attempt as the first."""
+    run = RunDirectory(tmp_path / "run")
+    run.create(STUDY, DESIGN)
+    gone = replace(Owner.this_process("x"), started="0")
+    run.worker("x").write_text(gone.to_json())
+    assert claims.take(run, DESIGN[0].id, gone)
+    held, append = [], PartWriter.append
+
+    def spied(self: PartWriter, result: Result, **more: Any) -> None:
+        held.append(run.claim(result.trial).exists())
+        append(self, result, **more)
+
+    monkeypatch.setattr(PartWriter, "append", spied)
+    plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
+    driver = Driver(run, DESIGN, InlineDispatcher(run, lambda: None), plan)
+    monkeypatch.setattr(driver.dispatcher, "fault", lambda owner: ("crashed", "killed"))
+    driver._record_losses()
+    assert held == [True]
+    assert claims.held(run) == {}
+    driver.ledger.refresh()
+    assert driver.ledger[DESIGN[0].id].failures == 1
 
 
 def test_a_workers_file_that_cannot_be_read_goes_once_none_lives(run: RunDirectory) -> None:

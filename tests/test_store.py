@@ -156,7 +156,9 @@ def test_a_claim_is_void_only_when_its_owner_is_gone(run: RunDirectory, trials: 
     for trial, (content, _) in zip(trials, owners.values(), strict=False):
         run.claim(trial.id).write_text(json.dumps(content))
     expected = [t.id for t, (_, gone) in zip(trials, owners.values(), strict=False) if gone]
-    assert sorted(claims.void(run)) == sorted(expected)
+    assert sorted(claims.orphaned(run)) == sorted(expected)
+    claims.void(run)
+    assert not set(claims.held(run)) & set(expected)
 
 
 def test_a_zombie_is_gone() -> None:
@@ -175,8 +177,10 @@ def test_a_zombie_is_gone() -> None:
 def test_a_garbage_claim_is_void_once_no_worker_lives(run: RunDirectory, trials: Design) -> None:
     run.claim(trials[0].id).write_text('{"name": "trunc')
     with registered(run, Owner.this_process("worker")):
-        assert claims.void(run) == []
-    assert claims.void(run) == [trials[0].id]
+        assert claims.orphaned(run) == {}
+    assert claims.orphaned(run) == {trials[0].id: None}
+    claims.void(run)
+    assert claims.held(run) == {}
 
 
 def test_a_result_is_on_the_disk_when_append_returns(run: RunDirectory, trials: Design) -> None:

@@ -138,7 +138,7 @@ def test_a_row_that_is_not_the_trial_of_its_id_is_refused(run: RunDirectory) -> 
         design[7]
     with pytest.raises(StoreError, match="not the design of the study"):
         run.create(run.read_study(), design)
-    with pytest.raises(StoreError, match="not the design of the study"):
+    with pytest.raises(StoreError, match="is that of another study"):
         run.create(run.read_study(), draw_design(run.read_study())[:-1])
 
 
