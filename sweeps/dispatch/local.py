@@ -48,6 +48,7 @@ class LocalDispatcher(Dispatcher):
         self._answer = self.folder / "answer.json"
         self._jobs: dict[str, tuple[Any, str, Path]] = {}
         """By slot: its job, the worker's name, where the names of the ended are written."""
+        self._submitted: list[Any] = []
         self._last_log: Path | None = None
 
     def start(self, orders: Sequence[Order]) -> None:
@@ -81,7 +82,8 @@ class LocalDispatcher(Dispatcher):
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
             with environment(ENVIRONMENT), ignoring(signal.SIGINT):
-                return executor.submit(function, *arguments)
+                self._submitted.append(executor.submit(function, *arguments))
+                return self._submitted[-1]
         except OSError as error:
             raise DispatchError(f"no worker can be started: {error}") from error
 
@@ -102,14 +104,15 @@ class LocalDispatcher(Dispatcher):
                 for owner in claims.living_workers(self.run)
                 if owner.is_here and is_own(self.run.worker(owner.name))
             ]
-            self.busy()
             # A job's id is the pid of the worker's parent, which forwards SIGTERM.
-            parents = {int(job.job_id) for job, _, _ in self._jobs.values()}
+            parents = {int(job.job_id) for job in self._submitted if not job.done()}
             for pid in parents.union(owner.pid for owner in workers):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
             deadline = time.monotonic() + GRACE_SECONDS
-            while time.monotonic() < deadline and (self.busy() or any(map(alive, workers))):
+            while time.monotonic() < deadline and (
+                any(map(alive, workers)) or not all(job.done() for job in self._submitted)
+            ):
                 time.sleep(0.05)
 
     def complaint(self) -> str:
