@@ -253,9 +253,9 @@ def _read(path: Path) -> pa.Table:
     Its bytes are read at once: Arrow opens a path more than once, and its writer may put the next
     version in its place in between. Half of the one and half of the other looks like damage.
     """
-    content = pa.BufferReader(path.read_bytes())
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise DamagedError
+    content = pa.BufferReader(path.read_bytes())
     try:
         return pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content

@@ -262,6 +262,7 @@ def test_another_time_is_refused(run: RunDirectory, text: str) -> None:
 def test_where_nothing_can_be_written_training_goes_on_and_says_so_once(
     run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run.checkpoints.rmdir()
     run.checkpoints.write_text("in the way")  # permissions mean nothing to root
     drive(run)
     run.checkpoints.unlink()
@@ -335,7 +336,6 @@ def test_a_failure_that_came_further_is_gone_on_from(
 
 def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     first, second = run.read_design()
-    run.checkpoints.mkdir()
     run.checkpoint(first.id).write_bytes(b"it has a result")
     half = run.checkpoints / f".{first.id}.pt.abc.tmp"
     half.write_bytes(b"half")

@@ -41,7 +41,7 @@ def test_too_large_a_learning_rate_diverges_at_the_step_of_the_plain_loop(
     assert len(losses) < 3 * epochs
     found = train(one)
     step = len(losses) - 1
-    assert found.training == Training(outcome="diverged", diverged_at=step, test=None)
+    assert found.training == Training(outcome="diverged", diverged_at=step, devices=("cpu",))
     assert [row.epoch for row in found.curve] == list(range(step // 3 + 1))
     assert np.isfinite([row.loss for row in found.curve]).all()
     assert np.isfinite([row.train_loss for row in found.curve[1:]]).all()
@@ -93,7 +93,7 @@ def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
     monkeypatch.setattr(loop, "build", with_spare)
     rows: list[Epoch] = []
     training = loop.train(job(), small(), rows.append)
-    assert training == Training(outcome="diverged", diverged_at=3)
+    assert training == Training(outcome="diverged", diverged_at=3, devices=("cpu",))
     assert [row.epoch for row in rows] == [0]
 
 
