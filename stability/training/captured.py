@@ -22,7 +22,7 @@ from stability.training.batches import Streams, mixes, training_batch
 from stability.training.crops import corners, cropped_at, mirrored_where, mirrors
 from stability.training.loop import Beside, Job, Rig
 from stability.training.optimizers import Optimizer
-from stability.training.precision import arithmetic
+from stability.training.precision import arithmetic, for_the_loss
 from stability.training.recipe import Recipe
 from stability.training.signals import Watch
 from stability.training.stack import Stack
@@ -206,7 +206,7 @@ class CapturedRig(Rig):
         self._lr.copy_(self._lrs.index_select(0, self._at).squeeze(0))
         images, targets = self._batch()
         with arithmetic(self._kind.precision, images.device):
-            logits = self._forward(images).float()
+            logits = for_the_loss(self._forward(images))
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         self._optimizer.zero_grad()  # in a capture the gradients then lie in the graph's memory
         loss.backward()  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from stability.training.checkpoint import Live, Past, Saved, device_name
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
-from stability.training.precision import arithmetic
+from stability.training.precision import arithmetic, for_the_loss
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
 from stability.training.signals import Watch
@@ -202,7 +202,7 @@ def train_epoch(
         images, targets = training_batch(part, rows, beside.classes, recipe, beside.streams)
         set_lr(optimizer, lr)
         with arithmetic(beside.precision, images.device):
-            logits = model(images).float()
+            logits = for_the_loss(model(images))
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

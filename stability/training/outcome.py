@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stability.training.precision import arithmetic
+from stability.training.precision import arithmetic, for_the_loss
 from stability.training.tensors import TensorPart
 
 EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
@@ -65,7 +65,7 @@ def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> 
     for rows in torch.split(everything, batch):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
-            logits = model(images).float()
+            logits = for_the_loss(model(images))
         loss += F.cross_entropy(logits, labels, reduction="sum")
         answers.append(logits.argmax(dim=1))
     return _judged(torch.cat(answers), float(loss), part)
@@ -82,7 +82,7 @@ def evaluate_stacked(
     for rows in torch.split(everything, EVALUATION_BATCH):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
-            logits = model(images.repeat(k, 1, 1, 1)).float()
+            logits = for_the_loss(model(images.repeat(k, 1, 1, 1)))
         each = F.cross_entropy(logits, labels.repeat(k), reduction="none")
         loss += each.view(k, -1).sum(1)
         answers.append(logits.argmax(dim=1).view(k, -1))

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from stability.training.recipe import PRECISIONS
 
@@ -22,3 +23,8 @@ def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[o
         return nullcontext()
     # No cache of cast weights: each is used once, and a CUDA graph must not find one made before.
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def for_the_loss(logits: Tensor) -> Tensor:
+    """Logits in float32 where they are less; what is more precise stays so."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
