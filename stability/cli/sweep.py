@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
@@ -247,6 +248,7 @@ def dispatcher_of(
         return EXECUTORS[site.executor](request.run, after_each)
     errand = Errand(function="stability.training.probe:answer", question=question(study, "cpu"))
     local = LocalDispatcher(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
+    Thread(target=load_for_the_end).start()  # on a core that has nothing to do before they fork
 
     def machine() -> Machine | None:
         answer = local.answer()
