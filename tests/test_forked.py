@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 from rich.console import Console
+from test_driver import wait_for
 
 from stability.cli.machine import Machine, known_slots
 from stability.cli.progress import PATIENCE_SECONDS, Display
@@ -26,20 +25,12 @@ from sweeps.driver import Driver, Plan
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 
-PATIENCE = 60.0  # seconds; a moment on a quiet machine
 LIGHT = "sweeps.plain"  # imported before the fork
 
 
 def double(question: dict[str, float]) -> dict[str, float]:
     """An errand."""
     return {"twice": 2 * question["number"]}
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture
