@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,9 +14,11 @@ from conftest import TESTS, make_toy
 from rich.console import Console
 from test_driver import wait_for
 
+from stability.cli.cluster import Where
 from stability.cli.machine import Machine, known_slots
 from stability.cli.progress import PATIENCE_SECONDS, Display
-from stability.cli.sweep import Headline
+from stability.cli.request import Options, read
+from stability.cli.sweep import Headline, machine_known
 from stability.training.cores import cores, quota
 from sweeps import claims, views
 from sweeps.design import draw_design
@@ -193,3 +196,20 @@ def test_slots_are_known_without_torch_only_where_it_has_no_gpu(
     ):
         monkeypatch.setattr("stability.cli.machine.metadata.version", lambda name, v=version: v)
         assert known_slots(device) == known
+
+
+@pytest.mark.parametrize(
+    ("changes", "platform", "at_once"),
+    [
+        ({}, "linux", True),
+        ({}, "darwin", False),
+        ({"detach": True}, "linux", False),
+        ({"executor": "inline"}, "linux", False),
+    ],
+)
+def test_workers_start_before_the_measurement_only_where_they_can_be_forked(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], platform: str, at_once: bool
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    asked = read(Options(model="vitp", optim="sgd"), Where(device="cpu", **changes))
+    assert (machine_known(asked) is not None) == at_once

@@ -149,8 +149,8 @@ def machine_known(request: Request) -> Machine | None:
     """
     study, site = request.study, request.site
     ours = study.objective == OBJECTIVE and not any(map(is_own, study.models))
-    if not ours or site.executor != "local" or site.detach:
-        return None
+    if not ours or site.executor != "local" or site.detach or sys.platform != "linux":
+        return None  # workers are forked only on Linux: see sweeps.dispatch.forked
     slots = known_slots(site.device)
     return None if slots is None else Machine(slots=slots, seconds=None, is_measured=False)
 
