@@ -116,7 +116,8 @@ class Driver:
             self._judge()
             self._count_barren(started, busy, bool(left))
             started |= self._start(self._free(busy), left - len(waiting))
-            time.sleep(TICK_SECONDS if self._busy() else 0)
+            if self._busy():
+                self.dispatcher.rest(TICK_SECONDS)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
         """Start workers in free slots; returns their names by slot."""

@@ -2,9 +2,13 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,6 +110,27 @@ class Owner:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.where})"
+
+
+def wait_for_an_end(owners: Sequence[Owner], seconds: float) -> None:
+    """Return when a process of these has ended, or so many seconds have passed.
+
+    Where the system cannot tell (Linux can, from 5.3 on), or there is none, the latter.
+    """
+    handles = []
+    if hasattr(os, "pidfd_open"):
+        for owner in owners:
+            with suppress(OSError):  # it has ended meanwhile, or there are too many open files
+                handles.append(os.pidfd_open(owner.pid))
+    if not handles:
+        time.sleep(seconds)
+        return
+    ends = select.poll()
+    for handle in handles:
+        ends.register(handle, select.POLLIN)
+    ends.poll(1000 * seconds)
+    for handle in handles:
+        os.close(handle)
 
 
 def _boot() -> str:

@@ -1,5 +1,6 @@
 """One interface for here and for a cluster."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -35,6 +36,10 @@ class Dispatcher(ABC):
     @abstractmethod
     def busy(self) -> set[str]:
         """Slots whose worker, started here, has not ended yet."""
+
+    def rest(self, seconds: float) -> None:
+        """Let so long pass, or less where something has happened that is worth a look."""
+        time.sleep(seconds)
 
     def queued(self) -> set[str]:
         """Those of the busy slots whose worker waits to be begun."""

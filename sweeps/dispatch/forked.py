@@ -5,6 +5,7 @@ Linux only, CPU only: a process that has used CUDA must not be forked, and macOS
 not survive it.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -60,7 +61,7 @@ def work_side_by_side(
                 os.kill(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
-    importlib.import_module(module)
+    import_for_good(module)
     tasks: dict[str, Callable[[], object]] = {o.name: partial(work_as_job, o) for o in orders}
     if errand is not None:
         tasks["errand"] = partial(errand.run, answer)
@@ -71,6 +72,19 @@ def work_side_by_side(
         pid, _ = os.wait()
         with ended.open("a", encoding="utf-8") as file:
             file.write(children.pop(pid) + "\n")
+
+
+def import_for_good(module: str) -> None:
+    """Import what stays until the end of the process and of those that are forked from it.
+
+    Garbage of torch's million objects is looked for neither while they are made (a fifth of the
+    import) nor when the process ends (a third of a second), nor in a child, where looking would
+    copy the pages that it shares.
+    """
+    gc.disable()
+    importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
 
 
 def fork(task: Callable[[], object], name: str, children: dict[int, str]) -> None:

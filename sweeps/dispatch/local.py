@@ -17,7 +17,7 @@ from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
-from sweeps.owner import Owner
+from sweeps.owner import Owner, wait_for_an_end
 from sweeps.run_directory import RunDirectory
 from sweeps.trust import is_own, private_folder
 from sweeps.worker import Order, work_as_job
@@ -94,6 +94,10 @@ class LocalDispatcher(Dispatcher):
                 self._last_log = job.paths.stdout
                 del self._jobs[slot]
         return set(self._jobs)
+
+    def rest(self, seconds: float) -> None:
+        """Let so long pass, or less where a worker ends."""
+        wait_for_an_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
