@@ -60,12 +60,12 @@ def command_seconds(trials: int) -> dict[str, float]:
         return {"command": time.perf_counter() - start}
 
 
-def bare_seconds(trials: int) -> dict[str, float]:
+def bare_seconds(trials: int, loop: str = "benchmarks.bare_loop") -> dict[str, float]:
     """Every k-th trial in each of k processes: the whole of it, and the training in it."""
     start = time.perf_counter()
     loops = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.bare_loop", str(trials), str(core), str(CORES)],
+            [sys.executable, "-m", loop, str(trials), str(core), str(CORES)],
             env={**os.environ, **ENVIRONMENT, "PYTHONSAFEPATH": ""},
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,

@@ -1,24 +1,27 @@
 """Other ways to train the trials of the main job, each as its documentation shows it.
 
-python -m benchmarks.rivals submitit|optuna|ray TRIALS
+python -m benchmarks.rivals submitit|optuna|ray plain|ours TRIALS
 
-All train with the same objective and the same configurations, and print the best error.
+All train the same configurations, with the plain loop or with our objective, and print the best
+error.
 """
 
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.bare_loop import design
 from sweeps.trial import Cohort, Trial
 
 CORES = len(os.sched_getaffinity(0))
+ErrorOf = Callable[[Trial], float]
 
 
-def error_of(trial: Trial) -> float:
-    """Train one trial; its error, infinite where it diverged."""
+def ours(trial: Trial) -> float:
+    """Train one trial by our objective; its error, infinite where it diverged."""
     from stability.objective import train_images
 
     (result,) = train_images(Cohort(trials=(trial,), device="cpu"))
@@ -26,7 +29,14 @@ def error_of(trial: Trial) -> float:
     return float("inf") if error is None else float(error)
 
 
-def with_submitit(trials: list[Trial]) -> list[float]:
+def plain(trial: Trial) -> float:
+    """Train one trial by the plain loop; its error, infinite where it diverged."""
+    from benchmarks.plain_loop import error_of
+
+    return error_of(trial)
+
+
+def with_submitit(error_of: ErrorOf, trials: list[Trial]) -> list[float]:
     """One local job a trial, as many at a time as there are cores: pycls's way."""
     import submitit
 
@@ -40,7 +50,7 @@ def with_submitit(trials: list[Trial]) -> list[float]:
     return [job.result() for job in jobs]
 
 
-def with_optuna(trials: list[Trial]) -> list[float]:
+def with_optuna(error_of: ErrorOf, trials: list[Trial]) -> list[float]:
     """`study.optimize` in one process."""
     import optuna
 
@@ -51,7 +61,7 @@ def with_optuna(trials: list[Trial]) -> list[float]:
     return [found.value for found in study.trials if found.value is not None]
 
 
-def with_ray(trials: list[Trial]) -> list[float]:
+def with_ray(error_of: ErrorOf, trials: list[Trial]) -> list[float]:
     """Ray Tune, a core a trial."""
     import ray
     from ray import tune
@@ -71,10 +81,12 @@ def with_ray(trials: list[Trial]) -> list[float]:
 
 
 RIVALS = {"submitit": with_submitit, "optuna": with_optuna, "ray": with_ray}
+LOOPS = {"plain": plain, "ours": ours}
 
 
 if __name__ == "__main__":
-    errors = RIVALS[sys.argv[1]](design(sys.argv[2]))
-    if len(errors) != int(sys.argv[2]):
-        sys.exit(f"{len(errors)} of {sys.argv[2]} trials came back")
+    rival, loop, trials = sys.argv[1:]
+    errors = RIVALS[rival](LOOPS[loop], design(trials))
+    if len(errors) != int(trials):
+        sys.exit(f"{len(errors)} of {trials} trials came back")
     print(min(errors))
