@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from chaos.campaign import Campaign, planned
 from chaos.local_faults import KINDS, needs
+from chaos.objective import noted
 from chaos.report import rows, sentences
 from chaos.scene import Scene, study_of
 from chaos.verdict import Verdict, judge
@@ -40,7 +42,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def spoilt(undisturbed: Scene, folder: Path) -> Scene:
     """A copy of its folder, to be spoilt."""
     shutil.copytree(undisturbed.folder, folder / "there")
-    shutil.rmtree(folder / "there" / "failed")
+    for name in ("failed", "training"):
+        shutil.rmtree(folder / "there" / name)
     return Scene(folder / "there", undisturbed.study, np.random.default_rng(0))
 
 
@@ -69,6 +72,49 @@ def test_what_is_lost_or_wrong_is_seen(
     pq.write_table(change(pq.read_table(path)), path)  # type: ignore[operator]
     verdict = judge(scene, undisturbed)
     assert (len(verdict.lost), len(verdict.wrong)) == (lost, wrong)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "explained", "wrong", "twice"),
+    [
+        ("attempt", 9, set(), 1, 1),
+        ("attempt", 9, {"twice"}, 0, 1),
+        ("error", 1.5, {"twice"}, 1, 1),
+        ("outcome", "crashed", set(), 0, 0),
+        ("trial", "of another study", set(), 1, 0),
+    ],
+)
+def test_a_row_that_the_results_leave_out_is_seen(
+    undisturbed: Scene, tmp_path: Path, column: str, value: object, explained: set[str],
+    wrong: int, twice: int,
+) -> None:  # fmt: skip
+    scene = spoilt(undisturbed, tmp_path)
+    scene.explained = explained
+    path = next(iter(scene.run.parts.glob("*.parquet")))
+    table = pq.read_table(path)
+    table = table.filter(pc.equal(table["outcome"], "ok")).slice(0, 1)
+    pq.write_table(changed(table, column, value), scene.run.part("zz", 0))
+    verdict = judge(scene, undisturbed)
+    assert (len(verdict.lost), len(verdict.wrong), verdict.twice) == (0, wrong, twice)
+
+
+@pytest.mark.parametrize(("explained", "wrong"), [(set(), 1), ({"beside"}, 0)])
+def test_two_trainings_of_a_trial_at_a_time_are_seen(
+    undisturbed: Scene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    explained: set[str],
+    wrong: int,
+) -> None:
+    scene = spoilt(undisturbed, tmp_path)
+    scene.explained = explained
+    monkeypatch.setenv("CHAOS_SCENE", str(scene.folder))
+    with noted(scene.folder, scene.trials[0]), noted(scene.folder, scene.trials[1]):
+        assert judge(scene, undisturbed).beside == 0
+        with noted(scene.folder, scene.trials[0]):
+            pass
+    verdict = judge(scene, undisturbed)
+    assert (len(verdict.wrong), verdict.beside, verdict.repeated) == (wrong, 1, 3)
 
 
 def changed(table: pa.Table, column: str, value: object) -> pa.Table:

@@ -37,6 +37,8 @@ class Count:
     litter: int = 0
     hung: int = 0
     repeated: int = 0
+    beside: int = 0
+    twice: int = 0
     commands: int = 0
     """How often the command was given until a study was done, the first time included."""
     set_aside: int = 0
@@ -71,6 +73,8 @@ class Tally:
         count.wrong += len(verdict.wrong)
         count.litter += len(verdict.litter)
         count.repeated += verdict.repeated
+        count.beside += verdict.beside
+        count.twice += verdict.twice
         count.set_aside += verdict.set_aside
         count.commands += commands
         for what in ("lost", "wrong", "litter"):

@@ -66,8 +66,10 @@ def damage(scene: Scene, path: Path) -> None:
     path.write_bytes(content)
 
 
-def damage_one(scene: Scene, folder: str, pattern: str) -> None:
+def damage_one(scene: Scene, folder: str, pattern: str, explains: str | None = None) -> None:
     """One file of a folder; a worker replaces its own at any moment, so look again."""
+    if explains:
+        scene.explained.add(explains)
 
     def damaged() -> bool:
         found = sorted((scene.run.path / folder).glob(pattern))
@@ -176,9 +178,13 @@ KINDS: dict[str, Fault] = {
     "worker killed after os.replace": partial(cut_replace, when="after", role="worker"),
     "driver killed before os.replace": partial(cut_replace, when="before", role="driver"),
     "temporary files left over": leave_temporary,
-    "damaged part": partial(damage_one, folder="parts", pattern="*.parquet"),
-    "damaged claim": partial(damage_one, folder="claims", pattern="*.json"),
-    "damaged worker file": partial(damage_one, folder="workers", pattern="*.json"),
+    # Set aside, its trials trained again; then its writer, who has all rows, writes it once more.
+    "damaged part": partial(damage_one, folder="parts", pattern="*.parquet", explains="twice"),
+    # Its owner cannot be known, so nobody can know that it lives.
+    "damaged claim": partial(damage_one, folder="claims", pattern="*.json", explains="beside"),
+    "damaged worker file": partial(
+        damage_one, folder="workers", pattern="*.json", explains="beside"
+    ),
     "damaged study.toml": partial(damage_definition, name="study.toml"),
     "damaged design.parquet": partial(damage_definition, name="design.parquet"),
     "disk full": fill_disk,

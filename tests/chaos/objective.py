@@ -3,12 +3,13 @@
 A scene's folder, named by `CHAOS_SCENE`, says how far trainings may go and what hits this process.
 """
 
+import fcntl
 import hashlib
 import os
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chaos.clock import fake_clock
@@ -24,17 +25,35 @@ def train(cohort: Cohort) -> Iterator[Result]:
     cut_replace("worker")
     fake_clock()
     for trial in cohort.trials:
-        note(scene, trial, "start")
-        while trial.draw >= allowed(scene):
-            time.sleep(0.02)
-        if taken(scene / "out-of-memory"):
-            eat_memory()
-        time.sleep(0.002 + 0.01 * share(trial, "seconds"))
-        if fails_at_first(trial) and first_time(scene, trial):
-            raise ConnectionError("the file server went away")
-        answer = result(trial)
-        note(scene, trial, "end")
+        with noted(scene, trial):
+            while trial.draw >= allowed(scene):
+                time.sleep(0.02)
+            if taken(scene / "out-of-memory"):
+                eat_memory()
+            time.sleep(0.002 + 0.01 * share(trial, "seconds"))
+            if fails_at_first(trial) and first_time(scene, trial):
+                raise ConnectionError("the file server went away")
+            answer = result(trial)
         yield answer
+
+
+@contextmanager
+def noted(scene: Path, trial: Trial) -> Iterator[None]:
+    """In the log: start, end, and `beside` where another living process trains it at that moment.
+
+    A killed process writes no end, but the system frees its lock: who finds the lock taken trains
+    beside one that lives.
+    """
+    with (scene / "training" / trial.id).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(scene, trial, "beside")
+        note(scene, trial, "start")
+        try:
+            yield
+        finally:
+            note(scene, trial, "end")
 
 
 def result(trial: Trial) -> Result:

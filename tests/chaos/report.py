@@ -15,6 +15,8 @@ HEADINGS = {
     "litter": "left over",
     "hung": "hung",
     "repeated": "repeated",
+    "beside": "side by side",
+    "twice": "twice in parts",
     "commands": "commands",
     "set_aside": "set aside",
 }

@@ -43,10 +43,13 @@ class Scene:
     """How often a driver was started."""
     cures: list[Callable[[], None]] = field(default_factory=list)
     """What ends a lasting fault: unmounts, frees."""
+    explained: set[str] = field(default_factory=set)
+    """What a fault that was thrown explains: trials trained `beside` a living process that was
+    taken for dead, trained rows that are `twice` in the parts."""
 
     def __post_init__(self) -> None:
         self.run = RunDirectory(self.folder / "disk" / "run")
-        for name in ("disk", "failed"):
+        for name in ("disk", "failed", "training"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.study.write(self.folder / "study.toml")
         self.open_gate(0)

@@ -15,7 +15,10 @@ from chaos.objective import fails_at_first
 from chaos.scene import Scene
 from chaos.slurm_faults import jobs
 from stability.cli.status import state_of
-from sweeps.parts import DAMAGED
+from sweeps.design import DAMAGED
+from sweeps.parts import read_parts
+from sweeps.run_directory import RunDirectory
+from sweeps.trial import TRAINED
 
 CIRCUMSTANCES = ("seconds", "host", "attempt", "peak_memory", "finished", "worker", "message")
 PATIENCE_SECONDS = 20.0  # for processes that were taken for dead to find that out
@@ -30,11 +33,16 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     """Trials without a result."""
     wrong: list[str] = field(default_factory=list)
-    """Trials in the results more than once, or other than undisturbed; overlapping trainings."""
+    """Trials more than once in the results, or other than undisturbed there or in any part; trained
+    by two living processes at a time, or twice in the parts, where no fault explains it."""
     litter: list[str] = field(default_factory=list)
     """Processes, claims, temporary and unreadable files that are left."""
     repeated: int = 0
     """Trainings begun beyond the first, and beyond those that fail by design."""
+    beside: int = 0
+    """Of these, those begun while another living process trained the same trial."""
+    twice: int = 0
+    """Trained rows in the parts beyond the first of their trial."""
     set_aside: int = 0
     """Damaged files that were kept under another name: by design."""
 
@@ -55,30 +63,52 @@ def judge(scene: Scene, undisturbed: Scene) -> Verdict:
         verdict.wrong += [a["trial"] for a, b in zip(results, expected, strict=False) if a != b]
     if rows(scene.run.curves) != rows(undisturbed.run.curves):
         verdict.wrong.append("curves")
-    verdict.repeated = count_repeated(scene)
+    judge_parts(verdict, scene, undisturbed)
+    judge_log(verdict, scene)
     verdict.litter = litter(scene)
     verdict.set_aside = sum(DAMAGED in path.name for path in scene.run.path.rglob("*"))
     return verdict
 
 
+def judge_parts(verdict: Verdict, scene: Scene, undisturbed: Scene) -> None:
+    """Every trained row of every part, also those that the results leave out."""
+    expected = {row["trial"]: row for row in trained(undisturbed.run)}
+    found = trained(scene.run)
+    verdict.wrong += [f"{r['trial']} in a part" for r in found if r != expected.get(r["trial"])]
+    times = Counter(row["trial"] for row in found)
+    verdict.twice = sum(count - 1 for count in times.values())
+    if "twice" not in scene.explained:
+        verdict.wrong += [f"{trial} twice in parts" for trial, n in times.items() if n > 1]
+
+
+def judge_log(verdict: Verdict, scene: Scene) -> None:
+    """What was begun, and whether while another living process was at it."""
+    lines = (scene.folder / "log").read_text().splitlines()
+    events = Counter(line.split()[2] for line in lines)
+    planned = sum(1 + fails_at_first(trial) for trial in scene.trials)
+    verdict.repeated, verdict.beside = events["start"] - planned, events["beside"]
+    if "beside" not in scene.explained:
+        verdict.wrong += [
+            f"trained twice at a time: {line}" for line in lines if " beside " in line
+        ]
+
+
 def rows(path: Path) -> list[Row]:
     """Of a view, without circumstances."""
-    table = pq.read_table(path)
+    return plain(pq.read_table(path))
+
+
+def trained(run: RunDirectory) -> list[Row]:
+    """Of all parts that can be read, without circumstances."""
+    return [row for row in plain(read_parts(run)) if row["outcome"] in TRAINED]
+
+
+def plain(table: pa.Table) -> list[Row]:
+    """Rows without circumstances."""
     kept: list[Row] = table.drop_columns(
         [name for name in CIRCUMSTANCES if name in table.column_names]
     ).to_pylist()
     return kept
-
-
-def count_repeated(scene: Scene) -> int:
-    """Trainings begun that an undisturbed study would not have."""
-    begun = Counter(
-        line.split()[0]
-        for line in (scene.folder / "log").read_text().splitlines()
-        if " start " in line
-    )
-    planned = sum(1 + fails_at_first(trial) for trial in scene.trials)
-    return sum(begun.values()) - planned
 
 
 def litter(scene: Scene) -> list[str]:
