@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from chaos.campaign import Campaign, planned
-from chaos.local_faults import KINDS, needs
+from chaos.campaign import Campaign, Tally, executor_of, planned
+from chaos.local_faults import FORKED_ALONE, KILLED, KINDS, Fault, kill_driver, needs
 from chaos.objective import noted
 from chaos.report import rows, sentences
 from chaos.scene import Scene, study_of
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def test_twenty_faults_of_all_kinds_lose_nothing_and_change_nothing() -> None:
     kinds = {kind: fault for kind, fault in KINDS.items() if needs(kind) is None}
-    assert len(kinds) >= 17
+    assert len(kinds) >= 18
     tally = Campaign(kinds, seed=1).run(20, at_a_time=4, mixed=True)
     assert tally.complaints == []
     assert sum(tally.kinds.values()) == 20
@@ -138,6 +139,53 @@ def test_what_is_left_over_is_seen(undisturbed: Scene, tmp_path: Path) -> None:
     assert len(kinds) == 4
     assert {"unreadable", "status"} <= set(kinds)
     assert (verdict.repeated, verdict.set_aside) == (1, 1)
+
+
+def throw(fault: Fault, seed: int = 0) -> Tally:
+    """One study with one fault of a kind that tests alone know."""
+    return Campaign({"own": fault}, seed).run(1, at_a_time=1)
+
+
+def test_a_study_that_hangs_is_told_apart_and_its_faults_do_not_count() -> None:
+    def hang(scene: Scene) -> None:
+        scene.wait(lambda: False, patience=0.1)
+
+    tally = throw(hang)
+    count = tally.counts["own"]
+    assert (count.hung, count.odd, count.studies, count.faults) == (1, 0, 1, 0)
+    assert tally.kinds == {}
+    assert "waited 0.1 s in vain" in tally.complaints[0]
+
+
+def test_what_breaks_while_a_fault_is_thrown_is_no_hang() -> None:
+    def fail(scene: Scene) -> None:
+        raise AssertionError("so not")
+
+    tally = throw(fail)
+    count = tally.counts["own"]
+    assert (count.hung, count.odd, count.studies, count.faults) == (0, 1, 1, 0)
+    assert "so not" in tally.complaints[0]
+
+
+def test_a_driver_that_ends_as_no_fault_explains_is_seen() -> None:
+    def kill_without_a_word(scene: Scene) -> None:
+        kill_driver(scene)
+        scene.expected.remove(KILLED)
+
+    tally = throw(kill_without_a_word)
+    count = tally.counts["own"]
+    assert (count.hung, count.odd, count.lost, count.wrong, count.faults) == (0, 1, 0, 0, 1)
+    assert "a driver ended with -9" in tally.complaints[0]
+
+
+def test_about_half_of_the_studies_fork_their_workers_and_where_it_matters_all_do() -> None:
+    def ways(kind: str) -> dict[str, int]:
+        executors = [executor_of("local", [kind], np.random.default_rng(n)) for n in range(100)]
+        return Counter(executors)
+
+    assert 30 < ways("two drivers")["forked"] < 70
+    assert ways(FORKED_ALONE) == {"forked": 100}
+    assert executor_of("slurm", ["scancel"], np.random.default_rng(0)) == "slurm"
 
 
 def test_each_kind_has_its_turn_before_any_has_a_second() -> None:

@@ -52,6 +52,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--slurm", type=int, default=0, help="so many more on a Slurm of our own")
     parser.add_argument("--at-a-time", type=int, default=4, help="studies on this machine")
     parser.add_argument("--kind", action="append", help="this kind alone; more than once for more")
+    parser.add_argument("--scene", type=int, help="of the plan, this scene alone: to repeat it")
     parser.add_argument("--json", action="store_true", help="print the tally as JSON too")
     parser.add_argument("--record", action="store_true", help=f"write {TALLY.name} and the page")
     arguments = parser.parse_args()
@@ -73,10 +74,16 @@ def run_all(arguments: argparse.Namespace, missing: dict[str, str]) -> list[Tall
     )
     with ThreadPoolExecutor(2) as pool:
         local = Campaign(here, arguments.seed)
-        jobs = [pool.submit(local.run, arguments.faults, arguments.at_a_time)] if here else []
+        jobs = (
+            [pool.submit(local.run, arguments.faults, arguments.at_a_time, only=arguments.scene)]
+            if here
+            else []
+        )
         if arguments.slurm and there:
             cluster = Campaign(there, arguments.seed, "slurm")
-            jobs.append(pool.submit(cluster.run, arguments.slurm, 1, mixed=True))
+            jobs.append(
+                pool.submit(cluster.run, arguments.slurm, 1, mixed=True, only=arguments.scene)
+            )
         return [job.result() for job in jobs]
 
 
@@ -91,6 +98,7 @@ def combined(tallies: list[Tally]) -> dict[str, Any]:
         total = total + count
     return {
         "faults": {kind: n for tally in tallies for kind, n in sorted(tally.kinds.items())},
+        "executors": {way: n for tally in tallies for way, n in tally.executors.items()},
         "counts": {name: asdict(count) for name, count in sorted(counts.items())},
         "total": asdict(total),
         "complaints": [line for tally in tallies for line in tally.complaints],

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chaos.local_faults import DISK_BYTES, Fault
+from chaos.local_faults import DISK_BYTES, FORKED_ALONE, Fault
 from chaos.scene import HungError, Scene, study_of
 from chaos.verdict import Verdict, judge
 from sweeps.study import Study
@@ -31,11 +31,14 @@ class Count:
     """Of one kind of fault."""
 
     faults: int = 0
+    """At studies that were judged."""
     studies: int = 0
     lost: int = 0
     wrong: int = 0
     litter: int = 0
     hung: int = 0
+    odd: int = 0
+    """Drivers that ended in a way that no fault explains, and studies that could not be judged."""
     repeated: int = 0
     beside: int = 0
     twice: int = 0
@@ -53,22 +56,21 @@ class Tally:
     """Of a campaign."""
 
     kinds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Faults done, by kind."""
+    """Faults done at studies that were judged, by kind."""
     counts: dict[str, Count] = field(default_factory=lambda: defaultdict(Count))
     """What came of them: by kind where a study had one kind only, else under `MIXED`."""
+    executors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Studies by how their workers were started: `local`, `forked`, `slurm`."""
     complaints: list[str] = field(default_factory=list)
 
-    def add(self, kinds: Sequence[str], verdict: Verdict | None, commands: int) -> None:
-        """One scene; `verdict` None where it hung."""
-        name = kinds[0] if len(set(kinds)) == 1 else MIXED
-        count = self.counts[name]
+    def add(self, kinds: Sequence[str], executor: str, verdict: Verdict, commands: int) -> None:
+        """One scene that was judged."""
+        count = self.counts[title(kinds, executor)]
         count.faults += len(kinds)
         count.studies += 1
+        self.executors[executor] += 1
         for kind in kinds:
             self.kinds[kind] += 1
-        if verdict is None:
-            count.hung += 1
-            return
         count.lost += len(verdict.lost)
         count.wrong += len(verdict.wrong)
         count.litter += len(verdict.litter)
@@ -77,8 +79,27 @@ class Tally:
         count.twice += verdict.twice
         count.set_aside += verdict.set_aside
         count.commands += commands
-        for what in ("lost", "wrong", "litter"):
-            self.complaints += [f"{name}: {what}: {found}" for found in getattr(verdict, what)]
+        count.odd += len(verdict.odd)
+
+    def add_unjudged(self, kinds: Sequence[str], executor: str, error: Exception) -> None:
+        """One that hung, or broke this program: its faults are not among those that count."""
+        count = self.counts[title(kinds, executor)]
+        count.studies += 1
+        count.hung += isinstance(error, HungError)
+        count.odd += not isinstance(error, HungError)
+
+
+def executor_of(executor: str, kinds: Sequence[str], rng: np.random.Generator) -> str:
+    """Who starts the workers: here, in half of the studies, one parent that forks them."""
+    is_forked = bool(rng.integers(2)) or FORKED_ALONE in kinds
+    return "forked" if executor == "local" and is_forked else executor
+
+
+def title(kinds: Sequence[str], executor: str) -> str:
+    """Of the line of the tally to which a study belongs."""
+    if len(set(kinds)) == 1:
+        return kinds[0]
+    return f"Slurm: {MIXED}" if executor == "slurm" else MIXED
 
 
 def planned(
@@ -112,41 +133,52 @@ class Campaign:
         self.references: dict[int, Scene] = {}
         self.lock = threading.Lock()
 
-    def run(self, faults: int, at_a_time: int, *, mixed: bool = False) -> Tally:
-        """Throw so many faults; returns what came of them."""
+    def run(
+        self, faults: int, at_a_time: int, *, mixed: bool = False, only: int | None = None
+    ) -> Tally:
+        """Throw so many faults, or of these those of one scene; returns what came of them."""
         rng = np.random.default_rng([self.seed, len(self.kinds)])
         scenes = planned(list(self.kinds), faults, rng, mixed=mixed)
+        numbers = [n for n in range(len(scenes)) if only in (None, n)]
         with (
             tempfile.TemporaryDirectory(prefix="chaos-") as name,
             ThreadPoolExecutor(at_a_time) as pool,
         ):
-            folder = Path(name)
-            list(pool.map(lambda n: self.play(folder, n, scenes[n]), range(len(scenes))))
+            list(pool.map(lambda n: self.play(Path(name), n, scenes[n]), numbers))
         return self.tally
 
     def play(self, folder: Path, number: int, kinds: list[str]) -> None:
-        """One scene: faults, then the same command until it is done, then the verdict."""
+        """One scene, and what came of it; whatever breaks here is told like a hang."""
         rng = np.random.default_rng([self.seed, number])
         study = study_of(int(rng.integers(STUDIES)), DRAWS)
         place = folder / f"{self.executor}-{number}"
-        verdict = None
+        executor = executor_of(self.executor, kinds, rng)
+        where = f"seed {self.seed}, scene {number} ({executor}), {kinds}"
         with small_disk(place / "disk", "disk full" in kinds):
-            scene = Scene(place, study, rng, self.executor)
+            scene = Scene(place, study, rng, executor)
             try:
-                for kind in kinds:
-                    scene.in_training()
-                    self.kinds[kind](scene)
-                scene.resume_until_done()
-                verdict = judge(scene, self.undisturbed(folder, study))
-            except (HungError, OSError, AssertionError, subprocess.SubprocessError):
-                words = traceback.format_exc(limit=-3)
-                said = (scene.folder / "said").read_text()[-2000:]
-                self.tally.complaints.append(f"{number} {kinds}: {words}{said}")
+                verdict = self.disturbed(scene, kinds, folder)
+                with self.lock:
+                    self.tally.add(kinds, executor, verdict, scene.commands)
+                complaints = verdict.complaints()
+            except Exception as error:
+                with self.lock:
+                    self.tally.add_unjudged(kinds, executor, error)
+                complaints = [traceback.format_exc(limit=-3)]
             finally:
                 scene.close()
-        with self.lock:
-            self.tally.add(kinds, verdict, scene.commands)
+            if complaints:
+                self.tally.complaints += [f"{where}: {told}" for told in complaints]
+                self.tally.complaints.append(f"{where}: its drivers said:\n{scene.said()}")
         shutil.rmtree(place, ignore_errors=True)
+
+    def disturbed(self, scene: Scene, kinds: list[str], folder: Path) -> Verdict:
+        """Faults, then the same command until all is trained, then the verdict."""
+        for kind in kinds:
+            scene.in_training()
+            self.kinds[kind](scene)
+        scene.resume_until_done()
+        return judge(scene, self.undisturbed(folder, scene.study))
 
     def undisturbed(self, folder: Path, study: Study) -> Scene:
         """The same study, of which nobody wants anything; once for all scenes that have it."""

@@ -1,13 +1,16 @@
 """The same command again and again: drives the study of a scene, as `stability sweep` does.
 
-    python -m chaos.drive local|slurm WORKERS [--retry-failed]
+    python -m chaos.drive local|forked|slurm WORKERS [--retry-failed]
 
-Without the command line's measurement of the machine and its picture, which take seconds. Ends
-with 0 where all is trained, 1 where something is left, 2 where it refuses.
+`forked` is what `stability sweep` does on a CPU: one parent forks all workers, and an errand beside
+them. Without the command line's measurement of the machine and its picture, which take seconds.
+Ends with 0 where all is trained, 1 where something is left, 2 where it refuses, UNEXPECTED where
+the command line would show a traceback.
 """
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from chaos.clock import fake_clock
@@ -16,12 +19,15 @@ from sweeps import views
 from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
+from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
 from sweeps.errors import DispatchError, StabilityError
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import SlurmOptions
 from sweeps.study import Study
+
+UNEXPECTED = 70
 
 
 def main() -> int:
@@ -47,6 +53,9 @@ def main() -> int:
     except StabilityError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        traceback.print_exc()
+        return UNEXPECTED
 
 
 def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
@@ -70,6 +79,9 @@ def dispatcher_of(run: RunDirectory, executor: str) -> Dispatcher:
     """Who starts the workers."""
     if executor == "slurm":
         return SlurmDispatcher(run, lambda: None, SlurmOptions(time=60))
+    if executor == "forked":
+        errand = Errand(function="chaos.objective:errand", question={"number": 21})
+        return LocalDispatcher(run, lambda: None, "chaos.objective", errand)
     return LocalDispatcher(run, lambda: None)
 
 

@@ -14,6 +14,7 @@ HEADINGS = {
     "wrong": "wrong",
     "litter": "left over",
     "hung": "hung",
+    "odd": "ended oddly",
     "repeated": "repeated",
     "beside": "side by side",
     "twice": "twice in parts",
@@ -41,8 +42,10 @@ def rows(report: dict[str, Any]) -> str:
 def sentences(report: dict[str, Any]) -> list[str]:
     """What the table does not say."""
     kinds = ", ".join(f"{kind} {n}" for kind, n in report["faults"].items())
+    ways = ", ".join(f"{n} {name}" for name, n in sorted(report["executors"].items()))
     lines = [
         f"`{report['command']}`, {report['day']}, {report['machine']}, {report['seconds']} s.",
+        f"Studies by who started their workers: {ways}.",
         f"Faults by kind, mixtures included: {kinds}.",
     ]
     return lines + [f"Left out: {k}, which needs {why}." for k, why in report["left_out"].items()]

@@ -39,13 +39,18 @@ class Scene:
     workers: int = 2
     gate: int = 0
     drivers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    commands: int = 0
-    """How often a driver was started."""
     cures: list[Callable[[], None]] = field(default_factory=list)
     """What ends a lasting fault: unmounts, frees."""
     explained: set[str] = field(default_factory=set)
     """What a fault that was thrown explains: trials trained `beside` a living process that was
     taken for dead, trained rows that are `twice` in the parts."""
+
+    expected: set[int] = field(default_factory=lambda: {0, 1})
+    """How drivers may end: done, something left; and what the faults that were thrown explain."""
+    oddities: list[str] = field(default_factory=list)
+    """What no fault explains, noticed while one was thrown."""
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    """All drivers, ended ones too."""
 
     def __post_init__(self) -> None:
         self.run = RunDirectory(self.folder / "disk" / "run")
@@ -83,8 +88,24 @@ class Scene:
                 command, cwd=TESTS, env=self.environment, stdout=said, stderr=said
             )
         self.drivers.append(driver)
-        self.commands += 1
+        self.started.append(driver)
         return driver
+
+    @property
+    def commands(self) -> int:
+        """How often a driver was started."""
+        return len(self.started)
+
+    def odd(self) -> list[str]:
+        """Drivers that ended as no fault explains."""
+        ends = (driver.poll() for driver in self.started)
+        unexpected = [end for end in ends if end not in {None, *self.expected}]
+        return self.oddities + [f"a driver ended with {end}" for end in unexpected]
+
+    def said(self) -> str:
+        """The last words of its drivers."""
+        path = self.folder / "said"
+        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
 
     def driver(self) -> "subprocess.Popen[bytes]":
         """The driver that lives, or a new one where none does."""
@@ -97,6 +118,11 @@ class Scene:
         lines = log.read_text().splitlines() if log.exists() else []
         trained = {int(line.split()[1]) for line in lines}
         return sorted(pid for pid in trained if self.is_alive(pid))
+
+    def parents(self) -> list[int]:
+        """Processes of this scene, other than drivers, from which living workers were forked."""
+        parents = {parent_of(pid) for pid in self.living()} & set(self.processes())
+        return sorted(parents - {driver.pid for driver in self.drivers})
 
     def is_alive(self, pid: int) -> bool:
         """Whether `pid` is a process of this scene."""
@@ -165,6 +191,15 @@ class Scene:
         for driver in self.drivers:
             driver.kill()
             driver.wait()
+
+
+def parent_of(pid: int) -> int:
+    """0 where there is no such process."""
+    try:
+        # After the name, which may hold anything: state, parent, ...
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def study_of(seed: int, draws: int) -> Study:

@@ -62,7 +62,7 @@ def kill_daemon(name: str, scene: Scene) -> None:
 
 def kill_slurmd(scene: Scene) -> None:
     """A node that is away for too long is given up, and comes back with its old processes."""
-    scene.explained |= {"beside"}
+    scene.explained.add("beside")
     kill_daemon(str(scene.rng.choice(["n1", "n2"])), scene)
 
 

@@ -37,6 +37,8 @@ class Verdict:
     by two living processes at a time, or twice in the parts, where no fault explains it."""
     litter: list[str] = field(default_factory=list)
     """Processes, claims, temporary and unreadable files that are left."""
+    odd: list[str] = field(default_factory=list)
+    """Drivers that ended as no fault explains."""
     repeated: int = 0
     """Trainings begun beyond the first, and beyond those that fail by design."""
     beside: int = 0
@@ -49,7 +51,12 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is amiss."""
-        return not (self.lost or self.wrong or self.litter)
+        return not self.complaints()
+
+    def complaints(self) -> list[str]:
+        """What is amiss, in words."""
+        kinds = ("lost", "wrong", "litter", "odd")
+        return [f"{kind}: {found}" for kind in kinds for found in getattr(self, kind)]
 
 
 def judge(scene: Scene, undisturbed: Scene) -> Verdict:
@@ -66,6 +73,7 @@ def judge(scene: Scene, undisturbed: Scene) -> Verdict:
     judge_parts(verdict, scene, undisturbed)
     judge_log(verdict, scene)
     verdict.litter = litter(scene)
+    verdict.odd = scene.odd()
     verdict.set_aside = sum(DAMAGED in path.name for path in scene.run.path.rglob("*"))
     return verdict
 
