@@ -23,7 +23,8 @@ def main() -> int:
     """Throw faults and say what came of them."""
     arguments = parsed()
     start = time.monotonic()
-    missing = {kind: why for kind in local_faults.KINDS if (why := local_faults.needs(kind))}
+    kinds = [*local_faults.KINDS, *(slurm_faults.KINDS if arguments.slurm else ())]
+    missing = {kind: why for kind in kinds if (why := local_faults.needs(kind))}
     with slurm(is_wanted=arguments.slurm > 0) as why_not:
         if why_not:
             missing["faults of a Slurm"], arguments.slurm = f"one ({why_not})", 0
@@ -64,13 +65,13 @@ def parsed() -> argparse.Namespace:
 
 def run_all(arguments: argparse.Namespace, missing: dict[str, str]) -> list[Tally]:
     """Here and on Slurm at the same time: what waits for Slurm needs no core."""
-    asked = arguments.kind
     here, there = (
-        {name: fault for name, fault in kinds.items() if not asked or name in asked}
-        for kinds in (
-            {k: f for k, f in local_faults.KINDS.items() if k not in missing},
-            slurm_faults.KINDS,
-        )
+        {
+            name: fault
+            for name, fault in kinds.items()
+            if name not in missing and name in (arguments.kind or kinds)
+        }
+        for kinds in (local_faults.KINDS, slurm_faults.KINDS)
     )
     with ThreadPoolExecutor(2) as pool:
         local = Campaign(here, arguments.seed)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chaos.local_faults import DISK_BYTES, FORKED_ALONE, Fault
+from chaos.local_faults import DISK_BYTES, FORKED_ALONE, SLURM, Fault
 from chaos.scene import HungError, Scene, study_of
 from chaos.verdict import Verdict, judge
 from sweeps.study import Study
@@ -99,7 +99,7 @@ def title(kinds: Sequence[str], executor: str) -> str:
     """Of the line of the tally to which a study belongs."""
     if len(set(kinds)) == 1:
         return kinds[0]
-    return f"Slurm: {MIXED}" if executor == "slurm" else MIXED
+    return f"{SLURM}{MIXED}" if executor == "slurm" else MIXED
 
 
 def planned(

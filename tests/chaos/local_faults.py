@@ -12,6 +12,7 @@ from chaos.scene import PATIENCE, HungError, Scene
 
 DISK_BYTES = 6 << 20
 LIMIT_SECONDS = 8.0  # for a fault to be noticed by anybody; then it is over
+SLURM = "Slurm: "  # before the name of a fault that is thrown at studies there, too
 FORKED_ALONE = "kill -9 of the workers' parent"
 
 KILLED, INTERRUPTED, REFUSES = -signal.SIGKILL, 130, 2  # how a driver ends
@@ -231,7 +232,8 @@ KINDS: dict[str, Fault] = {
 
 def needs(kind: str) -> str | None:
     """What this machine lacks for a kind of fault; None where it has all."""
-    if kind in ("disk full", "read-only file system") and not may_mount():
+    mounts = ("disk full", "read-only file system")
+    if kind.removeprefix(SLURM) in mounts and not may_mount():
         return "root, to mount"
     return None
 

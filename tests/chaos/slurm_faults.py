@@ -3,10 +3,11 @@
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from chaos.local_faults import KINDS as LOCAL
-from chaos.local_faults import Fault
+from chaos.local_faults import SLURM, Fault, damage_one
 from chaos.scene import Scene
 
 UP = Path(__file__).parent.parent / "slurm" / "up.sh"
@@ -82,6 +83,7 @@ ALSO_HERE = (
     "damaged part",
     "damaged claim",
     "two drivers",
+    "read-only file system",
 )
 KINDS: dict[str, Fault] = {
     "scancel": cancel_job,
@@ -90,5 +92,6 @@ KINDS: dict[str, Fault] = {
     "kill -9 of slurmd": kill_slurmd,
     "kill -9 of slurmctld": kill_slurmctld,
     "kill -9 of slurmdbd": kill_slurmdbd,
-    **{f"Slurm: {kind}": LOCAL[kind] for kind in ALSO_HERE},
+    "damaged slurm.json": partial(damage_one, folder="jobs", pattern="*/slurm.json"),
+    **{f"{SLURM}{kind}": LOCAL[kind] for kind in ALSO_HERE},
 }
