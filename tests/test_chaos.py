@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,11 @@ import pytest
 from chaos.campaign import Campaign, Tally, executor_of, planned
 from chaos.local_faults import FORKED_ALONE, KILLED, KINDS, Fault, kill_driver, needs
 from chaos.objective import noted
-from chaos.report import rows, sentences
+from chaos.report import PAGE, TALLY, rows, sentences
 from chaos.scene import Scene, study_of
+from chaos.slurm_faults import KINDS as SLURM_KINDS
 from chaos.verdict import Verdict, judge
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
@@ -198,12 +199,42 @@ def test_each_kind_has_its_turn_before_any_has_a_second() -> None:
     assert sorted({kind for scene in together for kind in scene}) == list("abcdef")
 
 
-def test_the_page_has_the_tally_that_is_committed() -> None:
-    tally = json.loads((ROOT / "tests" / "chaos" / "tally.json").read_text())
-    page = (ROOT / "docs" / "chaos.md").read_text()
-    assert rows(tally) in page
-    assert all(sentence in page for sentence in sentences(tally))
-    assert sum(tally["faults"].values()) == tally["total"]["faults"] >= 600
-    assert len(tally["faults"]) >= 10
-    assert {tally["total"][name] for name in ("lost", "wrong", "litter")} == {0}
-    assert len(tally["complaints"]) == tally["total"]["hung"]
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Any]:
+    """The tally of the last whole run."""
+    tally: dict[str, Any] = json.loads(TALLY.read_text())
+    return tally
+
+
+def test_the_page_has_the_tally_that_is_committed(committed: dict[str, Any]) -> None:
+    page = PAGE.read_text()
+    assert rows(committed) in page
+    assert all(sentence in page for sentence in sentences(committed))
+
+
+def test_what_is_committed_is_a_whole_run_in_which_nothing_was_amiss(
+    committed: dict[str, Any],
+) -> None:
+    total = committed["total"]
+    assert {total[what] for what in ("lost", "wrong", "litter", "hung", "odd")} == {0}
+    assert (committed["complaints"], committed["left_out"]) == ([], {})
+    assert sum(committed["faults"].values()) == total["faults"] >= 600
+    assert set(committed["faults"]) == {*KINDS, *SLURM_KINDS}
+    assert min(committed["faults"][kind] for kind in SLURM_KINDS) >= 2
+    assert committed["executors"]["forked"] >= 20
+
+
+def test_the_faults_that_are_promised_are_thrown() -> None:
+    """Here, and on Slurm what concerns it."""
+    promised = {
+        "kill -9 of the driver", "kill -9 of a worker", "kill -9 of the workers' parent",
+        "disk full", "read-only file system", "clock set forward", "clock set back",
+        "damaged part", "damaged claim", "damaged worker file", "damaged study.toml",
+        "damaged design.parquet", "two drivers", "worker killed before os.replace",
+        "driver killed before os.replace", "out of memory",
+    }  # fmt: skip
+    assert promised <= set(KINDS)
+    assert {
+        "kill -9 of slurmd", "kill -9 of slurmctld", "kill -9 of slurmdbd", "damaged slurm.json",
+        "Slurm: two drivers", "Slurm: damaged part", "Slurm: read-only file system",
+    } <= set(SLURM_KINDS)  # fmt: skip
