@@ -29,13 +29,14 @@ class Child:
 
     def __init__(self, module: str, *arguments: str) -> None:
         """`module`: what is run, as by `python -m`."""
+        paths = (str(ROOT), os.environ.get("PYTHONPATH"))
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             start_new_session=True,
         )
         self._heard = b""

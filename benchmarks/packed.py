@@ -84,7 +84,7 @@ class OverError(Exception):
 class Endless(Rig):
     """Trains on and on; tells the parent what a window showed, and is told the next one.
 
-    The first window is a warm-up that ends after some steps.
+    The first window is a warm-up that ends after some steps; the one evaluation falls into it.
     """
 
     def __init__(self, parent: Parent, device: torch.device) -> None:
@@ -113,8 +113,6 @@ class Endless(Rig):
             super().epoch(model, optimizer, part, recipe, lrs, beside)
 
     def _step_begins(self, module: nn.Module, inputs: object) -> None:
-        if not module.training:
-            return
         self._steps += 1
         if self._steps < self._least or time.monotonic() < self._end:
             return
