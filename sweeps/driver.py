@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps import checkpoints, claims
-from sweeps.alike import same_failure
+from sweeps.alike import OUTAGE, outage, same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
@@ -132,7 +132,12 @@ class Driver:
             raise KeyboardInterrupt
         if (error := same_failure(self.ledger.rows, self.begun)) is not None:
             raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        self.dispatcher.avoid(self.ledger.hosts.bad)
+        if (error := outage(self.ledger.rows, self.begun, self._failures)) is not None:
+            raise DispatchError(f"the last {OUTAGE} trials all failed alike: {error}")
+        self.dispatcher.avoid(self.ledger.hosts.bad(self.begun))
+
+    def _failures(self, trial: str) -> int:
+        return self.ledger[trial].failures
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""

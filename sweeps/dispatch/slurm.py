@@ -153,8 +153,15 @@ class SlurmDispatcher(Dispatcher):
             threading.Thread(target=quietly, args=(stuck,), daemon=True).start()
 
     def avoid(self, hosts: Sequence[str]) -> None:
-        """Exclude these nodes from the next submissions."""
-        self._avoid = tuple(hosts)
+        """Exclude these nodes from the next submissions, if they are nodes: sbatch knows no others.
+
+        For the whole dispatch, since nothing runs there any more that could speak for them.
+        """
+        nodes = {task.node for task in self.witness.tasks()}
+        if new := sorted(nodes.intersection(hosts) - set(self._avoid)):
+            self._avoid += tuple(new)
+            said = f"left out: {', '.join(self._avoid)}, where trials failed one after the other"
+            self.parting = said
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""
@@ -176,7 +183,8 @@ class SlurmDispatcher(Dispatcher):
                 cancelled |= set(jobs)
             time.sleep(0.5)
         names = ", ".join(sorted({task.job.partition("_")[0] for task in self._alive()}))
-        self.parting = (
+        self.parting += "; " if self.parting else ""
+        self.parting += (
             f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
             f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
         )
@@ -208,6 +216,7 @@ class SlurmDispatcher(Dispatcher):
         running = sum(not task.is_queued for task in alive)
         words = [f"{running} workers run"] if running else []
         words += [f"{count} queued ({reason})" for reason, count in reasons.most_common(2)]
+        words += [f"left out: {', '.join(self._avoid)}"] if self._avoid else []
         if trouble := str(self._error or self.witness.trouble):
             words.append(f"Slurm: {trouble}")
         return ", ".join(words)

@@ -68,15 +68,19 @@ class Snapshot:
     began: float
     """When it was asked, on the monotonic clock: of what came later it says nothing."""
     cluster: str
+    asked: frozenset[str]
+    """Names of the jobs that were asked for: of others it says nothing either."""
     tasks: dict[tuple[str, str], Task]
     """By submission and job."""
 
     def says_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner`, seen before this was asked, can be running.
 
-        A job the controller no longer knows has ended: it forgets none before.
+        A job that the controller no longer knows has ended. (One that was killed within seconds of
+        a submission may have lost the job that it started: that one's claim is then void while it
+        runs, it notices that it was taken for dead, and the first result counts.)
         """
-        if owner.cluster != self.cluster:
+        if owner.cluster != self.cluster or owner.submission not in self.asked:
             return False
         task = self.tasks.get((owner.submission, owner.job))
         return task is None or task.is_queued or task.has_ended or task.restarts > owner.restarts
@@ -123,9 +127,15 @@ def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     return found
 
 
-def look(names: Iterable[str], cluster: str, patience: float = 20.0) -> Snapshot:
-    """Ask the controller for the jobs of these names. Raises SlurmAwayError, SlurmRefusedError."""
-    began = time.monotonic()
+def look(
+    names: Iterable[str], cluster: str, patience: float = 20.0, *, began: float | None = None
+) -> Snapshot:
+    """Ask the controller for the jobs of these names. Raises SlurmAwayError, SlurmRefusedError.
+
+    `began`: when the names were gathered, where that was before; what was submitted since then may
+    not be among them.
+    """
+    began = time.monotonic() if began is None else began
     wanted = sorted({name for name in names if NAME.fullmatch(name)})
     tasks: dict[tuple[str, str], Task] = {}
     if wanted:
@@ -134,7 +144,7 @@ def look(names: Iterable[str], cluster: str, patience: float = 20.0) -> Snapshot
         answer = commands.run(*command, "-O", asked, patience=patience)
         found = [task for line in answer.splitlines() if (task := read_line(line))]
         tasks = {(task.submission, task.job): task for task in found}
-    return Snapshot(began=began, cluster=cluster, tasks=tasks)
+    return Snapshot(began=began, cluster=cluster, asked=frozenset(wanted), tasks=tasks)
 
 
 def read_line(line: str) -> Task | None:

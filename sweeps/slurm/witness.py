@@ -52,21 +52,27 @@ class Witness:
                 self._seen.setdefault(owner, time.monotonic())
 
     def refresh(self, patience: float = commands.PATIENCE_SECONDS) -> bool:
-        """Ask now; False where there is no answer."""
+        """Ask now; False where there is no answer.
+
+        Asked for is what was written down here, and what the owners say that were seen: where a
+        file in `jobs/` is damaged or gone, its jobs run on.
+        """
+        began = time.monotonic()
         try:
-            names = [submission.name for submission in submissions(self.run)]
+            names = {submission.name for submission in submissions(self.run)}
+            names |= {owner.submission for owner in list(self._seen)}
             if names:
-                self.snapshot = look(names, self.cluster(), patience)
+                self.snapshot = look(names, self.cluster(patience), patience, began=began)
         except (DispatchError, OSError) as error:
             self.trouble = str(error)
             return False
         self.trouble = ""
         return True
 
-    def cluster(self) -> str:
+    def cluster(self, patience: float = commands.PATIENCE_SECONDS) -> str:
         """Name of the cluster that answers here. Raises DispatchError."""
         if self._cluster is None:
-            self._cluster = commands.config().get("ClusterName", "")
+            self._cluster = commands.config(patience).get("ClusterName", "")
         return self._cluster
 
     def watch(self) -> None:
