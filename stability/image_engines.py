@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 
 from stability.models.names import is_own
-from stability.training.captured import FREE
+from stability.training.captured import FREE, kind_of
 from stability.training.choice import Ahead, Cost, Measurement, measured, said, spoils, unusable
 from stability.training.cohort import OWN
 from stability.training.engine_names import Engine, fastest, fault, parse
@@ -60,7 +60,8 @@ class ImageEngines(Engines):
             if why := fault(engine, device):
                 raise DispatchError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
-        chosen = self._chosen(dict(list(kinds.items())[:MEASURED_KINDS]), device, len(kinds))
+        first = dict(list(kinds.items())[:MEASURED_KINDS])
+        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KEPT)
         return {
             kind: chosen[kind] if kind in chosen else _like(members[0], chosen, kinds)
             for kind, members in kinds.items()
@@ -89,8 +90,18 @@ class ImageEngines(Engines):
             why, self._is_spoilt = said(error), spoils(error)
         return way if why is None else Way(measured={str(engine): why})
 
-    def _chosen(self, kinds: dict[str, list[Trial]], device: str, many: int) -> dict[str, Way]:
-        """By measurement. `many`: kinds of the study.
+    def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
+        """How many the study needs, counted to just above `KEPT` for each kind.
+
+        More than one of a kind where settings are drawn that a graph holds.
+        """
+        few = (trial for members in kinds.values() for trial in members[: KEPT + 1])
+        return len({kind_of(self._job_of(trial)) for trial in few})
+
+    def _chosen(
+        self, kinds: dict[str, list[Trial]], device: str, *, keeps_graphs: bool
+    ) -> dict[str, Way]:
+        """By measurement. `keeps_graphs`: of `Ahead`.
 
         After a graph that failed nothing can be measured: models from elsewhere come last.
         """
@@ -103,7 +114,7 @@ class ImageEngines(Engines):
             job, data = self._job_of(trial), self._data_of(trial, device)
             epochs = sum(member.epochs for member in kinds[kind]) / trials
             steps = max(1, round(epochs * steps_of(job, data)))
-            ahead = Ahead(trials=trials, steps=steps, keeps_graphs=many <= KEPT)
+            ahead = Ahead(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
             found = measured(job, data, ahead)
             self._is_spoilt = found.is_spoilt
             ways[kind] = _way(found, steps)

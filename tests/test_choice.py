@@ -286,6 +286,22 @@ def test_of_many_kinds_the_first_are_measured_and_the_others_do_as_the_nearest(
     assert [bool(way.measured) for way in ways] == [True] * MEASURED_KINDS + [False] * 2
 
 
+@pytest.mark.parametrize(("name", "kept"), [("weight_decay", True), ("momentum", False)])
+def test_a_setting_that_a_graph_holds_has_each_trial_captured(
+    name: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def pretend(job: Job, data: TensorData, ahead: Ahead) -> Measurement:
+        seen.append(ahead.keeps_graphs)
+        return Measurement({"eager": Cost(step=1.0)})
+
+    monkeypatch.setattr(image_engines, "measured", pretend)
+    here = ImageEngines(_job, lambda trial, device: small())
+    here.ways([trial(i, settings={name: i / 100}) for i in range(9)], "cuda", "auto")
+    assert seen == [kept]
+
+
 def test_models_from_elsewhere_are_measured_last_and_spoil_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
