@@ -178,6 +178,21 @@ def test_on_a_full_device_other_kinds_make_room_once(
     assert refusals == []
 
 
+def test_what_was_captured_is_freed_where_it_is_asked_for_alone(
+    captures: Captures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph holds itself; to look for such things takes long."""
+    collected = []
+    monkeypatch.setattr("gc.collect", lambda: collected.append("now"))
+    kept = Rigs()
+    for _ in range(2):
+        kept.of(kind(1), small(), 1, compiled=False)
+    assert collected == []
+    kept.clear()
+    kept.clear()  # a stack leaves a graph too, of which nothing is kept
+    assert len(collected) == 2
+
+
 def test_what_a_graph_keeps_is_made_ready(captures: Captures) -> None:
     jobs = [job(seed=i) for i in range(3)]
     for engine, count in (("eager", 0), ("stacked", 0), ("captured", 1), ("streams", 3)):

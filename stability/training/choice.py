@@ -188,7 +188,9 @@ def cost_of(engine: Engine, job: Job, data: TensorData, ahead: Ahead) -> Cost:
     """
     try:
         plain = replace(engine, name=engine.way)  # to compile for a few steps would take a minute
-        times = timed(engine, job, data, affordable(plain, job, data))
+        steps = affordable(plain, job, data)
+        RIGS.clear()
+        times = timed(engine, job, data, steps)
     finally:
         RIGS.clear()
     sharing = ahead.trials if ahead.keeps_graphs else engine.trials

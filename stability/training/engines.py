@@ -166,7 +166,8 @@ class Rigs:
         """
         key = kind, data, compiled
         rigs = self._rigs[key] = self._rigs.pop(key, [])
-        self._drop(list(self._rigs)[:-KEPT])
+        if oldest := list(self._rigs)[:-KEPT]:
+            self._drop(oldest)
         while len(rigs) < count:
             try:
                 rigs.append(CapturedRig(kind, data, compiled=compiled))
@@ -179,12 +180,10 @@ class Rigs:
         return rigs[:count]
 
     def clear(self) -> None:
-        """Free all."""
+        """Free all, and what stacks have left."""
         self._drop(list(self._rigs))
 
     def _drop(self, keys: Sequence[tuple[Job, TensorData, bool]]) -> None:
-        if not keys:
-            return
         for key in keys:
             del self._rigs[key]
         if any(compiled for _, _, compiled in keys):
