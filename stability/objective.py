@@ -16,6 +16,7 @@ from stability.training.checkpoint import device_name
 from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
+from stability.training.precision import exact_float32
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 from sweeps.engine import trained_by
@@ -31,8 +32,8 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     if cohort.device == "cpu":
         torch.set_num_threads(1)  # one process a core; and equal bits whatever the workers
     else:
-        # float32 means it: cuDNN's convolutions would round to 10 bits by default.
-        torch.backends.cudnn.allow_tf32 = False
+        exact_float32()
+        torch.cuda.reset_peak_memory_stats()  # what was measured or trained before is not its own
     if cohort.engine != "eager":
         yield from _together(cohort)
         return

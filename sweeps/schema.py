@@ -65,7 +65,9 @@ MEASURED = (
     Column("device", TEXT, "kind of device"),
     Column("host", TEXT, "name of the machine"),
     Column("attempt", INT, "1 for the first; a failure of the infrastructure is tried again"),
-    Column("peak_memory", INT, "bytes: of the worker (cpu) or on the device, at most so far"),
+    Column(
+        "peak_memory", INT, "bytes at most: of the worker so far (cpu), of the cohort on the device"
+    ),
     Column("finished", pa.timestamp("us", tz="UTC"), "when the result was written"),
     Column("worker", TEXT, "which worker trained it"),
     Column("message", TEXT, "of a failure: the last line of the error"),

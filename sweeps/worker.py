@@ -23,7 +23,7 @@ from sweeps.alike import outage, same_failure, suspicion
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
-from sweeps.errors import EvictedError, SpecError
+from sweeps.errors import EvictedError, SpecError, SpoiltError
 from sweeps.files import atomic_write
 from sweeps.forming import ALONE, Forming
 from sweeps.owner import Owner
@@ -112,7 +112,7 @@ def work(
                 run, trials, owner, order, shift, forming_of(run, objective, trials, order)
             )
             return train(run, owner, order, taken, objective, after_each, shift)
-        except EvictedError as error:
+        except (EvictedError, SpoiltError) as error:
             print(error, file=sys.stderr)
             return 0
 
@@ -120,7 +120,7 @@ def work(
 def forming_of(run: RunDirectory, objective: Objective, trials: Design, order: Order) -> Forming:
     """How cohorts are formed; the first worker of a study settles how its trials are trained."""
     engines = engines_of(objective)
-    settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
+    settled = settle(run, engines, trials, order.device, order.engine, order.name)
     if settled.is_special:
         for line in in_words(settled):
             print(line, file=sys.stderr)

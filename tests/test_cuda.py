@@ -16,6 +16,7 @@ from stability.training.engine_names import parse
 from stability.training.engines import RIGS, train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
+from stability.training.parity import parity_fault
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
@@ -166,8 +167,36 @@ def test_compiled_kernels_train_the_same(data: TensorData) -> None:
 
 
 def test_the_choice_measures_every_engine(data: TensorData) -> None:
-    found = choice.measured(job("bfloat16"), data, 16)
-    assert all(isinstance(found[name], float) for name in ("eager", "captured", "streams:2"))
-    assert isinstance(found["stacked:4"], float)
-    assert found["captured"] < found["eager"]
-    assert choice.seconds_of(parse("captured"), job(), data) > 0
+    found = choice.measured(job("bfloat16"), data, choice.Ahead(trials=16, steps=1000))
+    steps = {name: found.step(name) for name in ("eager", "captured", "streams:2", "stacked:4")}
+    assert all(step is not None for step in steps.values()), found
+    assert not found.is_spoilt
+    assert steps["captured"] < steps["eager"]  # type: ignore[operator]
+    assert choice.seconds_of(parse("captured"), job(), data, steps=8) > 0
+
+
+class Frozen(torch.nn.Module):
+    """Has a number of Python's in its forward pass."""
+
+    def __init__(self, classes: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.calls, self.drops = 0, False
+        self.layer = torch.nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        out: torch.Tensor = self.layer(images.flatten(1))
+        return torch.dropout(out, 0.5, self.training) if self.drops else out * self.calls
+
+
+def dropping(classes: int, shape: tuple[int, int, int]) -> Frozen:
+    """By torch's random numbers, which a graph draws anew."""
+    model = Frozen(classes, shape)
+    model.drops = True
+    return model
+
+
+def test_a_model_from_elsewhere_is_held_against_its_graph(data: TensorData) -> None:
+    assert parity_fault(job(), data) is None
+    assert parity_fault(job(model="test_cuda:dropping"), data) is None
+    assert "other steps" in str(parity_fault(job(model="test_cuda:Frozen"), data))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from stability import objective
 from stability.data import load
@@ -267,3 +268,14 @@ def test_a_training_that_diverges_in_its_first_epoch_has_no_epoch_to_show() -> N
     assert not (MISSING_IF_DIVERGED | {"best_epoch", "last_finite_error"}) & set(result.values)
     assert [r["epoch"] for r in result.curve] == [0]
     assert 0 <= result.values["diverged_at"] < 4
+
+
+def test_on_a_gpu_float32_is_exact_and_the_memory_is_that_of_the_cohort(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resets = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: resets.append("reset"))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert list(train_images(Cohort(trials=(), device="cuda"))) == []
+    assert resets == ["reset"]
+    assert not torch.backends.cudnn.allow_tf32
