@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stability.models.build import build
 from stability.models.names import is_own
 from stability.models.stacked import stack, unstackable
-from stability.training.batches import Streams, augments, inputs, mixes, training_batch
+from stability.training.batches import Streams, inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.checkpoint import device_name
 from stability.training.loop import Epoch, Job
@@ -134,30 +134,13 @@ class _Cohort:
         self.lrs = [
             [lr_at(i, total, slot.job.recipe, self.epochs) for slot in self.slots] for i in of_epoch
         ]
-        stack.begin_epoch(self.lrs)
-        n, device = len(self.data.train), self.data.device
-        orders = [torch.randperm(n, generator=slot.streams.order) for slot in self.slots]
-        order = torch.stack(orders).to(device)
+        streams = [slot.streams for slot in self.slots]
+        stack.begin_epoch(self.lrs, streams)
         for i in range(stack.steps):
-            rows = order[:, i * stack.batch : (i + 1) * stack.batch]
-            images, targets = self._batch(rows)
-            stack.images.copy_(images)
-            stack.targets.copy_(targets)
+            stack.batches.prepare(i, streams)
             step()
             if stack.averages is not None:
                 stack.averages.follow()
-
-    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and targets of rows (K, B), as each trial has them alone."""
-        part, recipe = self.data.train, self.recipe
-        if not augments(recipe) and not mixes(recipe):
-            return part.batch(rows.flatten())
-        own = [
-            training_batch(part, mine, self.data.classes, recipe, slot.streams)
-            for mine, slot in zip(rows, self.slots, strict=True)
-        ]
-        images, targets = zip(*own, strict=True)
-        return torch.cat(images), torch.cat(targets)
 
     @property
     def _judged(self) -> Weights:
