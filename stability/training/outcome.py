@@ -12,7 +12,7 @@ from stability.training.precision import arithmetic, for_the_loss
 from stability.training.tensors import TensorPart
 
 EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
-GPU_BATCH = 1024  # with fewer images a GPU waits for Python
+GPU_BATCH = 1024  # of all models together; with fewer images a GPU waits for Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +55,22 @@ def chance_of(part: TensorPart) -> float:
     return 100 * (1 - int(torch.bincount(part.labels).max()) / len(part))
 
 
+def images_at_once(device: torch.device, models: int = 1) -> int:
+    """How many images a model, of `models` evaluated as one, is shown at a time.
+
+    >>> images_at_once(torch.device("cuda")), images_at_once(torch.device("cuda"), 16)
+    (1024, 64)
+    """
+    return max(1, GPU_BATCH // models) if device.type == "cuda" else EVALUATION_BATCH
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> Evaluation:
     """Evaluate `model`, in evaluation mode, on every image of `part`."""
     model.eval()
     answers, loss = [], torch.zeros((), device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
-    batch = GPU_BATCH if everything.is_cuda else EVALUATION_BATCH
-    for rows in torch.split(everything, batch):
+    for rows in torch.split(everything, images_at_once(everything.device)):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
             logits = for_the_loss(model(images))
@@ -79,7 +87,7 @@ def evaluate_stacked(
     model.eval()
     answers, loss = [], torch.zeros(k, device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
-    for rows in torch.split(everything, EVALUATION_BATCH):
+    for rows in torch.split(everything, images_at_once(everything.device, k)):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
             logits = for_the_loss(model(images.repeat(k, 1, 1, 1)))
