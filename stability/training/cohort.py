@@ -4,9 +4,10 @@ Each has its own weights, data order, augmentation and hyperparameters, all from
 when it is trained alone (`loop.train`), so that its result hangs on its cohort by rounding alone.
 """
 
+import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -50,6 +51,11 @@ Prepare = Callable[[Stack], Callable[[], None]]
 """From a stack to the function that makes its steps: `Stack.step` itself, or captured."""
 
 
+def as_it_is(stack: Stack) -> Callable[[], None]:
+    """Each operation as Python gives it out."""
+    return stack.step
+
+
 @dataclass
 class Tally:
     """Steps of single trials."""
@@ -74,7 +80,7 @@ def train_cohort(
     data: TensorData,
     on_epoch: Callable[[int, Epoch], None],
     *,
-    prepare: Prepare = lambda stack: stack.step,
+    prepare: Prepare = as_it_is,
     tally: Tally | None = None,
 ) -> Iterator[tuple[int, Training]]:
     """Train `jobs` as one on the device of `data`; gives the index of each and how it ended.
@@ -87,9 +93,9 @@ def train_cohort(
     tally = tally if tally is not None else Tally()
     tally.asked += len(jobs) * jobs[0].epochs * cohort.stack.steps
     cohort.report(0, cohort.evaluate(data.validation))
-    step = prepare(cohort.stack)
+    cohort.step = prepare(cohort.stack)
     for epoch in range(1, jobs[0].epochs + 1):
-        cohort.train_epoch(epoch, step)
+        cohort.train_epoch(epoch)
         tally.computed += len(cohort.slots) * cohort.stack.steps
         cohort.make_precise()
         validation = cohort.evaluate(data.validation)
@@ -97,8 +103,8 @@ def train_cohort(
         cohort.report(epoch, validation)
         if not any(slot.alive for slot in cohort.slots):
             return
-        if epoch < jobs[0].epochs and cohort.repack():
-            step = prepare(cohort.stack)
+        if epoch < jobs[0].epochs:
+            cohort.repack(prepare)
     yield from cohort.ended()
 
 
@@ -126,8 +132,11 @@ class _Cohort:
         self.devices = (device_name(data.device),)
         models = [_model(slot.job, data, slot.streams.weights) for slot in self.slots]
         self.stack = Stack(jobs, models, data)
+        self.step: Callable[[], None] = self.stack.step
+        self._too_large = len(jobs) + 1
+        """A size at which a new step did not fit into the memory."""
 
-    def train_epoch(self, epoch: int, step: Callable[[], None]) -> None:
+    def train_epoch(self, epoch: int) -> None:
         """One pass over the training part, each trial in an order of its own."""
         stack, total = self.stack, self.stack.steps * self.epochs
         of_epoch = range((epoch - 1) * stack.steps, epoch * stack.steps)
@@ -138,7 +147,7 @@ class _Cohort:
         stack.begin_epoch(self.lrs, streams)
         for i in range(stack.steps):
             stack.batches.prepare(i, streams)
-            step()
+            self.step()
             if stack.averages is not None:
                 stack.averages.follow()
 
@@ -210,17 +219,46 @@ class _Cohort:
             row = Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained)
             self.on_epoch(slot.index, row)
 
-    def repack(self) -> bool:
-        """Leave out slots of the diverged where a smaller size holds the others."""
+    def repack(self, prepare: Prepare) -> None:
+        """Leave out slots of the diverged where a smaller size holds the others.
+
+        The memory of the old step is freed before the new one is made, and what there was waits on
+        the host: where even the smaller step is out of memory, the cohort goes on as it was.
+        """
+        rows = self._remaining()
+        if len(rows) >= min(len(self.slots), self._too_large):
+            return
+        before = [values.cpu() for values in self.stack.state()]
+        if self._remade(prepare, (values[rows] for values in before)):
+            self.slots = [self.slots[k] for k in rows]
+        else:
+            self._too_large = len(rows)
+            self._become(prepare, before)
+
+    def _remaining(self) -> list[int]:
+        """The slots of the smallest size that holds those that are alive."""
         alive = [k for k, slot in enumerate(self.slots) if slot.alive]
         size = next((size for size in SIZES if size >= len(alive)), len(self.slots))
-        if size >= len(self.slots):
-            return False
         gone = [k for k, slot in enumerate(self.slots) if not slot.alive]
-        rows = sorted(alive + gone[: size - len(alive)])
-        self.stack.keep(torch.tensor(rows, device=self.data.device))
-        self.slots = [self.slots[k] for k in rows]
+        return sorted(alive + gone[: max(0, size - len(alive))])
+
+    def _remade(self, prepare: Prepare, state: Iterable[Tensor]) -> bool:
+        """Whether the memory suffices to go on with `state`."""
+        try:
+            self._become(prepare, state)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
         return True
+
+    def _become(self, prepare: Prepare, state: Iterable[Tensor]) -> None:
+        self.step = self.stack.step  # a captured step holds all memory that it runs in
+        if self.data.device.type == "cuda":
+            gc.collect()  # of a step that failed, frames may hold each other
+            torch.cuda.empty_cache()  # a graph's memory is of use to no other before
+        self.stack.become(values.to(self.data.device) for values in state)
+        self.step = prepare(self.stack)
 
     def ended(self) -> Iterator[tuple[int, Training]]:
         """How those that are alive ended."""
@@ -231,6 +269,19 @@ class _Cohort:
         for k, slot in enumerate(self.slots):
             if slot.alive:
                 yield slot.index, replace(ended(test[k], raw[k]), devices=self.devices)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Or raised because of that: a capture that was out of memory may fail to end, too.
+
+    >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("no such kernel"))
+    (True, False)
+    """
+    if error is None:
+        return False
+    # What CUDA itself says, of a graph that it cannot hold, has no type of its own.
+    mine = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+    return mine or is_out_of_memory(error.__context__)
 
 
 def _model(job: Job, data: TensorData, weights: torch.Generator) -> nn.Module:

@@ -4,7 +4,7 @@ A step reads and writes tensors that stay where they are and waits for nothing, 
 captured; what it found is fetched once an epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 
 import torch
@@ -65,14 +65,19 @@ class Weights:
             found.append(values.isfinite().flatten(1).all(1) if values.dim() > 1 else found[0])
         return torch.stack(found).all(0)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows."""
+    def state(self) -> list[Tensor]:
+        """All that has K as first axis, on the device."""
+        frozen = [self.module.get_parameter(name).detach() for name in self._frozen]
+        return [self.matrix, *frozen, *(values for _, _, values in statistics(self.module))]
+
+    def become(self, state: Iterator[Tensor]) -> None:
+        """Go on with the next tensors of `state`, which are as `state()` gives them."""
+        matrix = next(state)
         for name in self._frozen:
-            kept = self.module.get_parameter(name)[rows]
-            self._put(name, nn.Parameter(kept, requires_grad=False))
-        for layer, name, values in statistics(self.module):
-            setattr(layer, name, values[rows])
-        self._lay(self.matrix[rows])
+            self._put(name, nn.Parameter(next(state), requires_grad=False))
+        for layer, name, _ in statistics(self.module):
+            setattr(layer, name, next(state))
+        self._lay(matrix)
 
 
 class Averages:
@@ -104,10 +109,14 @@ class Averages:
             else:
                 ours.copy_(theirs)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows."""
-        self.weights.keep(rows)
-        self._warmup = self._warmup[rows]
+    def state(self) -> list[Tensor]:
+        """All that has K as first axis."""
+        return [*self.weights.state(), self._warmup]
+
+    def become(self, state: Iterator[Tensor]) -> None:
+        """Go on with the next tensors of `state`."""
+        self.weights.become(state)
+        self._warmup = next(state)
 
 
 class Stack:
@@ -192,12 +201,18 @@ class Stack:
         self.optimizer.step(gradients, self.lrs.index_select(0, self.at)[0], self.alive)
         self.at += 1
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these trials alone; all tensors are new."""
-        self.weights.keep(rows)
-        self.optimizer.keep(rows, self.weights.matrix)
+    def state(self) -> list[Tensor]:
+        """All that a trial has its own of: tensors whose first axis is K."""
+        averages = [] if self.averages is None else self.averages.state()
+        own = self.alive, self._smoothing, self._clip
+        return [*self.weights.state(), *self.optimizer.state(), *averages, *own]
+
+    def become(self, state: Iterable[Tensor]) -> None:
+        """Go on with `state`, as `state()` gives it, of as many trials as it has: all is new."""
+        values = iter(state)
+        self.weights.become(values)
+        self.optimizer.become(self.weights.matrix, values)
         if self.averages is not None:
-            self.averages.keep(rows)
-        self.alive, self._smoothing = self.alive[rows], self._smoothing[rows]
-        self._clip = self._clip[rows]
+            self.averages.become(values)
+        self.alive, self._smoothing, self._clip = values
         self._make_room()
