@@ -56,47 +56,24 @@ def as_it_is(stack: Stack) -> Callable[[], None]:
     return stack.step
 
 
-@dataclass
-class Tally:
-    """Steps of single trials."""
-
-    asked: int = 0
-    """Of all trials to their end."""
-    computed: int = 0
-    """Of trials that had diverged too, until they were left out."""
-
-    @property
-    def saved(self) -> float:
-        """Share of the compute that diverged trials did not take.
-
-        >>> Tally(asked=400, computed=300).saved
-        0.25
-        """
-        return 1 - self.computed / self.asked if self.asked else 0.0
-
-
 def train_cohort(
     jobs: Sequence[Job],
     data: TensorData,
     on_epoch: Callable[[int, Epoch], None],
     *,
     prepare: Prepare = as_it_is,
-    tally: Tally | None = None,
 ) -> Iterator[tuple[int, Training]]:
     """Train `jobs` as one on the device of `data`; gives the index of each and how it ended.
 
     Those that diverge come at the end of the epoch in which they did, the others at the end.
     `on_epoch` is called with an index and a row of that trial's curve; its seconds are those of
-    the cohort. `can_stack` must have nothing against the jobs. `tally` is added to.
+    the cohort. `can_stack` must have nothing against the jobs.
     """
     cohort = _Cohort(jobs, data, on_epoch)
-    tally = tally if tally is not None else Tally()
-    tally.asked += len(jobs) * jobs[0].epochs * cohort.stack.steps
     cohort.report(0, cohort.evaluate(data.validation))
     cohort.step = prepare(cohort.stack)
     for epoch in range(1, jobs[0].epochs + 1):
         cohort.train_epoch(epoch)
-        tally.computed += len(cohort.slots) * cohort.stack.steps
         cohort.make_precise()
         validation = cohort.evaluate(data.validation)
         yield from cohort.diverged(epoch, validation)
@@ -135,6 +112,8 @@ class _Cohort:
         self.step: Callable[[], None] = self.stack.step
         self._too_large = len(jobs) + 1
         """A size at which a new step did not fit into the memory."""
+        self._idle = 0
+        """Epochs computed for slots whose trial had diverged before."""
 
     def train_epoch(self, epoch: int) -> None:
         """One pass over the training part, each trial in an order of its own."""
@@ -144,6 +123,7 @@ class _Cohort:
             [lr_at(i, total, slot.job.recipe, self.epochs) for slot in self.slots] for i in of_epoch
         ]
         streams = [slot.streams for slot in self.slots]
+        self._idle += sum(not slot.alive for slot in self.slots)
         stack.begin_epoch(self.lrs, streams)
         for i in range(stack.steps):
             stack.batches.prepare(i, streams)
@@ -191,16 +171,18 @@ class _Cohort:
         steps, before = self.stack.steps, (epoch - 1) * self.stack.steps
         finite = self.stack.losses.isfinite().cpu()  # (S, K)
         weights = self.stack.weights.finite().tolist()
+        gone: list[tuple[_Slot, int]] = []
         for k, slot in enumerate(self.slots):
-            if not slot.alive:
-                continue
             bad = torch.nonzero(~finite[:, k])
-            if len(bad) or not weights[k] or not math.isfinite(validation[k].loss):
+            if slot.alive and (len(bad) or not weights[k] or not math.isfinite(validation[k].loss)):
                 slot.alive = False
-                at = int(bad[0]) if len(bad) else steps - 1
-                training = Training(outcome="diverged", diverged_at=before + at)
-                yield slot.index, replace(training, devices=self.devices)
+                gone.append((slot, before + (int(bad[0]) if len(bad) else steps - 1)))
         self.stack.alive.copy_(torch.tensor([slot.alive for slot in self.slots])[:, None])
+        is_end = not any(slot.alive for slot in self.slots)
+        for slot, at in gone:
+            computed = epoch + (self._idle / len(gone) if is_end else 0.0)
+            training = Training(outcome="diverged", diverged_at=at, computed=computed)
+            yield slot.index, replace(training, devices=self.devices)
 
     def report(self, epoch: int, validation: list[Evaluation]) -> None:
         """A row for each trial that is alive."""
@@ -266,9 +248,14 @@ class _Cohort:
         raw: list[Evaluation] | list[None] = [None] * len(test)
         if self.stack.averages is not None:
             raw = self.evaluate(self.data.test, self.stack.weights)
-        for k, slot in enumerate(self.slots):
-            if slot.alive:
-                yield slot.index, replace(ended(test[k], raw[k]), devices=self.devices)
+        alive = [k for k, slot in enumerate(self.slots) if slot.alive]
+        computed = self.epochs + self._idle / len(alive)
+        for k in alive:
+            training = ended(test[k], raw[k])
+            yield (
+                self.slots[k].index,
+                replace(training, devices=self.devices, computed=computed),
+            )
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

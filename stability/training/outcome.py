@@ -1,7 +1,7 @@
 """How a training ended: its errors as counts, and whether they mean anything."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -48,6 +48,9 @@ class Training:
     """Of the weights themselves, where the recipe averages."""
     devices: tuple[str, ...] = ()
     """Names of those that trained it: more than one only where an interrupted training went on."""
+    computed: float | None = field(default=None, compare=False)  # hangs on the company, not on it
+    """Where it was one of several trained as one, the epochs that were computed: its own, and for
+    those that end last their equal shares of what was computed for the diverged after they were."""
 
 
 def chance_of(part: TensorPart) -> float:
