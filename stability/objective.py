@@ -54,8 +54,17 @@ def _together(cohort: Cohort) -> Iterator[Result]:
     def on_epoch(i: int, epoch: Epoch) -> None:
         curves[i].append(epoch)
 
+    computed: list[float] = []
     for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
+        computed += [] if training.computed is None else [training.computed]
         yield _result(trials[i], training, curves[i], cohort, data)
+    if computed:
+        spared = 1 - sum(computed) / sum(job.epochs for job in jobs)
+        print(
+            f"trained {len(jobs)} trials as one: {spared:.1%} of their epochs were not computed, "
+            "of trials that had diverged",
+            file=sys.stderr,
+        )
 
 
 def _result(
@@ -106,6 +115,7 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
     values: dict[str, Any] = {
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
+        "computed": training.computed,
     }
     trained = curve[1:]
     if trained:

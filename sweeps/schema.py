@@ -61,6 +61,13 @@ MEASURED = (
     Column("seconds", FLOAT, "of the cohort, divided by its size"),
     Column("engine", TEXT, "how it was trained; `eager` is one by one"),
     Column("cohort_size", INT, "trials trained as one with it"),
+    Column(
+        "computed",
+        FLOAT,
+        "epochs that were computed: its own, and for those of a cohort that end last their equal "
+        "shares of what was computed for diverged trials after they were; null where trials are "
+        "not trained as one",
+    ),
     Column("precision", TEXT, "of the arithmetic"),
     Column("device", TEXT, "kind of device"),
     Column("host", TEXT, "name of the machine"),

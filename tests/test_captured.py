@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from recording import Recording
+from torch import nn
 from trainings import job, small
 
-from stability.training import captured
-from stability.training.captured import CapturedRig, captured_step, is_whole, kind_of
+from stability.training import captured, cohort, loop
+from stability.training.captured import CapturedRig, captured_step, kind_of
 from stability.training.cohort import train_cohort
+from stability.training.epoch_batches import is_whole
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
+from stability.training.stack import Stack
 
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {},
@@ -46,7 +49,7 @@ def recorded_rig(kind: Job) -> CapturedRig:
     rig = CapturedRig(kind, small(), capture=False)
     rig._model.train()
     recording = Recording(rig._step)
-    assert len(recording.operations) > 100
+    assert len(recording.operations) > 30
     assert recording.waits == []
     rig._take = recording.replay
     return rig
@@ -90,6 +93,36 @@ def test_one_rig_gives_a_trial_the_same_bits_whatever_came_before() -> None:
     assert first[1] == again[1]
 
 
+class Tiring(nn.Module):
+    """Learns less with each step; what it counts by is not in its state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(1024, 10)
+        self.register_buffer("strength", torch.ones(()), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.strength.mul_(0.7)
+        return self.head(images.flatten(1)) * self.strength
+
+
+def test_what_a_model_keeps_out_of_its_state_is_not_left_to_the_next_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def tiring(*args: Any, generator: torch.Generator, **kwargs: Any) -> nn.Module:
+        model = Tiring()
+        nn.init.normal_(model.head.weight, std=0.1, generator=generator)
+        nn.init.zeros_(model.head.bias)
+        return model
+
+    monkeypatch.setattr(loop, "build", tiring)
+    rig = recorded_rig(kind_of(job()))
+    rows = [[row.loss for row in followed(job(), each)[0]] for each in (None, rig, rig)]
+    assert rows[1] == pytest.approx(rows[0], rel=1e-5)
+    assert rows[2] == rows[1]
+
+
 def test_a_divergence_is_told_with_its_step() -> None:
     wild = of("sgd", lr=1e20)
     rig = CapturedRig(kind_of(wild), small(), capture=False)
@@ -120,13 +153,60 @@ def test_a_rig_refuses_what_it_was_not_made_for() -> None:
         train(job(batch_size=8), small(), rig=rig)
 
 
+def stack_of(jobs: list[Job]) -> Stack:
+    """Ready for the first step, which does not move the weights."""
+    made = cohort._Cohort(jobs, small(), lambda i, row: None)
+    made.stack.begin_epoch(
+        [[0.0] * len(jobs)] * made.stack.steps, [slot.streams for slot in made.slots]
+    )
+    nn.init.normal_(made.stack.weights.module.head.weight)
+    return made.stack
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("rows", {}), ("corners", {"crop_padding": 2}), ("mirrors", {"flip": 0.5})],
+)
+def test_a_batch_of_a_stack_is_made_inside_its_step(name: str, settings: dict[str, Any]) -> None:
+    """Recorded operations read what was drawn: changed for one trial, it trains on other images."""
+    stack = stack_of([job(model="vitp-nano", seed=i, **settings) for i in range(2)])
+    recording = Recording(stack.step)
+    assert recording.waits == []
+    before = stack.losses[0].tolist()
+    drawn = getattr(stack.batches, name)
+    mine = drawn.movedim(-2 if name == "corners" else -1, 0)[: stack.batch]
+    mine.copy_(mine == 0)
+    stack.at.zero_()
+    recording.replay()
+    after = stack.losses[0].tolist()
+    assert after[0] != pytest.approx(before[0], rel=1e-3)
+    assert after[1] == pytest.approx(before[1], rel=1e-6)
+
+
+def test_a_capture_leaves_a_stack_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, memories, who is alive, and what a module of one's own counts."""
+    monkeypatch.setattr(captured, "recorded", lambda step, at: [step() for _ in range(3)])
+    stack = stack_of([job(model="regnety-nano", seed=i) for i in range(2)])
+    stack.lrs.fill_(1e30)
+    module = stack.weights.module
+    module.stem.register_buffer("seen", torch.zeros((), dtype=torch.int64), persistent=False)
+    module.stem.register_forward_hook(lambda stem, images, out: stem.seen.add_(1) and None)
+    kept = [*module.parameters(), *module.buffers(), *stack.optimizer.memories, stack.alive]
+    before = [tensor.clone() for tensor in kept]
+    captured_step(stack)
+    assert int(stack.at) == 0
+    for tensor, value in zip(kept, before, strict=True):
+        assert torch.equal(tensor, value)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_recorded_stack_trains_what_it_trains_step_by_step(
     optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three trials, one of which diverges; what the warm-up of a capture changes is put back."""
     lrs = [0.05, 1e30, 0.02] if optimizer == "sgd" else [1e-3, 1e30, 3e-3]
-    jobs = [job(optimizer=optimizer, lr=lr, seed=i, flip=0.5) for i, lr in enumerate(lrs)]
+    augmented = {"flip": 0.5, "crop_padding": 2}
+    jobs = [job(optimizer=optimizer, lr=lr, seed=i, **augmented) for i, lr in enumerate(lrs)]
 
     def recorded(step: Any, at: torch.Tensor) -> Any:
         for _ in range(3):

@@ -335,6 +335,7 @@ def test_a_sweep_that_trains_trials_as_one_gives_what_one_by_one_gives(tmp_path:
         assert abs(together["wrong"] - alone["wrong"]) <= 2
     state = json.loads(call("status", "runs-stacked/run", "--json", cwd=tmp_path).stdout)
     assert state["engine"] == ["engine stacked, 2 at a time on cpu"]
+    assert state["spared"] == 0  # none of them diverged
     refused = call("resume", "runs-stacked/run", "--engine", "captured", cwd=tmp_path)
     assert refused.returncode == 0  # nothing is left to train
     more = [*sweep[:-1], "8", "--out", "runs-stacked/more", "--engine", "captured"]

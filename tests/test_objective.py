@@ -147,6 +147,24 @@ def test_peak_memory_is_in_bytes() -> None:
     assert 1e8 < result.values["peak_memory"] < 1e11
 
 
+def test_what_the_diverged_of_a_stack_did_not_take_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One of two diverges in the first of three epochs; two are computed for the other alone."""
+    wild = {"settings": {"lr": 1e20, "weight_decay": 0.1}}
+    both = replace(cohort(trial(0, epochs=3), trial(1, epochs=3, **wild)), engine="stacked")
+    results = {result.trial: result for result in train_images(both)}
+    outcomes = [(r.outcome, r.values["computed"]) for _, r in sorted(results.items())]
+    assert outcomes == [("ok", 3.0), ("diverged", 1.0)]
+    assert capsys.readouterr().err == (
+        "trained 2 trials as one: 33.3% of their epochs were not computed, of trials that had "
+        "diverged\n"
+    )
+    (alone,) = train_images(cohort(trial(0)))
+    assert alone.values["computed"] is None
+    assert capsys.readouterr().err == ""
+
+
 def test_same_trial_gives_the_same_numbers_in_any_cohort() -> None:
     _, second = train_images(cohort(trial(0), trial(1)))
     (alone,) = train_images(cohort(trial(1)))

@@ -327,6 +327,23 @@ def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     assert {name: new[name] for name in signals} == signals
 
 
+def test_epochs_that_were_not_computed_are_counted_over_all_cohorts(
+    run: RunDirectory, trials: Design
+) -> None:
+    """Of a part of an older version, and of trials trained one by one, nothing is known."""
+    run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
+    ledger = Ledger(run)
+    tally = Tally(trials, ledger)
+    tally.look()
+    assert (tally.done, tally.spared) == (2, None)
+    epochs = trials[2].epochs
+    for trial, computed in ((trials[2], None), (trials[3], 1.25 * epochs), (trials[4], 0.25)):
+        values = {"computed": computed}
+        PartWriter(run, trial.id).append(Result(trial=trial.id, outcome="ok", values=values))
+    tally.look()
+    assert tally.spared == pytest.approx(1 - (1.25 + 0.25 / epochs) / 2)
+
+
 def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: Design) -> None:
     ledger = Ledger(run)
     tally = Tally(trials, ledger)

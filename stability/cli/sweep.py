@@ -18,6 +18,7 @@ from stability.cli.engine import (
     check_engine,
     engine_in_words,
     forget_unused,
+    spared_in_words,
 )
 from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
@@ -269,6 +270,8 @@ def conclude(request: Request, there: Tally) -> int:
         print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
     there.look()
+    for line in spared_in_words(there.spared):
+        print(line)
     for line in complaints(run, there):
         print(printable(line), file=sys.stderr)
     return LEFT_FAILED if there.open else DONE
