@@ -22,6 +22,7 @@ from sweeps.slurm import commands
 from sweeps.slurm.jobs import Submission, Task, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
+from sweeps.slurm.witness import TAKEN
 from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
@@ -85,6 +86,12 @@ class SlurmDispatcher(Dispatcher):
         """Slots whose worker waits for its turn."""
         running = {self._slot(task) for task in self._alive() if not task.is_queued}
         return self.busy() - {slot for slot in running if slot}
+
+    def was_taken(self, slot: str) -> bool:
+        """Whether Slurm ended it for others or lost its node. What a person cancels is no such."""
+        name, _ = self._submitted.get(slot, ("", 0.0))
+        mine = [t for t in self.witness.tasks() if t.submission == name and self._slot(t) == slot]
+        return any(task.state in TAKEN for task in mine)
 
     def _alive(self) -> list[Task]:
         return [task for task in self.witness.tasks() if not task.has_ended]

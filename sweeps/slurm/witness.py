@@ -13,7 +13,9 @@ from sweeps.slurm.jobs import Snapshot, Task, look, remembered, submissions
 SHARE = 50  # of the time between two questions, at most a fiftieth is spent by the controller
 BETWEEN_SECONDS = (2.0, 60.0)
 
-NO_FAULT = ("CANCELLED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "DEADLINE")
+TAKEN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
+"""Ends of a job whose place was taken away."""
+NO_FAULT = ("CANCELLED", *TAKEN, "DEADLINE")
 """Ends that say nothing about the trial in hand: it is trained again and counts no failure."""
 OUTCOMES = {"OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "timed_out"}
 
