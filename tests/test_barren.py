@@ -73,7 +73,7 @@ def test_a_place_that_was_taken_away_counts_against_nobody(run: RunDirectory) ->
 
 
 def test_a_checkpoint_is_progress(run: RunDirectory) -> None:
-    """A trial over several wall times, on a cluster that refuses to put jobs back into the queue."""
+    """A trial over several wall times, on a cluster that puts no job back into the queue."""
 
     def keep() -> None:
         path = run.checkpoint("some-trial")

@@ -159,9 +159,12 @@ def machine_known(request: Request) -> Machine | None:
 def machine_measured(request: Request) -> Machine:
     """The machine, asked of a process that imports torch while this one imports other things."""
     with ThreadPoolExecutor(1) as pool:
-        # Slurm's GPUs are elsewhere: this machine need not have any.
-        device = "cpu" if request.site.executor == "slurm" else request.site.device
-        measured = pool.submit(measure, request.study, device)
+        # Slurm's GPUs are elsewhere: this machine need not have any, and what a step takes on its
+        # processor says nothing of them.
+        is_elsewhere = request.site.executor == "slurm"
+        device = "cpu" if is_elsewhere else request.site.device
+        timed = not is_elsewhere or request.site.device == "cpu"
+        measured = pool.submit(measure, request.study, device, timed=timed)
         load_for_the_end()
         return measured.result()
 
