@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from chaos.campaign import Campaign, planned
 from chaos.local_faults import KINDS, needs
 from chaos.report import rows, sentences
 from chaos.scene import Scene, study_of
+from chaos.slurm_faults import KINDS as SLURM_KINDS
 from chaos.verdict import Verdict, judge
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +96,25 @@ def test_what_is_left_over_is_seen(undisturbed: Scene, tmp_path: Path) -> None:
     assert (verdict.repeated, verdict.set_aside) == (1, 1)
 
 
+def test_a_wrong_row_and_a_double_are_seen_where_the_views_leave_them_out(
+    undisturbed: Scene, tmp_path: Path
+) -> None:
+    scene = spoilt(undisturbed, tmp_path)
+    part = next(path for path in sorted(scene.run.parts.iterdir()) if len(trained(path)))
+    later = trained(part).slice(0, 1)
+    pq.write_table(later, scene.run.part("late", 0), write_page_checksum=True)
+    assert judge(scene, undisturbed) == Verdict(doubled=1)
+    pq.write_table(changed(later, "chance", 1.5), scene.run.part("late", 0))
+    verdict = judge(scene, undisturbed)
+    assert (len(verdict.wrong), verdict.doubled) == (1, 1)
+
+
+def trained(path: Path) -> pa.Table:
+    """Rows of a part with a result."""
+    table = pq.read_table(path)
+    return table.filter(pc.is_in(table["outcome"], pa.array(["ok", "diverged"])))
+
+
 def test_each_kind_has_its_turn_before_any_has_a_second() -> None:
     rng = np.random.default_rng(0)
     scenes = planned("abcdef", 34, rng, mixed=False)
@@ -111,5 +132,7 @@ def test_the_page_has_the_tally_that_is_committed() -> None:
     assert all(sentence in page for sentence in sentences(tally))
     assert sum(tally["faults"].values()) == tally["total"]["faults"] >= 600
     assert len(tally["faults"]) >= 10
-    assert {tally["total"][name] for name in ("lost", "wrong", "litter")} == {0}
-    assert len(tally["complaints"]) == tally["total"]["hung"]
+    assert {tally["total"][name] for name in ("lost", "wrong", "litter", "hung")} == {0}
+    assert tally["complaints"] == []
+    assert tally["left_out"] == {}
+    assert set(tally["faults"]) == {*KINDS, *SLURM_KINDS}

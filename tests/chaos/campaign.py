@@ -37,6 +37,8 @@ class Count:
     litter: int = 0
     hung: int = 0
     repeated: int = 0
+    doubled: int = 0
+    overlapping: int = 0
     commands: int = 0
     """How often the command was given until a study was done, the first time included."""
     set_aside: int = 0
@@ -71,6 +73,8 @@ class Tally:
         count.wrong += len(verdict.wrong)
         count.litter += len(verdict.litter)
         count.repeated += verdict.repeated
+        count.doubled += verdict.doubled
+        count.overlapping += verdict.overlapping
         count.set_aside += verdict.set_aside
         count.commands += commands
         for what in ("lost", "wrong", "litter"):
@@ -127,7 +131,7 @@ class Campaign:
         place = folder / f"{self.executor}-{number}"
         verdict = None
         with small_disk(place / "disk", "disk full" in kinds):
-            scene = Scene(place, study, rng, self.executor)
+            scene = Scene(place, study, rng, self.executor_of(number))
             try:
                 for kind in kinds:
                     scene.in_training()
@@ -143,6 +147,10 @@ class Campaign:
         with self.lock:
             self.tally.add(kinds, verdict, scene.commands)
         shutil.rmtree(place, ignore_errors=True)
+
+    def executor_of(self, number: int) -> str:
+        """Here, every other study has workers forked from one process, as `stability sweep` has."""
+        return "forked" if self.executor == "local" and number % 2 else self.executor
 
     def undisturbed(self, folder: Path, study: Study) -> Scene:
         """The same study, of which nobody wants anything; once for all scenes that have it."""

@@ -1,6 +1,6 @@
 """The same command again and again: drives the study of a scene, as `stability sweep` does.
 
-    python -m chaos.drive local|slurm WORKERS [--retry-failed]
+    python -m chaos.drive local|forked|slurm WORKERS [--retry-failed]
 
 Without the command line's measurement of the machine and its picture, which take seconds. Ends
 with 0 where all is trained, 1 where something is left, 2 where it refuses.
@@ -70,7 +70,8 @@ def dispatcher_of(run: RunDirectory, executor: str) -> Dispatcher:
     """Who starts the workers."""
     if executor == "slurm":
         return SlurmDispatcher(run, lambda: None, SlurmOptions(time=60))
-    return LocalDispatcher(run, lambda: None)
+    shared = "chaos.objective" if executor == "forked" else None
+    return LocalDispatcher(run, lambda: None, shared)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,19 @@ def kill_worker(scene: Scene) -> None:
         scene.kill(victims[scene.rng.integers(len(victims))])
 
 
+def kill_parent(scene: Scene) -> None:
+    """Of a worker: submitit's process, or the one from which all workers were forked."""
+    victims = scene.living()
+    with suppress(OSError):  # it has ended meanwhile
+        if victims and scene.is_alive(parent := parent_of(victims[0])):
+            scene.kill(parent)
+
+
+def parent_of(pid: int) -> int:
+    """Whose child a process is."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def kill_both(scene: Scene) -> None:
     kill_driver(scene)
     for process in scene.processes():
@@ -170,6 +183,7 @@ def run_out_of_memory(scene: Scene) -> None:
 KINDS: dict[str, Fault] = {
     "kill -9 of the driver": kill_driver,
     "kill -9 of a worker": kill_worker,
+    "kill -9 of a worker's parent": kill_parent,
     "kill -9 of all": kill_both,
     "SIGTERM to the driver": interrupt_driver,
     "worker killed before os.replace": partial(cut_replace, when="before", role="worker"),

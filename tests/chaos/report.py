@@ -15,6 +15,8 @@ HEADINGS = {
     "litter": "left over",
     "hung": "hung",
     "repeated": "repeated",
+    "doubled": "doubled",
+    "overlapping": "overlapping",
     "commands": "commands",
     "set_aside": "set aside",
 }

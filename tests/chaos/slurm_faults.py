@@ -3,10 +3,11 @@
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from chaos.local_faults import KINDS as LOCAL
-from chaos.local_faults import Fault
+from chaos.local_faults import Fault, damage_one
 from chaos.scene import Scene
 
 UP = Path(__file__).parent.parent / "slurm" / "up.sh"
@@ -88,5 +89,6 @@ KINDS: dict[str, Fault] = {
     "kill -9 of slurmd": kill_slurmd,
     "kill -9 of slurmctld": kill_slurmctld,
     "kill -9 of slurmdbd": kill_slurmdbd,
+    "damaged slurm.json": partial(damage_one, folder="jobs", pattern="*/slurm.json"),
     **{f"Slurm: {kind}": LOCAL[kind] for kind in ALSO_HERE},
 }

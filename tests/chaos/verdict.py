@@ -15,7 +15,8 @@ from chaos.objective import fails_at_first
 from chaos.scene import Scene
 from chaos.slurm_faults import jobs
 from stability.cli.status import state_of
-from sweeps.parts import DAMAGED
+from sweeps.parts import DAMAGED, read_parts
+from sweeps.trial import TRAINED
 
 CIRCUMSTANCES = ("seconds", "host", "attempt", "peak_memory", "finished", "worker", "message")
 PATIENCE_SECONDS = 20.0  # for processes that were taken for dead to find that out
@@ -30,11 +31,16 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     """Trials without a result."""
     wrong: list[str] = field(default_factory=list)
-    """Trials in the results more than once, or other than undisturbed; overlapping trainings."""
+    """Trials that are twice in the results, or other than undisturbed: in the results or in any row
+    of any part, the rows that the results leave out too."""
     litter: list[str] = field(default_factory=list)
     """Processes, claims, temporary and unreadable files that are left."""
     repeated: int = 0
     """Trainings begun beyond the first, and beyond those that fail by design."""
+    doubled: int = 0
+    """Results in the parts beyond the first of a trial: right ones, which the views leave out."""
+    overlapping: int = 0
+    """Trainings begun while another process, which came to its end, had the same trial in hand."""
     set_aside: int = 0
     """Damaged files that were kept under another name: by design."""
 
@@ -55,19 +61,59 @@ def judge(scene: Scene, undisturbed: Scene) -> Verdict:
         verdict.wrong += [a["trial"] for a, b in zip(results, expected, strict=False) if a != b]
     if rows(scene.run.curves) != rows(undisturbed.run.curves):
         verdict.wrong.append("curves")
+    judge_parts(verdict, scene, {row["trial"]: row for row in expected})
     verdict.repeated = count_repeated(scene)
+    verdict.overlapping = count_overlapping((scene.folder / "log").read_text().splitlines())
     verdict.litter = litter(scene)
     verdict.set_aside = sum(DAMAGED in path.name for path in scene.run.path.rglob("*"))
     return verdict
 
 
+def judge_parts(verdict: Verdict, scene: Scene, expected: dict[str, Row]) -> None:
+    """Every result that a worker wrote must be the right one, also where the views leave it out."""
+    written = without_circumstances(read_parts(scene.run))
+    trained = [row for row in written if row["outcome"] in TRAINED]
+    for row in trained:
+        right = expected.get(row["trial"], {})
+        if any(row[name] != value for name, value in right.items() if name in row) or not right:
+            verdict.wrong.append(f"a row of {row['trial']} in the parts")
+    verdict.doubled = len(trained) - len({row["trial"] for row in trained})
+
+
 def rows(path: Path) -> list[Row]:
     """Of a view, without circumstances."""
-    table = pq.read_table(path)
+    return without_circumstances(pq.read_table(path))
+
+
+def without_circumstances(table: pa.Table) -> list[Row]:
+    """Its rows, but for what differs from run to run."""
     kept: list[Row] = table.drop_columns(
         [name for name in CIRCUMSTANCES if name in table.column_names]
     ).to_pylist()
     return kept
+
+
+def count_overlapping(log: list[str]) -> int:
+    """Starts of a trial between start and end of a training of it in another process.
+
+    Who was killed, or stopped, has no end in the log, and overlaps with nobody.
+
+    >>> count_overlapping(["a 1 start 0", "a 2 start 1", "a 1 end 2", "a 3 start 3", "a 3 end 4"])
+    1
+    """
+    begun: dict[tuple[str, str], float] = {}
+    starts, spans = [], []
+    for trial, pid, event, when in (line.split() for line in log):
+        if event == "start":
+            begun[trial, pid] = float(when)
+            starts.append((trial, pid, float(when)))
+        elif (trial, pid) in begun:
+            spans.append((trial, pid, begun.pop((trial, pid)), float(when)))
+    return sum(
+        trial == other and pid != owner and first < when < last
+        for trial, pid, when in starts
+        for other, owner, first, last in spans
+    )
 
 
 def count_repeated(scene: Scene) -> int:
