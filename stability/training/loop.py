@@ -22,7 +22,7 @@ from stability.training.precision import arithmetic, for_the_loss
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
 from stability.training.signals import Signals, Watch, finite_steps
-from stability.training.tensors import TensorData, TensorPart
+from stability.training.tensors import TensorData, TensorPart, sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ def train_epoch(
 ) -> Tensor:
     """One pass over `part` in an order drawn from `order`; returns the loss of each step."""
     model.train()
-    shuffled = torch.randperm(len(part), generator=order).to(part.labels.device)
+    shuffled = sent(torch.randperm(len(part), generator=order), part.labels.device)
     losses = []
     for step, lr in enumerate(lrs):
         rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
@@ -248,7 +248,7 @@ def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Bes
     statistics, average = beside.streams.statistics, beside.average
     rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
-    whole = torch.split(rows[: len(rows) // size * size].to(part.labels.device), size)
+    whole = torch.split(sent(rows[: len(rows) // size * size], part.labels.device), size)
     state = statistics.get_state()
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
