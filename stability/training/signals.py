@@ -53,7 +53,7 @@ class Watch:
     def norms(self) -> Tensor:
         """(P,): the L2 norm of each parameter's gradient.
 
-        A norm for each parameter costs 0.5% of a nano step on a CPU (docs/recipe.md).
+        A norm for each parameter costs about 1% of a nano step on a CPU (benchmarks/signals.py).
         """
         gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
         return torch.stack(torch._foreach_norm(gradients))
