@@ -117,12 +117,11 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
         "diverged_at": training.diverged_at,
         "computed": training.computed,
     }
-    trained = curve[1:]
-    if trained:
-        best = min(trained, key=lambda row: row.val_error)  # the first of equals
-        last = trained[-1]
-        values |= {"best_val_error": best.val_error, "best_epoch": best.epoch}
-        values |= {"last_finite_error": last.val_error}
+    errors = {row.epoch: row.val_error for row in curve[1:] if row.val_error is not None}
+    if errors:
+        best, last = min(errors, key=errors.__getitem__), curve[-1]  # the first of equals
+        values |= {"best_val_error": errors[best], "best_epoch": best}
+        values |= {"last_finite_error": errors[max(errors)]}
     if training.test is not None:
         values |= {
             "error": training.test.error,

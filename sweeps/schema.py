@@ -81,7 +81,12 @@ MEASURED = (
 )
 
 CURVE = (
-    Column("epoch", INT, "0 is before training"),
+    Column(
+        "epoch",
+        INT,
+        "0 is before training; where diverged_at is set, the row is of the epoch's steps before "
+        "the first loss that is not finite, and has no loss and no val_error",
+    ),
     Column("lr", FLOAT, "at the epoch's last step"),
     Column("train_loss", FLOAT, "nats: mean over the epoch of the loss that is minimised"),
     Column("loss", FLOAT, "nats: cross-entropy on the validation part"),
@@ -91,7 +96,8 @@ CURVE = (
         "grad_norm",
         FLOAT,
         "L2 norm of the gradient of the loss that is minimised over all parameters, before "
-        "clipping: mean over the epoch's steps; null at epoch 0, as all that follow",
+        "clipping: mean over the epoch's steps where it is finite; null at epoch 0, as all that "
+        "follow",
     ),
     Column("grad_norm_max", FLOAT, "the same: largest over the epoch's steps"),
     Column(
@@ -107,6 +113,7 @@ CURVE = (
         "deviations above the mean of the 32 steps before (height: arXiv 2304.13013); those at "
         "most 10 steps apart are one; the first 32 steps are not judged",
     ),
+    Column("diverged_at", INT, "as in the results, in the epoch of that step; null in all others"),
 )
 
 

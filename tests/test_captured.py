@@ -218,18 +218,16 @@ def test_a_recorded_stack_trains_what_it_trains_step_by_step(
         return recording.replay
 
     monkeypatch.setattr(captured, "recorded", recorded)
-    told: dict[str, list[tuple[int, float]]] = {"plain": [], "graph": []}
-    plain = dict(
-        train_cohort(jobs, small(), lambda i, row: told["plain"].append((i, round(row.loss, 5))))
-    )
-    graph = dict(
-        train_cohort(
-            jobs,
-            small(),
-            lambda i, row: told["graph"].append((i, round(row.loss, 5))),
-            prepare=captured_step,
-        )
-    )
+    told: dict[str, list[tuple[int, int, Any]]] = {"plain": [], "graph": []}
+
+    def trained(name: str, **options: Any) -> dict[int, Training]:
+        def on_epoch(i: int, row: Epoch) -> None:
+            told[name].append((i, row.epoch, row.loss and round(row.loss, 5)))
+
+        return dict(train_cohort(jobs, small(), on_epoch, **options))
+
+    plain = trained("plain")
+    graph = trained("graph", prepare=captured_step)
     assert graph == plain
     assert told["graph"] == told["plain"]
     assert graph[1].outcome == "diverged"

@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from stability.training import choice
+from stability.training import choice, recipes
 from stability.training.captured import CapturedRig, kind_of
 from stability.training.engine_names import parse
 from stability.training.engines import RIGS, train_with
-from stability.training.loop import Epoch, Job, train
+from stability.training.loop import (
+    Beside,
+    Epoch,
+    Job,
+    Rig,
+    fresh,
+    make_precise,
+    train,
+    train_epoch,
+)
 from stability.training.outcome import Training
 from stability.training.parity import parity_fault
 from stability.training.recipe import Recipe
@@ -145,6 +154,32 @@ def test_a_stack_goes_on_captured_when_one_diverges(data: TensorData) -> None:
     assert found[4].test is not None
     assert alone.test is not None
     assert found[4].test.loss == pytest.approx(alone.test.loss, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["micro", "paper"])
+@pytest.mark.parametrize("model", ["vitc-micro", "regnety-micro"])
+def test_an_epoch_waits_for_nothing(model: str, name: str, data: TensorData) -> None:
+    """By torch's own word, which a blocking copy, `.item()` and `nonzero` make an error."""
+    settings = recipes.RECIPES[name].settings | {"batch_size": 64}
+    one = job(model=model, optimizer="adamw", clip=1.0, **settings)
+    live, lrs = fresh(one, data, Rig()), [1e-3] * (N // 64)
+    beside = Beside(CLASSES, live.streams, live.watch, live.average)
+
+    def epoch() -> torch.Tensor:
+        order = live.streams.order
+        found = train_epoch(live.model, live.optimizer, data.train, one.recipe, lrs, order, beside)
+        make_precise(live.model, data.train, one.recipe, beside)
+        return found
+
+    epoch()  # in which libraries choose their kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            torch.ones(3).to(data.device)
+        losses = epoch()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert losses.isfinite().all()
 
 
 @pytest.mark.parametrize("engine", ["eager", "captured", "stacked"])

@@ -263,6 +263,7 @@ SIGNALS = (
     "grad_norm_first_layer",
     "grad_norm_first_layer_max",
     "loss_spikes",
+    "diverged_at",
 )
 MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "val_error", "loss", "train_loss"}
 
@@ -270,8 +271,11 @@ MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "val_error", "loss", "train_l
 def test_a_diverged_training_has_no_error_but_its_last_finite_epoch(
     pretend: Callable[..., list[Job]],
 ) -> None:
-    rows = [row(0, 90.0), row(1, 40.0), row(2, 60.0)]
-    pretend(rows, Training(outcome="diverged", diverged_at=57))
+    last = Epoch(epoch=3, seconds=3, train_loss=7.0, diverged_at=57)
+    pretend(
+        [row(0, 90.0), row(1, 40.0), row(2, 60.0), last],
+        Training(outcome="diverged", diverged_at=57),
+    )
     (result,) = train_images(cohort(trial()))
     assert result.outcome == "diverged"
     assert not MISSING_IF_DIVERGED & set(result.values)
@@ -284,8 +288,11 @@ def test_a_training_that_diverges_in_its_first_epoch_has_no_epoch_to_show() -> N
     (result,) = train_images(cohort(trial(settings={"lr": 1e30})))
     assert result.outcome == "diverged"
     assert not (MISSING_IF_DIVERGED | {"best_epoch", "last_finite_error"}) & set(result.values)
-    assert [r["epoch"] for r in result.curve] == [0]
     assert 0 <= result.values["diverged_at"] < 4
+    before, last = result.curve
+    assert (before["epoch"], before["diverged_at"]) == (0, None)
+    assert (last["epoch"], last["val_error"], last["loss"]) == (1, None, None)
+    assert last["diverged_at"] == result.values["diverged_at"]
 
 
 def test_on_a_gpu_float32_is_exact_and_the_memory_is_that_of_the_cohort(

@@ -308,13 +308,13 @@ BEFORE_SIGNALS = Path(__file__).parent / "parts" / "before-signals.parquet"
 def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     run: RunDirectory, trials: Design
 ) -> None:
-    """Written for the toy study before the curves had norms of gradients and spikes."""
+    """Written for the toy study before the curves had signals of instability."""
     run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
     assert "grad_norm" not in str(pq.read_schema(BEFORE_SIGNALS))
     ledger = Ledger(run)
     ledger.refresh()
     assert [ledger.is_trained(trial.id) for trial in trials[:3]] == [True, True, False]
-    signals = {"grad_norm": 2.5, "grad_norm_max": 3.0, "loss_spikes": 1}
+    signals = {"grad_norm": 2.5, "grad_norm_max": 3.0, "loss_spikes": 1, "diverged_at": 7}
     curve = [{"epoch": 1, "loss": 1.0, "val_error": 50.0, **signals}]
     PartWriter(run, "new").append(Result(trial=trials[2].id, outcome="ok", curve=curve))
     views.rebuild(run)

@@ -7,8 +7,8 @@ when it is trained alone (`loop.train`), so that its result hangs on its cohort 
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from stability.models.stacked import stack, unstackable
 from stability.training.batches import Streams, inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.checkpoint import device_name
-from stability.training.loop import Epoch, Job
+from stability.training.loop import Epoch, Job, row_of, told
 from stability.training.outcome import Evaluation, Training, ended, evaluate_stacked
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
@@ -76,8 +76,9 @@ def train_cohort(
         cohort.train_epoch(epoch)
         cohort.make_precise()
         validation = cohort.evaluate(data.validation)
-        yield from cohort.diverged(epoch, validation)
-        cohort.report(epoch, validation)
+        gone = cohort.diverged(epoch, validation)
+        cohort.report(epoch, validation, gone)
+        yield from cohort.lost(epoch, gone)
         if not any(slot.alive for slot in cohort.slots):
             return
         if epoch < jobs[0].epochs:
@@ -166,39 +167,47 @@ class _Cohort:
             )
             set_precise_statistics(each.module, batches, self.stack.precision)
 
-    def diverged(self, epoch: int, validation: list[Evaluation]) -> Iterator[tuple[int, Training]]:
-        """Those that did in this epoch, as `loop.first_non_finite` sees it; they are masked."""
+    def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
+        """Slots that did in this epoch, with the step, as `loop.first_non_finite` sees it.
+
+        They are masked.
+        """
         steps, before = self.stack.steps, (epoch - 1) * self.stack.steps
         finite = self.stack.losses.isfinite().cpu()  # (S, K)
         weights = self.stack.weights.finite().tolist()
-        gone: list[tuple[_Slot, int]] = []
+        gone = {}
         for k, slot in enumerate(self.slots):
             bad = torch.nonzero(~finite[:, k])
             if slot.alive and (len(bad) or not weights[k] or not math.isfinite(validation[k].loss)):
                 slot.alive = False
-                gone.append((slot, before + (int(bad[0]) if len(bad) else steps - 1)))
+                gone[k] = before + (int(bad[0]) if len(bad) else steps - 1)
         self.stack.alive.copy_(torch.tensor([slot.alive for slot in self.slots])[:, None])
-        is_end = not any(slot.alive for slot in self.slots)
-        for slot, at in gone:
-            computed = epoch + (self._idle / len(gone) if is_end else 0.0)
-            training = Training(outcome="diverged", diverged_at=at, computed=computed)
-            yield slot.index, replace(training, devices=self.devices)
+        return gone
 
-    def report(self, epoch: int, validation: list[Evaluation]) -> None:
-        """A row for each trial that is alive."""
+    def lost(self, epoch: int, gone: Mapping[int, int]) -> Iterator[tuple[int, Training]]:
+        """How those that diverged in this epoch ended."""
+        is_end = not any(slot.alive for slot in self.slots)
+        computed = epoch + (self._idle / len(gone) if gone and is_end else 0.0)
+        for k, at in gone.items():
+            training = Training(outcome="diverged", diverged_at=at, computed=computed)
+            yield self.slots[k].index, replace(training, devices=self.devices)
+
+    def report(
+        self, epoch: int, validation: list[Evaluation], gone: Mapping[int, int] | None = None
+    ) -> None:
+        """A row for each trial that is alive, or has diverged in this epoch: in `gone`."""
+        gone = gone or {}
         seconds = time.perf_counter() - self.start
         losses, norms = self.stack.losses.cpu(), self.stack.norms.cpu()
         for k, slot in enumerate(self.slots):
-            if not slot.alive:
+            if not slot.alive and k not in gone:
                 continue
             trained: dict[str, Any] = {}
             if epoch > 0:
                 mine, (total, first) = losses[:, k], norms[:, k].unbind(1)
                 signals = slot.losses.signals(total, first if self.stack.has_first else None, mine)
-                trained = {"lr": self.lrs[-1][k], "train_loss": float(mine.mean())}
-                trained |= asdict(signals)
-            val = validation[k]
-            row = Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained)
+                trained = told([lrs[k] for lrs in self.lrs], mine, signals)
+            row = row_of(epoch, validation[k], seconds, gone.get(k), **trained)
             self.on_epoch(slot.index, row)
 
     def repack(self, prepare: Prepare) -> None:
