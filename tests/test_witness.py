@@ -104,7 +104,7 @@ def test_who_was_seen_is_asked_for_whatever_is_written_down(
 
     monkeypatch.setattr("sweeps.slurm.witness.look", look)
     monkeypatch.setattr(Witness, "cluster", lambda self, patience: "c")
-    (run.jobs / "0123456789ab" / "slurm.json").write_text("{")
+    (run.jobs / "0123456789ab" / "slurm.json").unlink()
     witness = Witness(run)
     witness.see([far()])
     assert witness.refresh()
@@ -186,6 +186,13 @@ def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:
     (run.jobs / "g").mkdir()
     (run.jobs / "g" / "slurm.json").write_text("[1]")
     assert [submission.name for submission in submissions(run)] == [NAME]
+
+
+def test_of_a_damaged_record_the_name_of_the_job_is_known(run: RunDirectory) -> None:
+    """Its jobs are asked for, and cancelled, all the same."""
+    (record,) = run.jobs.glob("*/slurm.json")
+    record.write_text("{")
+    assert [submission.name for submission in submissions(run, own=True)] == [NAME]
 
 
 def order(run: RunDirectory) -> Order:

@@ -19,7 +19,7 @@ from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
-from sweeps.slurm.jobs import Submission, Task, submissions
+from sweeps.slurm.jobs import Submission, Task, name_of, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
 from sweeps.slurm.witness import TAKEN
@@ -134,7 +134,7 @@ class SlurmDispatcher(Dispatcher):
         token = uuid.uuid4().hex
         folder = self.run.jobs / token
         private_folder(folder, self.run.path, self.run.jobs)  # submitit's pickles
-        name = f"stability-{token[:12]}"
+        name = name_of(token)
         record = Submission(
             name=name,
             cluster=self.witness.cluster(),

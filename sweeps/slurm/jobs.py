@@ -8,7 +8,6 @@ only why something ended that the controller has forgotten.
 import json
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -105,7 +104,7 @@ class Submission:
 
 
 def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
-    """Every sbatch of a run directory; what cannot be read, or has a foreign name, is none.
+    """Every sbatch of a run directory; what has a foreign name is none.
 
     `own`: only what this user wrote. Anybody could write down the name of a job that is not this
     run's, and have it cancelled.
@@ -114,17 +113,29 @@ def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     for path in sorted(run.jobs.glob("*/slurm.json")):
         if own and not is_own(path):
             continue
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            content = parse_json(read_text(path, MOST_BYTES))
-            submission = Submission(
-                name=str(content["name"]),
-                cluster=str(content["cluster"]),
-                slots=tuple(map(str, content["slots"])),
-                workers=tuple(map(str, content["workers"])),
-            )
-            if NAME.fullmatch(submission.name):
-                found.append(submission)
+        submission = _read(path)
+        if NAME.fullmatch(submission.name):
+            found.append(submission)
     return found
+
+
+def _read(path: Path) -> Submission:
+    """What was written down; of a damaged file, the name that its folder gives away."""
+    try:
+        content = parse_json(read_text(path, MOST_BYTES))
+        return Submission(
+            name=str(content["name"]),
+            cluster=str(content["cluster"]),
+            slots=tuple(map(str, content["slots"])),
+            workers=tuple(map(str, content["workers"])),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return Submission(name=name_of(path.parent.name), cluster="", slots=(), workers=())
+
+
+def name_of(token: str) -> str:
+    """Of the job whose files lie in the folder of this name."""
+    return f"stability-{token[:12]}"
 
 
 def look(
