@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from trainings import small
+
+from stability.training.captured import CapturedRig
+from stability.training.loop import Job
+from stability.training.tensors import TensorData
 
 WAITS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "item"}
 """Operations whose answer Python waits for; a graph cannot hold them."""
@@ -51,3 +56,19 @@ class Recording(TorchDispatchMode):
 def shares(one: Tensor, other: Tensor) -> bool:
     """Whether both lie in the same memory: of a view, or of what was changed in place."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def recorded_rig(kind: Job, data: TensorData | None = None) -> CapturedRig:
+    """With a recording in the place of the graph; its numbers are as precise as the data."""
+    data = data or small()
+    rig = CapturedRig(kind, data, capture=False)
+    for name, value in vars(rig).items():
+        if isinstance(value, Tensor) and value.dtype == torch.float32:
+            setattr(rig, name, value.to(data.train.mean.dtype))
+    rig._optimizer.lr = rig._lr  # type: ignore[assignment]
+    rig._model.train()
+    recording = Recording(rig._step)
+    assert len(recording.operations) > 30
+    assert recording.waits == []
+    rig._take = recording.replay
+    return rig
