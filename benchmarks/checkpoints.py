@@ -19,7 +19,7 @@ import torch
 
 from stability.models import config_of
 from stability.training.checkpoint import Live, Past
-from stability.training.loop import Beside, Job, fresh, train_epoch
+from stability.training.loop import Beside, Job, Rig, fresh, train_epoch
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData, TensorPart
 from sweeps.checkpoints import Checkpoint, Checkpoints
@@ -59,7 +59,8 @@ def after_one_step(model: str) -> Live:
     part = TensorPart(images, torch.arange(2), torch.zeros(3, 1, 1), torch.full((3, 1, 1), 255.0))
     data = TensorData((3, side, side), CLASSES, part, part, part)
     recipe = Recipe(lr=1e-3, weight_decay=0.1, batch_size=2, ema=1e-5)
-    live = fresh(Job(model=model, optimizer="adamw", recipe=recipe, epochs=100, seed=0), data)
+    job = Job(model=model, optimizer="adamw", recipe=recipe, epochs=100, seed=0)
+    live = fresh(job, data, Rig())
     beside = Beside(CLASSES, live.streams, live.watch, live.average)
     train_epoch(live.model, live.optimizer, part, recipe, [1e-3], live.streams.order, beside)
     return live

@@ -1,31 +1,64 @@
-"""What the benchmarks of GPUs share: random images, arithmetic of a step, the machine."""
+"""What the benchmarks of GPUs share: random images, a job, arithmetic of a step, the machine."""
 
 import platform
+import sys
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from stability.models import config_of
+from stability.models.build import build
+from stability.models.variants import counted_on
+from stability.training.loop import Job
+from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
 SIDE = 8192  # of the square matrices whose product gives the peak
+DATA_SHEET = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
+"""bfloat16, without sparsity: NVIDIA's data sheets of H100 SXM and H200 SXM (1,979 with it)."""
 NOT_MEASURED = "not measured"
+NO_GPU = "no GPU"
+BUDGET = 280.0
+"""Seconds of the five minutes that a benchmark may measure; the rest is for imports and the end."""
 
 
-def noise(shape: tuple[int, int, int], classes: int, images: int, device: str) -> TensorData:
-    """Random images: what they show costs nothing."""
-    generator = torch.Generator().manual_seed(0)
+def data_of(
+    model: str, device: str, *, images: int = 1024, held: tuple[int, int] = (64, 64)
+) -> TensorData:
+    """Random images for a model: so many to train on, `held` to validate and to test."""
+    (channels, classes), side = counted_on(model), config_of(model).image
+    generator, shape = torch.Generator().manual_seed(0), (channels, side, side)
 
     def part(n: int) -> TensorPart:
         pixels = torch.randint(256, (n, *shape), dtype=torch.uint8, generator=generator)
         labels = torch.randint(classes, (n,), generator=generator)
-        mean = torch.full((shape[0], 1, 1), 127.5, device=device)
+        mean = torch.full((channels, 1, 1), 127.5, device=device)
         return TensorPart(pixels.to(device), labels.to(device), mean, mean / 2)
 
-    return TensorData(shape, classes, part(images), part(64), part(64))
+    return TensorData(shape, classes, part(images), part(held[0]), part(held[1]))
+
+
+def job_of(model: str, batch: int, device: str, **settings: Any) -> Job:
+    """A training with SGD: bfloat16 on a GPU, no augmentation unless `settings` say so."""
+    precision = "bfloat16" if device == "cuda" else "float32"
+    # So low a rate that no trial of noise diverges and ends before its time.
+    recipe = Recipe.of({"lr": 1e-3, "weight_decay": 1e-4, **settings, "batch_size": batch})
+    return Job(
+        model=model, optimizer="sgd", recipe=recipe, epochs=1, seed=0, precision=precision
+    )  # fmt: skip
+
+
+def flops_of(model: str) -> int:
+    """Of a training step, for one image."""
+    (channels, classes), side = counted_on(model), config_of(model).image
+    generator = torch.Generator().manual_seed(0)
+    plain = build(model, channels=channels, classes=classes, generator=generator)
+    return train_flops(plain, torch.zeros(1, channels, side, side))
 
 
 def train_flops(model: nn.Module, image: torch.Tensor) -> int:
@@ -39,6 +72,12 @@ def train_flops(model: nn.Module, image: torch.Tensor) -> int:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(image)
     return 3 * counter.get_total_flops()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what was given out."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def peak_flops(device: str) -> float | None:
@@ -56,22 +95,61 @@ def peak_flops(device: str) -> float | None:
     for _ in range(20):
         one @ other
     torch.cuda.synchronize()
-    return 20 * 2 * SIDE**3 / (time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    del one, other
+    torch.cuda.empty_cache()  # the processes that measure need the memory
+    return 20 * 2 * SIDE**3 / seconds
+
+
+def peak_of(flops: float | None, device: str) -> dict[str, Any]:
+    """What MFU is a share of, where that number is from, and what the data sheet says."""
+    name = machine(device)["device"]
+    return {
+        "flops": flops,
+        "source": f"a bfloat16 product of {SIDE} x {SIDE} matrices, measured in this run",
+        "data_sheet_flops": DATA_SHEET.get(name),
+    }
+
+
+def peak_in_words(peak: dict[str, Any]) -> str:
+    """A line of the table."""
+    if peak["flops"] is None:
+        return f"MFU: {NOT_MEASURED}; of {peak['source'].replace('measured', 'to be measured')}"
+    sheet = peak["data_sheet_flops"]
+    known = f"; data sheet {sheet / 1e12:.0f}, dense" if sheet else ""
+    return f"MFU: of {peak['flops'] / 1e12:.0f} TFLOP/s, {peak['source']}{known}"
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Where it is measured."""
+    """Where it is measured, and with which versions."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu, one thread",
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "numpy": np.__version__,
         "platform": platform.platform(),
         "python": platform.python_version(),
     }
 
 
-def verdict(value: float | None, aim: float) -> str:
-    """A ratio beside its aim."""
+def run_facts(module: str, argv: list[str] | None, device: str, start: float) -> dict[str, Any]:
+    """What the JSON of a run begins with; `start` is by time.monotonic()."""
+    given = sys.argv[1:] if argv is None else argv
+    return {
+        "machine": machine(device),
+        "command": " ".join(["python -m", module, *given]),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def verdict(value: float | None, least: float, unit: str = "x", word: str = "aim") -> str:
+    """A value beside its aim.
+
+    >>> verdict(1.4, 1.3), verdict(None, 8, word="moonshot")
+    ('1.40x, aim 1.3x: met', 'not measured, moonshot 8x')
+    """
     if value is None:
-        return f"{NOT_MEASURED}, aim {aim:g}x"
-    return f"{value:.2f}x, aim {aim:g}x: {'met' if value >= aim else 'missed'}"
+        return f"{NOT_MEASURED}, {word} {least:,g}{unit}"
+    said = f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+    return f"{said}{unit}, {word} {least:,g}{unit}: {'met' if value >= least else 'missed'}"

@@ -1,22 +1,25 @@
 """Engines of the objective of image studies: which trials are alike, which way is fastest."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import torch
 
-from stability.training.captured import FREE
-from stability.training.choice import measured, unstackable
+from stability.models.names import is_own
+from stability.training.captured import FREE, kind_of
+from stability.training.choice import Ahead, Cost, Measurement, measured, said, spoils, unusable
 from stability.training.cohort import OWN
 from stability.training.engine_names import Engine, fastest, fault, parse
-from stability.training.loop import Job
+from stability.training.engines import KEPT
+from stability.training.loop import Job, steps_of
+from stability.training.precision import exact_float32
 from stability.training.tensors import TensorData
-from sweeps.engine import AUTO, Engines, Way
+from sweeps.engine import AUTO, ONE_BY_ONE, Engines, Way
 from sweeps.errors import DispatchError
 from sweeps.trial import Trial, canonical
 
 MEASURED_KINDS = 8  # a study that draws batch sizes may have hundreds; a kind takes some seconds
 MILLI = 1e3
+SPOILT = "not tried: a graph of another kind failed"
 
 
 class ImageEngines(Engines):
@@ -28,6 +31,7 @@ class ImageEngines(Engines):
         data_of: Callable[[Trial, str], TensorData],
     ) -> None:
         self._job_of, self._data_of = job_of, data_of
+        self._is_spoilt = False
 
     def kind(self, trial: Trial) -> str:
         """Model, optimizer, batch."""
@@ -46,6 +50,8 @@ class ImageEngines(Engines):
         """
         if asked == AUTO and device == "cpu":
             return {}  # one by one, a core each, is what is fastest there: docs/engines.md
+        if device == "cuda":
+            exact_float32()
         kinds: dict[str, list[Trial]] = {}
         for trial in trials:
             kinds.setdefault(self.kind(trial), []).append(trial)
@@ -54,13 +60,17 @@ class ImageEngines(Engines):
             if why := fault(engine, device):
                 raise DispatchError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
-        found: dict[str, Way] = {}
-        for kind, members in kinds.items():
-            if len(found) < MEASURED_KINDS:
-                found[kind] = self._measured(members, device)
-            else:
-                found[kind] = _like(members[0], found, kinds)
-        return found
+        first = dict(list(kinds.items())[:MEASURED_KINDS])
+        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KEPT)
+        return {
+            kind: chosen[kind] if kind in chosen else _like(members[0], chosen, kinds)
+            for kind, members in kinds.items()
+        }
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether a graph failed in this process."""
+        return self._is_spoilt
 
     def name_of(self, device: str) -> str:
         """As the results have it."""
@@ -68,21 +78,59 @@ class ImageEngines(Engines):
 
     def _asked(self, engine: Engine, trial: Trial, device: str) -> Way:
         """The engine that is asked for; one by one where this kind cannot be trained so."""
-        if engine.way == "stacked":
-            why = unstackable(self._job_of(trial), self._data_of(trial, device))
-            if why is not None:
-                return Way(measured={str(engine): why})
-        return Way(engine=engine.name, trials=engine.trials)
+        way, why = Way(engine=engine.name, trials=engine.trials), None
+        if engine.way == ONE_BY_ONE:
+            return way
+        if self._is_spoilt:
+            return Way(measured={str(engine): SPOILT}) if is_own(trial.model) else way
+        job, data = self._job_of(trial), self._data_of(trial, device)
+        try:
+            why = unusable(engine, job, data)
+        except Exception as error:  # whatever a stranger's code does in a capture
+            why, self._is_spoilt = said(error), spoils(error)
+        return way if why is None else Way(measured={str(engine): why})
 
-    def _measured(self, members: list[Trial], device: str) -> Way:
-        trial = members[0]
-        seconds = measured(self._job_of(trial), self._data_of(trial, device), len(members))
-        engine: Engine = fastest(seconds)
-        shown: dict[str, Any] = {
-            name: value if isinstance(value, str) else round(MILLI * value, 4)
-            for name, value in seconds.items()
-        }
-        return Way(engine=engine.name, trials=engine.trials, measured=shown)
+    def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
+        """How many the study needs, counted to just above `KEPT` for each kind.
+
+        More than one of a kind where settings are drawn that a graph holds.
+        """
+        few = (trial for members in kinds.values() for trial in members[: KEPT + 1])
+        return len({kind_of(self._job_of(trial)) for trial in few})
+
+    def _chosen(
+        self, kinds: dict[str, list[Trial]], device: str, *, keeps_graphs: bool
+    ) -> dict[str, Way]:
+        """By measurement. `keeps_graphs`: of `Ahead`.
+
+        After a graph that failed nothing can be measured: models from elsewhere come last.
+        """
+        ways: dict[str, Way] = {}
+        for kind in sorted(kinds, key=lambda kind: is_own(kinds[kind][0].model)):
+            if self._is_spoilt:
+                ways[kind] = Way(measured={"captured": SPOILT})
+                continue
+            trial, trials = kinds[kind][0], len(kinds[kind])
+            job, data = self._job_of(trial), self._data_of(trial, device)
+            epochs = sum(member.epochs for member in kinds[kind]) / trials
+            steps = max(1, round(epochs * steps_of(job, data)))
+            ahead = Ahead(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
+            found = measured(job, data, ahead)
+            self._is_spoilt = found.is_spoilt
+            ways[kind] = _way(found, steps)
+        return ways
+
+
+def _way(found: Measurement, steps: int) -> Way:
+    """The way that takes the least time for trials of so many steps."""
+    costs = {name: cost for name, cost in found.costs.items() if isinstance(cost, Cost)}
+    engine = fastest({name: cost.seconds(steps) for name, cost in costs.items()})
+    shown: dict[str, float | str] = {
+        name: cost if isinstance(cost, str) else round(MILLI * cost.step, 4)
+        for name, cost in found.costs.items()
+    }
+    beside = {name: round(cost.beside, 4) for name, cost in costs.items()}
+    return Way(engine=engine.name, trials=engine.trials, measured=shown, beside=beside)
 
 
 def own_settings(engine: str) -> set[str]:

@@ -16,6 +16,7 @@ from stability.training.checkpoint import device_name
 from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
+from stability.training.precision import exact_float32
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 from sweeps.engine import trained_by
@@ -31,8 +32,8 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     if cohort.device == "cpu":
         torch.set_num_threads(1)  # one process a core; and equal bits whatever the workers
     else:
-        # float32 means it: cuDNN's convolutions would round to 10 bits by default.
-        torch.backends.cudnn.allow_tf32 = False
+        exact_float32()
+        torch.cuda.reset_peak_memory_stats()  # what was measured or trained before is not its own
     if cohort.engine != "eager":
         yield from _together(cohort)
         return
@@ -53,8 +54,17 @@ def _together(cohort: Cohort) -> Iterator[Result]:
     def on_epoch(i: int, epoch: Epoch) -> None:
         curves[i].append(epoch)
 
+    computed: list[float] = []
     for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
+        computed += [] if training.computed is None else [training.computed]
         yield _result(trials[i], training, curves[i], cohort, data)
+    if computed:
+        spared = 1 - sum(computed) / sum(job.epochs for job in jobs)
+        print(
+            f"trained {len(jobs)} trials as one: {spared:.1%} of their epochs were not computed, "
+            "of trials that had diverged",
+            file=sys.stderr,
+        )
 
 
 def _result(
@@ -105,13 +115,13 @@ def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, An
     values: dict[str, Any] = {
         "peak_memory": _peak_memory(device),
         "diverged_at": training.diverged_at,
+        "computed": training.computed,
     }
-    trained = curve[1:]
-    if trained:
-        best = min(trained, key=lambda row: row.val_error)  # the first of equals
-        last = trained[-1]
-        values |= {"best_val_error": best.val_error, "best_epoch": best.epoch}
-        values |= {"last_finite_error": last.val_error}
+    errors = {row.epoch: row.val_error for row in curve[1:] if row.val_error is not None}
+    if errors:
+        best, last = min(errors, key=errors.__getitem__), curve[-1]  # the first of equals
+        values |= {"best_val_error": errors[best], "best_epoch": best}
+        values |= {"last_finite_error": errors[max(errors)]}
     if training.test is not None:
         values |= {
             "error": training.test.error,

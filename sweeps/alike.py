@@ -1,18 +1,21 @@
-"""When everything fails alike it is not the trials: stop early; avoid a node that fails all.
+"""When everything fails alike it is not the trials: stop; avoid a node that fails all.
 
 Rows are those of a ledger: one per trial and attempt, oldest first.
 """
 
 import re
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import Any
 
 from sweeps.trial import FAILED, TRAINED
 
 ENOUGH = 3  # different trials that failed
+OUTAGE = 20  # that failed for the first time, one after the other, after others had been trained
+MOST_ROWS = 200  # that are looked at from the end
 
 Row = dict[str, Any]
 
@@ -60,6 +63,27 @@ def same_failure(rows: Sequence[Row], begun: datetime) -> str | None:
     return error if max(attempts.values()) > 1 else None
 
 
+def outage(rows: Sequence[Row], begun: datetime, failures: Callable[[str], int]) -> str | None:
+    """The error, where the last trials all failed alike and for the first time, with none trained.
+
+    A file server that has gone away in the middle of a sweep fails what is left, three times each.
+    Of trials of which half fail alike, so many in a row come once in a million. `failures`: how
+    often a trial has failed so far; what is tried again comes last, and does not count.
+    """
+    newest = (row for row in reversed(rows) if not was_too_many(row))
+    tail = list(
+        takewhile(
+            lambda row: row["finished"] >= begun and row["outcome"] in FAILED,
+            islice(newest, MOST_ROWS),
+        )
+    )
+    words = Counter(kind(row["message"]) for row in tail)
+    fresh = [row for row in tail if failures(row["trial"]) == 1]
+    if len(fresh) < OUTAGE or len(words) > 1:
+        return None
+    return tail[0]["message"] or "no words"
+
+
 def since(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
     """The rows from `begun` on."""
     start = bisect_left(rows, begun, key=lambda row: row["finished"])
@@ -78,24 +102,44 @@ def was_too_many(row: Row) -> bool:
 
 
 class Hosts:
-    """On which hosts trials were trained, and on which they only failed."""
+    """On which hosts trials are trained, and on which they only fail by now.
+
+    What counts against a host are trials that failed there before they failed anywhere else, since
+    the last one that was trained there: a node may go bad in the middle of a sweep.
+    """
 
     def __init__(self) -> None:
-        self._trained: set[str] = set()
-        self._failed: dict[str, set[str]] = {}
+        self._trained: dict[str, datetime] = {}
+        """When a host last trained one."""
+        self._failed: dict[str, tuple[datetime, str]] = {}
+        """When and where a trial failed first."""
 
     def add(self, row: Row) -> None:
         """Count one more row; their order does not matter."""
-        host = None if was_too_many(row) else row["host"]
-        if host and row["outcome"] in TRAINED:
-            self._trained.add(host)
-            self._failed.pop(host, None)
-        elif host and row["outcome"] in FAILED and host not in self._trained:
-            self._failed.setdefault(host, set()).add(row["trial"])
+        if was_too_many(row) or not row["host"]:
+            return
+        host, finished, trial = row["host"], row["finished"], row["trial"]
+        if row["outcome"] in TRAINED:
+            self._trained[host] = max(finished, self._trained.get(host, finished))
+        elif row["outcome"] in FAILED:
+            here = (finished, host)
+            self._failed[trial] = min(here, self._failed.get(trial, here))
 
-    @property
-    def bad(self) -> list[str]:
-        """Hosts on which several trials failed and none was trained, while others trained some."""
-        if not self._trained:
-            return []
-        return sorted(host for host, ids in self._failed.items() if len(ids) >= ENOUGH)
+    def bad(self, begun: datetime) -> list[str]:
+        """Hosts on which, since `begun`, several trials failed in a row, while others trained some.
+
+        A dispatch forgives what was before it: the node may have been mended.
+        """
+        streaks = defaultdict[str, list[datetime]](list)
+        for finished, host in self._failed.values():
+            trained = self._trained.get(host)
+            if finished >= begun and (trained is None or finished > trained):
+                streaks[host].append(finished)
+        return sorted(
+            host
+            for host, streak in streaks.items()
+            if len(streak) >= ENOUGH and self._others_train(host, min(streak))
+        )
+
+    def _others_train(self, host: str, since: datetime) -> bool:
+        return any(when >= since for other, when in self._trained.items() if other != host)

@@ -160,6 +160,15 @@ def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
     return facts + b" " + whole.hexdigest().encode()
 
 
+def newest(run: RunDirectory) -> float:
+    """When the newest checkpoint was written, as file times have it; 0 where there is none."""
+    times = [0.0]
+    for path in run.checkpoints.glob("*.pt"):
+        with suppress(OSError):  # its trial has just ended
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
 def tidy(run: RunDirectory, ledger: Ledger) -> None:
     """For the driver: remove what workers left that died between a result and its checkpoint."""
     held = claims.held(run)

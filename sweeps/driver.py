@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps import checkpoints, claims
-from sweeps.alike import same_failure
+from sweeps.alike import OUTAGE, outage, same_failure
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
@@ -59,7 +59,9 @@ class Driver:
     """Failures before this are forgiven."""
     ledger: Ledger = field(init=False)
     barren: Counter[str] = field(default_factory=Counter)
-    """How many workers in a row ended in a slot without a result."""
+    """How many workers in a row ended in a slot without a result or a checkpoint."""
+    _started_at: dict[str, float] = field(default_factory=dict)
+    """When the last worker of a slot was started."""
 
     def __post_init__(self) -> None:
         self.begun = datetime.now(UTC)
@@ -123,6 +125,7 @@ class Driver:
         """Start workers in free slots; returns their names by slot."""
         orders = [self._order(slot) for slot in free[: max(0, wanted)]]
         if orders:
+            self._started_at |= {order.slot: time.time() for order in orders}
             self.dispatcher.start(orders)
         return {order.slot: order.name for order in orders}
 
@@ -132,7 +135,12 @@ class Driver:
             raise KeyboardInterrupt
         if (error := same_failure(self.ledger.rows, self.begun)) is not None:
             raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        self.dispatcher.avoid(self.ledger.hosts.bad)
+        if (error := outage(self.ledger.rows, self.begun, self._failures)) is not None:
+            raise DispatchError(f"the last {OUTAGE} trials all failed alike: {error}")
+        self.dispatcher.avoid(self.ledger.hosts.bad(self.begun))
+
+    def _failures(self, trial: str) -> int:
+        return self.ledger[trial].failures
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
@@ -145,11 +153,19 @@ class Driver:
         return [slot for slot in usable if slot not in busy]
 
     def _count_barren(self, started: dict[str, str], busy: set[str], is_work_left: bool) -> None:
-        """Workers that cannot even begin must not be started for ever."""
+        """Workers that cannot even begin must not be started for ever.
+
+        One from which the place was taken (a preemption, a node's end) says nothing.
+        """
         for slot in [slot for slot in started if slot not in busy]:
+            worker = started.pop(slot)
+            if self.dispatcher.was_taken(slot):
+                continue
             # A job that went back into the queue adds `-r1` to its name.
-            has_results = any(self.run.parts.glob(f"{started.pop(slot)}*.parquet"))
-            self.barren[slot] = 0 if has_results or not is_work_left else self.barren[slot] + 1
+            has_results = any(self.run.parts.glob(f"{worker}*.parquet"))
+            has_progressed = checkpoints.newest(self.run) > self._started_at.pop(slot, 0.0)
+            is_fruitful = has_results or has_progressed or not is_work_left
+            self.barren[slot] = 0 if is_fruitful else self.barren[slot] + 1
 
     def _order(self, slot: str) -> Order:
         return Order(

@@ -1,20 +1,23 @@
 """How the trials of a study are trained: chosen once, the same for all trials of a kind.
 
 An objective that can train several trials as one says so by its `engines`. The first worker of a
-study asks them, and what they answer is written into the run directory: the first writer wins, and
-every later worker reads it.
+study asks them while the others wait, and what they answer is written into the run directory: the
+first writer wins, and every later worker reads it.
 """
 
+import fcntl
 import os
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweeps.errors import DispatchError, StoreError
+from sweeps.errors import DispatchError, SpoiltError, StoreError
 from sweeps.files import temporary_beside
+from sweeps.run_directory import RunDirectory
 from sweeps.trial import Trial
 
 AUTO = "auto"
@@ -30,6 +33,15 @@ class Way:
     """At most so many as one, or side by side."""
     measured: dict[str, float | str] = field(default_factory=dict)
     """By engine, milliseconds per step and trial, or why there are none; empty if not measured."""
+    beside: dict[str, float] = field(default_factory=dict)
+    """By engine, seconds per trial beside its epochs, its share of what is paid once among them."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why its trials are trained one by one though another way was asked for or tried."""
+        if self.engine != ONE_BY_ONE:
+            return None
+        return next((why for why in self.measured.values() if isinstance(why, str)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +60,8 @@ class Settled:
     @property
     def is_special(self) -> bool:
         """Whether anything is otherwise than it was before there were engines."""
-        one_by_one = all(way.engine == ONE_BY_ONE for way in self.ways.values())
-        return self.device != "cpu" or not one_by_one
+        usual = all(way.engine == ONE_BY_ONE and not way.reason for way in self.ways.values())
+        return self.device != "cpu" or not usual
 
     def way(self, kind: str) -> Way:
         """Of the trials of a kind."""
@@ -70,6 +82,11 @@ class Engines(ABC):
     @abstractmethod
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
         """By kind; measured on this device where `asked` is auto and there is a choice."""
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether choosing has left this process in a state in which it should train nothing."""
+        return False
 
     def name_of(self, device: str) -> str:
         """Name of the device here."""
@@ -95,24 +112,54 @@ def engines_of(objective: object) -> Engines | None:
 
 
 def settle(
-    path: Path, engines: Engines | None, trials: Sequence[Trial], device: str, asked: str, by: str
+    run: RunDirectory,
+    engines: Engines | None,
+    trials: Sequence[Trial],
+    device: str,
+    asked: str,
+    by: str,
 ) -> Settled:
-    """What holds for the study whose file is `path`; chosen and written where nothing does yet.
+    """What holds for the study; chosen and written where nothing does yet.
 
     Raises DispatchError where its trials are trained on another kind of device, StoreError where
-    the file cannot be read.
+    the file cannot be read, SpoiltError where this process chose and should now end.
     """
     if engines is None:
         return Settled(device=device)
-    settled = read(path)
+    settled = read(run.engine)
     if settled is None:
-        ways = engines.ways(trials, device, asked)
-        by = f"{by} on {engines.name_of(device)}"
-        write_once(path, Settled(device=device, asked=asked, by=by, ways=ways))
-        settled = read(path) or Settled(device=device)
+        with one_at_a_time(run.engine_lock):
+            settled = read(run.engine)  # of the one that was waited for
+            if settled is None:
+                ways = engines.ways(trials, device, asked)
+                by = f"{by} on {engines.name_of(device)}"
+                write_once(run.engine, Settled(device=device, asked=asked, by=by, ways=ways))
+                if engines.is_spoilt:
+                    raise SpoiltError(f"a graph failed while {by} chose: another process goes on")
+                settled = read(run.engine) or Settled(device=device)
     if settled.device != device:
         raise DispatchError(other_device(settled, device))
     return settled
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold `lock`, waiting for whoever has it; the system frees it however its holder ends.
+
+    Where a file system knows no locks, nobody waits: each then does the work, and one is first.
+    """
+    try:
+        # Not through a link: what it leads to would be made.
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def other_device(settled: Settled, device: str) -> str:
@@ -142,11 +189,14 @@ def write_once(path: Path, settled: Settled) -> None:
     import tomli_w
 
     header = "# How the trials are trained: chosen once, read by every worker. Milliseconds per\n"
-    header += "# step and trial where it was measured.\n"
+    header += (
+        "# step and trial where it was measured; beside: seconds per trial beside its epochs.\n"
+    )
     content = asdict(settled)
     for way in content["ways"].values():
-        if not way["measured"]:
-            del way["measured"]
+        for found in ("measured", "beside"):
+            if not way[found]:
+                del way[found]
     text = header + tomli_w.dumps(content)
     with temporary_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -177,4 +227,5 @@ def in_words(settled: Settled) -> list[str]:
         shown = names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} more"]
         whose = f" ({'; '.join(shown)})" if len(kinds) > 1 else ""
         lines.append(f"engine {engine}{many} on {settled.device}{whose}")
-    return lines
+    reasons = dict.fromkeys(way.reason for way in settled.ways.values())
+    return [*lines, *(f"trained one by one: {reason}" for reason in reasons if reason)]

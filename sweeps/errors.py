@@ -5,6 +5,7 @@ StabilityError
     StoreError     a run directory cannot be read or written
     DispatchError  workers cannot be started, or end without doing anything
     EvictedError   this worker was taken for dead, and others have its work
+    SpoiltError    this process should train nothing: another one goes on
 """
 
 
@@ -31,3 +32,7 @@ class DispatchError(StabilityError):
 
 class EvictedError(StabilityError):
     """This worker was taken for dead, and others have its work."""
+
+
+class SpoiltError(StabilityError):
+    """This process should train nothing: another one goes on."""

@@ -27,7 +27,10 @@ ROWS = 256
 EVER = datetime.min.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
-_BRIEF = ["trial", "outcome", "error", "seconds", "finished", "message", "host", "cohort_size"]
+_BRIEF = [
+    *("trial", "outcome", "error", "seconds", "computed", "finished"),
+    *("message", "host", "cohort_size"),
+]
 
 
 def _finished(row: Row) -> datetime:
@@ -77,6 +80,8 @@ class Record(NamedTuple):
     """Of the training; None where it has not been trained yet."""
     error: float | None = None
     seconds: float | None = None
+    computed: float | None = None
+    """Epochs, where it was one of several trained as one."""
     finished: datetime | None = None
     failures: int = 0
     """Cohorts that were too large for the memory are none."""
@@ -102,7 +107,13 @@ class Record(NamedTuple):
             )
         # The first complete result wins.
         if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
-            return Record(row["outcome"], row["error"], row["seconds"], finished, *self[4:])
+            return self._replace(
+                outcome=row["outcome"],
+                error=row["error"],
+                seconds=row["seconds"],
+                computed=row["computed"],
+                finished=finished,
+            )
         return self
 
 
@@ -234,7 +245,12 @@ def _names(parts: Path) -> set[str]:
 
 def _rows(table: pa.Table) -> list[Row]:
     """What a ledger keeps of each row."""
-    columns = {name: table[name].to_pylist() for name in _BRIEF if name != "finished"}
+    there = set(table.column_names)  # an older version had fewer
+    columns = {
+        name: table[name].to_pylist() if name in there else [None] * len(table)
+        for name in _BRIEF
+        if name != "finished"
+    }
     # Arrow takes ten times as long for a time.
     stamps = table["finished"].cast(pa.int64()).to_pylist()
     columns["finished"] = [EPOCH + timedelta(microseconds=stamp) for stamp in stamps]

@@ -61,18 +61,32 @@ MEASURED = (
     Column("seconds", FLOAT, "of the cohort, divided by its size"),
     Column("engine", TEXT, "how it was trained; `eager` is one by one"),
     Column("cohort_size", INT, "trials trained as one with it"),
+    Column(
+        "computed",
+        FLOAT,
+        "epochs that were computed: its own, and for those of a cohort that end last their equal "
+        "shares of what was computed for diverged trials after they were; null where trials are "
+        "not trained as one",
+    ),
     Column("precision", TEXT, "of the arithmetic"),
     Column("device", TEXT, "kind of device"),
     Column("host", TEXT, "name of the machine"),
     Column("attempt", INT, "1 for the first; a failure of the infrastructure is tried again"),
-    Column("peak_memory", INT, "bytes: of the worker (cpu) or on the device, at most so far"),
+    Column(
+        "peak_memory", INT, "bytes at most: of the worker so far (cpu), of the cohort on the device"
+    ),
     Column("finished", pa.timestamp("us", tz="UTC"), "when the result was written"),
     Column("worker", TEXT, "which worker trained it"),
     Column("message", TEXT, "of a failure: the last line of the error"),
 )
 
 CURVE = (
-    Column("epoch", INT, "0 is before training"),
+    Column(
+        "epoch",
+        INT,
+        "0 is before training; where diverged_at is set, the row is of the epoch's steps before "
+        "the first loss that is not finite, and has no loss and no val_error",
+    ),
     Column("lr", FLOAT, "at the epoch's last step"),
     Column("train_loss", FLOAT, "nats: mean over the epoch of the loss that is minimised"),
     Column("loss", FLOAT, "nats: cross-entropy on the validation part"),
@@ -82,7 +96,8 @@ CURVE = (
         "grad_norm",
         FLOAT,
         "L2 norm of the gradient of the loss that is minimised over all parameters, before "
-        "clipping: mean over the epoch's steps; null at epoch 0, as all that follow",
+        "clipping: mean over the epoch's steps where it is finite; null at epoch 0, as all that "
+        "follow",
     ),
     Column("grad_norm_max", FLOAT, "the same: largest over the epoch's steps"),
     Column(
@@ -98,6 +113,7 @@ CURVE = (
         "deviations above the mean of the 32 steps before (height: arXiv 2304.13013); those at "
         "most 10 steps apart are one; the first 32 steps are not judged",
     ),
+    Column("diverged_at", INT, "as in the results, in the epoch of that step; null in all others"),
 )
 
 

@@ -27,6 +27,7 @@ class Tally:
         self.best: float | None = None
         """The lowest error, in percent."""
         self._spent = self._epochs_done = 0.0
+        self._computed = self._asked = 0.0  # epochs of those that were trained as one
         self._epochs_left = sum(self._epochs.values())
 
     def look(self) -> None:
@@ -60,6 +61,9 @@ class Tally:
         if record.seconds is not None:
             self._spent += record.seconds
             self._epochs_done += self._epochs[trial]
+        if record.computed is not None:
+            self._computed += record.computed
+            self._asked += self._epochs[trial]
 
     @property
     def trials(self) -> int:
@@ -75,6 +79,14 @@ class Tally:
         """How many have no result and may be tried, without those that are `claimed`."""
         taken = sum(trial in self.open and trial not in self._given_up for trial in claimed)
         return len(self.open) - len(self._given_up) - taken
+
+    @property
+    def spared(self) -> float | None:
+        """Share of the epochs of trials trained as one that were not computed; None without such.
+
+        What a cohort that has not ended computes for its diverged is not yet in it.
+        """
+        return 1 - self._computed / self._asked if self._asked else None
 
     def seconds_left(self, workers: int) -> float | None:
         """Time until the last trial ends, if an epoch goes on costing what it has; None before."""

@@ -19,11 +19,11 @@ from types import FrameType
 from typing import Any
 
 from sweeps import claims
-from sweeps.alike import same_failure, suspicion
+from sweeps.alike import outage, same_failure, suspicion
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
-from sweeps.errors import EvictedError, SpecError
+from sweeps.errors import EvictedError, SpecError, SpoiltError
 from sweeps.files import atomic_write
 from sweeps.forming import ALONE, Forming
 from sweeps.owner import Owner
@@ -112,7 +112,7 @@ def work(
                 run, trials, owner, order, shift, forming_of(run, objective, trials, order)
             )
             return train(run, owner, order, taken, objective, after_each, shift)
-        except EvictedError as error:
+        except (EvictedError, SpoiltError) as error:
             print(error, file=sys.stderr)
             return 0
 
@@ -120,7 +120,7 @@ def work(
 def forming_of(run: RunDirectory, objective: Objective, trials: Design, order: Order) -> Forming:
     """How cohorts are formed; the first worker of a study settles how its trials are trained."""
     engines = engines_of(objective)
-    settled = settle(run.engine, engines, trials, order.device, order.engine, order.name)
+    settled = settle(run, engines, trials, order.device, order.engine, order.name)
     if settled.is_special:
         for line in in_words(settled):
             print(line, file=sys.stderr)
@@ -234,7 +234,7 @@ def cohorts(
     ledger = Ledger(run, order.since, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
-    while not shift.is_over and not same_failure(ledger.rows, order.begun):
+    while not (shift.is_over or fails_everywhere(ledger, order)):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
         for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
@@ -263,6 +263,13 @@ def cohorts(
             failures={trial.id: ledger[trial.id].failures for trial in taken},
         )
         ledger.refresh()
+
+
+def fails_everywhere(ledger: Ledger, order: Order) -> bool:
+    """Whether nothing but one error comes: the driver says so, and a detached sweep has none."""
+    rows, begun = ledger.rows, order.begun
+    found = same_failure(rows, begun) or outage(rows, begun, lambda trial: ledger[trial].failures)
+    return found is not None
 
 
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:

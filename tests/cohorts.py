@@ -10,7 +10,7 @@ from trainings import job, small
 
 from stability.models.build import build
 from stability.training import cohort, loop
-from stability.training.cohort import Tally, train_cohort
+from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
 from stability.training.stack import Stack
@@ -44,14 +44,17 @@ class Run:
     curves: list[list[Epoch]]
     order: list[int]
     """In which the trials ended."""
-    tally: Tally
     stack: Stack
+
+    @property
+    def computed(self) -> float:
+        """Epochs, of all trials together."""
+        return sum(end.computed or 0.0 for end in self.ends.values())
 
 
 def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
     stacks: list[Stack] = []
     curves: list[list[Epoch]] = [[] for _ in jobs]
-    tally = Tally()
 
     def noted(stack: Stack) -> Callable[[], None]:
         stacks.append(stack)
@@ -63,10 +66,9 @@ def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
             data or small(),
             lambda i, row: curves[i].append(row),
             prepare=noted,
-            tally=tally,
         )
     )
-    return Run(dict(ends), curves, [index for index, _ in ends], tally, stacks[0])
+    return Run(dict(ends), curves, [index for index, _ in ends], stacks[0])
 
 
 def alone(one: Job, data: TensorData | None = None) -> tuple[Training, list[Epoch]]:

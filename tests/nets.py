@@ -1,6 +1,7 @@
 """What the tests of models share: the small ones whole, every one of the registry reduced."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,21 @@ every_model = pytest.mark.parametrize("name", EVERY)
 def fresh(name: str | Config, seed: int = 0, channels: int = 1) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     return build(name, channels=channels, classes=CLASSES, generator=generator)
+
+
+def restless(*args: Any, **kwargs: Any) -> nn.Module:
+    """As `build`, with a head that is not zero: else no gradient reaches what lies before it."""
+    model = build(*args, **kwargs)
+    drawn = torch.randn(model.head.weight.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.head.weight.copy_(0.1 * drawn)
+    return model
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """Norm of the difference, as a share of the norm of what is expected."""
+    found, expected = found.double(), expected.double()
+    return float((found - expected).norm() / expected.norm())
 
 
 def images(n: int = 8, channels: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:

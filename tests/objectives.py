@@ -93,7 +93,11 @@ def fails_on_n2(cohort: Cohort) -> Iterator[Result]:
 
 
 class ToyEngines(Engines):
-    """Trials of a model are alike; `TOY_COHORT` of them are trained as one."""
+    """Trials of a model are alike; `TOY_COHORT` of them are trained as one.
+
+    Choosing takes `TOY_CHOOSING` seconds, and spoils the process where there is `TOY_SPOILT`;
+    `TOY_CHOICES` has the processes that chose.
+    """
 
     def kind(self, trial: Trial) -> str:
         return trial.model
@@ -102,8 +106,16 @@ class ToyEngines(Engines):
         return trial.model
 
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
+        if "TOY_CHOICES" in os.environ:
+            with Path(os.environ["TOY_CHOICES"]).open("a") as log:
+                log.write(f"{os.getpid()}\n")
+        time.sleep(float(os.environ.get("TOY_CHOOSING", "0")))
         way = Way(engine="stacked", trials=int(os.environ["TOY_COHORT"]), measured={"eager": 1.5})
         return {self.kind(trial): way for trial in trials}
+
+    @property
+    def is_spoilt(self) -> bool:
+        return "TOY_SPOILT" in os.environ
 
 
 @trained_by(ToyEngines())

@@ -9,11 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from trainings import small
+
+from stability.training.captured import CapturedRig
+from stability.training.loop import Job
+from stability.training.tensors import TensorData
 
 WAITS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "item"}
 """Operations whose answer Python waits for; a graph cannot hold them."""
+
+COPIES = {"_to_copy", "copy_"}
 
 
 class Recording(TorchDispatchMode):
@@ -51,3 +59,84 @@ class Recording(TorchDispatchMode):
 def shares(one: Tensor, other: Tensor) -> bool:
     """Whether both lie in the same memory: of a view, or of what was changed in place."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+class Meta(TorchDispatchMode):
+    """Where Python would wait for a GPU, were torch's device `meta` one.
+
+    Its tensors have no content: asking for it is a wait, and so is a copy to it from the CPU that
+    is not `non_blocking`, and whatever takes tensors of both.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
+        """Names of operations."""
+        self.copies = 0
+        """From the CPU, without a wait."""
+        self._numbers = _Numbers(self.waits)
+
+    def __enter__(self) -> "Meta":
+        self._numbers.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._numbers.__exit__(*error)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, func.overloadpacket.__name__
+        given = tensors_of((args, kwargs))
+        is_mask = name in ("index", "index_put_") and any(t.dtype == torch.bool for t in given)
+        if (name in WAITS or is_mask) and any(t.is_meta for t in given):
+            self.waits.append(name)
+        # Of the optimizers' kernels torch has none for meta.
+        out = None if name.startswith("_fused_") else func(*args, **kwargs)
+        host = [t for t in given if not t.is_meta and (t.dim() or name in COPIES)]
+        if host and any(t.is_meta for t in (*given, *tensors_of(out))):
+            if name in COPIES and (kwargs.get("non_blocking") or args[2:] == (True,)):
+                self.copies += 1
+            else:
+                self.waits.append(name)
+        return out
+
+
+class _Numbers(TorchFunctionMode):
+    """Tensors made of Python's numbers: their copy to the device is seen here alone."""
+
+    def __init__(self, waits: list[str]) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.__name__ in ("tensor", "as_tensor", "new_tensor") and out.is_meta:
+            self.waits.append(func.__name__)
+        return out
+
+
+def tensors_of(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def recorded_rig(kind: Job, data: TensorData | None = None) -> CapturedRig:
+    """With a recording in the place of the graph; its numbers are as precise as the data."""
+    data = data or small()
+    rig = CapturedRig(kind, data, capture=False)
+    rate = rig._lr
+    for name, value in vars(rig).items():
+        if isinstance(value, Tensor) and value.dtype == torch.float32:
+            setattr(rig, name, value.to(data.train.mean.dtype))
+    if rig._optimizer.lr is rate:  # not where it is a number, which is what the tests look for
+        rig._optimizer.lr = rig._lr  # type: ignore[assignment]
+    rig._model.train()
+    recording = Recording(rig._step)
+    assert len(recording.operations) > 30
+    assert recording.waits == []
+    rig._take = recording.replay
+    return rig

@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
 import torch.nn.functional as F
 from cohorts import PAPER, alone, different, in_double, same_numbers, together
-from torch import Tensor, nn
+from nets import apart, restless
+from torch import Tensor
 from trainings import job, small
 
-from stability.data import load
-from stability.models.build import build
 from stability.training import cohort
 from stability.training.batches import Streams, training_batch
-from stability.training.cohort import Tally, train_cohort
-from stability.training.loop import Job
+from stability.training.cohort import train_cohort
+from stability.training.loop import Epoch, Job
 from stability.training.optimizers import decay_groups
 from stability.training.outcome import Training
 from stability.training.stack import Stack
@@ -58,18 +58,11 @@ def test_each_trial_is_what_it_is_alone_over_the_whole_schedule(
         assert len(found.curves[k]) == len(rows) == 3
         for ours, theirs in zip(found.curves[k], rows, strict=True):
             same_numbers(ours, theirs, rel=1e-5)  # losses are added up in single precision
-    assert found.tally == Tally(asked=24, computed=24)
+    assert [found.ends[k].computed for k in range(3)] == [2, 2, 2]
 
 
 class Enough(Exception):  # noqa: N818 - no error
     pass
-
-
-def restless(*args: Any, **kwargs: Any) -> nn.Module:
-    """A model whose head is not zero, so that gradients reach the rest."""
-    model = build(*args, **kwargs)
-    nn.init.normal_(model.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
-    return model
 
 
 @pytest.mark.parametrize(
@@ -85,17 +78,17 @@ def restless(*args: Any, **kwargs: Any) -> nn.Module:
 def test_gradients_of_the_first_step_in_single_precision(
     monkeypatch: pytest.MonkeyPatch, model: str, settings: dict[str, Any]
 ) -> None:
-    """To 1e-5 of the gradient over all parameters, as double precision has it alone.
+    """Of each parameter to 1e-5, as double precision has it alone.
 
     Single precision alone, in channels-last layout on a CPU, is up to 3% away for conv nets.
     """
     monkeypatch.setattr(cohort, "build", restless)
     jobs = different(model=model, **settings)
-    found: list[tuple[Tensor, Tensor]] = []
+    found: list[tuple[Tensor, list[Tensor]]] = []
 
     def only_gradients(stack: Stack) -> Callable[[], None]:
         def note(losses: Tensor, each: list[Tensor]) -> None:
-            found.append((losses, torch.cat(each, dim=1)))
+            found.append((losses, each))
             raise Enough
 
         stack._move = note  # type: ignore[method-assign]
@@ -103,15 +96,16 @@ def test_gradients_of_the_first_step_in_single_precision(
 
     with pytest.raises(Enough):
         list(train_cohort(jobs, small(), lambda i, row: None, prepare=only_gradients))
-    ((losses, gradients),) = found
+    ((losses, each),) = found
     for k, one in enumerate(jobs):
-        loss, gradient = first_gradient(one)
+        loss, gradients = first_gradients(one)
         assert float(losses[k]) == pytest.approx(loss, rel=1e-5)
-        assert float((gradients[k].double() - gradient).norm() / gradient.norm()) < 1e-5
+        for ours, (name, expected) in zip(each, gradients.items(), strict=True):
+            assert apart(ours[k], expected.flatten()) < 1e-5, name
 
 
-def first_gradient(one: Job) -> tuple[float, Tensor]:
-    """Loss and gradient of the first step, in the order of the optimizer's groups."""
+def first_gradients(one: Job) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of the first step, in the order of the optimizer's groups."""
     streams, part = Streams.of(one.seed), small().train
     model = restless(one.model, channels=1, classes=10, generator=streams.weights)
     model = model.double().train()
@@ -121,25 +115,9 @@ def first_gradient(one: Job) -> tuple[float, Tensor]:
     targets = targets.double() if targets.is_floating_point() else targets
     loss = F.cross_entropy(model(images.double()), targets, label_smoothing=smoothing)
     decayed, exempt = decay_groups(model)
+    names = {parameter: name for name, parameter in model.named_parameters()}
     gradients = torch.autograd.grad(loss, [*decayed, *exempt])
-    return loss.item(), torch.cat([gradient.flatten() for gradient in gradients])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_errors_on_digits_are_those_of_the_trials_alone(optimizer: str) -> None:
-    """In single precision, where rounding grows: within what two seeds differ by."""
-    data = TensorData.of(load("digits"), "cpu")
-    settings = {"optimizer": optimizer, "epochs": 2, "batch_size": 64, "model": "vitp-nano"}
-    jobs = [job(**settings, seed=seed) for seed in (1, 2)]
-    found = together(jobs, data)
-    ends = [alone(one, data)[0] for one in jobs]
-    wrong = [end.test.wrong for end in ends]
-    ours = [found.ends[k].test.wrong for k in range(2)]
-    assert max(abs(a - b) for a, b in zip(ours, wrong, strict=True)) <= max(
-        1, abs(wrong[0] - wrong[1])
-    )
-    assert max(ours) < 300 == 0.75 * ends[0].test.n
+    return loss.item(), dict(zip(map(names.get, [*decayed, *exempt]), gradients, strict=True))
 
 
 def test_a_trial_does_not_hang_on_its_place_or_company(double: TensorData) -> None:
@@ -202,7 +180,22 @@ def test_the_step_of_divergence_is_that_alone(double: TensorData, model: str, lr
         training, rows = alone(one, double)
         assert training.outcome == "diverged"
         assert found.ends[k] == training
-        assert [row.epoch for row in found.curves[k]] == [row.epoch for row in rows]
+        for ours, theirs in zip(found.curves[k], rows, strict=True):
+            assert (ours.epoch, ours.lr) == (theirs.epoch, theirs.lr)
+            if lr > 20 or theirs.epoch == 0:  # later rounding is magnified without bounds
+                same_numbers(ours, theirs, rel=1e-5)
+        assert found.curves[k][-1].diverged_at == rows[-1].diverged_at == training.diverged_at
+
+
+def test_the_row_of_the_epoch_of_divergence_is_told_before_the_end_is() -> None:
+    told: list[Epoch] = []
+    jobs = [job(model="vitp-nano", seed=seed, lr=1e20) for seed in range(2)]
+    for index, training in train_cohort(jobs, small(), lambda i, row: i or told.append(row)):
+        if index == 0:
+            assert training.outcome == "diverged"
+            assert told[-1].diverged_at == training.diverged_at
+            assert told[-1].grad_norm > 0
+            return
 
 
 @pytest.mark.parametrize("name", ["stem.0.weight", "stem.1.running_var"])
@@ -239,17 +232,80 @@ def test_repacking_changes_nothing_and_saves_its_share(
         for ours, theirs in zip(packed.curves[k], whole.curves[k], strict=True):
             same_numbers(ours, theirs, rel=1e-5)
     assert (len(packed.stack), len(whole.stack)) == (2, 3)
-    assert packed.tally == Tally(asked=48, computed=12 + 3 * 8)
-    assert packed.tally.saved == pytest.approx(0.25)
-    assert whole.tally.saved == 0
+    assert [packed.ends[k].computed for k in range(3)] == [4, 1, 4]
+    assert [whole.ends[k].computed for k in range(3)] == [5.5, 1, 5.5]  # three more of the diverged
+    assert (packed.computed, whole.computed) == (3 + 3 * 2, 3 * 4)
+
+
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError
+
+
+def capture_that_fails_to_end() -> None:
+    try:
+        out_of_memory()
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+class Held:
+    """A step that holds memory."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def __call__(self) -> None:
+        self._stack.step()
+
+
+@pytest.mark.parametrize("fail", [out_of_memory, capture_that_fails_to_end])
+def test_a_cohort_that_cannot_be_repacked_goes_on_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]
+) -> None:
+    """To the bit, whatever the attempt did; before a step is made the last one's memory is free."""
+    options = {"model": "vitc-nano", "optimizer": "adamw", "epochs": 4, "ema": 0.01}
+    jobs = with_wild({"lr": 1e20}, **options)
+    tried: list[int] = []
+    steps: list[ReferenceType[Held]] = []
+    curves: dict[str, list[tuple[int, Epoch]]] = {"whole": [], "tried": []}
+
+    def prepare(stack: Stack) -> Callable[[], None]:
+        assert all(step() is None for step in steps)
+        tried.append(len(stack))
+        if len(stack) == 2:
+            stack.step()
+            stack.step()
+            fail()
+        step = Held(stack)
+        steps.append(ref(step))
+        return step
+
+    def note(name: str) -> Callable[[int, Epoch], None]:
+        return lambda i, row: curves[name].append((i, replace(row, seconds=0.0)))
+
+    ends = list(train_cohort(jobs, small(), note("tried"), prepare=prepare))
+    monkeypatch.setattr(cohort, "SIZES", (3,))
+    assert ends == list(train_cohort(jobs, small(), note("whole")))
+    assert curves["tried"] == curves["whole"]
+    assert tried == [3, 2, 3]
+
+
+def test_what_is_no_lack_of_memory_is_raised_when_a_cohort_is_repacked() -> None:
+    def prepare(stack: Stack) -> Callable[[], None]:
+        if len(stack) == 2:
+            raise RuntimeError("no such kernel")
+        return stack.step
+
+    jobs = with_wild({"lr": 1e20}, model="vitp-nano", epochs=3)
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        list(train_cohort(jobs, small(), lambda i, row: None, prepare=prepare))
 
 
 def test_where_all_diverge_nothing_more_is_computed() -> None:
     jobs = [job(model="vitp-nano", seed=seed, lr=1e20, epochs=50) for seed in range(2)]
     found = together(jobs)
     assert {end.outcome for end in found.ends.values()} == {"diverged"}
-    assert found.tally.computed <= 4 * 8 < found.tally.asked == 400
-    assert found.tally.saved >= 0.9
+    assert found.computed <= 2 * 4 < 2 * 50
 
 
 @pytest.mark.parametrize(
@@ -260,7 +316,7 @@ def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) ->
     made = cohort._Cohort(jobs, small(), lambda i, row: None)
     for slot in made.slots[1 : 1 + slots - alive]:
         slot.alive = False
-    assert made.repack() == (left < slots)
+    made.repack(cohort.as_it_is)
     assert len(made.stack) == len(made.slots) == left
     assert sum(slot.alive for slot in made.slots) == alive
     assert [slot.index for slot in made.slots] == sorted(slot.index for slot in made.slots)

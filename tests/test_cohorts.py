@@ -183,3 +183,17 @@ def test_the_choice_is_written_once_and_every_worker_reads_it(tmp_path: Path) ->
     drive_inline(run)
     assert [len(draws) for _, draws in cohorts(tmp_path)] == [2, 1]
     assert engine.read(run.engine) == fixed
+
+
+def test_a_worker_that_choosing_has_spoilt_trains_nothing_and_another_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SPOILT", "yes")
+    monkeypatch.setenv("TOY_CHOICES", str(tmp_path / "choices"))
+    run = new_run(tmp_path, objective=TOGETHER, models=("a",), draws=8)
+    drive(run, slots=1)
+    (spoilt,) = (tmp_path / "choices").read_text().split()
+    trained = {line.split()[-1] for line in (tmp_path / "log").read_text().splitlines()}
+    assert len(trained) == 1
+    assert trained != {spoilt}
+    assert finished(run) == 8

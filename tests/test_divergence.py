@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from trainings import Train, job, keeping, plain_training, small
+from trainings import Train, job, keeping, losses_and_norms, plain_training, small
 
 from stability.models.build import build
 from stability.training import loop
 from stability.training.loop import Epoch, first_non_finite
 from stability.training.outcome import Evaluation, Training
+from stability.training.schedule import lr_at
 
 FINITE = Evaluation(wrong=1, n=10, loss=1.0, chance=90.0, constant=False)
 
@@ -42,9 +43,49 @@ def test_too_large_a_learning_rate_diverges_at_the_step_of_the_plain_loop(
     found = train(one)
     step = len(losses) - 1
     assert found.training == Training(outcome="diverged", diverged_at=step, devices=("cpu",))
-    assert [row.epoch for row in found.curve] == list(range(step // 3 + 1))
-    assert np.isfinite([row.loss for row in found.curve]).all()
-    assert np.isfinite([row.train_loss for row in found.curve[1:]]).all()
+    *before, last = found.curve
+    assert [row.epoch for row in found.curve] == list(range(step // 3 + 2))
+    assert {row.diverged_at for row in before} == {None}
+    assert np.isfinite([row.loss for row in before]).all()
+    assert np.isfinite([row.train_loss for row in before[1:]]).all()
+    assert (last.diverged_at, last.loss, last.val_error) == (step, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "finite"),
+    [({"lr": 20.0}, 2), ({"lr": 1e20}, 1), ({"lr": 1e20, "batch_size": 75}, 1)],
+    ids=["in its third step", "in its second step", "when it ends"],
+)
+def test_the_epoch_of_divergence_has_a_row_of_its_finite_steps(
+    train: Train, settings: dict[str, Any], finite: int
+) -> None:
+    one = job(model="vitp-nano", epochs=6, **{"batch_size": 25, **settings})
+    steps = 75 // one.recipe.batch_size
+    losses, norms = losses_and_norms(one)
+    found = train(one)
+    last, first = found.curve[-1], found.training.diverged_at // steps * steps
+    seen = slice(first, first + finite)
+    assert np.isfinite(losses[seen]).all()
+    assert last.train_loss == pytest.approx(losses[seen].mean(), rel=1e-4)
+    assert last.lr == lr_at(first + finite - 1, 6 * steps, one.recipe, 6)
+    ours = norms[seen][norms[seen] < 1e19]  # beyond that its square overflows
+    assert len(ours)
+    assert last.grad_norm == pytest.approx(ours.mean(), rel=1e-3)
+    assert last.grad_norm_max == pytest.approx(ours.max(), rel=1e-3)
+    assert last.grad_norm_first_layer_max >= last.grad_norm_first_layer >= 0
+    assert last.loss_spikes == 0  # of the first 32 steps nothing is said
+
+
+def test_an_epoch_without_a_finite_step_says_nothing(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: FINITE)  # no look when an epoch ends
+    found = train(job(lr=1e20, batch_size=75, epochs=3))  # a step an epoch
+    last = found.curve[-1]
+    assert last.diverged_at == found.training.diverged_at == last.epoch - 1
+    assert (last.lr, last.train_loss, last.loss, last.val_error) == (None,) * 4
+    assert (last.grad_norm, last.grad_norm_max, last.grad_norm_first_layer) == (None,) * 3
+    assert last.loss_spikes == 0
 
 
 def test_first_step_with_a_non_finite_loss_is_found() -> None:
@@ -94,7 +135,9 @@ def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
     rows: list[Epoch] = []
     training = loop.train(job(), small(), rows.append)
     assert training == Training(outcome="diverged", diverged_at=3, devices=("cpu",))
-    assert [row.epoch for row in rows] == [0]
+    assert [(row.epoch, row.diverged_at) for row in rows] == [(0, None), (1, 3)]
+    assert rows[1].train_loss is not None
+    assert rows[1].val_error is None
 
 
 def test_a_constant_model_is_collapsed(train: Train) -> None:

@@ -1,8 +1,13 @@
 """How a study is trained is settled once: the file, who may go on with it, what is seen of it."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from objectives import ToyEngines
 from test_cli import call, faults_of, request
+from test_driver import wait_for
 
 from stability.cli.cluster import Cluster, Where
 from stability.cli.engine import check_engine, engine_in_words, forget_unused
@@ -18,8 +24,9 @@ from stability.cli.remembered import as_written
 from stability.cli.request import Request
 from sweeps import engine
 from sweeps.design import draw_design
-from sweeps.engine import Settled, Way, in_words, settle, write_once
+from sweeps.engine import Settled, Way, in_words, one_at_a_time, settle, write_once
 from sweeps.errors import DispatchError, SpecError, StoreError
+from sweeps.run_directory import RunDirectory
 
 STACKED = Settled(device="cpu", asked="auto", by="w", ways={"k": Way(engine="stacked", trials=8)})
 
@@ -28,7 +35,12 @@ def test_the_first_writer_wins_and_what_is_read_is_what_was_written(tmp_path: Pa
     path = tmp_path / "engine.toml"
     assert engine.read(path) is None
     ways = {
-        'a "b", c': Way(engine="streams", trials=2, measured={"eager": 1.25, "stacked:4": "no"})
+        'a "b", c': Way(
+            engine="streams",
+            trials=2,
+            measured={"eager": 1.25, "stacked:4": "no"},
+            beside={"eager": 0.5},
+        )
     }
     first = Settled(device="cuda", asked="auto", by="w on 'x'", ways=ways)
     write_once(path, first)
@@ -79,12 +91,103 @@ def test_a_worker_on_another_kind_of_device_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_COHORT", "3")
-    path = tmp_path / "engine.toml"
+    path = RunDirectory(tmp_path)
     found = settle(path, ToyEngines(), [], "cpu", "auto", "w1")
     assert (found.device, found.by) == ("cpu", "w1 on cpu")
     with pytest.raises(DispatchError, match="got cuda, the study was begun on cpu"):
         settle(path, ToyEngines(), [], "cuda", "auto", "w2")
     assert settle(path, None, [], "cuda", "auto", "w3").way("any") == Way()  # has no engines
+
+
+CHOOSE = (
+    "import sys; from pathlib import Path\n"
+    "from objectives import ToyEngines; from sweeps.engine import settle\n"
+    "from sweeps.run_directory import RunDirectory\n"
+    "run = RunDirectory(Path(sys.argv[1]))\n"
+    "print('ready', flush=True); input()\n"
+    "print(settle(run, ToyEngines(), [], 'cpu', 'auto', sys.argv[2]).by)\n"
+)
+
+
+@contextmanager
+def choosers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Three processes that are about to settle how a study is trained."""
+    monkeypatch.setenv("TOY_CHOICES", str(tmp_path / "choices"))
+    monkeypatch.setenv("TOY_COHORT", "2")
+    monkeypatch.setenv("TOY_CHOOSING", str(seconds))
+    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    found = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHOOSE, str(tmp_path), f"w{i}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for i in range(3)
+    ]
+    try:
+        for one in found:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "ready\n"
+        yield found
+    finally:
+        for one in found:
+            one.kill()
+            one.communicate()
+
+
+def go(chooser: subprocess.Popen[str]) -> None:
+    assert chooser.stdin is not None
+    chooser.stdin.write("\n")
+    chooser.stdin.flush()
+
+
+def chosen(tmp_path: Path) -> list[str]:
+    log = tmp_path / "choices"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_one_chooses_and_the_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with choosers(tmp_path, monkeypatch, 0.5) as found:
+        for one in found:
+            go(one)
+        said = {one.communicate()[0] for one in found}
+    assert len(chosen(tmp_path)) == 1
+    assert len(said) == 1
+
+
+def test_where_the_one_that_chooses_is_killed_another_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with choosers(tmp_path, monkeypatch, 60) as (first, *others):
+        go(first)
+        wait_for(lambda: len(chosen(tmp_path)) == 1)
+        go(others[0])
+        time.sleep(0.3)
+        assert len(chosen(tmp_path)) == 1  # it waits
+        first.kill()
+        wait_for(lambda: len(chosen(tmp_path)) == 2)
+
+
+@pytest.mark.parametrize("missing", ["fcntl.flock", "os.open"])
+def test_where_a_file_system_knows_no_locks_nobody_waits(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr(missing, refuse)
+    with one_at_a_time(tmp_path / "lock"):
+        pass
+
+
+def test_an_error_of_who_chooses_is_no_error_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no disk"), one_at_a_time(tmp_path / "lock"):
+        raise OSError("no disk")
 
 
 def asked(tmp_path: Path, **changes: object) -> Request:
@@ -192,10 +295,20 @@ def test_what_is_settled_in_words(tmp_path: Path) -> None:
         "engine stacked, 8 at a time on cuda (k)",
         "engine captured on cuda (m0, sgd, batch 64; m1, sgd, batch 64; m2, sgd, batch 64; 2 more)",
     ]
+    refused = Way(measured={"stacked:8": "m1 cannot be stacked: odd"})
+    assert in_words(Settled(device="cpu", asked="stacked:8", ways={"m1": refused})) == [
+        "engine eager on cpu",
+        "trained one by one: m1 cannot be stacked: odd",
+    ]
+    out_of_memory = replace(STACKED.ways["k"], measured={"stacked:64": "OutOfMemoryError"})
+    assert len(in_words(Settled(device="cuda", ways={"k": out_of_memory}))) == 1
     run = asked(tmp_path).run
     assert engine_in_words(run) == []
     write_once(run.engine, Settled(device="cpu", ways={"k": Way()}))
     assert engine_in_words(run) == []  # as it always was
+    run.engine.unlink()
+    write_once(run.engine, Settled(device="cpu", asked="stacked:8", ways={"k": refused}))
+    assert engine_in_words(run)[1] == "trained one by one: m1 cannot be stacked: odd"
 
 
 @pytest.mark.slow
@@ -222,6 +335,7 @@ def test_a_sweep_that_trains_trials_as_one_gives_what_one_by_one_gives(tmp_path:
         assert abs(together["wrong"] - alone["wrong"]) <= 2
     state = json.loads(call("status", "runs-stacked/run", "--json", cwd=tmp_path).stdout)
     assert state["engine"] == ["engine stacked, 2 at a time on cpu"]
+    assert state["spared"] == 0  # none of them diverged
     refused = call("resume", "runs-stacked/run", "--engine", "captured", cwd=tmp_path)
     assert refused.returncode == 0  # nothing is left to train
     more = [*sweep[:-1], "8", "--out", "runs-stacked/more", "--engine", "captured"]

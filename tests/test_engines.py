@@ -1,29 +1,21 @@
-"""The engines: names, side by side in threads, and the choice among what was measured."""
+"""The engines: names, side by side in threads, graphs that are kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from threading import get_ident
 from typing import Any
 
 import pytest
 import torch
-from test_objective import trial
 from trainings import job, small
 
-from stability import image_engines
-from stability.image_engines import MEASURED_KINDS, ImageEngines
-from stability.objective import _data, _job
-from stability.training import choice
+from stability.training import engines
 from stability.training.captured import CapturedRig, kind_of
-from stability.training.choice import candidates, measured, seconds_of, shortened
 from stability.training.engine_names import GAIN, NAMES, Engine, fastest, fault, parse
-from stability.training.engines import Rigs, side_by_side, train_with
+from stability.training.engines import KEPT, RIGS, Rigs, prepare, side_by_side, train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
-from sweeps.engine import Settled, Way
-from sweeps.errors import DispatchError
-from sweeps.trial import Trial
 
 
 @pytest.mark.parametrize(
@@ -70,90 +62,6 @@ def test_stacked_is_taken_only_where_it_gains_enough() -> None:
     assert str(fastest({**failed, "stacked:4": 9.0})) == "stacked:4"
 
 
-def test_no_more_at_a_time_is_measured_than_there_are_trials() -> None:
-    def names(trials: int) -> list[list[str]]:
-        return [list(map(str, ladder)) for ladder in candidates(trials)]
-
-    assert names(1) == [["eager"], ["captured"]]
-    assert names(5) == [["eager"], ["captured"], ["streams:2", "streams:4"], ["stacked:4"]]
-    assert names(64)[-1] == ["stacked:4", "stacked:16", "stacked:64"]
-
-
-def test_a_ladder_is_climbed_while_it_gets_faster_and_a_fault_is_noted() -> None:
-    asked: list[str] = []
-    takes = {"eager": 8.0, "captured": 2.0, "streams:2": 1.99, "stacked:4": 3.0, "stacked:16": 1.0}
-
-    def measure(engine: Engine, job: Job, data: TensorData) -> float:
-        asked.append(str(engine))
-        if str(engine) == "stacked:64":
-            raise torch.OutOfMemoryError("CUDA out of\nmemory")
-        return takes.get(str(engine), 1.95)
-
-    found = measured(job(), small(), 64, measure)
-    assert asked == [
-        "eager", "captured", "streams:2", "streams:4", "stacked:4", "stacked:16", "stacked:64"
-    ]  # fmt: skip
-    assert found["stacked:64"] == "OutOfMemoryError: CUDA out of memory"
-    assert str(fastest(found)) == "stacked:16"
-    takes |= {"streams:4": 1.5, "stacked:16": 2.9}
-    asked.clear()
-    measured(job(), small(), 64, measure)
-    assert asked[-1] == "stacked:16"  # 3% faster than 4: no further
-
-
-def test_what_cannot_be_stacked_is_not_measured_stacked() -> None:
-    mixed = replace(job(), model="test_engines:odd")
-    found = measured(mixed, small(), 64, lambda engine, job, data: float(engine.trials))
-    assert isinstance(found["stacked:4"], str)
-    assert "cannot be stacked" in found["stacked:4"]
-    assert "stacked:16" not in found
-
-
-class Odd(torch.nn.Module):
-    def __init__(self, inputs: int, classes: int) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(inputs, classes))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images.flatten(1) @ self.weight
-
-
-def odd(num_classes: int, input_shape: tuple[int, int, int]) -> torch.nn.Module:
-    """Has a weight that no layer of torch has."""
-    c, h, w = input_shape
-    return Odd(c * h * w, num_classes)
-
-
-@pytest.mark.parametrize("engine", ["eager", "stacked:2"])
-def test_the_measurement_finds_what_a_step_costs(
-    engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A clock that advances by the steps that are taken, and by much that is paid once."""
-    now = [0.0]
-
-    def pretend(
-        name: str, jobs: Sequence[Job], data: TensorData, on_epoch: Callable[[int, Epoch], None]
-    ) -> Any:
-        steps = len(data.train) // jobs[0].recipe.batch_size
-        now[0] += 100 + 0.25 * steps * jobs[0].epochs * len(jobs)
-        yield from ()
-
-    monkeypatch.setattr(choice, "train_with", pretend)
-    monkeypatch.setattr("time.process_time", lambda: now[0])
-    assert seconds_of(parse(engine), job(), small()) == pytest.approx(0.25)
-
-
-def test_the_measurement_of_a_real_step() -> None:
-    seconds = seconds_of(parse("eager"), job(model="vitp-nano", batch_size=4), small())
-    assert 1e-4 < seconds < 1
-
-
-def test_data_are_cut_or_repeated_for_the_measurement() -> None:
-    short = shortened(small(), 100)
-    assert (len(short.train), len(short.validation), len(short.test)) == (100, 30, 40)
-    assert torch.equal(short.train.images[75], small().train.images[0])
-
-
 def rigs(count: int) -> list[CapturedRig]:
     return [CapturedRig(kind_of(job()), small(), capture=False) for _ in range(count)]
 
@@ -195,24 +103,104 @@ def test_side_by_side_ends_when_nobody_listens_any_more() -> None:
     trainings.close()  # returns: the other one stops at its next epoch
 
 
-def test_graphs_of_one_kind_are_kept_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Job] = []
+Captures = Callable[[], list[tuple[int, bool]]]
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
+    """Batch size of each rig that is made, and whether it is compiled."""
+    made: list[tuple[int, bool]] = []
 
     class Counted(CapturedRig):
         def __init__(self, kind: Job, data: TensorData, *, compiled: bool = False) -> None:
-            made.append(kind)
+            made.append((kind.recipe.batch_size, compiled))
             super().__init__(kind, data, capture=False)
 
     monkeypatch.setattr("stability.training.engines.CapturedRig", Counted)
+    return lambda: [made.pop(0) for _ in range(len(made))]
+
+
+def kind(batch: int) -> Job:
+    return kind_of(job(batch_size=batch))
+
+
+def test_graphs_of_a_few_kinds_are_kept(captures: Captures) -> None:
     kept, data = Rigs(), small()
-    one, other = kind_of(job()), kind_of(job(batch_size=8))
-    two = list(kept.of(one, data, 2, compiled=False))
-    assert list(kept.of(one, data, 1, compiled=False)) == two[:1]
-    assert kept.of(one, data, 3, compiled=False)[:2] == two
-    assert made == [one] * 3
-    kept.of(other, data, 1, compiled=False)
-    kept.of(one, data, 1, compiled=False)
-    assert made == [one] * 3 + [other, one]
+    two = list(kept.of(kind(1), data, 2, compiled=False))
+    assert list(kept.of(kind(1), data, 1, compiled=False)) == two[:1]
+    assert list(kept.of(kind(1), data, 3, compiled=False))[:2] == two
+    assert captures() == [(1, False)] * 3
+    for _ in range(3):  # a design goes draw by draw, its models side by side
+        for batch in range(1, KEPT + 1):
+            kept.of(kind(batch), data, 1, compiled=False)
+    assert [batch for batch, _ in captures()] == list(range(2, KEPT + 1))
+    kept.of(kind(1), data, 1, compiled=False)
+    kept.of(kind(2), data, 1, compiled=True)  # the least recently used goes: 2
+    for batch in (1, *range(3, KEPT + 1), 2):
+        kept.of(kind(batch), data, 1, compiled=False)
+    assert captures() == [(2, True), (2, False)]
+    kept.clear()
+    kept.of(kind(2), data, 1, compiled=False)
+    assert captures() == [(2, False)]
+
+
+def test_trials_of_alternating_kinds_are_captured_once(captures: Captures) -> None:
+    jobs = [job(batch_size=8 + 8 * (i % 2), seed=i, epochs=1) for i in range(6)]
+    try:
+        assert len(list(train_with("captured", jobs, small(), lambda i, row: None))) == 6
+    finally:
+        RIGS.clear()
+    assert captures() == [(8, False), (16, False)]
+
+
+def test_on_a_full_device_other_kinds_make_room_once(
+    captures: Captures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, data = Rigs(), small()
+    kept.of(kind(1), data, 1, compiled=False)
+    kept.of(kind(2), data, 1, compiled=False)
+    plain, refusals = engines.CapturedRig, [1]
+
+    def full(*args: Any, **kwargs: Any) -> CapturedRig:
+        if refusals:
+            refusals.pop()
+            raise torch.OutOfMemoryError("full")
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(engines, "CapturedRig", full)
+    assert len(kept.of(kind(3), data, 2, compiled=False)) == 2
+    assert [batch for batch, _ in captures()] == [1, 2, 3, 3]
+    kept.of(kind(2), data, 1, compiled=False)
+    assert [batch for batch, _ in captures()] == [2]
+    refusals.extend([1, 1])
+    with pytest.raises(torch.OutOfMemoryError):
+        kept.of(kind(4), data, 1, compiled=False)
+    assert refusals == []
+
+
+def test_what_was_captured_is_freed_where_it_is_asked_for_alone(
+    captures: Captures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph holds itself; to look for such things takes long."""
+    collected = []
+    monkeypatch.setattr("gc.collect", lambda: collected.append("now"))
+    kept = Rigs()
+    for _ in range(2):
+        kept.of(kind(1), small(), 1, compiled=False)
+    assert collected == []
+    kept.clear()
+    kept.clear()  # a stack leaves a graph too, of which nothing is kept
+    assert len(collected) == 2
+
+
+def test_what_a_graph_keeps_is_made_ready(captures: Captures) -> None:
+    jobs = [job(seed=i) for i in range(3)]
+    for engine, count in (("eager", 0), ("stacked", 0), ("captured", 1), ("streams", 3)):
+        try:
+            prepare(engine, jobs, small())
+        finally:
+            RIGS.clear()
+        assert len(captures()) == count
 
 
 def test_streams_take_one_kind_and_engines_have_names() -> None:
@@ -222,75 +210,3 @@ def test_streams_take_one_kind_and_engines_have_names() -> None:
         list(train_with("captured", [job()], small(), lambda i, row: None))
     with pytest.raises(KeyError):
         list(train_with("fast", [job()], small(), lambda i, row: None))
-
-
-ENGINES = ImageEngines(_job, _data)
-
-
-def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_engines, "measured", None)
-    trials = [trial(0), trial(1, model="vitc-nano")]
-    kinds = [ENGINES.kind(one) for one in trials]
-    assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
-    assert ENGINES.ways(trials, "cpu", "auto") == {}
-    assert Settled(device="cpu").way(kinds[0]) == Way()  # one by one
-
-
-def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked = []
-
-    def pretend(job: Job, data: TensorData, trials: int) -> dict[str, float | str]:
-        asked.append((job.model, job.recipe.batch_size, trials))
-        stacked = 0.001 if job.model == "vitp-nano" else 0.0019
-        return {"eager": 0.008, "captured": 0.002, "stacked:16": stacked, "streams:2": "no"}
-
-    monkeypatch.setattr(image_engines, "measured", pretend)
-    engines = ImageEngines(_job, lambda trial, device: small())
-    trials = [trial(i, model=model) for i in range(3) for model in ("vitp-nano", "vitc-nano")]
-    ways = engines.ways(trials, "cuda", "auto")
-    assert asked == [("vitp-nano", 256, 3), ("vitc-nano", 256, 3)]
-    assert [(way.engine, way.trials) for way in ways.values()] == [("stacked", 16), ("captured", 1)]
-    first = next(iter(ways.values()))
-    assert first.measured == {"eager": 8.0, "captured": 2.0, "stacked:16": 1.0, "streams:2": "no"}
-
-
-def test_of_many_kinds_the_first_are_measured_and_the_others_do_as_the_nearest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def pretend(job: Job, data: TensorData, trials: int) -> dict[str, float | str]:
-        return {"eager": 1.0, "captured": 0.5 if job.recipe.batch_size > 60 else 2.0}
-
-    monkeypatch.setattr(image_engines, "measured", pretend)
-    engines = ImageEngines(_job, lambda trial, device: small())
-    batches = [10 * i for i in range(1, MEASURED_KINDS + 1)] + [33, 99]
-    trials = [trial(b, settings={"batch_size": b}) for b in batches]
-    ways = list(engines.ways(trials, "cuda", "auto").values())
-    assert [way.engine for way in ways] == ["eager"] * 6 + ["captured"] * 2 + ["eager", "captured"]
-    assert [bool(way.measured) for way in ways] == [True] * MEASURED_KINDS + [False] * 2
-
-
-def test_an_engine_that_is_asked_for_is_taken_where_it_can_be() -> None:
-    trials = [trial(0), trial(1, model="test_engines:odd")]
-    able, unable = ENGINES.ways(trials, "cpu", "stacked:3").values()
-    assert able == Way(engine="stacked", trials=3)
-    assert (unable.engine, unable.trials) == ("eager", 1)
-    assert "cannot be stacked" in str(unable.measured["stacked:3"])
-    with pytest.raises(DispatchError, match="captured needs a CUDA device"):
-        ENGINES.ways(trials, "cpu", "captured")
-
-
-def test_who_is_alike_hangs_on_the_engine() -> None:
-    def alike(engine: str, one: Trial, other: Trial) -> bool:
-        return ENGINES.alike(one, engine) == ENGINES.alike(other, engine)
-
-    drawn = {"lr": 0.3, "weight_decay": 0.01}
-    for engine in ("stacked", "streams", "captured+compile"):
-        assert alike(engine, trial(0), trial(1, settings=drawn))
-        assert not alike(engine, trial(0), trial(1, settings={"batch_size": 64}))
-        for field, value in (("model", "vitc-nano"), ("epochs", 2), ("optim", "adamw")):
-            assert not alike(engine, trial(0), trial(1, **{field: value}))
-    momentum = trial(1, settings={"momentum": 0.5})
-    assert alike("stacked", trial(0), momentum)
-    assert not alike("streams", trial(0), momentum)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from analysis import (
     TableError,
@@ -217,6 +218,18 @@ def test_an_epoch_that_a_trial_did_not_log_keeps_its_last_error() -> None:
     found = training_curves(made, TRIALS, [0.5]).set_index("epoch")
     assert found["alive"].tolist() == [3, 3, 2, 2]
     assert found.loc[2, "q50"] == 60.0
+
+
+def test_the_row_of_the_epoch_of_divergence_has_no_error_and_changes_nothing() -> None:
+    logged = CURVES.dropna()
+    for epoch in (2, 4):  # 4: later than all others
+        row = pd.DataFrame({"trial": ["r"], "epoch": [epoch], "val_error": [np.nan]})
+        made = pd.concat([logged, row])
+        assert_frame_equal(training_curves(made, TRIALS), training_curves(logged, TRIALS))
+        assert_frame_equal(
+            epochs_to_reach(made, TRIALS, [10.0, 5.0]),
+            epochs_to_reach(logged, TRIALS, [10.0, 5.0]),
+        )
 
 
 def test_bad_curves_are_answered(tmp_path: pytest.TempPathFactory) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from stability import objective
 from stability.data import load
@@ -146,6 +147,24 @@ def test_peak_memory_is_in_bytes() -> None:
     assert 1e8 < result.values["peak_memory"] < 1e11
 
 
+def test_what_the_diverged_of_a_stack_did_not_take_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One of two diverges in the first of three epochs; two are computed for the other alone."""
+    wild = {"settings": {"lr": 1e20, "weight_decay": 0.1}}
+    both = replace(cohort(trial(0, epochs=3), trial(1, epochs=3, **wild)), engine="stacked")
+    results = {result.trial: result for result in train_images(both)}
+    outcomes = [(r.outcome, r.values["computed"]) for _, r in sorted(results.items())]
+    assert outcomes == [("ok", 3.0), ("diverged", 1.0)]
+    assert capsys.readouterr().err == (
+        "trained 2 trials as one: 33.3% of their epochs were not computed, of trials that had "
+        "diverged\n"
+    )
+    (alone,) = train_images(cohort(trial(0)))
+    assert alone.values["computed"] is None
+    assert capsys.readouterr().err == ""
+
+
 def test_same_trial_gives_the_same_numbers_in_any_cohort() -> None:
     _, second = train_images(cohort(trial(0), trial(1)))
     (alone,) = train_images(cohort(trial(1)))
@@ -244,6 +263,7 @@ SIGNALS = (
     "grad_norm_first_layer",
     "grad_norm_first_layer_max",
     "loss_spikes",
+    "diverged_at",
 )
 MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "val_error", "loss", "train_loss"}
 
@@ -251,8 +271,11 @@ MISSING_IF_DIVERGED = {"error", "wrong", "n_eval", "val_error", "loss", "train_l
 def test_a_diverged_training_has_no_error_but_its_last_finite_epoch(
     pretend: Callable[..., list[Job]],
 ) -> None:
-    rows = [row(0, 90.0), row(1, 40.0), row(2, 60.0)]
-    pretend(rows, Training(outcome="diverged", diverged_at=57))
+    last = Epoch(epoch=3, seconds=3, train_loss=7.0, diverged_at=57)
+    pretend(
+        [row(0, 90.0), row(1, 40.0), row(2, 60.0), last],
+        Training(outcome="diverged", diverged_at=57),
+    )
     (result,) = train_images(cohort(trial()))
     assert result.outcome == "diverged"
     assert not MISSING_IF_DIVERGED & set(result.values)
@@ -265,5 +288,19 @@ def test_a_training_that_diverges_in_its_first_epoch_has_no_epoch_to_show() -> N
     (result,) = train_images(cohort(trial(settings={"lr": 1e30})))
     assert result.outcome == "diverged"
     assert not (MISSING_IF_DIVERGED | {"best_epoch", "last_finite_error"}) & set(result.values)
-    assert [r["epoch"] for r in result.curve] == [0]
     assert 0 <= result.values["diverged_at"] < 4
+    before, last = result.curve
+    assert (before["epoch"], before["diverged_at"]) == (0, None)
+    assert (last["epoch"], last["val_error"], last["loss"]) == (1, None, None)
+    assert last["diverged_at"] == result.values["diverged_at"]
+
+
+def test_on_a_gpu_float32_is_exact_and_the_memory_is_that_of_the_cohort(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resets = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: resets.append("reset"))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert list(train_images(Cohort(trials=(), device="cuda"))) == []
+    assert resets == ["reset"]
+    assert not torch.backends.cudnn.allow_tf32

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 from nets import NANO
+from recording import Recording
 from torch import nn
+from trainings import job, small
 
 from stability.models.build import build
+from stability.training.batches import Streams
+from stability.training.captured import CapturedRig, kind_of
 from stability.training.optimizers import build_optimizer, decay_groups, set_lr
 from stability.training.recipe import OPTIMIZERS, Recipe
 
@@ -79,6 +83,50 @@ def test_hundred_steps_are_torchs_own_bit_by_bit(name: str, changes: dict[str, f
         own.step()
         for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
             assert torch.equal(p, q), step
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.0])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_hundred_captured_steps_are_torchs_own(name: str, decay: float) -> None:
+    """To 1e-6 of each parameter's largest value, with rate and decay in tensors.
+
+    Recorded with neither, then done again with another rate at each step; after another trial.
+    """
+    one = job(model="vitp-nano", optimizer=name, weight_decay=decay)
+    rig = CapturedRig(kind_of(one), small(), capture=False)
+    parameters = list(rig._model.parameters())
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
+
+    def move() -> None:
+        rig._decay()
+        rig._optimizer.step()
+
+    recording, generator = Recording(move), torch.Generator().manual_seed(0)
+
+    def moved(step: int) -> None:
+        for p in parameters:
+            p.grad.copy_(torch.randn(p.shape, generator=generator))
+        rig._lr.fill_(lr_of(step))
+        recording.replay()
+
+    rig.fresh(job(model="vitp-nano", optimizer=name, weight_decay=0.7), small(), Streams.of(1))
+    moved(0)
+    rig.fresh(one, small(), Streams.of(2))
+    theirs = build("vitp-nano", channels=1, classes=10, generator=Streams.of(2).weights)
+    own, followers = torchs_own(name, theirs, one.recipe), list(theirs.parameters())
+    for step in range(STEPS):
+        state = generator.get_state()
+        moved(step)
+        generator.set_state(state)
+        for q in followers:
+            q.grad = torch.randn(q.shape, generator=generator)
+        for group in own.param_groups:
+            group["lr"] = lr_of(step)
+        own.step()
+    for p, q in zip(parameters, followers, strict=True):
+        far = (p - q).detach().abs().max()
+        assert far < 1e-6 * q.detach().abs().max()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

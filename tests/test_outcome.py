@@ -1,6 +1,7 @@
 """Wrong answers are counted exactly, and useless runs are told from usable ones."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from stability.models.build import build
 from stability.training import outcome
-from stability.training.outcome import Evaluation, ended, evaluate, is_useless
+from stability.training.outcome import Evaluation, ended, evaluate, evaluate_stacked, is_useless
 from stability.training.tensors import TensorPart
 
 CLASSES = 4
@@ -147,3 +148,24 @@ def test_limit_is_that_of_a_binomial_guess(n: int, chance: float) -> None:
 def test_the_same_answer_for_every_image_is_collapsed_however_right() -> None:
     assert ended(evaluation(constant=True, wrong=0)).outcome == "collapsed"
     assert ended(evaluation(constant=False, wrong=0)).outcome == "ok"
+
+
+def test_models_evaluated_as_one_see_so_many_images_that_all_together_are_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    class Notes(SaysItsPixel):
+        def forward(self, images: Tensor) -> Tensor:
+            sizes.append(len(images))
+            return super().forward(images)
+
+    on_gpu = partial(outcome.images_at_once, torch.device("cuda"))
+    monkeypatch.setattr(outcome, "GPU_BATCH", 12)
+    monkeypatch.setattr(outcome, "images_at_once", lambda device, models=1: on_gpu(models))
+    images = part([0, 1, 2, 3, 3, 3, 0], [0, 1, 2, 3, 0, 1, 1])
+    for k, seen in ((1, [7]), (4, [12, 12, 4]), (100, [100] * 7)):
+        sizes.clear()
+        each = evaluate_stacked(Notes(), k, images)
+        assert sizes == seen
+        assert [found.wrong for found in each] == [3] * k

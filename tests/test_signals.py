@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
-import trainings
 from nets import NANO
 from numpy.typing import NDArray
 from torch import nn
-from trainings import Train, job, keeping, plain_training, small
+from trainings import Train, job, keeping, losses_and_norms
 
 from stability.models.build import build
-from stability.training.optimizers import Optimizer, build_optimizer
-from stability.training.recipe import Recipe
-from stability.training.signals import APART, WINDOW, Watch, first_layer, spikes
+from stability.training.signals import APART, WINDOW, Losses, Watch, first_layer, spikes
 
 
 @pytest.fixture
@@ -20,34 +17,10 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Train:
     return keeping(monkeypatch)
 
 
-def norms_of_plain_training(
-    monkeypatch: pytest.MonkeyPatch, **changes: object
-) -> NDArray[np.float64]:
-    """(steps,): over all parameters, in double precision."""
-    found = []
-
-    def build_and_note(name: str, model: nn.Module, recipe: Recipe) -> Optimizer:
-        optimizer = build_optimizer(name, model, recipe)
-        step = optimizer.step
-
-        def note_and_step() -> None:
-            gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-            found.append(torch.cat(gradients).double().norm().item())
-            step()
-
-        optimizer.step = note_and_step  # type: ignore[method-assign]
-        return optimizer
-
-    monkeypatch.setattr(trainings, "build_optimizer", build_and_note)
-    plain_training(job(**changes), small())
-    return np.array(found)
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_norms_are_those_of_a_plain_loop(
-    monkeypatch: pytest.MonkeyPatch, train: Train, optimizer: str
-) -> None:
-    expected = norms_of_plain_training(monkeypatch, optimizer=optimizer, epochs=3).reshape(3, 4)
+def test_norms_are_those_of_a_plain_loop(train: Train, optimizer: str) -> None:
+    _, norms = losses_and_norms(job(optimizer=optimizer, epochs=3))
+    expected = norms.reshape(3, 4)
     curve = train(job(optimizer=optimizer, epochs=3)).curve
     assert [row.grad_norm for row in curve[1:]] == pytest.approx(expected.mean(1), rel=1e-4)
     assert [row.grad_norm_max for row in curve[1:]] == pytest.approx(expected.max(1), rel=1e-4)
@@ -169,3 +142,21 @@ def test_epochs_count_what_the_whole_training_shows(steps: int) -> None:
     assert counted == expected.tolist()
     assert sum(counted) >= 4
     assert APART == 10
+
+
+def test_what_comes_after_a_loss_that_is_not_finite_is_left_out() -> None:
+    """Norms that are not finite are left out too; they may come a step before the loss."""
+    inf, nan = float("inf"), float("nan")
+    values = torch.tensor([*losses(40), 3.0, nan, 5.0, inf])
+    values[35] = 9.0
+    total = torch.arange(44.0)
+    total[40:] = torch.tensor([inf, 1e9, nan, 1e9])
+    found = Losses().signals(total, total / 2, values)
+    assert (found.grad_norm, found.grad_norm_max) == (19.5, 39.0)
+    assert (found.grad_norm_first_layer, found.grad_norm_first_layer_max) == (9.75, 19.5)
+    assert found.loss_spikes == 1
+
+
+def test_the_largest_norms_have_a_mean() -> None:
+    total = torch.tensor([3e38, 3e38])
+    assert Losses().signals(total, None, torch.ones(2)).grad_norm == pytest.approx(3e38)

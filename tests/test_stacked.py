@@ -1,6 +1,7 @@
 """Layers and models that are K in one do what the K do alone; `torch.func.vmap` is the oracle."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -245,3 +246,50 @@ class Tied(nn.Module):
 )
 def test_what_has_no_stacked_form_says_so(model: nn.Module, fault: str | None) -> None:
     assert unstackable(model) == fault
+
+
+# --- in bfloat16 --------------------------------------------------------------------------------
+
+
+def types(model: nn.Module, x: Tensor) -> dict[str, torch.dtype]:
+    """Of what each module in `model` gives under autocast."""
+    found: dict[str, torch.dtype] = {}
+
+    def note(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda module, args, out: found.update({name: out.dtype})
+
+    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules()]
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        model(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", LAYERS)
+def test_under_autocast_a_stacked_layer_has_the_type_of_the_layer(
+    name: str, given: torch.dtype, training: bool
+) -> None:
+    """A wider type would be other arithmetic, and twice the memory traffic of all that follows."""
+    make, shape = LAYERS[name]
+    models = [make().train(training) for _ in range(K)]
+    x = batches(*shape).to(given)
+    assert types(stack(models), x.flatten(0, 1)) == types(models[0], x[0])
+
+
+@pytest.mark.parametrize("name", [*NANO, "vitp-nano+gap", "vitp-nano+dual-patchnorm"])
+def test_under_autocast_all_layers_of_a_stack_have_the_types_of_the_model(name: str) -> None:
+    models = [fresh(name, seed) for seed in range(2)]
+    expected = types(models[0], images(4))
+    assert torch.bfloat16 in expected.values()
+    assert types(stack(models), images(4).repeat(2, 1, 1, 1)) == expected
+
+
+def test_under_autocast_a_part_of_the_weights_gives_the_type_of_torchs() -> None:
+    """As queries alone are made, which no hook sees."""
+    x, layer = torch.randn(2 * B, 7, 6), nn.Linear(6, 5)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        both = linear(x, layer.weight.expand(2, -1, -1), layer.bias.expand(2, -1))
+        assert both.dtype == linear(x, layer.weight, layer.bias).dtype == torch.bfloat16

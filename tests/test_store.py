@@ -308,13 +308,13 @@ BEFORE_SIGNALS = Path(__file__).parent / "parts" / "before-signals.parquet"
 def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     run: RunDirectory, trials: Design
 ) -> None:
-    """Written for the toy study before the curves had norms of gradients and spikes."""
+    """Written for the toy study before the curves had signals of instability."""
     run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
     assert "grad_norm" not in str(pq.read_schema(BEFORE_SIGNALS))
     ledger = Ledger(run)
     ledger.refresh()
     assert [ledger.is_trained(trial.id) for trial in trials[:3]] == [True, True, False]
-    signals = {"grad_norm": 2.5, "grad_norm_max": 3.0, "loss_spikes": 1}
+    signals = {"grad_norm": 2.5, "grad_norm_max": 3.0, "loss_spikes": 1, "diverged_at": 7}
     curve = [{"epoch": 1, "loss": 1.0, "val_error": 50.0, **signals}]
     PartWriter(run, "new").append(Result(trial=trials[2].id, outcome="ok", curve=curve))
     views.rebuild(run)
@@ -325,6 +325,23 @@ def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     assert [row["val_error"] for row in old] == [90.0, 80.0] * 2
     assert {row[name] for row in old for name in signals} == {None}
     assert {name: new[name] for name in signals} == signals
+
+
+def test_epochs_that_were_not_computed_are_counted_over_all_cohorts(
+    run: RunDirectory, trials: Design
+) -> None:
+    """Of a part of an older version, and of trials trained one by one, nothing is known."""
+    run.part("host-1-abc", 0).write_bytes(BEFORE_SIGNALS.read_bytes())
+    ledger = Ledger(run)
+    tally = Tally(trials, ledger)
+    tally.look()
+    assert (tally.done, tally.spared) == (2, None)
+    epochs = trials[2].epochs
+    for trial, computed in ((trials[2], None), (trials[3], 1.25 * epochs), (trials[4], 0.25)):
+        values = {"computed": computed}
+        PartWriter(run, trial.id).append(Result(trial=trial.id, outcome="ok", values=values))
+    tally.look()
+    assert tally.spared == pytest.approx(1 - (1.25 + 0.25 / epochs) / 2)
 
 
 def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: Design) -> None:

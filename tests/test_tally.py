@@ -13,6 +13,7 @@ from conftest import TESTS, make_toy
 
 from stability.cli.failures import few
 from stability.cli.progress import Display
+from stability.cli.status import in_words, state_of
 from sweeps import views
 from sweeps.design import Design, draw_design
 from sweeps.dispatch import InlineDispatcher
@@ -55,6 +56,18 @@ def assert_counted(tally: Tally, run: RunDirectory) -> None:
     remain = sum(t.epochs for t in trials) - epochs
     expected = remain * spent / epochs / 2 if epochs else None
     assert tally.seconds_left(2) == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(("computed", "said"), [(0.5, True), (1.0, False), (None, False)])
+def test_status_says_what_the_diverged_of_a_stack_did_not_take(
+    run: RunDirectory, computed: float | None, said: bool
+) -> None:
+    first = next(iter(run.read_design()))
+    values = {"computed": computed and computed * first.epochs}
+    PartWriter(run, "w").append(Result(trial=first.id, outcome="diverged", values=values))
+    line = "50.0% of the epochs of trials trained as one were not computed: these had diverged"
+    assert (line in in_words(state_of(run)).splitlines()) == said
+    assert ("not computed" in in_words(state_of(run))) == said
 
 
 def test_a_tally_counts_as_somebody_who_counts_anew(run: RunDirectory) -> None:

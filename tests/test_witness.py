@@ -2,18 +2,18 @@
 
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from conftest import TESTS, make_toy
 from objectives import result
 
-from sweeps import alike, claims
+from sweeps import claims
 from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
-from sweeps.errors import DispatchError, EvictedError
+from sweeps.errors import EvictedError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
@@ -47,7 +47,8 @@ def far(**changes: object) -> Owner:
 def seen(state: str, restarts: int = 1, name: str = NAME) -> Snapshot:
     """The controller's answer, given now."""
     task = Task(job="7_0", state=state, restarts=restarts, submission=name, exit_code="9")
-    return Snapshot(began=time.monotonic(), cluster="c", tasks={(name, "7_0"): task})
+    tasks = {(name, "7_0"): task}
+    return Snapshot(began=time.monotonic(), cluster="c", asked=frozenset([NAME]), tasks=tasks)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,32 @@ def test_what_was_asked_before_an_owner_was_seen_proves_nothing(run: RunDirector
     assert not witness.is_gone(owner)
     witness.snapshot = seen("PENDING")
     assert witness.is_gone(owner)
+
+
+def test_of_jobs_that_were_not_asked_for_an_answer_says_nothing(run: RunDirectory) -> None:
+    """Their record may be damaged, deleted, or not yet visible here: they run on."""
+    witness, owner = Witness(run), far(submission="stability-ffffffffffff")
+    witness.see([owner])
+    witness.snapshot = seen("RUNNING")
+    assert not witness.is_gone(owner)
+
+
+def test_who_was_seen_is_asked_for_whatever_is_written_down(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def look(names: set[str], *more: object, **told: float) -> Snapshot:
+        asked.append(set(names))
+        return Snapshot(began=told["began"], cluster="c", asked=frozenset(names), tasks={})
+
+    monkeypatch.setattr("sweeps.slurm.witness.look", look)
+    monkeypatch.setattr(Witness, "cluster", lambda self, patience: "c")
+    (run.jobs / "0123456789ab" / "slurm.json").unlink()
+    witness = Witness(run)
+    witness.see([far()])
+    assert witness.refresh()
+    assert asked == [{NAME}]
 
 
 def test_another_cluster_is_not_asked(run: RunDirectory) -> None:
@@ -159,6 +186,13 @@ def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:
     (run.jobs / "g").mkdir()
     (run.jobs / "g" / "slurm.json").write_text("[1]")
     assert [submission.name for submission in submissions(run)] == [NAME]
+
+
+def test_of_a_damaged_record_the_name_of_the_job_is_known(run: RunDirectory) -> None:
+    """Its jobs are asked for, and cancelled, all the same."""
+    (record,) = run.jobs.glob("*/slurm.json")
+    record.write_text("{")
+    assert [submission.name for submission in submissions(run, own=True)] == [NAME]
 
 
 def order(run: RunDirectory) -> Order:
@@ -244,6 +278,29 @@ def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
     assert not shift.wants_more
 
 
+def test_a_worker_whose_node_goes_bad_ends_too_but_not_for_what_fails_everywhere(
+    run: RunDirectory,
+) -> None:
+    trials, shift, ledger = run.read_design(), JobShift(None), Ledger(run)
+    shift.begin(trials[0])
+    shift.end(result(trials[0]))
+    for trial in trials[1:4]:
+        assert shift.fits(trial, ledger)
+        assert not shift.is_over
+        shift.begin(trial)
+        shift.end(Result(trial=trial.id, outcome="crashed"))
+    assert shift.is_over
+    again = JobShift(None)
+    for trial in trials[:4]:
+        PartWriter(run, f"w{trial.id}").append(Result(trial=trial.id, outcome="crashed"))
+    ledger.refresh()
+    for trial in trials[:4]:
+        assert again.fits(trial, ledger)
+        again.begin(trial)
+        again.end(Result(trial=trial.id, outcome="crashed"))
+    assert not again.is_over
+
+
 class OldAnswer(InlineDispatcher):
     """Takes a worker for queued that has begun since; the third look is at its end."""
 
@@ -272,62 +329,6 @@ def test_a_worker_that_has_begun_is_waited_for_whatever_was_answered_before(
         dispatcher = OldAnswer(run, lambda: None)
         chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
         Driver(run, run.read_design(), dispatcher, chosen).drive()
-    assert len(rows(run)) == len(run.read_design())
-
-
-def drive(run: RunDirectory) -> list[dict[str, object]]:
-    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
-    return rows(run)
-
-
-def rows(run: RunDirectory) -> list[dict[str, object]]:
     ledger = Ledger(run)
     ledger.refresh()
-    return ledger.rows
-
-
-def test_trials_that_all_fail_alike_stop_the_sweep_after_one_more_try(tmp_path: Path) -> None:
-    study = make_toy(objective="objectives:broken", draws=50)
-    run = RunDirectory(tmp_path / "broken")
-    run.create(study, draw_design(study))
-    with pytest.raises(DispatchError, match=r"all fail alike.*ValueError: no such file"):
-        drive(run)
-    tried = [row["trial"] for row in rows(run)]
-    assert len(tried) == 4
-    assert len(set(tried)) == 3
-    with pytest.raises(DispatchError, match="all fail alike"):  # looked at anew, not remembered
-        drive(run)
-    assert len(rows(run)) > 4
-
-
-def test_what_is_alike_and_which_hosts_are_bad() -> None:
-    now = datetime.now(UTC)
-
-    def row(trial: str, outcome: str, host: str = "a", message: str = "E: x (f.py:1)") -> alike.Row:
-        finished = now + timedelta(seconds=1)
-        return {"trial": trial, "outcome": outcome, "host": host, "message": message,
-                "finished": finished}  # fmt: skip
-
-    def bad_hosts(rows: list[alike.Row]) -> list[str]:
-        """Whatever the order in which they are counted."""
-        found = []
-        for ordered in (rows, rows[::-1]):
-            hosts = alike.Hosts()
-            for one in ordered:
-                hosts.add(one)
-            found.append(hosts.bad)
-        assert found[0] == found[1]
-        return found[0]
-
-    failed = [row(trial, "crashed") for trial in "123"]
-    assert alike.suspicion(failed, now)
-    assert alike.same_failure(failed, now) is None  # none was tried again yet
-    assert alike.same_failure([*failed, row("1", "crashed")], now)
-    assert alike.same_failure([*failed, row("1", "ok"), row("2", "crashed")], now) is None
-    other = row("1", "crashed", message="E: x (f.py:2)")
-    assert alike.same_failure([*failed, other], now) is None
-    assert alike.suspicion(failed, now + timedelta(seconds=2)) is None
-    assert bad_hosts(failed) == []  # nobody else has trained anything
-    assert bad_hosts([*failed, row("4", "ok", "b")]) == ["a"]
-    assert bad_hosts([*failed, row("4", "ok", "b"), row("5", "diverged", "a")]) == []
+    assert len(ledger.rows) == len(run.read_design())

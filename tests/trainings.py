@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from stability.data import load
@@ -84,8 +85,13 @@ def keeping(monkeypatch: pytest.MonkeyPatch) -> Train:
     return trained
 
 
-def plain_training(job: Job, data: TensorData) -> tuple[list[float], nn.Module]:
-    """The same training step by step; its losses up to the first that is not finite."""
+def plain_training(
+    job: Job, data: TensorData, on_norm: Callable[[float], None] = lambda norm: None
+) -> tuple[list[float], nn.Module]:
+    """The same training step by step; its losses up to the first that is not finite.
+
+    `on_norm` is given the norm of each step's gradient, computed in double precision.
+    """
     seeds = np.random.SeedSequence(job.seed).generate_state(2, np.uint64)
     weights, order = (torch.Generator().manual_seed(int(seed)) for seed in seeds)
     model = build(job.model, channels=1, classes=10, generator=weights)
@@ -107,9 +113,18 @@ def plain_training(job: Job, data: TensorData) -> tuple[list[float], nn.Module]:
             set_lr(optimizer, lr_at(step, steps * job.epochs, job.recipe))
             optimizer.zero_grad()
             loss.backward()
+            gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+            on_norm(torch.cat(gradients).double().norm().item())
             optimizer.step()
             if not np.isfinite(losses[-1]):
                 return losses, model
         if not np.isfinite(evaluate(model, data.validation).loss):
             return losses, model
     return losses, model
+
+
+def losses_and_norms(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each step of `plain_training` on `small`; norms over all parameters."""
+    norms: list[float] = []
+    losses, _ = plain_training(job, small(), norms.append)
+    return np.array(losses), np.array(norms)

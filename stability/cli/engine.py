@@ -77,3 +77,15 @@ def engine_in_words(run: RunDirectory) -> list[str]:
     """Lines that say how the trials are trained; none where that is one by one, on a CPU."""
     settled = engine.read(run.engine)
     return engine.in_words(settled) if settled is not None and settled.is_special else []
+
+
+def spared_in_words(spared: float | None) -> list[str]:
+    """A line that says what share of the compute was saved; none where that is nothing.
+
+    >>> spared_in_words(0.25)
+    ['25.0% of the epochs of trials trained as one were not computed: these had diverged']
+    """
+    if not spared or spared < 0.0005:
+        return []
+    words = "of the epochs of trials trained as one were not computed: these had diverged"
+    return [f"{spared:.1%} {words}"]

@@ -11,6 +11,7 @@ from typing import Any
 from stability.cli.data_names import source
 from stability.cli.image_study import OBJECTIVE
 from stability.data import load
+from stability.models.names import is_own
 from stability.training.cores import cores
 from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import DispatchError, SpecError
@@ -36,15 +37,17 @@ def known_slots(device: str) -> tuple[str, ...] | None:
     return None
 
 
-def measure(study: Study, device: str) -> Machine:
+def measure(study: Study, device: str, *, timed: bool = True) -> Machine:
     """Time a few steps of each model and optimizer; takes about three seconds.
+
+    Not `timed`: only look whether a user's own models can be had.
 
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
     DispatchError where torch cannot be used.
     """
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
-        input=json.dumps(question(study, device)),
+        input=json.dumps(question(study, device, timed=timed)),
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -53,15 +56,16 @@ def measure(study: Study, device: str) -> Machine:
     if probe.returncode != 0:
         last = probe.stderr.strip().splitlines()[-1:]
         raise DispatchError(f"torch cannot be used here: {' '.join(last)}")
-    return machine_of(study, json.loads(probe.stdout))
+    return machine_of(study, json.loads(probe.stdout), timed=timed)
 
 
-def question(study: Study, device: str) -> dict[str, Any]:
+def question(study: Study, device: str, *, timed: bool = True) -> dict[str, Any]:
     """What the probe is asked: a trial in the middle of the ranges for each model and optimizer."""
-    return {"device": device, "jobs": [_job(study, *kind) for kind in _kinds(study)]}
+    kinds = [kind for kind in _kinds(study) if timed or is_own(kind[0])]
+    return {"device": device, "timed": timed, "jobs": [_job(study, *kind) for kind in kinds]}
 
 
-def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
+def machine_of(study: Study, answer: dict[str, Any], *, timed: bool = True) -> Machine:
     """The machine by what the probe answers.
 
     Raises SpecError where that is a fault, DispatchError where it could not.
@@ -70,8 +74,8 @@ def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
         raise SpecError(answer["faults"])
     if "error" in answer:
         raise DispatchError(f"torch cannot be used here: {answer['error']}")
-    jobs = [_job(study, *kind) for kind in _kinds(study)]
-    costs = zip(jobs, answer["seconds"], strict=True)
+    jobs = [_job(study, *kind) for kind in _kinds(study)] if timed else []
+    costs = zip(jobs, answer["seconds"] if timed else [], strict=True)
     seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
     return Machine(slots=tuple(answer["slots"]), seconds=seconds if jobs else None)
 

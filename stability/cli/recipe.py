@@ -9,7 +9,7 @@ from stability.cli.data_names import images
 from stability.cli.parsing import Faults
 from stability.cli.tables import WIDTH
 from stability.training.recipe import DEFAULTS, OPTIMIZERS, allowed
-from stability.training.recipes import RECIPES, Named, source_of
+from stability.training.recipes import IMAGENET, RECIPES, UPDATES, Named, source_of
 from sweeps.errors import SpecError
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -69,6 +69,7 @@ def as_dict(name: str) -> dict[str, Any]:
         },
         "ranges_from": named.ranges_from,
         "lr_batch": named.lr_batch,
+        "ema_images": IMAGENET if named.settings.get("ema") else None,
     }
 
 
@@ -87,8 +88,28 @@ def described(name: str) -> str:
         source = wrap(source_of(name, setting), WIDTH - 46, break_on_hyphens=False)
         first = f"{setting:15}  {in_words(value):>7}  {allowed(setting):18}  {source[0]}"
         lines += [first, *(f"{'':46}{rest}" for rest in source[1:])]
-    lines += ["", *ranges_in_lines(named), "", *(t for x in LEGEND for t in wrap(x, WIDTH))]
+    lines += [
+        "",
+        *ema_in_lines(name),
+        *ranges_in_lines(named),
+        "",
+        *(t for x in LEGEND for t in wrap(x, WIDTH)),
+    ]
     return "\n".join(lines)
+
+
+def ema_in_lines(name: str) -> list[str]:
+    """What the rate of the averaged weights is for; nothing where they are off."""
+    ema = values_of(name)["ema"]
+    if ema is None:
+        return []
+    text = (
+        f"ema: for ImageNet's {IMAGENET} training images; for other data {ema:g} * {IMAGENET} / "
+        f"images, and ema_period 1 where an epoch has fewer than {UPDATES} steps or batch_size "
+        "varies. Each ema_period steps the averaged weights go min(1, ema * batch / epochs * "
+        "ema_period) of the way to the weights ([2] trainer.py)."
+    )
+    return [*wrap(text, WIDTH), ""]
 
 
 def ranges_in_lines(named: Named) -> list[str]:

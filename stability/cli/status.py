@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stability.cli.engine import engine_in_words
+from stability.cli.engine import engine_in_words, spared_in_words
 from stability.cli.failures import few
 from sweeps import claims
 from sweeps.owner import Owner
@@ -76,6 +76,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         ],
         "damaged": [path.name for path in ledger.damaged],
         "engine": engine_in_words(run),
+        "spared": tally.spared,
         "workers": living,
         "seconds_left": tally.seconds_left(living),
         "slurm": (witness.trouble or "answers") if on_cluster else None,
@@ -103,7 +104,8 @@ def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
 
 def in_words(state: dict[str, Any]) -> str:
     """The state for a person."""
-    lines = [state["run"], progress(state), *state["engine"], *of_workers(state)]
+    engine = *state["engine"], *spared_in_words(state["spared"])
+    lines = [state["run"], progress(state), *engine, *of_workers(state)]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])

@@ -18,6 +18,7 @@ from stability.cli.engine import (
     check_engine,
     engine_in_words,
     forget_unused,
+    spared_in_words,
 )
 from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
@@ -158,9 +159,12 @@ def machine_known(request: Request) -> Machine | None:
 def machine_measured(request: Request) -> Machine:
     """The machine, asked of a process that imports torch while this one imports other things."""
     with ThreadPoolExecutor(1) as pool:
-        # Slurm's GPUs are elsewhere: this machine need not have any.
-        device = "cpu" if request.site.executor == "slurm" else request.site.device
-        measured = pool.submit(measure, request.study, device)
+        # Slurm's GPUs are elsewhere: this machine need not have any, and what a step takes on its
+        # processor says nothing of them.
+        is_elsewhere = request.site.executor == "slurm"
+        device = "cpu" if is_elsewhere else request.site.device
+        timed = not is_elsewhere or request.site.device == "cpu"
+        measured = pool.submit(measure, request.study, device, timed=timed)
         load_for_the_end()
         return measured.result()
 
@@ -269,6 +273,8 @@ def conclude(request: Request, there: Tally) -> int:
         print(shown(write_picture(table, run.edf, Picture())))
     print(shown(run.results))
     there.look()
+    for line in spared_in_words(there.spared):
+        print(line)
     for line in complaints(run, there):
         print(printable(line), file=sys.stderr)
     return LEFT_FAILED if there.open else DONE

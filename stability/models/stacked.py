@@ -27,7 +27,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     k, out, inside = weight.shape
     y = torch.bmm(x.reshape(k, -1, inside), weight.transpose(1, 2))
     if bias is not None:
-        y = y + bias[:, None]
+        y = y + bias[:, None].to(y.dtype)  # autocast narrows the product alone, F.linear's bias too
     return y.view(*x.shape[:-1], out)
 
 
@@ -57,7 +57,7 @@ class StackedLayerNorm(nn.LayerNorm):
         scaled = split * self.weight[:, None]
         if self.bias is not None:
             scaled = scaled + self.bias[:, None]
-        return scaled.view(x.shape)
+        return scaled.to(normed.dtype).view(x.shape)  # float32 weights would widen it
 
 
 class StackedConv2d(nn.Conv2d):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stability.training.pixels import OPERATIONS
+from stability.training.tensors import sent
 
 RANGES: dict[str, tuple[float, float, bool]] = {
     "autocontrast": (0, 1, False),
@@ -72,8 +73,8 @@ def autoaugment(images: Tensor, generator: torch.Generator) -> Tensor:
         for number, name in enumerate(NAMES):
             rows = torch.nonzero(operations == number)[:, 0]
             if len(rows):
-                strength = strengths[rows].to(images.device, non_blocking=True)
-                rows = rows.to(images.device, non_blocking=True)
+                strength = sent(strengths[rows], images.device)
+                rows = sent(rows, images.device)
                 images[rows] = OPERATIONS[name](images[rows], strength)
     return images
 

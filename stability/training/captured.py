@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stability.models.stacked import statistics
-from stability.training.batches import Streams, mixes, training_batch
-from stability.training.crops import corners, cropped_at, mirrored_where, mirrors
+from stability.training.batches import Streams
+from stability.training.epoch_batches import EpochBatches
 from stability.training.loop import Beside, Job, Rig
 from stability.training.optimizers import Optimizer
 from stability.training.precision import arithmetic, for_the_loss
@@ -56,15 +55,6 @@ def kind_of(job: Job) -> Job:
     False
     """
     return replace(job, recipe=replace(job.recipe, **FREE), epochs=1, seed=0)
-
-
-def is_whole(recipe: Recipe) -> bool:
-    """Whether a batch is made inside the graph: crops with a border and mirrored images are.
-
-    Enlarged crops, AutoAugment and mixing hang on random numbers in ways that need Python: such
-    batches are made beside the graph, while it runs.
-    """
-    return recipe.crop_area is None and not recipe.autoaugment and not mixes(recipe)
 
 
 class CapturedRig(Rig):
@@ -104,8 +94,8 @@ class CapturedRig(Rig):
         self._forward = torch.compile(self._model, dynamic=False) if compiled else self._model
         self._memory = _remember(self._optimizer, kind.optimizer)
         self._watch = Watch(self._model)
-        batch, device = kind.recipe.batch_size, data.device
-        steps = len(data.train) // batch
+        device = data.device
+        steps = len(data.train) // kind.recipe.batch_size
         parameters = sum(p.requires_grad for p in self._model.parameters())
 
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -116,15 +106,7 @@ class CapturedRig(Rig):
         self._optimizer.lr = self._lr  # type: ignore[assignment]  # torch's kernels take both
         self._lrs, self._losses = empty(steps), empty(steps)
         self._norms = empty(steps, parameters)
-        self._rows = empty(steps, batch, dtype=torch.int64)
-        self._corners = empty(steps, 2, batch, 1, dtype=torch.int64)
-        self._mirrors = empty(steps, batch, dtype=torch.bool)
-        self._is_whole = is_whole(kind.recipe)
-        if not self._is_whole:
-            self._images = empty(batch, *data.shape)
-            targets = (data.classes,) if mixes(kind.recipe) else ()
-            dtype = torch.float32 if targets else torch.int64
-            self._targets = empty(batch, *targets, dtype=dtype)
+        self._batches = EpochBatches(data, kind.recipe)
 
     def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
         """The rig's own model with the weights of `job` in it, and an optimizer without memory.
@@ -135,8 +117,8 @@ class CapturedRig(Rig):
             raise ValueError(f"this graph is of {self._kind}, got {job}")
         with _building:
             model, _ = super().fresh(job, data, streams)
-        ours, theirs = self._model.state_dict(), model.state_dict()
-        torch._foreach_copy_(list(ours.values()), list(theirs.values()))
+        with torch.no_grad():
+            torch._foreach_copy_(_tensors(self._model), _tensors(model))
         torch._foreach_zero_(self._memory)
         self._weight_decay.fill_(job.recipe.weight_decay)
         return self._model, self._optimizer
@@ -152,59 +134,23 @@ class CapturedRig(Rig):
     ) -> Tensor:
         """As `loop.train_epoch`, to rounding: the same images, crops and learning rates."""
         model.train()
-        shuffled = torch.randperm(len(part), generator=beside.streams.order)
-        self._rows.copy_(shuffled[: self._rows.numel()].view_as(self._rows))
+        streams = [beside.streams]
+        self._batches.draw(streams)
         self._lrs.copy_(torch.tensor(lrs))
-        if self._is_whole:
-            self._draw(recipe, beside.streams.images)
         self._at.zero_()
         for step in range(len(lrs)):
-            if not self._is_whole:
-                rows = self._rows[step]
-                batch = training_batch(part, rows, beside.classes, recipe, beside.streams)
-                self._images.copy_(batch[0])
-                self._targets.copy_(batch[1])
+            self._batches.prepare(step, streams)
             self._take()
             if beside.average is not None:
                 beside.average.follow()
         beside.watch.note(self._norms.clone())
         return self._losses.clone()
 
-    def _draw(self, recipe: Recipe, generator: torch.Generator) -> None:
-        """Crops and mirrored images of an epoch, by the numbers that `augmented` would draw."""
-        tops, chosen = [], []
-        for _ in range(len(self._rows)):
-            if recipe.crop_padding > 0:
-                tops.append(corners(recipe.batch_size, recipe.crop_padding, generator))
-            if recipe.flip > 0:
-                chosen.append(mirrors(recipe.batch_size, recipe.flip, generator))
-        if tops:
-            self._corners.copy_(torch.stack(tops))
-        if chosen:
-            self._mirrors.copy_(torch.stack(chosen))
-
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """Images and targets of step `_at`."""
-        if not self._is_whole:
-            return self._images, self._targets
-        part, recipe = self._data.train, self._kind.recipe
-
-        def now(table: Tensor) -> Tensor:
-            return table.index_select(0, self._at).squeeze(0)
-
-        rows = now(self._rows)
-        levels = part.images[rows].float()
-        if recipe.crop_padding > 0:
-            levels = cropped_at(levels, recipe.crop_padding, part.mean.round(), now(self._corners))
-        if recipe.flip > 0:
-            levels = mirrored_where(levels, now(self._mirrors))
-        return part.standardised(levels), part.labels[rows]
-
     def _step(self) -> None:
         """One step; nothing in it waits for the device or hangs on a number that Python knows."""
         recipe = self._kind.recipe
         self._lr.copy_(self._lrs.index_select(0, self._at).squeeze(0))
-        images, targets = self._batch()
+        images, targets = self._batches.of_step(self._at)
         with arithmetic(self._kind.precision, images.device):
             logits = for_the_loss(self._forward(images))
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
@@ -263,7 +209,7 @@ def captured_step(stack: Stack) -> Callable[[], None]:
         stack.weights.matrix,
         *stack.optimizer.memories,
         *stack.optimizer.columns.values(),
-        *(values for _, _, values in statistics(stack.weights.module)),
+        *stack.weights.module.buffers(),
         stack.alive,
         stack.at,
     ]
@@ -274,6 +220,11 @@ def captured_step(stack: Stack) -> Callable[[], None]:
         for tensor, value in zip(changed, before, strict=True):
             tensor.copy_(value)
     return replay
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    """Weights and buffers, those too that a module keeps out of its state."""
+    return [*model.parameters(), *model.buffers()]
 
 
 def _remember(optimizer: Optimizer, name: str) -> list[Tensor]:

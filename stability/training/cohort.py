@@ -4,10 +4,11 @@ Each has its own weights, data order, augmentation and hyperparameters, all from
 when it is trained alone (`loop.train`), so that its result hangs on its cohort by rounding alone.
 """
 
+import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from stability.models.build import build
 from stability.models.names import is_own
 from stability.models.stacked import stack, unstackable
-from stability.training.batches import Streams, augments, inputs, mixes, training_batch
+from stability.training.batches import Streams, inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.checkpoint import device_name
-from stability.training.loop import Epoch, Job
+from stability.training.loop import Epoch, Job, row_of, told
 from stability.training.outcome import Evaluation, Training, ended, evaluate_stacked
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
@@ -50,23 +51,9 @@ Prepare = Callable[[Stack], Callable[[], None]]
 """From a stack to the function that makes its steps: `Stack.step` itself, or captured."""
 
 
-@dataclass
-class Tally:
-    """Steps of single trials."""
-
-    asked: int = 0
-    """Of all trials to their end."""
-    computed: int = 0
-    """Of trials that had diverged too, until they were left out."""
-
-    @property
-    def saved(self) -> float:
-        """Share of the compute that diverged trials did not take.
-
-        >>> Tally(asked=400, computed=300).saved
-        0.25
-        """
-        return 1 - self.computed / self.asked if self.asked else 0.0
+def as_it_is(stack: Stack) -> Callable[[], None]:
+    """Each operation as Python gives it out."""
+    return stack.step
 
 
 def train_cohort(
@@ -74,31 +61,28 @@ def train_cohort(
     data: TensorData,
     on_epoch: Callable[[int, Epoch], None],
     *,
-    prepare: Prepare = lambda stack: stack.step,
-    tally: Tally | None = None,
+    prepare: Prepare = as_it_is,
 ) -> Iterator[tuple[int, Training]]:
     """Train `jobs` as one on the device of `data`; gives the index of each and how it ended.
 
     Those that diverge come at the end of the epoch in which they did, the others at the end.
     `on_epoch` is called with an index and a row of that trial's curve; its seconds are those of
-    the cohort. `can_stack` must have nothing against the jobs. `tally` is added to.
+    the cohort. `can_stack` must have nothing against the jobs.
     """
     cohort = _Cohort(jobs, data, on_epoch)
-    tally = tally if tally is not None else Tally()
-    tally.asked += len(jobs) * jobs[0].epochs * cohort.stack.steps
     cohort.report(0, cohort.evaluate(data.validation))
-    step = prepare(cohort.stack)
+    cohort.step = prepare(cohort.stack)
     for epoch in range(1, jobs[0].epochs + 1):
-        cohort.train_epoch(epoch, step)
-        tally.computed += len(cohort.slots) * cohort.stack.steps
+        cohort.train_epoch(epoch)
         cohort.make_precise()
         validation = cohort.evaluate(data.validation)
-        yield from cohort.diverged(epoch, validation)
-        cohort.report(epoch, validation)
+        gone = cohort.diverged(epoch, validation)
+        cohort.report(epoch, validation, gone)
+        yield from cohort.lost(epoch, gone)
         if not any(slot.alive for slot in cohort.slots):
             return
-        if epoch < jobs[0].epochs and cohort.repack():
-            step = prepare(cohort.stack)
+        if epoch < jobs[0].epochs:
+            cohort.repack(prepare)
     yield from cohort.ended()
 
 
@@ -126,38 +110,27 @@ class _Cohort:
         self.devices = (device_name(data.device),)
         models = [_model(slot.job, data, slot.streams.weights) for slot in self.slots]
         self.stack = Stack(jobs, models, data)
+        self.step: Callable[[], None] = self.stack.step
+        self._too_large = len(jobs) + 1
+        """A size at which a new step did not fit into the memory."""
+        self._idle = 0
+        """Epochs computed for slots whose trial had diverged before."""
 
-    def train_epoch(self, epoch: int, step: Callable[[], None]) -> None:
+    def train_epoch(self, epoch: int) -> None:
         """One pass over the training part, each trial in an order of its own."""
         stack, total = self.stack, self.stack.steps * self.epochs
         of_epoch = range((epoch - 1) * stack.steps, epoch * stack.steps)
         self.lrs = [
             [lr_at(i, total, slot.job.recipe, self.epochs) for slot in self.slots] for i in of_epoch
         ]
-        stack.begin_epoch(self.lrs)
-        n, device = len(self.data.train), self.data.device
-        orders = [torch.randperm(n, generator=slot.streams.order) for slot in self.slots]
-        order = torch.stack(orders).to(device)
+        streams = [slot.streams for slot in self.slots]
+        self._idle += sum(not slot.alive for slot in self.slots)
+        stack.begin_epoch(self.lrs, streams)
         for i in range(stack.steps):
-            rows = order[:, i * stack.batch : (i + 1) * stack.batch]
-            images, targets = self._batch(rows)
-            stack.images.copy_(images)
-            stack.targets.copy_(targets)
-            step()
+            stack.batches.prepare(i, streams)
+            self.step()
             if stack.averages is not None:
                 stack.averages.follow()
-
-    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and targets of rows (K, B), as each trial has them alone."""
-        part, recipe = self.data.train, self.recipe
-        if not augments(recipe) and not mixes(recipe):
-            return part.batch(rows.flatten())
-        own = [
-            training_batch(part, mine, self.data.classes, recipe, slot.streams)
-            for mine, slot in zip(rows, self.slots, strict=True)
-        ]
-        images, targets = zip(*own, strict=True)
-        return torch.cat(images), torch.cat(targets)
 
     @property
     def _judged(self) -> Weights:
@@ -194,50 +167,89 @@ class _Cohort:
             )
             set_precise_statistics(each.module, batches, self.stack.precision)
 
-    def diverged(self, epoch: int, validation: list[Evaluation]) -> Iterator[tuple[int, Training]]:
-        """Those that did in this epoch, as `loop.first_non_finite` sees it; they are masked."""
+    def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
+        """Slots that did in this epoch, with the step, as `loop.first_non_finite` sees it.
+
+        They are masked.
+        """
         steps, before = self.stack.steps, (epoch - 1) * self.stack.steps
         finite = self.stack.losses.isfinite().cpu()  # (S, K)
         weights = self.stack.weights.finite().tolist()
+        gone = {}
         for k, slot in enumerate(self.slots):
-            if not slot.alive:
-                continue
             bad = torch.nonzero(~finite[:, k])
-            if len(bad) or not weights[k] or not math.isfinite(validation[k].loss):
+            if slot.alive and (len(bad) or not weights[k] or not math.isfinite(validation[k].loss)):
                 slot.alive = False
-                at = int(bad[0]) if len(bad) else steps - 1
-                training = Training(outcome="diverged", diverged_at=before + at)
-                yield slot.index, replace(training, devices=self.devices)
+                gone[k] = before + (int(bad[0]) if len(bad) else steps - 1)
         self.stack.alive.copy_(torch.tensor([slot.alive for slot in self.slots])[:, None])
+        return gone
 
-    def report(self, epoch: int, validation: list[Evaluation]) -> None:
-        """A row for each trial that is alive."""
+    def lost(self, epoch: int, gone: Mapping[int, int]) -> Iterator[tuple[int, Training]]:
+        """How those that diverged in this epoch ended."""
+        is_end = not any(slot.alive for slot in self.slots)
+        computed = epoch + (self._idle / len(gone) if gone and is_end else 0.0)
+        for k, at in gone.items():
+            training = Training(outcome="diverged", diverged_at=at, computed=computed)
+            yield self.slots[k].index, replace(training, devices=self.devices)
+
+    def report(
+        self, epoch: int, validation: list[Evaluation], gone: Mapping[int, int] | None = None
+    ) -> None:
+        """A row for each trial that is alive, or has diverged in this epoch: in `gone`."""
+        gone = gone or {}
         seconds = time.perf_counter() - self.start
         losses, norms = self.stack.losses.cpu(), self.stack.norms.cpu()
         for k, slot in enumerate(self.slots):
-            if not slot.alive:
+            if not slot.alive and k not in gone:
                 continue
             trained: dict[str, Any] = {}
             if epoch > 0:
                 mine, (total, first) = losses[:, k], norms[:, k].unbind(1)
                 signals = slot.losses.signals(total, first if self.stack.has_first else None, mine)
-                trained = {"lr": self.lrs[-1][k], "train_loss": float(mine.mean())}
-                trained |= asdict(signals)
-            val = validation[k]
-            row = Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained)
+                trained = told([lrs[k] for lrs in self.lrs], mine, signals)
+            row = row_of(epoch, validation[k], seconds, gone.get(k), **trained)
             self.on_epoch(slot.index, row)
 
-    def repack(self) -> bool:
-        """Leave out slots of the diverged where a smaller size holds the others."""
+    def repack(self, prepare: Prepare) -> None:
+        """Leave out slots of the diverged where a smaller size holds the others.
+
+        The memory of the old step is freed before the new one is made, and what there was waits on
+        the host: where even the smaller step is out of memory, the cohort goes on as it was.
+        """
+        rows = self._remaining()
+        if len(rows) >= min(len(self.slots), self._too_large):
+            return
+        before = [values.cpu() for values in self.stack.state()]
+        if self._remade(prepare, (values[rows] for values in before)):
+            self.slots = [self.slots[k] for k in rows]
+        else:
+            self._too_large = len(rows)
+            self._become(prepare, before)
+
+    def _remaining(self) -> list[int]:
+        """The slots of the smallest size that holds those that are alive."""
         alive = [k for k, slot in enumerate(self.slots) if slot.alive]
         size = next((size for size in SIZES if size >= len(alive)), len(self.slots))
-        if size >= len(self.slots):
-            return False
         gone = [k for k, slot in enumerate(self.slots) if not slot.alive]
-        rows = sorted(alive + gone[: size - len(alive)])
-        self.stack.keep(torch.tensor(rows, device=self.data.device))
-        self.slots = [self.slots[k] for k in rows]
+        return sorted(alive + gone[: max(0, size - len(alive))])
+
+    def _remade(self, prepare: Prepare, state: Iterable[Tensor]) -> bool:
+        """Whether the memory suffices to go on with `state`."""
+        try:
+            self._become(prepare, state)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
         return True
+
+    def _become(self, prepare: Prepare, state: Iterable[Tensor]) -> None:
+        self.step = self.stack.step  # a captured step holds all memory that it runs in
+        if self.data.device.type == "cuda":
+            gc.collect()  # of a step that failed, frames may hold each other
+            torch.cuda.empty_cache()  # a graph's memory is of use to no other before
+        self.stack.become(values.to(self.data.device) for values in state)
+        self.step = prepare(self.stack)
 
     def ended(self) -> Iterator[tuple[int, Training]]:
         """How those that are alive ended."""
@@ -245,9 +257,27 @@ class _Cohort:
         raw: list[Evaluation] | list[None] = [None] * len(test)
         if self.stack.averages is not None:
             raw = self.evaluate(self.data.test, self.stack.weights)
-        for k, slot in enumerate(self.slots):
-            if slot.alive:
-                yield slot.index, replace(ended(test[k], raw[k]), devices=self.devices)
+        alive = [k for k, slot in enumerate(self.slots) if slot.alive]
+        computed = self.epochs + self._idle / len(alive)
+        for k in alive:
+            training = ended(test[k], raw[k])
+            yield (
+                self.slots[k].index,
+                replace(training, devices=self.devices, computed=computed),
+            )
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Or raised because of that: a capture that was out of memory may fail to end, too.
+
+    >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("no such kernel"))
+    (True, False)
+    """
+    if error is None:
+        return False
+    # What CUDA itself says, of a graph that it cannot hold, has no type of its own.
+    mine = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+    return mine or is_out_of_memory(error.__context__)
 
 
 def _model(job: Job, data: TensorData, weights: torch.Generator) -> nn.Module:

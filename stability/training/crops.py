@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stability.training.tensors import sent
+
 TRIES = 10
 """Boxes that are drawn for an image until one fits into it."""
 RATIO = 3 / 4
@@ -13,7 +15,7 @@ RATIO = 3 / 4
 def mirrored(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Each of (B, C, H, W) mirrored, left for right, with this probability."""
     chosen = mirrors(len(images), probability, generator)
-    return mirrored_where(images, chosen.to(images.device, non_blocking=True))
+    return mirrored_where(images, sent(chosen, images.device))
 
 
 def mirrors(n: int, probability: float, generator: torch.Generator) -> Tensor:
@@ -31,7 +33,8 @@ def padded_crops(images: Tensor, padding: int, fill: Tensor, generator: torch.Ge
 
     `fill` (C, 1, 1) is the border's colour. Each of the (2 * padding + 1)^2 places is as likely.
     """
-    return cropped_at(images, padding, fill, corners(len(images), padding, generator))
+    places = sent(corners(len(images), padding, generator), images.device)
+    return cropped_at(images, padding, fill, places)
 
 
 def corners(n: int, padding: int, generator: torch.Generator) -> Tensor:
@@ -40,11 +43,10 @@ def corners(n: int, padding: int, generator: torch.Generator) -> Tensor:
 
 
 def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> Tensor:
-    """The windows whose `corners` these are."""
+    """The windows whose `corners` these are, on the device of the images."""
     b, c, h, w = images.shape
     framed = fill.expand(b, c, h + 2 * padding, w + 2 * padding).clone()
     framed[:, :, padding : padding + h, padding : padding + w] = images
-    corners = corners.to(images.device)
     rows = corners[0] + torch.arange(h, device=images.device)  # (B, H)
     columns = corners[1] + torch.arange(w, device=images.device)
     batch = torch.arange(b, device=images.device)[:, None, None]
@@ -59,7 +61,7 @@ def resized_crops(images: Tensor, smallest: float, generator: torch.Generator) -
     arXiv 1409.4842). Levels are rounded to whole numbers.
     """
     b, _, h, w = images.shape
-    top, left, height, width = boxes(b, h, w, smallest, generator).to(images.device).unbind(1)
+    top, left, height, width = sent(boxes(b, h, w, smallest, generator), images.device).unbind(1)
     v = _places(top, height, h)  # (B, H), in pixels of the image
     u = _places(left, width, w)
     grid = torch.stack(

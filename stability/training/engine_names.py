@@ -72,7 +72,7 @@ def fault(engine: Engine, device: str) -> str | None:
 def fastest(found: Mapping[str, float | str]) -> Engine:
     """The one to take of what was measured; stacked only where it gains enough.
 
-    `found`: seconds per step and trial, or why there are none; eager where nothing is known.
+    `found`: seconds of a step or a trial, or why there are none; eager where nothing is known.
 
     >>> str(fastest({"eager": 7.7, "captured": 1.7, "stacked:16": 1.4}))
     'captured'

@@ -48,6 +48,14 @@ def train_with(
         raise KeyError(engine)
 
 
+def prepare(engine: str, jobs: Sequence[Job], data: TensorData) -> None:
+    """Have the graphs ready that `train_with` keeps for jobs of this kind; a stack keeps none."""
+    one = Engine(engine)
+    if one.way in ("captured", "streams"):
+        count = len(jobs) if one.way == "streams" else 1
+        RIGS.of(kind_of(jobs[0]), data, count, compiled=one.is_compiled)
+
+
 def _stacked(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
     if data.device.type != "cuda":
         return train_cohort(jobs, data, on_epoch)
@@ -138,29 +146,47 @@ def side_by_side(
         raise errors[0]
 
 
+KEPT = 4
+"""Kinds whose graphs are kept: a design goes draw by draw, with its models side by side."""
+
+
 class Rigs:
-    """The graphs of this process: of one kind at a time, so that they do not fill the device."""
+    """The graphs of this process: of a few kinds, so that they do not fill the device."""
 
     def __init__(self) -> None:
-        self._of: tuple[Job, TensorData, bool] | None = None
-        self._rigs: list[CapturedRig] = []
+        self._rigs: dict[tuple[Job, TensorData, bool], list[CapturedRig]] = {}
+        """What was used last comes last."""
 
     def of(
         self, kind: Job, data: TensorData, count: int, *, compiled: bool
     ) -> Sequence[CapturedRig]:
-        """So many rigs of this kind; those that are not there yet are captured."""
-        if self._of != (kind, data, compiled):
-            self.clear()
-            self._of = kind, data, compiled
-        while len(self._rigs) < count:
-            self._rigs.append(CapturedRig(kind, data, compiled=compiled))
-        return self._rigs[:count]
+        """So many rigs of this kind; those that are not there yet are captured.
+
+        Where the device is too full for that, those of all other kinds are freed first.
+        """
+        key = kind, data, compiled
+        rigs = self._rigs[key] = self._rigs.pop(key, [])
+        if oldest := list(self._rigs)[:-KEPT]:
+            self._drop(oldest)
+        while len(rigs) < count:
+            try:
+                rigs.append(CapturedRig(kind, data, compiled=compiled))
+                continue
+            except torch.OutOfMemoryError:
+                if len(self._rigs) == 1:
+                    raise
+            # Out of the handler, whose traceback holds what was allocated.
+            self._drop([other for other in self._rigs if other != key])
+        return rigs[:count]
 
     def clear(self) -> None:
-        """Free them."""
-        was_compiled = self._of is not None and self._of[2]
-        self._rigs, self._of = [], None
-        if was_compiled:
+        """Free all, and what stacks have left."""
+        self._drop(list(self._rigs))
+
+    def _drop(self, keys: Sequence[tuple[Job, TensorData, bool]]) -> None:
+        for key in keys:
+            del self._rigs[key]
+        if any(compiled for _, _, compiled in keys):
             torch.compiler.reset()  # after eight kinds torch would compile no more, and not say so
         gc.collect()  # a graph and what it captured hold each other
         if torch.cuda.is_available():

@@ -1,7 +1,7 @@
 """One training, from fresh weights to its outcome."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,23 +21,27 @@ from stability.training.outcome import Evaluation, Training, ended, evaluate
 from stability.training.precision import arithmetic, for_the_loss
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
-from stability.training.signals import Watch
-from stability.training.tensors import TensorData, TensorPart
+from stability.training.signals import Signals, Watch, finite_steps
+from stability.training.tensors import TensorData, TensorPart, sent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One row of a trial's curve; epoch 0 is before training."""
+    """One row of a trial's curve; epoch 0 is before training.
+
+    Where the training diverges in the epoch, the row is of its steps before the first loss that is
+    not finite, which may be none.
+    """
 
     epoch: int
     lr: float | None = None
-    """At the epoch's last step."""
+    """At the last of the steps."""
     train_loss: float | None = None
-    """Mean over the epoch's steps of the loss that is minimised (label smoothing included)."""
-    loss: float
-    """Cross-entropy on the validation part."""
-    val_error: float
-    """Percent of the validation part."""
+    """Mean over the steps of the loss that is minimised (label smoothing included)."""
+    loss: float | None = None
+    """Cross-entropy on the validation part; None where the training diverges."""
+    val_error: float | None = None
+    """Percent of the validation part; None where the training diverges."""
     seconds: float
     """Since the start of the training, evaluations included."""
     grad_norm: float | None = None
@@ -46,6 +50,8 @@ class Epoch:
     grad_norm_first_layer: float | None = None
     grad_norm_first_layer_max: float | None = None
     loss_spikes: int | None = None
+    diverged_at: int | None = None
+    """As `Training.diverged_at`, in the epoch of that step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +124,7 @@ def train(
     rows = list(past.rows)
 
     def report(epoch: int, val: Evaluation, **trained: Any) -> None:
-        seconds = time.perf_counter() - start
-        row = Epoch(epoch=epoch, loss=val.loss, val_error=val.error, seconds=seconds, **trained)
+        row = row_of(epoch, val, time.perf_counter() - start, **trained)
         rows.append(asdict(row))
         on_epoch(row)
 
@@ -137,14 +142,31 @@ def train(
         make_precise(live.model, data.train, recipe, beside)
         validation = judge(judged, data.validation)
         bad_step = first_non_finite(losses, live.model, validation)
-        if bad_step is not None:
-            return Training(outcome="diverged", diverged_at=first + bad_step, devices=devices)
-        signals = asdict(live.watch.epoch(losses))
-        report(epoch, validation, lr=lrs[-1], train_loss=float(losses.mean()), **signals)
+        diverged_at = None if bad_step is None else first + bad_step
+        seen = told(lrs, losses, live.watch.epoch(losses))
+        report(epoch, validation, diverged_at=diverged_at, **seen)
+        if diverged_at is not None:
+            return Training(outcome="diverged", diverged_at=diverged_at, devices=devices)
         if saved is not None and epoch < job.epochs:
             saved.offer(packed)
     raw = None if live.average is None else judge(live.model, data.test)
     return replace(ended(judge(judged, data.test), raw), devices=devices)
+
+
+def row_of(
+    epoch: int, val: Evaluation, seconds: float, diverged_at: int | None = None, **trained: Any
+) -> Epoch:
+    """A row of the curve; `trained` of `told`, nothing at epoch 0."""
+    if diverged_at is None:
+        trained |= {"loss": val.loss, "val_error": val.error}
+    return Epoch(epoch=epoch, seconds=seconds, diverged_at=diverged_at, **trained)
+
+
+def told(lrs: Sequence[float], losses: Tensor, signals: Signals) -> dict[str, Any]:
+    """Columns of `Epoch`, from learning rate and loss (S,) of each step, and their `signals`."""
+    n = finite_steps(losses)
+    lr, train_loss = (lrs[n - 1], float(losses[:n].mean())) if n else (None, None)
+    return {"lr": lr, "train_loss": train_loss, **asdict(signals)}
 
 
 def steps_of(job: Job, data: TensorData) -> int:
@@ -195,7 +217,7 @@ def train_epoch(
 ) -> Tensor:
     """One pass over `part` in an order drawn from `order`; returns the loss of each step."""
     model.train()
-    shuffled = torch.randperm(len(part), generator=order).to(part.labels.device)
+    shuffled = sent(torch.randperm(len(part), generator=order), part.labels.device)
     losses = []
     for step, lr in enumerate(lrs):
         rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
@@ -226,7 +248,7 @@ def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Bes
     statistics, average = beside.streams.statistics, beside.average
     rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
-    whole = torch.split(rows[: len(rows) // size * size].to(part.labels.device), size)
+    whole = torch.split(sent(rows[: len(rows) // size * size], part.labels.device), size)
     state = statistics.get_state()
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
@@ -240,9 +262,9 @@ def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -
     Weights, running statistics and the validation loss are looked at when the epoch ends: where
     only they are not finite, it is the epoch's last step.
     """
-    bad = torch.nonzero(~torch.isfinite(losses))
-    if len(bad):
-        return int(bad[0])
+    finite = finite_steps(losses)
+    if finite < len(losses):
+        return finite
     state = [t for t in model.state_dict().values() if t.is_floating_point()]
     finite = bool(torch.stack([torch.isfinite(t).all() for t in state]).all())
     return None if finite and np.isfinite(validation.loss) else len(losses) - 1

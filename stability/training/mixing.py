@@ -3,10 +3,10 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stability.training.recipe import Recipe
+from stability.training.tensors import sent
 
 
 def mixed(
@@ -23,7 +23,7 @@ def mixed(
     alpha = recipe.cutmix if is_cut else recipe.mixup
     assert alpha is not None  # by the caller: one of the two is on
     share = beta(alpha, generator)
-    others = torch.randperm(len(images), generator=generator).to(images.device)
+    others = sent(torch.randperm(len(images), generator=generator), images.device)
     if is_cut:
         _, _, height, width = images.shape
         top, bottom, left, right = box(height, width, share, generator)
@@ -32,7 +32,8 @@ def mixed(
         share = 1 - (bottom - top) * (right - left) / (height * width)
     else:
         images = share * images + (1 - share) * images[others]
-    targets = F.one_hot(labels, classes).to(images.dtype)
+    is_class = labels[:, None] == torch.arange(classes, device=labels.device)
+    targets = is_class.to(images.dtype)
     return images, share * targets + (1 - share) * targets[others]
 
 

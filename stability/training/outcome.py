@@ -1,7 +1,7 @@
 """How a training ended: its errors as counts, and whether they mean anything."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from stability.training.precision import arithmetic, for_the_loss
 from stability.training.tensors import TensorPart
 
 EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
-GPU_BATCH = 1024  # with fewer images a GPU waits for Python
+GPU_BATCH = 1024  # of all models together; with fewer images a GPU waits for Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,23 @@ class Training:
     """Of the weights themselves, where the recipe averages."""
     devices: tuple[str, ...] = ()
     """Names of those that trained it: more than one only where an interrupted training went on."""
+    computed: float | None = field(default=None, compare=False)  # hangs on the company, not on it
+    """Where it was one of several trained as one, the epochs that were computed: its own, and for
+    those that end last their equal shares of what was computed for the diverged after they were."""
 
 
 def chance_of(part: TensorPart) -> float:
     """Percent of errors made by always answering the part's largest class."""
     return 100 * (1 - int(torch.bincount(part.labels).max()) / len(part))
+
+
+def images_at_once(device: torch.device, models: int = 1) -> int:
+    """How many images a model, of `models` evaluated as one, is shown at a time.
+
+    >>> images_at_once(torch.device("cuda")), images_at_once(torch.device("cuda"), 16)
+    (1024, 64)
+    """
+    return max(1, GPU_BATCH // models) if device.type == "cuda" else EVALUATION_BATCH
 
 
 @torch.no_grad()
@@ -61,8 +73,7 @@ def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> 
     model.eval()
     answers, loss = [], torch.zeros((), device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
-    batch = GPU_BATCH if everything.is_cuda else EVALUATION_BATCH
-    for rows in torch.split(everything, batch):
+    for rows in torch.split(everything, images_at_once(everything.device)):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
             logits = for_the_loss(model(images))
@@ -79,7 +90,7 @@ def evaluate_stacked(
     model.eval()
     answers, loss = [], torch.zeros(k, device=part.labels.device)
     everything = torch.arange(len(part), device=part.labels.device)
-    for rows in torch.split(everything, EVALUATION_BATCH):
+    for rows in torch.split(everything, images_at_once(everything.device, k)):
         images, labels = part.batch(rows)
         with arithmetic(precision, images.device):
             logits = for_the_loss(model(images.repeat(k, 1, 1, 1)))

@@ -68,8 +68,9 @@ def color(images: Tensor, strength: Tensor) -> Tensor:
     """Between grey (0), the image (1) and beyond; a grey image stays."""
     if images.shape[1] == 1:
         return images
-    weights = images.new_tensor(LUMA, dtype=torch.float64)[:, None, None]
-    grey = torch.floor(((images.double() * weights).sum(1, keepdim=True) + 2**15) / 2**16).float()
+    red, green, blue = (images[:, i, None].double() for i in range(3))
+    weighted = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue  # of whole numbers, so exact
+    grey = torch.floor((weighted + 2**15) / 2**16).float()
     blended = grey + strength[:, None, None, None] * (images - grey)
     return torch.floor(blended.clamp(0, 255))
 
@@ -116,7 +117,8 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def _rows(like: Tensor, entries: tuple[Tensor | float, ...]) -> Tensor:
     """(n, 6): a, b, c, d, e, f of each image."""
-    return torch.stack([torch.as_tensor(e).to(like).expand_as(like) for e in entries], dim=1)
+    columns = (e if isinstance(e, Tensor) else torch.full_like(like, e) for e in entries)
+    return torch.stack(list(columns), dim=1)
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:

@@ -25,6 +25,11 @@ def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[o
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
+def exact_float32() -> None:
+    """Have float32 mean it in this process: cuDNN's convolutions round to 10 bits by default."""
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def for_the_loss(logits: Tensor) -> Tensor:
     """Logits in float32 where they are less; what is more precise stays so."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

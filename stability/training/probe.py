@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from stability.data import load
 from stability.models.build import build
@@ -26,6 +27,9 @@ from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 
 STEPS = 9  # the median of these; the first are slower
+FEW = 2  # images of the step that says whether whole ones can be waited for
+PATIENCE_SECONDS = 10.0  # that a whole step may take to be timed
+PASSES = 3  # forward, and backward twice as much
 
 
 def slots(device: str) -> list[str]:
@@ -42,38 +46,48 @@ def slots(device: str) -> list[str]:
     return found
 
 
+def model_of(job: dict[str, Any], data: TensorData, streams: Streams) -> nn.Module:
+    """The job's model; raises OwnModelError where it is a user's own and cannot be trained."""
+    model = build(
+        job["model"],
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=streams.weights,
+        device=data.device,
+        image=data.shape[1:],
+    )
+    if is_own(job["model"]):
+        check_logits(model, job["model"], data.shape, data.classes)
+        model.train()
+    return model
+
+
 def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
     """Seconds a training step and the evaluation of an image take, by a few of each.
+
+    Of a model so large that whole steps cannot be waited for, by the step of two images.
 
     `job`: model, settings, data. The optimizer's own work, a few percent of a step, is left out:
     torch takes as long as all of this to load its optimizers.
     """
     data = TensorData.of(load(job["data"]), device)
-    recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
-    channels, classes = data.shape[0], data.classes
-    model = build(
-        job["model"],
-        channels=channels,
-        classes=classes,
-        generator=streams.weights,
-        device=device,
-        image=data.shape[1:],
-    )
-    if is_own(job["model"]):
-        check_logits(model, job["model"], data.shape, classes)
-        model.train()
-    rows = torch.arange(recipe.batch_size)
+    recipe, streams, classes = Recipe.of(job["settings"]), Streams.of(0), data.classes
+    model = model_of(job, data, streams)
     # On a CPU workers may be starting beside this: what counts is its own share of the core.
     clock = time.process_time if device == "cpu" else time.perf_counter
 
-    def step() -> float:
-        start = clock()
-        images, targets = training_batch(data.train, rows, classes, recipe, streams)
-        loss = F.cross_entropy(model(images), targets)
+    def step(images: int = recipe.batch_size) -> float:
+        start, rows = clock(), torch.arange(images)
+        pixels, targets = training_batch(data.train, rows, classes, recipe, streams)
+        loss = F.cross_entropy(model(pixels), targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        float(loss)  # waits for the device
+        float(loss.detach())  # waits for the device
         return clock() - start
 
+    if recipe.batch_size > FEW:
+        each = min(step(FEW), step(FEW)) / FEW  # the first loads what all need
+        if each * recipe.batch_size > PATIENCE_SECONDS:
+            return {"step": each * recipe.batch_size, "image": each / PASSES}
     steps = [step() for _ in range(STEPS)]
     start = clock()
     evaluate(model, data.validation)
@@ -94,7 +108,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     seconds = []
     for job in question["jobs"]:
         try:
-            seconds.append(seconds_of(job, device))
+            if question.get("timed", True):
+                seconds.append(seconds_of(job, device))
+            else:
+                model_of(job, TensorData.of(load(job["data"]), device), Streams.of(0))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
     if faults:

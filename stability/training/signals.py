@@ -22,11 +22,15 @@ APART = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Signals:
-    """Of one epoch. Gradients are those of the loss that is minimised, before they are clipped."""
+    """Of one epoch, or of its steps before the first loss that is not finite.
 
-    grad_norm: float
+    Gradients are those of the loss that is minimised, before they are clipped. A norm is over the
+    steps where it is finite, None where there is no such step.
+    """
+
+    grad_norm: float | None
     """Mean over the steps of the L2 norm of the gradient over all parameters."""
-    grad_norm_max: float
+    grad_norm_max: float | None
     """Largest over the steps."""
     grad_norm_first_layer: float | None
     """As `grad_norm`, over weight and bias of the first layer; None where that is frozen."""
@@ -49,7 +53,7 @@ class Watch:
     def norms(self) -> Tensor:
         """(P,): the L2 norm of each parameter's gradient.
 
-        A norm for each parameter costs 0.5% of a nano step on a CPU (docs/recipe.md).
+        A norm for each parameter costs about 1% of a nano step on a CPU (benchmarks/signals.py).
         """
         gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
         return torch.stack(torch._foreach_norm(gradients))
@@ -78,13 +82,16 @@ class Losses:
         """Of the steps of the last epoch, and of those before that they are compared with."""
 
     def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
-        """Of the steps since the last call: norms (S,), all and the first layer's, and losses."""
-        norms = [total] if first is None else [total, first]
-        means_and_tops = torch.stack([torch.stack([n.mean(), n.max()]) for n in norms]).tolist()
-        mean, top = means_and_tops[0]
-        first_mean, first_top = (None, None) if first is None else means_and_tops[1]
+        """Of the steps since the last call: norms (S,), all and the first layer's, and losses.
+
+        The first loss that is not finite, and what comes after it, is left out.
+        """
+        losses = losses.double().cpu()
+        n = finite_steps(losses)
+        mean, top = _mean_and_top(total[:n])
+        first_mean, first_top = (None, None) if first is None else _mean_and_top(first[:n])
         before = self.latest[-(WINDOW + APART) :]  # what the first steps are compared with
-        self.latest = np.concatenate([before, losses.double().cpu().numpy()])
+        self.latest = np.concatenate([before, losses[:n].numpy()])
         return Signals(
             grad_norm=mean,
             grad_norm_max=top,
@@ -92,6 +99,22 @@ class Losses:
             grad_norm_first_layer_max=first_top,
             loss_spikes=sum(step >= len(before) for step in spikes(self.latest)),
         )
+
+
+def finite_steps(losses: Tensor) -> int:
+    """How many of `losses` (S,) come before the first that is not finite.
+
+    >>> finite_steps(torch.tensor([2.0, 1.0, float("nan"), 1.0]))
+    2
+    """
+    return int(losses.isfinite().long().cumprod(0).sum())
+
+
+def _mean_and_top(norms: Tensor) -> tuple[float | None, float | None]:
+    """Of the finite ones of norms (S,); in double precision, as a sum of the largest overflows."""
+    values = norms.double().cpu().numpy()
+    values = values[np.isfinite(values)]
+    return (float(values.mean()), float(values.max())) if len(values) else (None, None)
 
 
 def first_layer(model: nn.Module) -> nn.Module | None:

@@ -4,7 +4,7 @@ A step reads and writes tensors that stay where they are and waits for nothing, 
 captured; what it found is fetched once an epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 
 import torch
@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.stacked import stack, statistics
-from stability.training.batches import mixes
+from stability.training.batches import Streams, mixes
 from stability.training.ema import rate, warmup_steps
+from stability.training.epoch_batches import EpochBatches
 from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
 from stability.training.precision import arithmetic
@@ -64,14 +65,19 @@ class Weights:
             found.append(values.isfinite().flatten(1).all(1) if values.dim() > 1 else found[0])
         return torch.stack(found).all(0)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows."""
+    def state(self) -> list[Tensor]:
+        """All that has K as first axis, on the device."""
+        frozen = [self.module.get_parameter(name).detach() for name in self._frozen]
+        return [self.matrix, *frozen, *(values for _, _, values in statistics(self.module))]
+
+    def become(self, state: Iterator[Tensor]) -> None:
+        """Go on with the next tensors of `state`, which are as `state()` gives them."""
+        matrix = next(state)
         for name in self._frozen:
-            kept = self.module.get_parameter(name)[rows]
-            self._put(name, nn.Parameter(kept, requires_grad=False))
-        for layer, name, values in statistics(self.module):
-            setattr(layer, name, values[rows])
-        self._lay(self.matrix[rows])
+            self._put(name, nn.Parameter(next(state), requires_grad=False))
+        for layer, name, _ in statistics(self.module):
+            setattr(layer, name, next(state))
+        self._lay(matrix)
 
 
 class Averages:
@@ -103,18 +109,23 @@ class Averages:
             else:
                 ours.copy_(theirs)
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows."""
-        self.weights.keep(rows)
-        self._warmup = self._warmup[rows]
+    def state(self) -> list[Tensor]:
+        """All that has K as first axis."""
+        return [*self.weights.state(), self._warmup]
+
+    def become(self, state: Iterator[Tensor]) -> None:
+        """Go on with the next tensors of `state`."""
+        self.weights.become(state)
+        self._warmup = next(state)
 
 
 class Stack:
-    """K trials in training. `step` trains on `images` and `targets`, which the caller fills."""
+    """K trials in training: `begin_epoch`, then `batches.prepare` and `step` for each step."""
 
     def __init__(self, jobs: Sequence[Job], models: Sequence[nn.Module], data: TensorData) -> None:
         recipes, device = [job.recipe for job in jobs], data.device
-        recipe, self.classes = recipes[0], data.classes
+        recipe = recipes[0]
+        self._data, self._recipe = data, recipe
         self.batch, self.precision = recipe.batch_size, jobs[0].precision
         self.steps = len(data.train) // self.batch  # of an epoch
         self.weights = Weights(stack(models))
@@ -127,7 +138,6 @@ class Stack:
         clips = [[float("inf") if r.clip is None else r.clip] for r in recipes]
         self._clip = self.weights.matrix.new_tensor(clips)
         self._clips = any(r.clip is not None for r in recipes)
-        self._shape = data.shape
         self._soft = mixes(recipe)
         self._first = self.weights.of_first_layer()
         self._make_room()
@@ -142,11 +152,7 @@ class Stack:
 
     def _make_room(self) -> None:
         k, steps, like = len(self), self.steps, self.weights.matrix.new_zeros
-        self.images = like(k * self.batch, *self._shape)
-        """(K * B, C, H, W) float32, those of the first trial first."""
-        labels = like(k * self.batch, dtype=torch.int64)
-        self.targets = like(k * self.batch, self.classes) if self._soft else labels
-        """(K * B,) labels, or (K * B, classes) where the recipe mixes."""
+        self.batches = EpochBatches(self._data, self._recipe, k)
         self.lrs = like(steps, k, 1, dtype=torch.float64)
         """Of each step of the epoch."""
         self.at = like(1, dtype=torch.int64)
@@ -155,29 +161,28 @@ class Stack:
         self.norms = like(steps, k, 2)
         """Of the gradient over all parameters, and over the first layer's."""
 
-    def begin_epoch(self, lrs: Sequence[Sequence[float]]) -> None:
-        """Learning rates (S, K) of the epoch that begins."""
+    def begin_epoch(self, lrs: Sequence[Sequence[float]], streams: Sequence[Streams]) -> None:
+        """Learning rates (S, K) of the epoch that begins, and the streams of each trial."""
         self.lrs.copy_(torch.tensor(lrs, dtype=torch.float64)[:, :, None])
+        self.batches.draw(streams)
         self.at.zero_()
         self.weights.module.train()
 
     def step(self) -> None:
-        """Train each trial that is alive on its rows of `images`; note loss and norms."""
-        with arithmetic(self.precision, self.images.device):
-            logits = self.weights.module(self.images)
-        losses = self._cross_entropy(logits)
+        """Train each trial that is alive on its batch; note loss and norms."""
+        images, targets = self.batches.of_step(self.at)
+        with arithmetic(self.precision, images.device):
+            logits = self.weights.module(images)
+        losses = self._cross_entropy(logits, targets)
         # Each row of the gradient is that of its own trial's loss.
         each = torch.autograd.grad(losses.sum(), self.weights.parameters)
         self._move(losses.detach(), [gradient.flatten(1) for gradient in each])
 
-    def _cross_entropy(self, logits: Tensor) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(K,): means over each trial's rows, as `F.cross_entropy` with each one's smoothing."""
         log_p = F.log_softmax(logits.to(self.losses.dtype), dim=1)
-        if self._soft:
-            right = (log_p * self.targets).sum(1)
-        else:
-            right = log_p.gather(1, self.targets[:, None])[:, 0]
-        right = right.view(-1, self.batch).mean(1)
+        mine = (log_p * targets).sum(1) if self._soft else log_p.gather(1, targets[:, None])[:, 0]
+        right = mine.view(-1, self.batch).mean(1)
         evenly = log_p.mean(1).view(-1, self.batch).mean(1)
         return -(1 - self._smoothing) * right - self._smoothing * evenly
 
@@ -196,12 +201,18 @@ class Stack:
         self.optimizer.step(gradients, self.lrs.index_select(0, self.at)[0], self.alive)
         self.at += 1
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these trials alone; all tensors are new."""
-        self.weights.keep(rows)
-        self.optimizer.keep(rows, self.weights.matrix)
+    def state(self) -> list[Tensor]:
+        """All that a trial has its own of: tensors whose first axis is K."""
+        averages = [] if self.averages is None else self.averages.state()
+        own = self.alive, self._smoothing, self._clip
+        return [*self.weights.state(), *self.optimizer.state(), *averages, *own]
+
+    def become(self, state: Iterable[Tensor]) -> None:
+        """Go on with `state`, as `state()` gives it, of as many trials as it has: all is new."""
+        values = iter(state)
+        self.weights.become(values)
+        self.optimizer.become(self.weights.matrix, values)
         if self.averages is not None:
-            self.averages.keep(rows)
-        self.alive, self._smoothing = self.alive[rows], self._smoothing[rows]
-        self._clip = self._clip[rows]
+            self.averages.become(values)
+        self.alive, self._smoothing, self._clip = values
         self._make_room()

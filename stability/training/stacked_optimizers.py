@@ -5,7 +5,7 @@ operations whatever the number of layers. Nothing in a step waits for the device
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -53,11 +53,15 @@ class StackedOptimizer(ABC):
     def moved(self, gradients: Tensor, lr: Tensor) -> Tensor:
         """The weights after the step, in memory of their own."""
 
-    def keep(self, rows: Tensor, weights: Tensor) -> None:
-        """Go on with these rows of the trials, whose weights are `weights` from now on."""
+    def state(self) -> list[Tensor]:
+        """All but the weights that has K as first axis."""
+        return [*self.memories, *self.columns.values()]
+
+    def become(self, weights: Tensor, state: Iterator[Tensor]) -> None:
+        """Go on with `weights`, and with the next tensors of `state`."""
         self.weights = weights
-        self.memories = [memory[rows] for memory in self.memories]
-        self.columns = {name: column[rows] for name, column in self.columns.items()}
+        self.memories = [next(state) for _ in self.memories]
+        self.columns = {name: next(state) for name in self.columns}
 
 
 class StackedSGD(StackedOptimizer):

@@ -9,6 +9,18 @@ from torch import Tensor
 from stability.data import ImageData, Part
 
 
+def sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on `device`, without waiting for what that has still to do.
+
+    From pinned memory: torch waits after a copy that is not `non_blocking`, and of one that is
+    CUDA's "API synchronization behavior" says that from pageable memory it may wait all the same.
+    The pinned block is not given out again before the copy is done (torch's caching allocator).
+    """
+    if device.type == "cuda":
+        drawn = drawn.pin_memory()
+    return drawn.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, eq=False)
 class TensorPart:
     """One part, as bytes; a batch is standardised when it is taken."""

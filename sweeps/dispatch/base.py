@@ -45,6 +45,10 @@ class Dispatcher(ABC):
         """Those of the busy slots whose worker waits to be begun."""
         return set()
 
+    def was_taken(self, slot: str) -> bool:
+        """Whether the worker that ended there lost its place, for no fault of its own."""
+        return False
+
     @abstractmethod
     def stop(self) -> None:
         """Ask the workers that were started here to end, and see to it that they do."""

@@ -19,9 +19,10 @@ from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
-from sweeps.slurm.jobs import Submission, Task, submissions
+from sweeps.slurm.jobs import Submission, Task, name_of, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
+from sweeps.slurm.witness import TAKEN
 from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
@@ -86,6 +87,12 @@ class SlurmDispatcher(Dispatcher):
         running = {self._slot(task) for task in self._alive() if not task.is_queued}
         return self.busy() - {slot for slot in running if slot}
 
+    def was_taken(self, slot: str) -> bool:
+        """Whether Slurm ended it for others or lost its node. What a person cancels is no such."""
+        name, _ = self._submitted.get(slot, ("", 0.0))
+        mine = [t for t in self.witness.tasks() if t.submission == name and self._slot(t) == slot]
+        return any(task.state in TAKEN for task in mine)
+
     def _alive(self) -> list[Task]:
         return [task for task in self.witness.tasks() if not task.has_ended]
 
@@ -127,7 +134,7 @@ class SlurmDispatcher(Dispatcher):
         token = uuid.uuid4().hex
         folder = self.run.jobs / token
         private_folder(folder, self.run.path, self.run.jobs)  # submitit's pickles
-        name = f"stability-{token[:12]}"
+        name = name_of(token)
         record = Submission(
             name=name,
             cluster=self.witness.cluster(),
@@ -153,8 +160,15 @@ class SlurmDispatcher(Dispatcher):
             threading.Thread(target=quietly, args=(stuck,), daemon=True).start()
 
     def avoid(self, hosts: Sequence[str]) -> None:
-        """Exclude these nodes from the next submissions."""
-        self._avoid = tuple(hosts)
+        """Exclude these nodes from the next submissions, if they are nodes: sbatch knows no others.
+
+        For the whole dispatch, since nothing runs there any more that could speak for them.
+        """
+        nodes = {task.node for task in self.witness.tasks()}
+        if new := sorted(nodes.intersection(hosts) - set(self._avoid)):
+            self._avoid += tuple(new)
+            said = f"left out: {', '.join(self._avoid)}, where trials failed one after the other"
+            self.parting = said
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""
@@ -176,7 +190,8 @@ class SlurmDispatcher(Dispatcher):
                 cancelled |= set(jobs)
             time.sleep(0.5)
         names = ", ".join(sorted({task.job.partition("_")[0] for task in self._alive()}))
-        self.parting = (
+        self.parting += "; " if self.parting else ""
+        self.parting += (
             f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
             f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
         )
@@ -208,6 +223,7 @@ class SlurmDispatcher(Dispatcher):
         running = sum(not task.is_queued for task in alive)
         words = [f"{running} workers run"] if running else []
         words += [f"{count} queued ({reason})" for reason, count in reasons.most_common(2)]
+        words += [f"left out: {', '.join(self._avoid)}"] if self._avoid else []
         if trouble := str(self._error or self.witness.trouble):
             words.append(f"Slurm: {trouble}")
         return ", ".join(words)

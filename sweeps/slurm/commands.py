@@ -62,9 +62,9 @@ def is_installed() -> bool:
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
-def config() -> dict[str, str]:
+def config(patience: float = PATIENCE_SECONDS) -> dict[str, str]:
     """The cluster's configuration. Raises SlurmAwayError."""
-    lines = run("scontrol", "show", "config").splitlines()
+    lines = run("scontrol", "show", "config", patience=patience).splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 

@@ -8,7 +8,6 @@ only why something ended that the controller has forgotten.
 import json
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,15 +67,19 @@ class Snapshot:
     began: float
     """When it was asked, on the monotonic clock: of what came later it says nothing."""
     cluster: str
+    asked: frozenset[str]
+    """Names of the jobs that were asked for: of others it says nothing either."""
     tasks: dict[tuple[str, str], Task]
     """By submission and job."""
 
     def says_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner`, seen before this was asked, can be running.
 
-        A job the controller no longer knows has ended: it forgets none before.
+        A job that the controller no longer knows has ended. (One that was killed within seconds of
+        a submission may have lost the job that it started: that one's claim is then void while it
+        runs, it notices that it was taken for dead, and the first result counts.)
         """
-        if owner.cluster != self.cluster:
+        if owner.cluster != self.cluster or owner.submission not in self.asked:
             return False
         task = self.tasks.get((owner.submission, owner.job))
         return task is None or task.is_queued or task.has_ended or task.restarts > owner.restarts
@@ -101,7 +104,7 @@ class Submission:
 
 
 def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
-    """Every sbatch of a run directory; what cannot be read, or has a foreign name, is none.
+    """Every sbatch of a run directory; what has a foreign name is none.
 
     `own`: only what this user wrote. Anybody could write down the name of a job that is not this
     run's, and have it cancelled.
@@ -110,22 +113,40 @@ def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     for path in sorted(run.jobs.glob("*/slurm.json")):
         if own and not is_own(path):
             continue
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            content = parse_json(read_text(path, MOST_BYTES))
-            submission = Submission(
-                name=str(content["name"]),
-                cluster=str(content["cluster"]),
-                slots=tuple(map(str, content["slots"])),
-                workers=tuple(map(str, content["workers"])),
-            )
-            if NAME.fullmatch(submission.name):
-                found.append(submission)
+        submission = _read(path)
+        if NAME.fullmatch(submission.name):
+            found.append(submission)
     return found
 
 
-def look(names: Iterable[str], cluster: str, patience: float = 20.0) -> Snapshot:
-    """Ask the controller for the jobs of these names. Raises SlurmAwayError, SlurmRefusedError."""
-    began = time.monotonic()
+def _read(path: Path) -> Submission:
+    """What was written down; of a damaged file, the name that its folder gives away."""
+    try:
+        content = parse_json(read_text(path, MOST_BYTES))
+        return Submission(
+            name=str(content["name"]),
+            cluster=str(content["cluster"]),
+            slots=tuple(map(str, content["slots"])),
+            workers=tuple(map(str, content["workers"])),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return Submission(name=name_of(path.parent.name), cluster="", slots=(), workers=())
+
+
+def name_of(token: str) -> str:
+    """Of the job whose files lie in the folder of this name."""
+    return f"stability-{token[:12]}"
+
+
+def look(
+    names: Iterable[str], cluster: str, patience: float = 20.0, *, began: float | None = None
+) -> Snapshot:
+    """Ask the controller for the jobs of these names. Raises SlurmAwayError, SlurmRefusedError.
+
+    `began`: when the names were gathered, where that was before; what was submitted since then may
+    not be among them.
+    """
+    began = time.monotonic() if began is None else began
     wanted = sorted({name for name in names if NAME.fullmatch(name)})
     tasks: dict[tuple[str, str], Task] = {}
     if wanted:
@@ -134,7 +155,7 @@ def look(names: Iterable[str], cluster: str, patience: float = 20.0) -> Snapshot
         answer = commands.run(*command, "-O", asked, patience=patience)
         found = [task for line in answer.splitlines() if (task := read_line(line))]
         tasks = {(task.submission, task.job): task for task in found}
-    return Snapshot(began=began, cluster=cluster, tasks=tasks)
+    return Snapshot(began=began, cluster=cluster, asked=frozenset(wanted), tasks=tasks)
 
 
 def read_line(line: str) -> Task | None:

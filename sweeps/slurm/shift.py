@@ -20,7 +20,7 @@ from sweeps.trial import TRAINED, Result, Trial
 from sweeps.worker import Order, OutOfTimeError, Shift, work
 
 RESERVE = 1.2  # a trial may take so many times what its like took
-BARREN = 3  # so many failures and nothing trained: it is the node
+BARREN = 3  # so many trials in a row that had not failed elsewhere: it is the node
 COARSE_SECONDS = 60.0  # Slurm may send its signal so much earlier than asked for
 
 
@@ -46,7 +46,8 @@ class JobShift(Shift):
         """Longest seconds per epoch of what this worker has trained, by model."""
         self._training: Trial | None = None
         self._since = self.begun
-        self._taken = self._trained = self._failed = 0
+        self._taken = self._failed = 0
+        self._has_failed_before = False
         self._has_progressed = False
         """Whether a checkpoint was made: of the first trial, where nothing else was taken."""
         self._is_over = False
@@ -61,6 +62,7 @@ class JobShift(Shift):
         if self._taken and RESERVE * self.expected(trial, ledger) > self.left:
             self.wants_more = True
             return False
+        self._has_failed_before = ledger[trial.id].failures > 0
         return True
 
     def expected(self, trial: Trial, ledger: Ledger) -> float:
@@ -84,16 +86,16 @@ class JobShift(Shift):
         """It has ended: remember how long it took."""
         trial, self._training = self._training, None
         if trial is None or result.outcome not in TRAINED:
-            self._failed += 1
+            self._failed += not self._has_failed_before
             return
-        self._trained += 1
+        self._failed = 0
         seconds = (earlier + time.monotonic() - self._since) / max(1, trial.epochs)
         self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
 
     @property
     def is_over(self) -> bool:
-        """Whether a signal came, or everything fails here."""
-        return self._is_over or (self._failed >= BARREN and not self._trained)
+        """Whether a signal came, or everything fails here by now."""
+        return self._is_over or self._failed >= BARREN
 
     def signalled(self) -> None:
         """Slurm wants the place back. Raises what unwinds through the training.

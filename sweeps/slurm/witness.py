@@ -13,7 +13,9 @@ from sweeps.slurm.jobs import Snapshot, Task, look, remembered, submissions
 SHARE = 50  # of the time between two questions, at most a fiftieth is spent by the controller
 BETWEEN_SECONDS = (2.0, 60.0)
 
-NO_FAULT = ("CANCELLED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "DEADLINE")
+TAKEN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
+"""Ends of a job whose place was taken away."""
+NO_FAULT = ("CANCELLED", *TAKEN, "DEADLINE")
 """Ends that say nothing about the trial in hand: it is trained again and counts no failure."""
 OUTCOMES = {"OUT_OF_MEMORY": "out_of_memory", "TIMEOUT": "timed_out"}
 
@@ -52,21 +54,27 @@ class Witness:
                 self._seen.setdefault(owner, time.monotonic())
 
     def refresh(self, patience: float = commands.PATIENCE_SECONDS) -> bool:
-        """Ask now; False where there is no answer."""
+        """Ask now; False where there is no answer.
+
+        Asked for is what was written down here, and what the owners say that were seen: where a
+        file in `jobs/` is damaged or gone, its jobs run on.
+        """
+        began = time.monotonic()
         try:
-            names = [submission.name for submission in submissions(self.run)]
+            names = {submission.name for submission in submissions(self.run)}
+            names |= {owner.submission for owner in list(self._seen)}
             if names:
-                self.snapshot = look(names, self.cluster(), patience)
+                self.snapshot = look(names, self.cluster(patience), patience, began=began)
         except (DispatchError, OSError) as error:
             self.trouble = str(error)
             return False
         self.trouble = ""
         return True
 
-    def cluster(self) -> str:
+    def cluster(self, patience: float = commands.PATIENCE_SECONDS) -> str:
         """Name of the cluster that answers here. Raises DispatchError."""
         if self._cluster is None:
-            self._cluster = commands.config().get("ClusterName", "")
+            self._cluster = commands.config(patience).get("ClusterName", "")
         return self._cluster
 
     def watch(self) -> None:

@@ -146,8 +146,11 @@ def command(pid: int) -> str:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a file is what its name says; what was set aside says that it is not."""
-    if not path.is_file() or DAMAGED in path.name:
+    """Whether a file is what its name says; what was set aside says that it is not.
+
+    What Slurm was sent stays as it is, damaged too: the names of jobs are those of their folders.
+    """
+    if not path.is_file() or DAMAGED in path.name or path.name == "slurm.json":
         return True
     try:
         if path.suffix == ".parquet":
