@@ -4,8 +4,8 @@
 
 `forked` is what `stability sweep` does on a CPU: one parent forks all workers, and an errand beside
 them. Without the command line's measurement of the machine and its picture, which take seconds.
-Ends with 0 where all is trained, 1 where something is left, 2 where it refuses, UNEXPECTED where
-the command line would show a traceback.
+Ends with 0 where all is trained, 1 where something is left, 2 where it refuses, STOPPED where it
+cannot go on (which is 1 on the command line), UNEXPECTED where that would show a traceback.
 """
 
 import os
@@ -27,7 +27,7 @@ from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import SlurmOptions
 from sweeps.study import Study
 
-UNEXPECTED = 70
+STOPPED, UNEXPECTED = 3, 70
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
         return drive(study, run, plan, executor)
     except (DispatchError, OSError) as error:
         print(f"chaos: {error}", file=sys.stderr)
-        return 1
+        return STOPPED
     except KeyboardInterrupt:
         return 130
     except StabilityError as error:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from chaos.drive import STOPPED
 from chaos.scene import PATIENCE, HungError, Scene
 
 DISK_BYTES = 6 << 20
@@ -15,7 +16,7 @@ LIMIT_SECONDS = 8.0  # for a fault to be noticed by anybody; then it is over
 SLURM = "Slurm: "  # before the name of a fault that is thrown at studies there, too
 FORKED_ALONE = "kill -9 of the workers' parent"
 
-KILLED, INTERRUPTED, REFUSES = -signal.SIGKILL, 130, 2  # how a driver ends
+KILLED, INTERRUPTED, REFUSES = -signal.SIGKILL, 130, 2  # how a driver ends; and STOPPED
 
 Fault = Callable[[Scene], None]
 
@@ -116,7 +117,7 @@ def damage_one(scene: Scene, folder: str, pattern: str, explains: str | None = N
 
 def damage_definition(scene: Scene, name: str) -> None:
     """Of study or design, behind the back of a living driver or of a dead one."""
-    scene.expected.add(REFUSES)
+    scene.expected |= {REFUSES, STOPPED}
     if scene.rng.integers(2):
         kill_both(scene)
     damage(scene, scene.run.path / name)
@@ -136,7 +137,7 @@ def step_clock(scene: Scene, sign: int) -> None:
 
 def fill_disk(scene: Scene) -> None:
     """Not a byte is left, until somebody has noticed or `LIMIT_SECONDS` have gone."""
-    scene.expected.add(REFUSES)
+    scene.expected |= {REFUSES, STOPPED}
     ballast = scene.run.path.parent / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -151,7 +152,7 @@ def fill_disk(scene: Scene) -> None:
 
 def make_read_only(scene: Scene) -> None:
     """A read-only mount over the run directory, until somebody has noticed."""
-    scene.expected.add(REFUSES)
+    scene.expected |= {REFUSES, STOPPED}
     path = str(scene.run.path)
     unmount = partial(subprocess.run, ["umount", "--lazy", path], check=True)
 
@@ -187,11 +188,12 @@ def noticed(scene: Scene) -> None:
 
 def second_driver(scene: Scene) -> None:
     """It is told who has the study, and leaves; the first goes on."""
+    scene.expected.add(STOPPED)
     scene.driver()
     scene.wait(lambda: scene.run.lock.exists() and bool(scene.run.lock.read_text()))
     first, second = scene.drivers[0], scene.spawn()
     scene.wait(lambda: first.poll() is not None or second.poll() is not None)
-    if first.poll() is None and second.returncode != 1:
+    if first.poll() is None and second.returncode != STOPPED:
         scene.oddities.append(f"the second driver ended with {second.returncode}")
 
 
