@@ -153,7 +153,8 @@ class Campaign:
         study = study_of(int(rng.integers(STUDIES)), DRAWS)
         place = folder / f"{self.executor}-{number}"
         executor = executor_of(self.executor, kinds, rng)
-        where = f"seed {self.seed}, scene {number} ({executor}), {kinds}"
+        thrown = ", ".join(dict.fromkeys(kinds))
+        where = f"seed {self.seed}, scene {number} ({executor}), {thrown}"
         with small_disk(place / "disk", "disk full" in kinds):
             scene = Scene(place, study, rng, executor)
             try:
