@@ -62,8 +62,7 @@ def kill_daemon(name: str, scene: Scene) -> None:
 
 
 def kill_slurmd(scene: Scene) -> None:
-    """A node that is away for too long is given up, and comes back with its old processes."""
-    scene.explained.add("beside")
+    """Back before its node is given up: its jobs must not be begun anew elsewhere."""
     kill_daemon(str(scene.rng.choice(["n1", "n2"])), scene)
 
 
