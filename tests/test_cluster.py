@@ -74,6 +74,27 @@ def test_all_faults_of_a_cluster_are_said_at_once_with_status_2(tmp_path: Path) 
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "clusters", "cluster-constraint", "wait", "test-only", "quiet", "help", "usage", "version",
+        "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket", "tasks-per-node", "uid", "gid",
+        "input", "ignore-pbs", "export-file",
+        "wai", "clu",  # sbatch takes the beginning of a name for the name
+    ],
+)  # fmt: skip
+def test_what_would_break_the_machinery_is_decided_here(key: str) -> None:
+    assert faults_of(slurm=[f"{key}=1"]) == [
+        f"--slurm '{key}=1': {key} is decided here, results hang on it"
+    ]
+
+
+def test_other_options_of_sbatch_are_let_through() -> None:
+    """Though the name of a reserved one begins like some of them."""
+    keys = ("wait-all-nodes", "nodelist", "exclusive", "nice", "no-kill", "gres", "hint", "wckey")
+    assert site(slurm=[f"{key}=1" for key in keys]).slurm.extra == dict.fromkeys(keys, "1")
+
+
 def test_options_of_a_cluster_are_refused_elsewhere() -> None:
     faults = faults_of(executor="local", partition="gpu", setup=["module load x"])
     assert faults == [

@@ -17,7 +17,7 @@ from stability.training.engine_names import NAMES, parse
 from sweeps.dispatch import EXECUTORS
 from sweeps.engine import AUTO
 from sweeps.slurm import commands
-from sweeps.slurm.options import RESERVED, SlurmOptions
+from sweeps.slurm.options import SlurmOptions, is_reserved
 
 WORKERS = 8  # on a cluster, where nobody says how many
 WORDS = ("partition", "account", "qos", "constraint", "exclude")
@@ -209,7 +209,7 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
         key, option = key.removeprefix("--"), f"--slurm {text!r}"
         if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
             faults.add(option, "allowed is KEY=VALUE, KEY being an option of sbatch by its name")
-        elif key in RESERVED:
+        elif is_reserved(key):
             faults.add(option, f"{key} is decided here, results hang on it")
         elif key in OWN or key in (*WORDS, "time"):
             faults.add(option, f"say {OWN.get(key, f'--{key}')}")
