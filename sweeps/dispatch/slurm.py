@@ -30,6 +30,11 @@ AGAIN_SECONDS = 20.0  # after a submission that failed
 STOP_SECONDS = 90.0  # for jobs to end after scancel: KillWait is 30 s where nobody changed it
 LEAVE_SECONDS = 5.0  # for workers with nothing left to do to end of themselves
 
+SAID_BY_JOBS = ("SUBMITIT_", "SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND")
+"""How the variables begin that Slurm sets in a job and its steps."""
+OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_CLUSTERS")
+"""Which cluster answers, and to whom; no job sets them."""
+
 
 class SlurmDispatcher(Dispatcher):
     """Keeps workers queued or running; submitit's results and states are never asked."""
@@ -233,11 +238,18 @@ class SlurmDispatcher(Dispatcher):
 def outside_of_jobs() -> Iterator[None]:
     """Without what a job around us says of itself, which sbatch would hand on to the workers.
 
-    submitit's `clean_env` takes SLURM_CONF away too, and with it the cluster.
+    sbatch and srun read options from the same names: seen with SLURM_HINT and SLURM_DISTRIBUTION of
+    the job around. What a person sets for sbatch (SBATCH_ACCOUNT and its like) stays, and on a
+    login node all but submitit's. submitit's `clean_env` takes SLURM_CONF away too, and with it the
+    cluster.
     """
-    about = "JOB ARRAY STEP TASK CPUS MEM NTASKS NNODES NODE GPUS TRES PROCID LOCALID RESTART GTIDS"
-    of_job = ("SUBMITIT_", *(f"SLURM_{what}" for what in about.split()))
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(of_job)}
+    is_in_a_job = "SLURM_JOB_ID" in os.environ or "SLURM_JOBID" in os.environ
+    said = SAID_BY_JOBS if is_in_a_job else ("SUBMITIT_",)
+    taken = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(said) and name not in OF_THE_CLUSTER
+    }
     try:
         yield
     finally:
