@@ -14,6 +14,7 @@ from sweeps import provenance
 from sweeps.design import draw_design
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
 from sweeps.slurm.options import SlurmOptions, script
 
 
@@ -22,7 +23,7 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has Slurm's commands, and a folder and a configuration without profiles."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sbatch", "squeue", "srun"):
+    for name in commands.NEEDED:
         (tools / name).write_text("#!/bin/sh\nexit 1\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
@@ -104,11 +105,18 @@ def test_options_of_a_cluster_are_refused_elsewhere() -> None:
     assert "did you mean 'slurm'" in faults_of(executor="slrum")[0]
 
 
-def test_slurm_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert faults_of() == [
-        "--executor: slurm needs sbatch and squeue, which are not on this machine"
+def test_commands_of_slurm_that_are_not_there_are_said_with_all_other_faults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs = "--executor: slurm needs commands that are not on this machine: "
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin" / "scontrol").unlink()
+    assert faults_of(cpus="0") == [
+        f"{needs}scontrol",
+        "--cpus: got '0', allowed is a whole number from 1 to 1024",
     ]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert faults_of() == [f"{needs}sbatch, squeue, scancel, scontrol, srun"]
 
 
 @pytest.mark.parametrize(

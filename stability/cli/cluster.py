@@ -153,8 +153,9 @@ def _slurm(
     faults: Faults, typed: Cluster, device: str, before: Site | None
 ) -> tuple[str, SlurmOptions]:
     """The device and what is asked of Slurm for each worker."""
-    if not commands.is_installed():
-        faults.add("--executor", "slurm needs sbatch and squeue, which are not on this machine")
+    if missing := commands.missing():
+        names = ", ".join(missing)
+        faults.add("--executor", f"slurm needs commands that are not on this machine: {names}")
     known = before.slurm if before else SlurmOptions()
     extra = {**known.extra, **_extra(faults, typed.slurm)}
     changes: dict[str, Any] = {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sweeps.errors import DispatchError
 
+NEEDED = ("sbatch", "squeue", "scancel", "scontrol", "srun")
 PATIENCE_SECONDS = 20.0  # Slurm's own MessageTimeout is 10 s
 AWAY = re.compile(
     r"unable to contact|connection refused|timed? ?out|connect failure|not responding|"
@@ -57,14 +58,17 @@ def refusal(words: str) -> DispatchError:
     return SlurmAwayError(text) if AWAY.search(words) else SlurmRefusedError(text)
 
 
-def is_installed() -> bool:
-    """Whether Slurm's commands are on this machine."""
-    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+def missing() -> list[str]:
+    """Those of Slurm's commands that are needed and not on this machine."""
+    return [name for name in NEEDED if shutil.which(name) is None]
 
 
 def config(patience: float = PATIENCE_SECONDS) -> dict[str, str]:
-    """The cluster's configuration. Raises SlurmAwayError."""
-    lines = run("scontrol", "show", "config", patience=patience).splitlines()
+    """The cluster's configuration; empty where a site lets nobody see it. Raises SlurmAwayError."""
+    try:
+        lines = run("scontrol", "show", "config", patience=patience).splitlines()
+    except SlurmRefusedError:
+        return {}
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 

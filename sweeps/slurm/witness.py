@@ -33,6 +33,8 @@ class Witness:
         self.trouble = ""
         """Why the last question had no answer; empty where it had one."""
         self._seen: dict[Owner, float] = {}
+        self._known: set[str] = set()
+        """Submissions of which the controller has told."""
         self._cluster: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -45,7 +47,9 @@ class Witness:
             return False
         seen = self._seen.setdefault(owner, time.monotonic())
         snapshot = self.snapshot
-        return snapshot is not None and snapshot.began > seen and snapshot.says_gone(owner)
+        if snapshot is None or snapshot.began <= seen:
+            return False
+        return snapshot.says_gone(owner, self._known)
 
     def see(self, owners: Iterable[Owner | None]) -> None:
         """Remember that they were there: the next snapshot judges them."""
@@ -64,7 +68,9 @@ class Witness:
             names = {submission.name for submission in submissions(self.run)}
             names |= {owner.submission for owner in list(self._seen)}
             if names:
-                self.snapshot = look(names, self.cluster(patience), patience, began=began)
+                snapshot = look(names, self.cluster(patience), patience, began=began)
+                self._known |= {task.submission for task in snapshot.tasks.values()}
+                self.snapshot = snapshot
         except (DispatchError, OSError) as error:
             self.trouble = str(error)
             return False
@@ -72,7 +78,7 @@ class Witness:
         return True
 
     def cluster(self, patience: float = commands.PATIENCE_SECONDS) -> str:
-        """Name of the cluster that answers here. Raises DispatchError."""
+        """Name of the cluster that answers here, empty where not told. Raises SlurmAwayError."""
         if self._cluster is None:
             self._cluster = commands.config(patience).get("ClusterName", "")
         return self._cluster
