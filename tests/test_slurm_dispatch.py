@@ -1,10 +1,21 @@
 """What the dispatcher hands to Slurm, and what it makes of the answers, without a Slurm."""
 
 import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from conftest import TESTS, make_toy
 
-from sweeps.dispatch.slurm import outside_of_jobs
+from sweeps.design import draw_design
+from sweeps.dispatch.slurm import SlurmDispatcher, outside_of_jobs
+from sweeps.errors import DispatchError
+from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
+from sweeps.slurm.jobs import Snapshot, Task
+from sweeps.slurm.options import SlurmOptions
+from sweeps.worker import Order
 
 OF_JOB = {
     "SLURM_JOB_ID": "7", "SLURM_JOBID": "7", "SLURM_NPROCS": "4", "SLURM_NTASKS": "4",
@@ -43,3 +54,130 @@ def test_on_a_login_node_what_a_person_sets_stays(environment: dict[str, str]) -
     with outside_of_jobs():
         assert environment["SLURM_HINT"] == "nomultithread"
         assert "SUBMITIT_EXECUTOR" not in environment
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("sbatch: error: Resource temporarily unavailable", commands.SlurmAwayError),
+        (
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+            commands.SlurmAwayError,
+        ),
+        (
+            "sbatch: error: fetch_config: DNS SRV lookup failed\n"
+            "sbatch: fatal: Could not establish a configuration source",
+            commands.SlurmAwayError,
+        ),
+        (
+            "squeue: error: If munged is up, restart with --num-threads=10\n"
+            "squeue: error: Munge encode failed: Failed to access socket",
+            commands.SlurmAwayError,
+        ),
+        ("slurm_load_jobs error: Protocol authentication error", commands.SlurmAwayError),
+        (
+            "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
+            "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy",
+            commands.SlurmFullError,
+        ),
+        ("sbatch: error: AssocMaxSubmitJobLimit", commands.SlurmFullError),
+        ("sbatch: error: AssocGrpSubmitJobsLimit", commands.SlurmFullError),
+        ("sbatch: error: invalid partition specified: none", commands.SlurmRefusedError),
+        ("sbatch: error: QOSMaxCpuPerUserLimit", commands.SlurmRefusedError),
+    ],
+)
+def test_what_is_transient_what_a_limit_and_what_a_refusal(words: str, kind: type) -> None:
+    assert type(commands.refusal(words)) is kind
+
+
+LIMIT = "sbatch: error: AssocMaxSubmitJobLimit"
+REFUSAL = "sbatch: error: Invalid qos specification"
+
+
+@pytest.fixture
+def dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmDispatcher:
+    """At a Slurm whose arrays have at most two tasks, and which accepts nothing."""
+    study = make_toy()
+    run = RunDirectory(tmp_path / "run")
+    run.create(study, draw_design(study))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    for name in commands.NEEDED:
+        answers(tools / name, "exit 0")
+    answers(tools / "scontrol", "echo 'ClusterName = c'; echo 'MaxArraySize = 2'")
+    return SlurmDispatcher(run, lambda: None, SlurmOptions())
+
+
+def answers(tool: Path, line: str) -> None:
+    tool.write_text(f"#!/bin/sh\n{line}\n")
+    tool.chmod(0o755)
+
+
+def submit(dispatcher: SlurmDispatcher, count: int) -> None:
+    """So many workers, and wait until sbatch has answered for all or refused one."""
+    now = datetime.now(UTC)
+    dispatcher.start(
+        [
+            Order(run=str(dispatcher.run.path), name=f"w{i}", slot=f"cpu:{i}", max_failures=2,
+                  since=now, begun=now, submission_folder=str(TESTS))
+            for i in range(count)
+        ]
+    )  # fmt: skip
+    assert dispatcher._thread is not None
+    dispatcher._thread.join(60)
+
+
+def nothing_lives(dispatcher: SlurmDispatcher, *tasks: Task) -> None:
+    """Slurm's answer, asked for now."""
+    time.sleep(0.01)
+    dispatcher.witness.snapshot = Snapshot(
+        began=time.monotonic(), cluster="c", asked=frozenset(),
+        tasks={(task.submission, task.job): task for task in tasks},
+    )  # fmt: skip
+
+
+def accepts_once(tmp_path: Path, words: str) -> None:
+    once = tmp_path / "once"
+    answers(
+        tmp_path / "bin" / "sbatch",
+        f"mkdir {once} 2>/dev/null && echo Submitted batch job 7 && exit 0; "
+        f"echo '{words}' >&2; exit 1",
+    )
+
+
+def test_a_refusal_of_a_later_array_leaves_the_first_one(
+    dispatcher: SlurmDispatcher, tmp_path: Path
+) -> None:
+    nothing_lives(dispatcher)  # the last answer is older than the array that is accepted now
+    accepts_once(tmp_path, REFUSAL)
+    submit(dispatcher, 3)
+    assert dispatcher.busy() == {"cpu:0", "cpu:1", "cpu:2"}
+    assert "Invalid qos" in dispatcher.state()
+    with pytest.raises(DispatchError, match="not take 1 of the workers: Invalid qos"):
+        dispatcher.detach()
+    nothing_lives(dispatcher)  # its workers have ended: none is left, and no other is taken
+    with pytest.raises(DispatchError, match="Slurm refuses the workers: Invalid qos"):
+        dispatcher.busy()
+
+
+def test_a_limit_of_jobs_is_waited_for_where_ours_may_fill_it(
+    dispatcher: SlurmDispatcher, tmp_path: Path
+) -> None:
+    accepts_once(tmp_path, LIMIT)
+    submit(dispatcher, 3)
+    nothing_lives(dispatcher)
+    assert dispatcher.busy() == {"cpu:2"}
+    assert "AssocMaxSubmitJobLimit" in dispatcher.state()
+
+
+def test_a_limit_of_jobs_that_others_fill_is_a_refusal_at_first(
+    dispatcher: SlurmDispatcher, tmp_path: Path
+) -> None:
+    answers(tmp_path / "bin" / "sbatch", f"echo '{LIMIT}' >&2; exit 1")
+    submit(dispatcher, 1)
+    nothing_lives(dispatcher)
+    with pytest.raises(DispatchError, match="Slurm refuses the workers: AssocMaxSubmitJobLimit"):
+        dispatcher.busy()
+    nothing_lives(dispatcher, Task(job="3_0", state="COMPLETED", submission="earlier"))
+    assert dispatcher.busy() == {"cpu:0"}

@@ -76,16 +76,25 @@ class SlurmDispatcher(Dispatcher):
         Raises DispatchError where Slurm refuses every worker.
         """
         self._submit_again()
-        slots = {order.slot for order in self._orders}
-        alive = self._alive()
-        if self._error is not None and not alive and not isinstance(
-            self._error, commands.SlurmAwayError
-        ):  # fmt: skip
-            raise DispatchError(f"Slurm refuses the workers: {self._error}")
         began = self.witness.snapshot.began if self.witness.snapshot else 0.0
-        slots |= {slot for slot, (_, when) in self._submitted.items() if when >= began}
+        slots = {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
+        alive = self._alive()
+        if self._is_refused(bool(alive or slots)):
+            raise DispatchError(f"Slurm refuses the workers: {self._error}")
+        slots |= {order.slot for order in list(self._orders)}
         self._cancel_stuck(alive)
         return slots | {slot for task in alive if (slot := self._slot(task))}
+
+    def _is_refused(self, is_one_alive: bool) -> bool:
+        """Whether what Slurm said at the last submission is final.
+
+        What was accepted since the last answer lives. A limit of jobs is final where none of ours
+        was ever accepted: then it is not they who fill it.
+        """
+        if self._error is None or isinstance(self._error, commands.SlurmAwayError) or is_one_alive:
+            return False
+        was_one_accepted = self._submitted or self.witness.tasks()
+        return not (isinstance(self._error, commands.SlurmFullError) and was_one_accepted)
 
     def queued(self) -> set[str]:
         """Slots whose worker waits for its turn."""
@@ -207,7 +216,8 @@ class SlurmDispatcher(Dispatcher):
             self._thread.join(1.0)
         self.witness.close()
         if self._error is not None:
-            raise DispatchError(f"Slurm does not take the workers: {self._error}")
+            count = f"{len(self._orders)} of the" if self._submitted else "the"
+            raise DispatchError(f"Slurm does not take {count} workers: {self._error}")
 
     def complaint(self) -> str:
         """Last line of the newest log of a job that ended, or Slurm's word on it."""
