@@ -181,3 +181,45 @@ def test_a_limit_of_jobs_that_others_fill_is_a_refusal_at_first(
         dispatcher.busy()
     nothing_lives(dispatcher, Task(job="3_0", state="COMPLETED", submission="earlier"))
     assert dispatcher.busy() == {"cpu:0"}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "is_stuck"),
+    [
+        ("PENDING", "PartitionTimeLimit", True),
+        ("PENDING", "PartitionNodeLimit", True),
+        ("PENDING", "launch failed requeued held", True),
+        ("PENDING", "launch_failed_requeued_held", True),
+        ("REQUEUE_HOLD", "", True),
+        ("PENDING", "JobHeldUser", False),  # whoever held it may release it
+        ("PENDING", "PartitionDown", False),
+        ("PENDING", "Nodes required for job are DOWN, DRAINED or reserved", False),
+        ("RUNNING", "PartitionTimeLimit", False),
+    ],
+)
+def test_what_never_starts_of_itself(state: str, reason: str, is_stuck: bool) -> None:
+    assert Task(job="7_0", state=state, reason=reason).is_stuck is is_stuck
+
+
+def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
+    dispatcher: SlurmDispatcher, tmp_path: Path
+) -> None:
+    log = tmp_path / "cancelled"
+    answers(
+        tmp_path / "bin" / "scancel",
+        f"echo $* >>{log}; mkdir {tmp_path}/again 2>/dev/null || exit 0; "
+        "echo 'scancel: error: Unable to contact slurm controller' >&2; exit 1",
+    )
+    stuck = Task(job="7_0", state="PENDING", submission="s", reason="PartitionTimeLimit")
+    nothing_lives(dispatcher, stuck)
+    deadline = time.monotonic() + 30
+    while not log.exists() or log.read_text().split() != ["7_0", "7_0"]:  # till it is heard
+        assert time.monotonic() < deadline
+        dispatcher.busy()
+        time.sleep(0.05)
+    ran = Task(job="6_0", state="FAILED", submission="t", started="2026-01-02T03:04:05")
+    nothing_lives(
+        dispatcher, ran, Task(job="7", state="CANCELLED", submission="s", started="2026-01-03")
+    )
+    said = "Slurm job 7: cancelled, as it would never start: PartitionTimeLimit"
+    assert dispatcher.complaint() == said

@@ -53,7 +53,8 @@ class SlurmDispatcher(Dispatcher):
         self._error: DispatchError | None = None
         self._next_try = 0.0
         self._avoid: tuple[str, ...] = ()
-        self._cancelled: set[str] = set()
+        self._stuck: dict[str, Task] = {}
+        """By job: those that were cancelled as they would never start, as they were."""
 
     def settle(self) -> None:
         """One question now, then a thread that goes on asking."""
@@ -168,10 +169,15 @@ class SlurmDispatcher(Dispatcher):
 
     def _cancel_stuck(self, tasks: list[Task]) -> None:
         """What never starts of itself must not hold a slot for ever."""
-        stuck = [t.job for t in tasks if t.is_stuck and t.job not in self._cancelled]
-        if stuck:
-            self._cancelled |= set(stuck)
-            threading.Thread(target=quietly, args=(stuck,), daemon=True).start()
+        new = {t.job: t for t in tasks if t.is_stuck and t.job not in self._stuck}
+        if new:
+            self._stuck |= new
+            threading.Thread(target=self._end, args=(list(new),), daemon=True).start()
+
+    def _end(self, stuck: list[str]) -> None:
+        if not quietly(stuck):
+            for job in stuck:  # again at the next look
+                del self._stuck[job]
 
     def avoid(self, hosts: Sequence[str]) -> None:
         """Exclude these nodes from the next submissions, if they are nodes: sbatch knows no others.
@@ -223,6 +229,11 @@ class SlurmDispatcher(Dispatcher):
         """Last line of the newest log of a job that ended, or Slurm's word on it."""
         ended = [task for task in self.witness.tasks() if task.has_ended]
         for task in sorted(ended, key=lambda task: task.started, reverse=True):
+            # Of an array that is cancelled before it starts one record is left, without numbers.
+            alike = [t for t in list(self._stuck.values()) if t.submission == task.submission]
+            if alike and task.state == "CANCELLED":
+                why = alike[-1].reason or alike[-1].state
+                return f"Slurm job {task.job}: cancelled, as it would never start: {why}"
             if line := last_line(self._log(task)):
                 return line
         return f"Slurm job {ended[-1].job}: {ended[-1].state}" if ended else ""

@@ -25,8 +25,12 @@ ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "REVOKED", "TIMEOUT",
 )  # fmt: skip
-STUCK = ("launch failed", "JobHoldMaxRequeue", "BadConstraints", "DependencyNeverSatisfied")
-"""Reasons for which a queued job never starts of itself."""
+STUCK = (
+    "launch failed", "JobHoldMaxRequeue", "BadConstraints", "DependencyNeverSatisfied",
+    "PartitionTimeLimit", "PartitionNodeLimit",
+)  # fmt: skip
+"""Reasons for which a queued job never starts of itself. Of nodes that are down or drained, or of
+several partitions one of which would do, Slurm gives others."""
 FIELDS = ("JobArrayID", "State", "RestartCnt", "Name", "NodeList", "StartTime", "exit_code")
 
 
@@ -57,7 +61,8 @@ class Task:
     def is_stuck(self) -> bool:
         """Whether it waits for what will not come."""
         held = self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
-        return self.is_queued and (held or any(self.reason.startswith(r) for r in STUCK))
+        reason = self.reason.replace("_", " ")  # by version: launch_failed_requeued_held
+        return self.is_queued and (held or reason.startswith(STUCK))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,6 +182,18 @@ def test_what_slurm_refuses_is_said_in_its_words(new_sweep: New) -> None:
     assert sweep.jobs() == []
 
 
+@pytest.mark.slow
+def test_workers_that_would_never_start_are_given_up_with_the_reason(new_sweep: New) -> None:
+    slurm("scontrol", "create", "partitionname=short", "nodes=ALL", "maxtime=1")
+    sweep = new_sweep()
+    try:
+        assert sweep.drive("--partition", "short", "--time", "10") == 1
+    finally:
+        slurm("scontrol", "delete", "partition=short")
+    assert "cancelled, as it would never start: PartitionTimeLimit" in sweep.said()
+    assert {job.split()[1] for job in sweep.jobs()} == {"CANCELLED"}
+
+
 def test_trials_that_all_fail_alike_stop_the_sweep_and_are_shown_once(new_sweep: New) -> None:
     sweep = new_sweep(objective="objectives:broken", draws=200)
     assert sweep.drive() == 1
