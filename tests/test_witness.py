@@ -199,6 +199,24 @@ def test_whose_fault_an_end_was(
     assert found is None or f"7_0 on n1 {state} (exit 9)" in found[1]
 
 
+def test_an_end_that_nobody_knows_is_a_fault_of_the_trial_the_second_time(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounting is off, and the controller has forgotten the jobs."""
+    monkeypatch.setattr("sweeps.slurm.witness.remembered", lambda job, submission: None)
+    witness, (one, other) = Witness(run), [trial.id for trial in run.read_design()][:2]
+    asked = [(one, "w1", None), (other, "w2", None), (one, "w3", "crashed"), (one, "w4", "crashed")]
+    for trial, worker, outcome in asked:
+        owner = far(name=worker, job=f"{worker[1]}_0")
+        run.claim(trial).write_text(owner.to_json())
+        for _ in range(2):  # however often it is asked of the same end
+            found = witness.fault(owner)
+            assert (found and found[0]) == outcome
+        claims.release(run, trial)
+    assert found is not None
+    assert "4_0 on n1, of which Slurm knows nothing" in found[1]
+
+
 def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:
     """What others write into the folder reaches no command line."""
     folder = run.jobs / "f"
