@@ -14,6 +14,7 @@ from sweeps import provenance
 from sweeps.design import draw_design
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
 from sweeps.slurm.options import SlurmOptions, script
 
 
@@ -22,7 +23,7 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has Slurm's commands, and a folder and a configuration without profiles."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sbatch", "squeue", "srun"):
+    for name in commands.NEEDED:
         (tools / name).write_text("#!/bin/sh\nexit 1\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
@@ -74,6 +75,27 @@ def test_all_faults_of_a_cluster_are_said_at_once_with_status_2(tmp_path: Path) 
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "clusters", "cluster-constraint", "wait", "test-only", "quiet", "help", "usage", "version",
+        "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket", "tasks-per-node", "uid", "gid",
+        "input", "ignore-pbs", "export-file",
+        "wai", "clu",  # sbatch takes the beginning of a name for the name
+    ],
+)  # fmt: skip
+def test_what_would_break_the_machinery_is_decided_here(key: str) -> None:
+    assert faults_of(slurm=[f"{key}=1"]) == [
+        f"--slurm '{key}=1': {key} is decided here, results hang on it"
+    ]
+
+
+def test_other_options_of_sbatch_are_let_through() -> None:
+    """Though the name of a reserved one begins like some of them."""
+    keys = ("wait-all-nodes", "nodelist", "exclusive", "nice", "no-kill", "gres", "hint", "wckey")
+    assert site(slurm=[f"{key}=1" for key in keys]).slurm.extra == dict.fromkeys(keys, "1")
+
+
 def test_options_of_a_cluster_are_refused_elsewhere() -> None:
     faults = faults_of(executor="local", partition="gpu", setup=["module load x"])
     assert faults == [
@@ -83,11 +105,18 @@ def test_options_of_a_cluster_are_refused_elsewhere() -> None:
     assert "did you mean 'slurm'" in faults_of(executor="slrum")[0]
 
 
-def test_slurm_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert faults_of() == [
-        "--executor: slurm needs sbatch and squeue, which are not on this machine"
+def test_commands_of_slurm_that_are_not_there_are_said_with_all_other_faults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs = "--executor: slurm needs commands that are not on this machine: "
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin" / "scontrol").unlink()
+    assert faults_of(cpus="0") == [
+        f"{needs}scontrol",
+        "--cpus: got '0', allowed is a whole number from 1 to 1024",
     ]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert faults_of() == [f"{needs}sbatch, squeue, scancel, scontrol, srun"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sweeps.errors import EvictedError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm import commands
 from sweeps.slurm.jobs import Snapshot, Submission, Task, submissions
 from sweeps.slurm.shift import JobShift
 from sweeps.slurm.witness import Witness
@@ -118,6 +119,29 @@ def test_another_cluster_is_not_asked(run: RunDirectory) -> None:
     assert not witness.is_gone(owner)
 
 
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Slurm's commands, as shell scripts."""
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    for name, line in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+
+
+def test_a_cluster_that_does_not_say_its_name_is_sure_of_the_jobs_that_it_told_of(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = "echo 'scontrol: error: Access/permission denied' >&2; exit 1"
+    running = f"echo '7_0|RUNNING|1|{NAME}|n1|N/A|0|None|'"
+    fake(tmp_path, monkeypatch, squeue="", scontrol=refused)
+    assert commands.largest_array(commands.config()) == 1001
+    witness = Witness(run)
+    for answer, gone in (("", False), (running, False), ("", True)):
+        (tmp_path / "squeue").write_text(f"#!/bin/sh\n{answer}\n")
+        witness.see([far()])
+        assert witness.refresh(), witness.trouble
+        assert witness.is_gone(far()) is gone  # at first it may have been asked of another cluster
+
+
 def test_a_process_that_is_seen_here_needs_no_slurm(run: RunDirectory) -> None:
     here = Owner.this_process("w")
     place = {"job": "7_0", "submission": NAME, "cluster": "c"}
@@ -140,10 +164,7 @@ def test_a_process_that_is_seen_here_needs_no_slurm(run: RunDirectory) -> None:
 def test_without_an_answer_nothing_is_gone(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, trouble: str
 ) -> None:
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    for name, line in (("squeue", squeue), ("scontrol", "echo 'ClusterName = c'")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tmp_path / name).chmod(0o755)
+    fake(tmp_path, monkeypatch, squeue=squeue, scontrol="echo 'ClusterName = c'")
     witness, owner = Witness(run), far()
     witness.see([owner])
     start = time.monotonic()
@@ -176,6 +197,24 @@ def test_whose_fault_an_end_was(
     found = witness.fault(far())
     assert (found and found[0]) == outcome
     assert found is None or f"7_0 on n1 {state} (exit 9)" in found[1]
+
+
+def test_an_end_that_nobody_knows_is_a_fault_of_the_trial_the_second_time(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounting is off, and the controller has forgotten the jobs."""
+    monkeypatch.setattr("sweeps.slurm.witness.remembered", lambda job, submission: None)
+    witness, (one, other) = Witness(run), [trial.id for trial in run.read_design()][:2]
+    asked = [(one, "w1", None), (other, "w2", None), (one, "w3", "crashed"), (one, "w4", "crashed")]
+    for trial, worker, outcome in asked:
+        owner = far(name=worker, job=f"{worker[1]}_0")
+        run.claim(trial).write_text(owner.to_json())
+        for _ in range(2):  # however often it is asked of the same end
+            found = witness.fault(owner)
+            assert (found and found[0]) == outcome
+        claims.release(run, trial)
+    assert found is not None
+    assert "4_0 on n1, of which Slurm knows nothing" in found[1]
 
 
 def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:

@@ -17,7 +17,7 @@ from stability.training.engine_names import NAMES, parse
 from sweeps.dispatch import EXECUTORS
 from sweeps.engine import AUTO
 from sweeps.slurm import commands
-from sweeps.slurm.options import RESERVED, SlurmOptions
+from sweeps.slurm.options import SlurmOptions, is_reserved
 
 WORKERS = 8  # on a cluster, where nobody says how many
 WORDS = ("partition", "account", "qos", "constraint", "exclude")
@@ -153,8 +153,9 @@ def _slurm(
     faults: Faults, typed: Cluster, device: str, before: Site | None
 ) -> tuple[str, SlurmOptions]:
     """The device and what is asked of Slurm for each worker."""
-    if not commands.is_installed():
-        faults.add("--executor", "slurm needs sbatch and squeue, which are not on this machine")
+    if missing := commands.missing():
+        names = ", ".join(missing)
+        faults.add("--executor", f"slurm needs commands that are not on this machine: {names}")
     known = before.slurm if before else SlurmOptions()
     extra = {**known.extra, **_extra(faults, typed.slurm)}
     changes: dict[str, Any] = {
@@ -209,7 +210,7 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
         key, option = key.removeprefix("--"), f"--slurm {text!r}"
         if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
             faults.add(option, "allowed is KEY=VALUE, KEY being an option of sbatch by its name")
-        elif key in RESERVED:
+        elif is_reserved(key):
             faults.add(option, f"{key} is decided here, results hang on it")
         elif key in OWN or key in (*WORDS, "time"):
             faults.add(option, f"say {OWN.get(key, f'--{key}')}")

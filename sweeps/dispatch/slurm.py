@@ -30,6 +30,11 @@ AGAIN_SECONDS = 20.0  # after a submission that failed
 STOP_SECONDS = 90.0  # for jobs to end after scancel: KillWait is 30 s where nobody changed it
 LEAVE_SECONDS = 5.0  # for workers with nothing left to do to end of themselves
 
+SAID_BY_JOBS = ("SUBMITIT_", "SLURM_", "SLURMD_", "SRUN_", "SBATCH_MEM_BIND", "SBATCH_CPU_BIND")
+"""How the variables begin that Slurm sets in a job and its steps."""
+OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_CLUSTERS")
+"""Which cluster answers, and to whom; no job sets them."""
+
 
 class SlurmDispatcher(Dispatcher):
     """Keeps workers queued or running; submitit's results and states are never asked."""
@@ -48,7 +53,8 @@ class SlurmDispatcher(Dispatcher):
         self._error: DispatchError | None = None
         self._next_try = 0.0
         self._avoid: tuple[str, ...] = ()
-        self._cancelled: set[str] = set()
+        self._stuck: dict[str, Task] = {}
+        """By job: those that were cancelled as they would never start, as they were."""
 
     def settle(self) -> None:
         """One question now, then a thread that goes on asking."""
@@ -71,16 +77,25 @@ class SlurmDispatcher(Dispatcher):
         Raises DispatchError where Slurm refuses every worker.
         """
         self._submit_again()
-        slots = {order.slot for order in self._orders}
-        alive = self._alive()
-        if self._error is not None and not alive and not isinstance(
-            self._error, commands.SlurmAwayError
-        ):  # fmt: skip
-            raise DispatchError(f"Slurm refuses the workers: {self._error}")
         began = self.witness.snapshot.began if self.witness.snapshot else 0.0
-        slots |= {slot for slot, (_, when) in self._submitted.items() if when >= began}
+        slots = {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
+        alive = self._alive()
+        if self._is_refused(bool(alive or slots)):
+            raise DispatchError(f"Slurm refuses the workers: {self._error}")
+        slots |= {order.slot for order in list(self._orders)}
         self._cancel_stuck(alive)
         return slots | {slot for task in alive if (slot := self._slot(task))}
+
+    def _is_refused(self, is_one_alive: bool) -> bool:
+        """Whether what Slurm said at the last submission is final.
+
+        What was accepted since the last answer lives. A limit of jobs is final where none of ours
+        was ever accepted: then it is not they who fill it.
+        """
+        if self._error is None or isinstance(self._error, commands.SlurmAwayError) or is_one_alive:
+            return False
+        was_one_accepted = self._submitted or self.witness.tasks()
+        return not (isinstance(self._error, commands.SlurmFullError) and was_one_accepted)
 
     def queued(self) -> set[str]:
         """Slots whose worker waits for its turn."""
@@ -154,10 +169,15 @@ class SlurmDispatcher(Dispatcher):
 
     def _cancel_stuck(self, tasks: list[Task]) -> None:
         """What never starts of itself must not hold a slot for ever."""
-        stuck = [t.job for t in tasks if t.is_stuck and t.job not in self._cancelled]
-        if stuck:
-            self._cancelled |= set(stuck)
-            threading.Thread(target=quietly, args=(stuck,), daemon=True).start()
+        new = {t.job: t for t in tasks if t.is_stuck and t.job not in self._stuck}
+        if new:
+            self._stuck |= new
+            threading.Thread(target=self._end, args=(list(new),), daemon=True).start()
+
+    def _end(self, stuck: list[str]) -> None:
+        if not quietly(stuck):
+            for job in stuck:  # again at the next look
+                del self._stuck[job]
 
     def avoid(self, hosts: Sequence[str]) -> None:
         """Exclude these nodes from the next submissions, if they are nodes: sbatch knows no others.
@@ -202,12 +222,18 @@ class SlurmDispatcher(Dispatcher):
             self._thread.join(1.0)
         self.witness.close()
         if self._error is not None:
-            raise DispatchError(f"Slurm does not take the workers: {self._error}")
+            count = f"{len(self._orders)} of the" if self._submitted else "the"
+            raise DispatchError(f"Slurm does not take {count} workers: {self._error}")
 
     def complaint(self) -> str:
         """Last line of the newest log of a job that ended, or Slurm's word on it."""
         ended = [task for task in self.witness.tasks() if task.has_ended]
         for task in sorted(ended, key=lambda task: task.started, reverse=True):
+            # Of an array that is cancelled before it starts one record is left, without numbers.
+            alike = [t for t in list(self._stuck.values()) if t.submission == task.submission]
+            if alike and task.state == "CANCELLED":
+                why = alike[-1].reason or alike[-1].state
+                return f"Slurm job {task.job}: cancelled, as it would never start: {why}"
             if line := last_line(self._log(task)):
                 return line
         return f"Slurm job {ended[-1].job}: {ended[-1].state}" if ended else ""
@@ -233,11 +259,18 @@ class SlurmDispatcher(Dispatcher):
 def outside_of_jobs() -> Iterator[None]:
     """Without what a job around us says of itself, which sbatch would hand on to the workers.
 
-    submitit's `clean_env` takes SLURM_CONF away too, and with it the cluster.
+    sbatch and srun read options from the same names: seen with SLURM_HINT and SLURM_DISTRIBUTION of
+    the job around. What a person sets for sbatch (SBATCH_ACCOUNT and its like) stays, and on a
+    login node all but submitit's. submitit's `clean_env` takes SLURM_CONF away too, and with it the
+    cluster.
     """
-    about = "JOB ARRAY STEP TASK CPUS MEM NTASKS NNODES NODE GPUS TRES PROCID LOCALID RESTART GTIDS"
-    of_job = ("SUBMITIT_", *(f"SLURM_{what}" for what in about.split()))
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(of_job)}
+    is_in_a_job = "SLURM_JOB_ID" in os.environ or "SLURM_JOBID" in os.environ
+    said = SAID_BY_JOBS if is_in_a_job else ("SUBMITIT_",)
+    taken = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(said) and name not in OF_THE_CLUSTER
+    }
     try:
         yield
     finally:

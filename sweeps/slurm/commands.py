@@ -7,13 +7,18 @@ from collections.abc import Sequence
 
 from sweeps.errors import DispatchError
 
+NEEDED = ("sbatch", "squeue", "scancel", "scontrol", "srun")
 PATIENCE_SECONDS = 20.0  # Slurm's own MessageTimeout is 10 s
 AWAY = re.compile(
     r"unable to contact|connection refused|timed? ?out|connect failure|not responding|"
-    r"communication|unable to establish|zero bytes|in standby|try again",
+    r"communication|unable to establish|zero bytes|in standby|try again|temporarily un|"
+    r"could not establish a configuration source|munge|authentication|unable to resolve|"
+    r"lookup failure|connection reset|unreachable|no route to host",
     re.IGNORECASE,
 )
 """What commands say where the controller does not answer, as opposed to refusing."""
+LIMIT = re.compile(r"(QOS|Assoc)\w*Submit\w*Limit")
+"""What sbatch says where a person has as many jobs as a site allows: `AssocMaxSubmitJobLimit`."""
 
 
 class SlurmAwayError(DispatchError):
@@ -22,6 +27,10 @@ class SlurmAwayError(DispatchError):
 
 class SlurmRefusedError(DispatchError):
     """Slurm answered, and refused."""
+
+
+class SlurmFullError(SlurmRefusedError):
+    """Slurm takes no more jobs of this person as long as those that it has are not done."""
 
 
 def run(*command: str, patience: float = PATIENCE_SECONDS) -> str:
@@ -50,21 +59,28 @@ def refusal(words: str) -> DispatchError:
     SlurmAwayError('Unable to contact slurm controller (connect failure)')
     >>> refusal("sbatch: error: invalid partition specified: none")
     SlurmRefusedError('invalid partition specified: none')
+    >>> refusal("sbatch: error: AssocMaxSubmitJobLimit")
+    SlurmFullError('AssocMaxSubmitJobLimit')
     """
     lines = [line.strip() for line in words.strip().splitlines() if line.strip()] or [""]
     said = [re.sub(r"^\w+: (fatal: |error: )?", "", line) for line in lines]
     text = said[0] if len(said) == 1 or said[0] in said[-1] else f"{said[0]}; {said[-1]}"
-    return SlurmAwayError(text) if AWAY.search(words) else SlurmRefusedError(text)
+    if AWAY.search(words):
+        return SlurmAwayError(text)
+    return SlurmFullError(text) if LIMIT.search(words) else SlurmRefusedError(text)
 
 
-def is_installed() -> bool:
-    """Whether Slurm's commands are on this machine."""
-    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+def missing() -> list[str]:
+    """Those of Slurm's commands that are needed and not on this machine."""
+    return [name for name in NEEDED if shutil.which(name) is None]
 
 
 def config(patience: float = PATIENCE_SECONDS) -> dict[str, str]:
-    """The cluster's configuration. Raises SlurmAwayError."""
-    lines = run("scontrol", "show", "config", patience=patience).splitlines()
+    """The cluster's configuration; empty where a site lets nobody see it. Raises SlurmAwayError."""
+    try:
+        lines = run("scontrol", "show", "config", patience=patience).splitlines()
+    except SlurmRefusedError:
+        return {}
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 

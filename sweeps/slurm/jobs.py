@@ -7,7 +7,7 @@ only why something ended that the controller has forgotten.
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,8 +25,12 @@ ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "REVOKED", "TIMEOUT",
 )  # fmt: skip
-STUCK = ("launch failed", "JobHoldMaxRequeue", "BadConstraints", "DependencyNeverSatisfied")
-"""Reasons for which a queued job never starts of itself."""
+STUCK = (
+    "launch failed", "JobHoldMaxRequeue", "BadConstraints", "DependencyNeverSatisfied",
+    "PartitionTimeLimit", "PartitionNodeLimit",
+)  # fmt: skip
+"""Reasons for which a queued job never starts of itself. Of nodes that are down or drained, or of
+several partitions one of which would do, Slurm gives others."""
 FIELDS = ("JobArrayID", "State", "RestartCnt", "Name", "NodeList", "StartTime", "exit_code")
 
 
@@ -57,7 +61,8 @@ class Task:
     def is_stuck(self) -> bool:
         """Whether it waits for what will not come."""
         held = self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
-        return self.is_queued and (held or any(self.reason.startswith(r) for r in STUCK))
+        reason = self.reason.replace("_", " ")  # by version: launch_failed_requeued_held
+        return self.is_queued and (held or reason.startswith(STUCK))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +72,24 @@ class Snapshot:
     began: float
     """When it was asked, on the monotonic clock: of what came later it says nothing."""
     cluster: str
+    """Its name; empty where it does not say."""
     asked: frozenset[str]
     """Names of the jobs that were asked for: of others it says nothing either."""
     tasks: dict[tuple[str, str], Task]
     """By submission and job."""
 
-    def says_gone(self, owner: Owner) -> bool:
+    def says_gone(self, owner: Owner, known: Collection[str] = ()) -> bool:
         """Whether no process of `owner`, seen before this was asked, can be running.
+
+        `known`: submissions that this controller has told of. Where it does not say its name, only
+        of these it is sure that they are not another cluster's.
 
         A job that the controller no longer knows has ended. (One that was killed within seconds of
         a submission may have lost the job that it started: that one's claim is then void while it
         runs, it notices that it was taken for dead, and the first result counts.)
         """
-        if owner.cluster != self.cluster or owner.submission not in self.asked:
+        is_its_own = owner.cluster == self.cluster if self.cluster else owner.submission in known
+        if not is_its_own or owner.submission not in self.asked:
             return False
         task = self.tasks.get((owner.submission, owner.job))
         return task is None or task.is_queued or task.has_ended or task.restarts > owner.restarts

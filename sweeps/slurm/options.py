@@ -8,10 +8,23 @@ from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.slurm.shift import notice
 
 RESERVED = (
-    "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue",
-    "ntasks", "nodes", "ntasks-per-node", "export", "wrap", "parsable", "chdir",
+    "array", "job-name", "output", "error", "input", "open-mode", "signal", "requeue", "no-requeue",
+    "ntasks", "nodes", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node", "ntasks-per-socket",
+    "tasks-per-node", "export", "export-file", "wrap", "chdir", "uid", "gid", "ignore-pbs",
+    # sbatch must submit one job, to this cluster, say its id, and return.
+    "clusters", "cluster-constraint", "wait", "test-only", "quiet", "parsable", "help", "usage",
+    "version",
 )  # fmt: skip
 """Options of sbatch that this package decides, since it relies on them."""
+
+
+def is_reserved(key: str) -> bool:
+    """Whether an option of sbatch is decided here; sbatch takes the beginning of a name for it.
+
+    >>> is_reserved("clusters"), is_reserved("arr"), is_reserved("wait-all-nodes")
+    (True, True, False)
+    """
+    return any(name.startswith(key) for name in RESERVED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable
 
+from sweeps import claims
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -33,6 +34,10 @@ class Witness:
         self.trouble = ""
         """Why the last question had no answer; empty where it had one."""
         self._seen: dict[Owner, float] = {}
+        self._unexplained: dict[str, set[Owner]] = {}
+        """By trial: who had it in hand when they ended, nobody knows why."""
+        self._known: set[str] = set()
+        """Submissions of which the controller has told."""
         self._cluster: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -45,7 +50,9 @@ class Witness:
             return False
         seen = self._seen.setdefault(owner, time.monotonic())
         snapshot = self.snapshot
-        return snapshot is not None and snapshot.began > seen and snapshot.says_gone(owner)
+        if snapshot is None or snapshot.began <= seen:
+            return False
+        return snapshot.says_gone(owner, self._known)
 
     def see(self, owners: Iterable[Owner | None]) -> None:
         """Remember that they were there: the next snapshot judges them."""
@@ -64,7 +71,9 @@ class Witness:
             names = {submission.name for submission in submissions(self.run)}
             names |= {owner.submission for owner in list(self._seen)}
             if names:
-                self.snapshot = look(names, self.cluster(patience), patience, began=began)
+                snapshot = look(names, self.cluster(patience), patience, began=began)
+                self._known |= {task.submission for task in snapshot.tasks.values()}
+                self.snapshot = snapshot
         except (DispatchError, OSError) as error:
             self.trouble = str(error)
             return False
@@ -72,7 +81,7 @@ class Witness:
         return True
 
     def cluster(self, patience: float = commands.PATIENCE_SECONDS) -> str:
-        """Name of the cluster that answers here. Raises DispatchError."""
+        """Name of the cluster that answers here, empty where not told. Raises SlurmAwayError."""
         if self._cluster is None:
             self._cluster = commands.config(patience).get("ClusterName", "")
         return self._cluster
@@ -102,13 +111,29 @@ class Witness:
         """Outcome and message for the trial that a gone `owner` had in hand; None for no fault."""
         task = self.end_of(owner)
         if task is None:
-            return None
+            return self._unexplained_again(owner)
         if task.is_queued or task.restarts > owner.restarts or task.state in NO_FAULT:
             return None
         outcome = OUTCOMES.get(task.state, "crashed")
         return outcome, (
             f"its worker ended without a result: Slurm job {owner.job} on {owner.node} "
             f"{task.state} (exit {task.exit_code or 'unknown'})"
+        )
+
+    def _unexplained_again(self, owner: Owner) -> tuple[str, str] | None:
+        """An end of which nobody knows why is a fault from the second one on for the same trial.
+
+        Once, a node or a controller that lost its records may be behind it; but a trial that kills
+        its worker must not be tried for ever. Asked while the claims of `owner` stand.
+        """
+        in_hand = [trial for trial, holder in claims.held(self.run).items() if holder == owner]
+        for trial in in_hand:
+            self._unexplained.setdefault(trial, set()).add(owner)
+        if not any(len(self._unexplained[trial]) > 1 for trial in in_hand):
+            return None
+        return "crashed", (
+            f"its worker ended without a result, not the first one: Slurm job {owner.job} on "
+            f"{owner.node}, of which Slurm knows nothing any more"
         )
 
     def end_of(self, owner: Owner) -> Task | None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Sweep, new_sweep, slurm, wait_for
+from conftest import TESTS
+from slurm_cluster import STABILITY, Sweep, new_sweep, slurm, wait_for
 
 from sweeps import claims
 
@@ -33,6 +34,23 @@ def test_every_trial_is_trained_once_on_both_nodes(new_sweep: New, tmp_path: Pat
     assert len(trainings(tmp_path)) == 12
     assert {row["host"] for row in sweep.rows()} == {"n1", "n2"}
     assert {job.split()[1] for job in sweep.jobs()} == {"COMPLETED"}
+
+
+def test_a_sweep_that_is_started_within_a_job_hands_nothing_of_it_on(
+    new_sweep: New, tmp_path: Path
+) -> None:
+    """The job's own shape (four tasks, their distribution, a hint) is not that of its workers."""
+    sweep = new_sweep()
+    setup = f"env | grep -E ^S >>{tmp_path}/environment"
+    command = f"{STABILITY} resume {sweep.run.path} --executor slurm --parallel 2 --setup '{setup}'"
+    around = ("-n4", "-m", "block", "--hint=nomultithread", "-D", str(TESTS), "-o", str(sweep.log))
+    slurm("sbatch", "--wait", *around, "--wrap", command)
+    sweep.assert_complete()
+    assert len(trainings(tmp_path)) == 12
+    said = (tmp_path / "environment").read_text()
+    assert said.count("SLURM_JOB_ID=") == 2
+    assert "SLURM_HINT" not in said
+    assert "SLURM_DISTRIBUTION" not in said
 
 
 def test_after_a_killed_driver_its_workers_are_adopted(new_sweep: New, tmp_path: Path) -> None:
@@ -162,6 +180,18 @@ def test_what_slurm_refuses_is_said_in_its_words(new_sweep: New) -> None:
     assert "Slurm refuses the workers: " in sweep.said()
     assert "nvalid partition" in sweep.said()
     assert sweep.jobs() == []
+
+
+@pytest.mark.slow
+def test_workers_that_would_never_start_are_given_up_with_the_reason(new_sweep: New) -> None:
+    slurm("scontrol", "create", "partitionname=short", "nodes=ALL", "maxtime=1")
+    sweep = new_sweep()
+    try:
+        assert sweep.drive("--partition", "short", "--time", "10") == 1
+    finally:
+        slurm("scontrol", "delete", "partition=short")
+    assert "cancelled, as it would never start: PartitionTimeLimit" in sweep.said()
+    assert {job.split()[1] for job in sweep.jobs()} == {"CANCELLED"}
 
 
 def test_trials_that_all_fail_alike_stop_the_sweep_and_are_shown_once(new_sweep: New) -> None:
