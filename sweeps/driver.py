@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import sys
 import time
 import uuid
 from collections import Counter
@@ -24,6 +25,7 @@ from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
+from sweeps.trust import printable
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
@@ -65,16 +67,19 @@ class Driver:
         self.begun = datetime.now(UTC)
         if self.plan.retry_failed:
             self.since = self.begun
-        self.ledger = Ledger(self.run, self.since)
+        self.ledger = Ledger(self.run, self.since, begun=self.begun)
         self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
+        self._nodes: set[str] = set()
+        """Of the cluster, on which workers were seen: only those can be left out."""
+        self._left_out: set[str] = set()
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
-        Raises DispatchError where workers end without doing anything, or the first trials all fail
-        alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the
-        workers are stopped and what they held is free again, unless the plan is to detach.
+        Raises DispatchError where workers end without doing anything, or the first or last trials
+        all fail alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends
+        it, the workers are stopped and what they held is free again, unless the plan is to detach.
         """
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
@@ -109,8 +114,11 @@ class Driver:
             claimed, busy = claims.held(self.run).keys(), self._busy()
             self._look()
             left = self._tally.left(claimed)
+            waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
-            waiting = (self.dispatcher.queued() & busy) - self._at_work()
+            workers = claims.living_workers(self.run, self.dispatcher.is_gone)
+            waiting -= {worker.slot for worker in workers}
+            self._nodes |= {worker.node for worker in workers}
             if not left and not busy - waiting:
                 return
             self._judge()
@@ -130,9 +138,15 @@ class Driver:
         """Stop where nothing but one error comes, or a person asked for it; leave bad nodes out."""
         if self.run.cancel.exists():
             raise KeyboardInterrupt
-        if (error := same_failure(self.ledger.rows, self.begun)) is not None:
-            raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        self.dispatcher.avoid(self.ledger.hosts.bad)
+        hosts = self.ledger.hosts
+        if (error := same_failure(self.ledger.rows, hosts)) is not None:
+            which, so_far = ("last", "") if hosts.trained else ("first", ", nothing was trained")
+            raise DispatchError(f"the {which} trials all fail alike{so_far}: {error}")
+        bad = {host: why for host, why in hosts.bad.items() if host in self._nodes}
+        for host in sorted(bad.keys() - self._left_out):
+            print(printable(f"{host} left out: {bad[host]}"), file=sys.stderr, flush=True)
+        self._left_out |= bad.keys()
+        self.dispatcher.avoid(list(bad))
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
@@ -172,10 +186,6 @@ class Driver:
         """Slots filled by workers of this driver or of an earlier one that still live."""
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
-
-    def _at_work(self) -> set[str]:
-        """Slots whose worker has begun."""
-        return {o.slot for o in claims.living_workers(self.run, self.dispatcher.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

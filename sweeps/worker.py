@@ -48,7 +48,7 @@ class Order:
     """Trials that failed more often, not counting what was before `since`, are left alone."""
     since: datetime
     begun: datetime
-    """When the driver began: where nothing but equal failures came since, all workers stop."""
+    """When the driver began: since then hosts are judged, and all workers end where all fails."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
     engine: str = AUTO
@@ -80,9 +80,8 @@ class Shift:
     def end(self, result: Result, earlier: float = 0.0) -> None:
         """It has ended, after `earlier` seconds in the hands of others."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more should be taken."""
+    def is_over(self, ledger: Ledger) -> bool:
+        """Whether nothing more should be taken; asked before each cohort."""
         return False
 
 
@@ -231,13 +230,14 @@ def cohorts(
     In the order of the design; what has failed comes after everything else, unless it is alike
     with what comes first. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since, trusting=True)
+    ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
-    while not shift.is_over and not same_failure(ledger.rows, order.begun):
+    while not shift.is_over(ledger) and not same_failure(ledger.rows, ledger.hosts):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
-        for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
+        is_suspicious = suspicion(ledger.rows, ledger.hosts) is not None
+        for trial in waiting.in_turn(failed_first=is_suspicious):
             if taken and (
                 forming.alike(trial) != forming.alike(taken[0])
                 or forming.most(trial, ledger, left) < most

@@ -2,14 +2,14 @@
 
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from conftest import TESTS, make_toy
 from objectives import result
 
-from sweeps import alike, claims
+from sweeps import claims
 from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
@@ -231,16 +231,16 @@ def test_a_signal_is_a_fault_only_of_a_trial_that_had_all_the_time(run: RunDirec
         with pytest.raises(kind):
             shift.signalled()
         assert shift.wants_more
-        assert shift.is_over
+        assert shift.is_over(Ledger(run))
 
 
 def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
     shift = JobShift(None)
     for trial in run.read_design()[:3]:
-        assert not shift.is_over
+        assert not shift.is_over(Ledger(run))
         shift.begin(trial)
         shift.end(Result(trial=trial.id, outcome="crashed"))
-    assert shift.is_over
+    assert shift.is_over(Ledger(run))
     assert not shift.wants_more
 
 
@@ -299,35 +299,3 @@ def test_trials_that_all_fail_alike_stop_the_sweep_after_one_more_try(tmp_path: 
     with pytest.raises(DispatchError, match="all fail alike"):  # looked at anew, not remembered
         drive(run)
     assert len(rows(run)) > 4
-
-
-def test_what_is_alike_and_which_hosts_are_bad() -> None:
-    now = datetime.now(UTC)
-
-    def row(trial: str, outcome: str, host: str = "a", message: str = "E: x (f.py:1)") -> alike.Row:
-        finished = now + timedelta(seconds=1)
-        return {"trial": trial, "outcome": outcome, "host": host, "message": message,
-                "finished": finished}  # fmt: skip
-
-    def bad_hosts(rows: list[alike.Row]) -> list[str]:
-        """Whatever the order in which they are counted."""
-        found = []
-        for ordered in (rows, rows[::-1]):
-            hosts = alike.Hosts()
-            for one in ordered:
-                hosts.add(one)
-            found.append(hosts.bad)
-        assert found[0] == found[1]
-        return found[0]
-
-    failed = [row(trial, "crashed") for trial in "123"]
-    assert alike.suspicion(failed, now)
-    assert alike.same_failure(failed, now) is None  # none was tried again yet
-    assert alike.same_failure([*failed, row("1", "crashed")], now)
-    assert alike.same_failure([*failed, row("1", "ok"), row("2", "crashed")], now) is None
-    other = row("1", "crashed", message="E: x (f.py:2)")
-    assert alike.same_failure([*failed, other], now) is None
-    assert alike.suspicion(failed, now + timedelta(seconds=2)) is None
-    assert bad_hosts(failed) == []  # nobody else has trained anything
-    assert bad_hosts([*failed, row("4", "ok", "b")]) == ["a"]
-    assert bad_hosts([*failed, row("4", "ok", "b"), row("5", "diverged", "a")]) == []

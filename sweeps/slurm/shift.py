@@ -36,8 +36,9 @@ def notice(wall_seconds: float | None) -> float:
 class JobShift(Shift):
     """The shift of one job, which may end at any signal."""
 
-    def __init__(self, seconds: float | None) -> None:
-        """`seconds`: wall time that is left; None for no limit."""
+    def __init__(self, seconds: float | None, node: str = "") -> None:
+        """`seconds`: wall time that is left; None for no limit. `node`: where the job runs."""
+        self.node = node
         self.begun = time.monotonic()
         self.ends = None if seconds is None else self.begun + seconds - notice(seconds)
         self.wants_more = False
@@ -90,9 +91,11 @@ class JobShift(Shift):
         seconds = (earlier + time.monotonic() - self._since) / max(1, trial.epochs)
         self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
 
-    @property
-    def is_over(self) -> bool:
+    def is_over(self, ledger: Ledger) -> bool:
         """Whether a signal came, or everything fails here."""
+        if (why := ledger.hosts.bad.get(self.node)) is not None:
+            print(f"{self.node}: {why}; nothing more is trained here", file=sys.stderr)
+            self._is_over = True
         return self._is_over or (self._failed >= BARREN and not self._trained)
 
     def signalled(self) -> None:
@@ -115,7 +118,7 @@ class JobShift(Shift):
 def work_in_slurm(order: Order) -> int:
     """`work` as a job: returns to the queue where there was no time for what is left."""
     place, pid = Place.here(), os.getpid()
-    shift = JobShift(seconds_left(place.job))
+    shift = JobShift(seconds_left(place.job), place.node)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if os.getpid() != pid:  # a child, of a data loader: not ours to handle
