@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from types import FrameType
 
 from sweeps import checkpoints, claims
 from sweeps.alike import same_failure
+from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
@@ -29,7 +29,6 @@ from sweeps.trust import printable
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
-BARREN_WORKERS = 3  # so many workers in a row that end without a result stop the driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,6 @@ class Driver:
     since: datetime = EVER
     """Failures before this are forgiven."""
     ledger: Ledger = field(init=False)
-    barren: Counter[str] = field(default_factory=Counter)
-    """How many workers in a row ended in a slot without a result."""
 
     def __post_init__(self) -> None:
         self.begun = datetime.now(UTC)
@@ -70,6 +67,7 @@ class Driver:
         self.ledger = Ledger(self.run, self.since, begun=self.begun)
         self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
+        self._barren = Barren(self.run)
         self._nodes: set[str] = set()
         """Of the cluster, on which workers were seen: only those can be left out."""
         self._left_out: set[str] = set()
@@ -111,9 +109,10 @@ class Driver:
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
             self._record_losses()
-            claimed, busy = claims.held(self.run).keys(), self._busy()
+            held, busy = claims.held(self.run), self._busy()
             self._look()
-            left = self._tally.left(claimed)
+            self._barren.see(held)
+            left = self._tally.left(held)
             waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
             workers = claims.living_workers(self.run, self.dispatcher.is_gone)
@@ -122,7 +121,10 @@ class Driver:
             if not left and not busy - waiting:
                 return
             self._judge()
-            self._count_barren(started, busy, bool(left))
+            for slot in [slot for slot in started if slot not in busy]:
+                worker = started.pop(slot)
+                if left:
+                    self._barren.ended(slot, worker, self.dispatcher.was_taken)
             started |= self._start(self._free(busy), left - len(waiting))
             if self._busy():
                 self.dispatcher.rest(TICK_SECONDS)
@@ -150,20 +152,13 @@ class Driver:
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
-        usable = [slot for slot in self.plan.slots if self.barren[slot] < BARREN_WORKERS]
+        usable = [slot for slot in self.plan.slots if not self._barren.is_closed(slot)]
         if not usable and not busy:
             raise DispatchError(
-                f"{BARREN_WORKERS} workers in a row ended without a result; the last one said: "
+                f"{MOST} workers in a row ended without a result; the last one said: "
                 f"{self.dispatcher.complaint() or 'nothing'} (logs: {self.run.jobs})"
             )
         return [slot for slot in usable if slot not in busy]
-
-    def _count_barren(self, started: dict[str, str], busy: set[str], is_work_left: bool) -> None:
-        """Workers that cannot even begin must not be started for ever."""
-        for slot in [slot for slot in started if slot not in busy]:
-            # A job that went back into the queue adds `-r1` to its name.
-            has_results = any(self.run.parts.glob(f"{started.pop(slot)}*.parquet"))
-            self.barren[slot] = 0 if has_results or not is_work_left else self.barren[slot] + 1
 
     def _order(self, slot: str) -> Order:
         return Order(
@@ -189,9 +184,13 @@ class Driver:
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+        lost = claims.orphaned(self.run, self.dispatcher.is_gone)
+        self._barren.see(lost)
+        for trial, owner in lost.items():
             self.ledger.refresh()
             fault = self.dispatcher.fault(owner)
+            if fault is not None and owner is not None:
+                self._barren.crashed(owner)
             if fault is not None and not self.ledger.is_trained(trial):
                 self._record_loss(trial, owner, fault)
             # Only now: who takes it before the failure is written would not count that attempt.

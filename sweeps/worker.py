@@ -85,6 +85,10 @@ class Shift:
         return False
 
 
+class AskedToEnd(SystemExit):
+    """Unwinds through the worker, which gives its claims back: no error, no end of the training."""
+
+
 class OutOfTimeError(BaseException):
     """The wall time ended a training that had all of it: not caught as an error of the training."""
 
@@ -173,7 +177,7 @@ def work_as_job(order: Order) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        raise SystemExit(0)  # unwinds through the worker, which gives its claim back
+        raise AskedToEnd(0)
 
     signal.signal(signal.SIGTERM, stop)
     return work(order)
@@ -286,19 +290,21 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     except OutOfTimeError as error:
         for trial in sorted(left):
             yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
-    except Exception as error:  # a failure of the infrastructure, whatever it is: run again
+    except AskedToEnd:
+        raise
+    except (Exception, SystemExit) as error:  # of the infrastructure, whatever it is: run again
         for trial in sorted(left):
             told = {"message": says(error), **cost(trial)}
             yield Result(trial=trial, outcome=failure(error)), told
 
 
-def failure(error: Exception) -> str:
+def failure(error: BaseException) -> str:
     """Outcome of a trial whose training raised `error`."""
     out_of_memory = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
     return "out_of_memory" if out_of_memory else "crashed"
 
 
-def says(error: Exception) -> str:
+def says(error: BaseException) -> str:
     """The error in one line, and where it was raised."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from sweeps import claims
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import submissions
 from sweeps.slurm.witness import Witness
 from sweeps.worker import Order
 
+TAKEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED")
 LOST = "its worker ended without a result: killed, or out of memory"
 
 
@@ -70,6 +72,20 @@ class Dispatcher(ABC):
     def is_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner` can be running."""
         return self.witness.is_gone(owner)
+
+    def was_taken(self, worker: str) -> bool:
+        """Whether a cluster took the place of a worker of this name away: no fault of the worker.
+
+        Not where its job was cancelled: so end those too that could never begin.
+        """
+        numbers = {
+            (record.name, record.workers.index(worker))
+            for record in submissions(self.run)
+            if worker in record.workers
+        }
+        taken = [task for task in self.witness.tasks() if task.state in TAKEN]
+        places = {(task.submission, int(task.job.partition("_")[2] or 0)) for task in taken}
+        return not numbers.isdisjoint(places)
 
     def fault(self, owner: Owner | None) -> tuple[str, str] | None:
         """Outcome and message of the trial that a worker had in hand when it died.

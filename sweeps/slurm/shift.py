@@ -17,7 +17,7 @@ from sweeps.parts import Ledger
 from sweeps.slurm import commands
 from sweeps.slurm.place import Place, seconds_left
 from sweeps.trial import TRAINED, Result, Trial
-from sweeps.worker import Order, OutOfTimeError, Shift, work
+from sweeps.worker import AskedToEnd, Order, OutOfTimeError, Shift, work
 
 RESERVE = 1.2  # a trial may take so many times what its like took
 BARREN = 3  # so many failures and nothing trained: it is the node
@@ -112,7 +112,7 @@ class JobShift(Shift):
                 "neither ended nor made a checkpoint within the wall time: "
                 f"{minutes:.1f} minutes in, Slurm asked for the place; a longer --time is needed"
             )
-        raise SystemExit(0)
+        raise AskedToEnd(0)
 
 
 def work_in_slurm(order: Order) -> int:
@@ -127,7 +127,7 @@ def work_in_slurm(order: Order) -> int:
             signal.signal(number, signal.SIG_IGN)  # a second one must not cut this short
         if signum == signal.SIGUSR2:
             shift.signalled()
-        raise SystemExit(0)  # unwinds through the worker, which gives its claim back
+        raise AskedToEnd(0)
 
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
