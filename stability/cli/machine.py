@@ -11,6 +11,7 @@ from typing import Any
 from stability.cli.data_names import source
 from stability.cli.image_study import OBJECTIVE
 from stability.data import load
+from stability.models.names import is_own
 from stability.training.cores import cores
 from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import DispatchError, SpecError
@@ -24,7 +25,7 @@ class Machine:
     slots: tuple[str, ...]
     seconds: float | None
     """Of training all trials of the study one after the other, estimated from a few steps; None
-    where the objective is not ours."""
+    where the objective is not ours, or its steps take too long to be timed."""
     is_measured: bool = True
     """False where only the slots are known."""
 
@@ -36,15 +37,19 @@ def known_slots(device: str) -> tuple[str, ...] | None:
     return None
 
 
-def measure(study: Study, device: str) -> Machine:
-    """Time a few steps of each model and optimizer; takes about three seconds.
+def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
+    """Time a few steps of each model and optimizer; takes three seconds, large models a few more.
 
+    Not `is_timed`: only look at the models that are not ours, where there are any.
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
     DispatchError where torch cannot be used.
     """
+    asked = question(study, device, is_timed=is_timed)
+    if not is_timed and not asked["jobs"]:
+        return Machine(slots=(), seconds=None)
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
-        input=json.dumps(question(study, device)),
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -56,9 +61,14 @@ def measure(study: Study, device: str) -> Machine:
     return machine_of(study, json.loads(probe.stdout))
 
 
-def question(study: Study, device: str) -> dict[str, Any]:
-    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer."""
-    return {"device": device, "jobs": [_job(study, *kind) for kind in _kinds(study)]}
+def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
+    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer.
+
+    Where nothing is timed, of the models that are not ours alone.
+    """
+    kinds = [kind for kind in _kinds(study) if is_timed or is_own(kind[0])]
+    jobs = [{**_job(study, *kind), "is_timed": is_timed} for kind in kinds]
+    return {"device": device, "jobs": jobs}
 
 
 def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
@@ -70,10 +80,15 @@ def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
         raise SpecError(answer["faults"])
     if "error" in answer:
         raise DispatchError(f"torch cannot be used here: {answer['error']}")
+    slots, costs = tuple(answer["slots"]), answer["seconds"]
+    if not costs or None in costs:
+        return Machine(slots=slots, seconds=None)
     jobs = [_job(study, *kind) for kind in _kinds(study)]
-    costs = zip(jobs, answer["seconds"], strict=True)
-    seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
-    return Machine(slots=tuple(answer["slots"]), seconds=seconds if jobs else None)
+    seconds = sum(
+        _seconds(study, job["settings"]["batch_size"], cost)
+        for job, cost in zip(jobs, costs, strict=True)
+    )
+    return Machine(slots=slots, seconds=seconds)
 
 
 def _kinds(study: Study) -> list[tuple[str, str]]:

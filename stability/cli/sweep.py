@@ -158,9 +158,12 @@ def machine_known(request: Request) -> Machine | None:
 def machine_measured(request: Request) -> Machine:
     """The machine, asked of a process that imports torch while this one imports other things."""
     with ThreadPoolExecutor(1) as pool:
-        # Slurm's GPUs are elsewhere: this machine need not have any.
-        device = "cpu" if request.site.executor == "slurm" else request.site.device
-        measured = pool.submit(measure, request.study, device)
+        # Slurm's GPUs are elsewhere: this machine need not have any, and says nothing of them.
+        site = request.site
+        is_elsewhere = site.executor == "slurm"
+        device = "cpu" if is_elsewhere else site.device
+        is_timed = not (is_elsewhere and site.device == "cuda")
+        measured = pool.submit(measure, request.study, device, is_timed=is_timed)
         load_for_the_end()
         return measured.result()
 

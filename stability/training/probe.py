@@ -9,6 +9,8 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 
 STEPS = 9  # the median of these; the first are slower
+LIMIT_SECONDS = 10.0  # for all jobs together: a step of a large model can take minutes on a CPU
+FORWARD = 1 / 3  # of a step: the backward pass costs twice as much
 
 
 def slots(device: str) -> list[str]:
@@ -42,12 +46,18 @@ def slots(device: str) -> list[str]:
     return found
 
 
-def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
+def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
     """Seconds a training step and the evaluation of an image take, by a few of each.
 
-    `job`: model, settings, data. The optimizer's own work, a few percent of a step, is left out:
-    torch takes as long as all of this to load its optimizers.
+    `job`: model, settings, data, and `is_timed`: where it is false, or `patience` seconds are none,
+    a model from elsewhere is looked at, and None is the answer. Where steps of the whole batch do
+    not fit into `patience`, they are reckoned by those of fewer images. The optimizer's own work, a
+    few percent of a step, is left out: torch takes as long as all of this to load its optimizers.
     """
+    is_timed = job["is_timed"] and patience > 0
+    if not is_timed and not is_own(job["model"]):
+        return None
+    start = time.perf_counter()
     data = TensorData.of(load(job["data"]), device)
     recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
     channels, classes = data.shape[0], data.classes
@@ -62,27 +72,57 @@ def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
     if is_own(job["model"]):
         check_logits(model, job["model"], data.shape, classes)
         model.train()
-    rows = torch.arange(recipe.batch_size)
+    if not is_timed:
+        return None
     # On a CPU workers may be starting beside this: what counts is its own share of the core.
     clock = time.process_time if device == "cpu" else time.perf_counter
 
-    def step() -> float:
-        start = clock()
+    def step(size: int) -> float:
+        begun = clock()
+        rows = torch.arange(size)
         images, targets = training_batch(data.train, rows, classes, recipe, streams)
         loss = F.cross_entropy(model(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        float(loss)  # waits for the device
-        return clock() - start
+        float(loss.detach())  # waits for the device
+        return clock() - begun
 
-    steps = [step() for _ in range(STEPS)]
-    start = clock()
-    evaluate(model, data.validation)
-    image = (clock() - start) / len(data.validation)
-    return {"step": statistics.median(steps), "image": image}
+    def left() -> float:
+        return patience - (time.perf_counter() - start)
+
+    image, is_whole = by_image(step, recipe.batch_size, left)
+    if not is_whole:
+        return {"step": image * recipe.batch_size, "image": image * FORWARD}
+    steps = [image * recipe.batch_size]
+    while len(steps) < STEPS and steps[-1] < left():
+        steps.append(step(recipe.batch_size))
+    seconds = statistics.median(steps)
+    forward = FORWARD * seconds / recipe.batch_size
+    part = data.validation
+    if (count := min(len(part), int(left() / forward))) > 0:
+        begun = clock()
+        evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
+        forward = (clock() - begun) / count
+    return {"step": seconds, "image": forward}
+
+
+def by_image(
+    step: Callable[[int], float], batch: int, left: Callable[[], float]
+) -> tuple[float, bool]:
+    """Seconds of a step by its images, and whether it was one of the whole batch.
+
+    Four times as many images are tried as long as four times the seconds are left, which holds the
+    memory within bounds too.
+    """
+    size = min(2, batch)  # BatchNorm needs two
+    seconds = step(size)
+    while size < batch and 4 * seconds < left():
+        size = min(4 * size, batch)
+        seconds = step(size)
+    return seconds / size, size == batch
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Slots, and the seconds of each job; or `faults`."""
+    """Slots, and the seconds of each job, None where they are not known; or `faults`."""
     torch.set_num_threads(1)
     try:
         places = slots(question["device"])
@@ -92,9 +132,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
     faults: list[str] = []
     seconds = []
-    for job in question["jobs"]:
+    jobs, end = question["jobs"], time.perf_counter() + LIMIT_SECONDS
+    for i, job in enumerate(jobs):
+        patience = (end - time.perf_counter()) / (len(jobs) - i)
         try:
-            seconds.append(seconds_of(job, device))
+            seconds.append(seconds_of(job, device, patience))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
     if faults:
