@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from stability.data import load
 from stability.models.build import build
@@ -60,17 +61,9 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     start = time.perf_counter()
     data = TensorData.of(load(job["data"]), device)
     recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
-    channels, classes = data.shape[0], data.classes
-    model = build(
-        job["model"],
-        channels=channels,
-        classes=classes,
-        generator=streams.weights,
-        device=device,
-        image=data.shape[1:],
-    )
+    model = built(job["model"], data, streams)
     if is_own(job["model"]):
-        check_logits(model, job["model"], data.shape, classes)
+        check_logits(model, job["model"], data.shape, data.classes)
         model.train()
     if not is_timed:
         return None
@@ -80,7 +73,7 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     def step(size: int) -> float:
         begun = clock()
         rows = torch.arange(size)
-        images, targets = training_batch(data.train, rows, classes, recipe, streams)
+        images, targets = training_batch(data.train, rows, data.classes, recipe, streams)
         loss = F.cross_entropy(model(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         float(loss.detach())  # waits for the device
@@ -89,20 +82,47 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     def left() -> float:
         return patience - (time.perf_counter() - start)
 
-    image, is_whole = by_image(step, recipe.batch_size, left)
-    if not is_whole:
-        return {"step": image * recipe.batch_size, "image": image * FORWARD}
-    steps = [image * recipe.batch_size]
-    while len(steps) < STEPS and steps[-1] < left():
-        steps.append(step(recipe.batch_size))
-    seconds = statistics.median(steps)
-    forward = FORWARD * seconds / recipe.batch_size
-    part = data.validation
-    if (count := min(len(part), int(left() / forward))) > 0:
-        begun = clock()
+    def forward(count: int) -> float:
+        begun, part = clock(), data.validation
         evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
-        forward = (clock() - begun) / count
-    return {"step": seconds, "image": forward}
+        return clock() - begun
+
+    return timed(step, recipe.batch_size, forward, len(data.validation), left)
+
+
+def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
+    """The model for these data, on their device."""
+    return build(
+        name,
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=streams.weights,
+        device=data.device,
+        image=data.shape[1:],
+    )
+
+
+def timed(
+    step: Callable[[int], float],
+    batch: int,
+    forward: Callable[[int], float],
+    most: int,
+    left: Callable[[], float],
+) -> dict[str, float]:
+    """Seconds of a step and of the evaluation of an image, as well as the time `left` allows.
+
+    `step` and `forward` of so many images give their seconds; there are `most` to evaluate.
+    """
+    image, is_whole = by_image(step, batch, left)
+    if not is_whole:
+        return {"step": image * batch, "image": image * FORWARD}
+    steps = [image * batch]
+    while len(steps) < STEPS and steps[-1] < left():
+        steps.append(step(batch))
+    seconds = statistics.median(steps)
+    expected = FORWARD * seconds / batch
+    count = min(most, int(left() / expected))
+    return {"step": seconds, "image": forward(count) / count if count > 0 else expected}
 
 
 def by_image(
