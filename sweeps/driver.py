@@ -44,6 +44,8 @@ class Plan:
     """Whether to leave once the workers are started."""
     engine: str = AUTO
     """That is asked for."""
+    wall_seconds: float | None = None
+    """Wall time that is asked for, for each worker; None where there is no limit."""
 
 
 @dataclass
@@ -171,6 +173,7 @@ class Driver:
             submission_folder=str(self.plan.submission_folder),
             engine=self.plan.engine,
             workers=len(self.plan.slots),
+            wall_seconds=self.plan.wall_seconds,
         )
 
     def _look(self) -> None:

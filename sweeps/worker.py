@@ -55,6 +55,8 @@ class Order:
     """That is asked for, where none has been settled yet."""
     workers: int = 1
     """How many there are to be."""
+    wall_seconds: float | None = None
+    """Wall time that a job of a cluster asks for, where the cluster does not say what it gave."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 

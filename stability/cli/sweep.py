@@ -107,6 +107,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
+        wall_seconds=60.0 * site.slurm.time if site.executor == "slurm" else None,
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)

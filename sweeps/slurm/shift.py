@@ -118,7 +118,8 @@ class JobShift(Shift):
 def work_in_slurm(order: Order) -> int:
     """`work` as a job: returns to the queue where there was no time for what is left."""
     place, pid = Place.here(), os.getpid()
-    shift = JobShift(seconds_left(place.job), place.node)
+    left = seconds_left(place.job)
+    shift = JobShift(order.wall_seconds if left is None else left, place.node)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if os.getpid() != pid:  # a child, of a data loader: not ours to handle
