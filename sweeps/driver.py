@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -70,6 +71,8 @@ class Driver:
         self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
         self._barren = Barren(self.run)
+        self._accounting = ThreadPoolExecutor(1, "sacct")
+        self._asked: dict[Owner | None, Future[tuple[str, str] | None]] = {}
         self._nodes: set[str] = set()
         """Of the cluster, on which workers were seen: only those can be left out."""
         self._left_out: set[str] = set()
@@ -91,6 +94,7 @@ class Driver:
         try:
             self._work_off()
         finally:
+            self._accounting.shutdown(wait=False, cancel_futures=True)
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
             sweep_up(self.run, self.dispatcher.is_gone)
@@ -120,7 +124,7 @@ class Driver:
             workers = claims.living_workers(self.run, self.dispatcher.is_gone)
             waiting -= {worker.slot for worker in workers}
             self._nodes |= {worker.node for worker in workers}
-            if not left and not busy - waiting:
+            if not left and not busy - waiting and not self._asked:
                 return
             self._judge()
             for slot in [slot for slot in started if slot not in busy]:
@@ -128,7 +132,7 @@ class Driver:
                 if left:
                     self._barren.ended(slot, worker, self.dispatcher.was_taken)
             started |= self._start(self._free(busy), left - len(waiting))
-            if self._busy():
+            if self._busy() or self._asked:
                 self.dispatcher.rest(TICK_SECONDS)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
@@ -191,13 +195,27 @@ class Driver:
         self._barren.see(lost)
         for trial, owner in lost.items():
             self.ledger.refresh()
-            fault = self.dispatcher.fault(owner)
+            asked = self._ask(owner)
+            if not asked.done():
+                continue  # it stays claimed until then
+            fault = asked.result()
+            self._asked.pop(owner, None)
             if fault is not None and owner is not None:
                 self._barren.crashed(owner)
             if fault is not None and not self.ledger.is_trained(trial):
                 self._record_loss(trial, owner, fault)
             # Only now: who takes it before the failure is written would not count that attempt.
             claims.release(self.run, trial)
+
+    def _ask(self, owner: Owner | None) -> "Future[tuple[str, str] | None]":
+        """Whose fault its end was, asked beside the driver where accounting has to say it."""
+        if owner not in self._asked:
+            if self.dispatcher.knows_fault(owner):
+                known: Future[tuple[str, str] | None] = Future()
+                known.set_result(self.dispatcher.fault(owner))
+                return known
+            self._asked[owner] = self._accounting.submit(self.dispatcher.fault, owner)
+        return self._asked[owner]
 
     def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
         self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")

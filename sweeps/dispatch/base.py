@@ -87,6 +87,13 @@ class Dispatcher(ABC):
         places = {(task.submission, int(task.job.partition("_")[2] or 0)) for task in taken}
         return not numbers.isdisjoint(places)
 
+    def knows_fault(self, owner: Owner | None) -> bool:
+        """Whether `fault` answers at once; else Slurm's accounting is asked, for 20 s at most."""
+        if owner is None or not owner.job:
+            return True
+        snapshot = self.witness.snapshot
+        return snapshot is not None and (owner.submission, owner.job) in snapshot.tasks
+
     def fault(self, owner: Owner | None) -> tuple[str, str] | None:
         """Outcome and message of the trial that a worker had in hand when it died.
 
