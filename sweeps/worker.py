@@ -76,8 +76,12 @@ class Shift:
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
 
+    def epoch_ended(self) -> bool:
+        """An epoch of a trial trained alone has ended; whether its state must be kept now."""
+        return False
+
     def progressed(self) -> None:
-        """Its state was kept: an interruption now costs little."""
+        """Its state was kept: an interruption now costs little. Raises AskedToEnd."""
 
     def end(self, result: Result, earlier: float = 0.0) -> None:
         """It has ended, after `earlier` seconds in the hands of others."""
@@ -154,7 +158,7 @@ def train(
 ) -> int:
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
-    checkpoints = Checkpoints.here(run, owner, shift.progressed)
+    checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
         for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
