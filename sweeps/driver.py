@@ -74,7 +74,7 @@ class Driver:
         self._accounting = ThreadPoolExecutor(1, "sacct")
         self._asked: dict[Owner | None, Future[tuple[str, str] | None]] = {}
         self._nodes: set[str] = set()
-        """Of the cluster, on which workers were seen: only those can be left out."""
+        """Of the cluster, on which jobs of the run were: only those can be left out."""
         self._left_out: set[str] = set()
 
     def drive(self) -> None:
@@ -121,9 +121,7 @@ class Driver:
             left = self._tally.left(held)
             waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
-            workers = claims.living_workers(self.run, self.dispatcher.is_gone)
-            waiting -= {worker.slot for worker in workers}
-            self._nodes |= {worker.node for worker in workers}
+            waiting -= self._at_work()
             if not left and not busy - waiting and not self._asked:
                 return
             self._judge()
@@ -150,6 +148,7 @@ class Driver:
         if (error := same_failure(self.ledger.rows, hosts)) is not None:
             which, so_far = ("last", "") if hosts.trained else ("first", ", nothing was trained")
             raise DispatchError(f"the {which} trials all fail alike{so_far}: {error}")
+        self._nodes |= {task.node for task in self.dispatcher.witness.tasks()}
         bad = {host: why for host, why in hosts.bad.items() if host in self._nodes}
         for host in sorted(bad.keys() - self._left_out):
             print(printable(f"{host} left out: {bad[host]}"), file=sys.stderr, flush=True)
@@ -188,6 +187,10 @@ class Driver:
         """Slots filled by workers of this driver or of an earlier one that still live."""
         adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
         return self.dispatcher.busy() | adopted
+
+    def _at_work(self) -> set[str]:
+        """Slots whose worker has begun."""
+        return {o.slot for o in claims.living_workers(self.run, self.dispatcher.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

@@ -18,11 +18,13 @@ from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import Snapshot, Task
 from sweeps.slurm.shift import JobShift
 from sweeps.trial import Result, Trial
 from sweeps.worker import ClaimedCohort, Order, cohorts, registered
 
 NOW = datetime.now(UTC)
+NAME = "stability-0123456789ab"
 BROKEN = "OSError: the disk is full (train.py:12)"
 
 
@@ -114,6 +116,8 @@ class Nodes(InlineDispatcher):
         self.fails = fails
         self.avoided: list[str] = []
         self.trained = 0
+        tasks = {(NAME, node): Task(job=node, state="RUNNING", node=node) for node in ("n1", "n2")}
+        self.witness.snapshot = Snapshot(began=0.0, cluster="c", tasks=tasks)
         self._workers: dict[str, tuple[str, Iterator[None]]] = {}
 
     def start(self, orders: Sequence[Order]) -> None:
@@ -124,7 +128,7 @@ class Nodes(InlineDispatcher):
                 self._workers[order.slot] = (free[0], self._work(order, free[0]))
 
     def _work(self, order: Order, node: str) -> Iterator[None]:
-        place = {"node": node, "job": "7", "submission": "stability-0123456789ab"}
+        place = {"node": node, "job": "7", "submission": NAME}
         owner = Owner(**{**Owner.this_process(order.name, order.slot).__dict__, **place})
         writer, shift = PartWriter(self.run, order.name), JobShift(None, node)
         with registered(self.run, owner):
