@@ -1,21 +1,17 @@
-"""When everything fails alike it is not the trials: stop; avoid a node that fails all.
+"""When everything fails alike it is not the trials: stop; leave out a node that fails all.
 
 Rows are those of a ledger: one per trial and attempt, oldest first.
 """
 
+import math
 import re
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice, takewhile
 from typing import Any
 
 from sweeps.trial import FAILED, TRAINED
 
-ENOUGH = 3  # different trials that failed
-OUTAGE = 20  # that failed for the first time, one after the other, after others had been trained
-MOST_ROWS = 200  # that are looked at from the end
+ENOUGH = 3  # different trials that failed, where nothing was trained
 
 Row = dict[str, Any]
 
@@ -34,60 +30,135 @@ def kind(message: str | None) -> str:
     return re.sub(r"\b[0-9a-f]{12}\b|\d+", "#", text)
 
 
-def suspicion(rows: Sequence[Row], begun: datetime) -> str | None:
-    """The error, where since `begun` nothing was trained and several trials failed alike.
+def enough(trained: int, failed: int) -> int:
+    """How many failures in a row are more than chance gives, by all other trials.
 
-    Rows are read until the answer is clear: no more than fail alike before anything is trained.
+    Of n trials of which a share p fails of itself, at most n p^k begin k failures in a row: with
+    this k, one sweep in a thousand has such.
+
+    >>> [enough(trained=500, failed=failed) for failed in (0, 10, 50, 250)]
+    [3, 4, 6, 13]
     """
-    failed: dict[str, str | None] = {}
-    first = None
-    for row in since(rows, begun):
-        words = kind(row["message"])
-        first = words if first is None else first
-        if row["outcome"] in TRAINED or words != first:
-            return None
-        failed[row["trial"]] = row["message"]
-    if len(failed) < ENOUGH:
-        return None
-    return next(reversed(failed.values())) or "no words"
+    if not trained:
+        return ENOUGH
+    share = (failed + 1) / (trained + failed + 2)  # Laplace's estimate, never 0 or 1
+    return max(ENOUGH, math.ceil(math.log(1000 * (trained + failed)) / -math.log(share)))
 
 
-def same_failure(rows: Sequence[Row], begun: datetime) -> str | None:
+class Hosts:
+    """What was trained on which host since `begun`, and what failed there in a row.
+
+    Only the first failure of a trial counts: at the end of a sweep, all that is left is what
+    fails of itself. Rows may come in any order.
+    """
+
+    def __init__(self, begun: datetime) -> None:
+        self.begun = begun
+        self.trained = 0
+        """Results since then."""
+        self._last: dict[str, datetime] = {}
+        """When each host gave its last result."""
+        self._first: dict[str, Row] = {}
+        """The first failure of each trial that failed."""
+        self._streaks: dict[str, dict[str, Row]] = {}
+        """Of each host, those of them that came after its last result."""
+
+    def add(self, row: Row) -> None:
+        """Count one more row."""
+        if row["finished"] < self.begun or was_too_many(row):
+            return
+        if row["outcome"] in TRAINED:
+            self._end_streak(row["host"] or "", row["finished"])
+        elif row["outcome"] in FAILED:
+            self._lengthen_streak(row["host"] or "", row)
+
+    def _end_streak(self, host: str, finished: datetime) -> None:
+        self.trained += 1
+        last = self._last[host] = max(finished, self._last.get(host, finished))
+        streak = self._streaks.pop(host, {}).items()
+        if later := {trial: row for trial, row in streak if row["finished"] > last}:
+            self._streaks[host] = later
+
+    def _lengthen_streak(self, host: str, row: Row) -> None:
+        trial, known = row["trial"], self._first.get(row["trial"])
+        if known is not None:
+            if known["finished"] <= row["finished"]:
+                return
+            self._streaks.get(known["host"] or "", {}).pop(trial, None)
+        self._first[trial] = row
+        if host not in self._last or row["finished"] > self._last[host]:
+            self._streaks.setdefault(host, {})[trial] = row
+
+    @property
+    def needed(self) -> int:
+        """How many first failures in a row are more than chance gives."""
+        return enough(self.trained, len(self._first) - sum(map(len, self._streaks.values())))
+
+    @property
+    def is_one_sound(self) -> bool:
+        """Whether some host trained trials, and has not failed in a row since."""
+        needed = self.needed
+        return any(len(self._streaks.get(host, ())) < needed for host in self._last)
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """Hosts on which trials failed in a row while another is sound, with what happened there.
+
+        Where a host has trained nothing, `ENOUGH` are enough.
+        """
+        found, needed = {}, self.needed
+        for host, streak in sorted(self._streaks.items()) if self.is_one_sound else ():
+            if len(streak) >= (needed if host in self._last else ENOUGH):
+                last = max(streak.values(), key=lambda row: row["finished"])
+                found[host] = f"its last {len(streak)} trials failed, at last: {last['message']}"
+        return found
+
+    @property
+    def failed_last(self) -> set[str]:
+        """Trials that first failed after the last result of any host."""
+        last = max(self._last.values(), default=None)
+        rows = (row for streak in self._streaks.values() for row in streak.values())
+        return {row["trial"] for row in rows if last is None or row["finished"] > last}
+
+
+def suspicion(rows: Sequence[Row], hosts: Hosts) -> str | None:
+    """The error, where no host is sound, and the last trials failed alike and not by chance."""
+    streak = suspects(rows, hosts)
+    return streak[0]["message"] or "no words" if streak else None
+
+
+def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
     """The error, where one of the trials under suspicion was tried again and failed alike again.
 
-    A file server that was away for a moment fails the first trials alike, but not twice.
+    A file server that was away for a moment fails the last trials alike, but not twice.
     """
-    if (error := suspicion(rows, begun)) is None:
-        return None
-    attempts = Counter(row["trial"] for row in since(rows, begun))
-    return error if max(attempts.values()) > 1 else None
+    streak = suspects(rows, hosts)
+    is_sure = len(streak) > len({row["trial"] for row in streak})
+    return streak[0]["message"] or "no words" if is_sure else None
 
 
-def outage(rows: Sequence[Row], begun: datetime, failures: Callable[[str], int]) -> str | None:
-    """The error, where the last trials all failed alike and for the first time, with none trained.
-
-    A file server that has gone away in the middle of a sweep fails what is left, three times each.
-    Of trials of which half fail alike, so many in a row come once in a million. `failures`: how
-    often a trial has failed so far; what is tried again comes last, and does not count.
-    """
-    newest = (row for row in reversed(rows) if not was_too_many(row))
-    tail = list(
-        takewhile(
-            lambda row: row["finished"] >= begun and row["outcome"] in FAILED,
-            islice(newest, MOST_ROWS),
-        )
-    )
-    words = Counter(kind(row["message"]) for row in tail)
-    fresh = [row for row in tail if failures(row["trial"]) == 1]
-    if len(fresh) < OUTAGE or len(words) > 1:
-        return None
-    return tail[0]["message"] or "no words"
+def suspects(rows: Sequence[Row], hosts: Hosts) -> list[Row]:
+    """The failures under suspicion, latest first; none where there is no suspicion."""
+    failed, needed = hosts.failed_last, hosts.needed
+    # Before any row is looked at: at the end of a sweep there may be thousands of second failures.
+    if len(failed) < needed or hosts.is_one_sound:
+        return []
+    streak = list(last_alike(rows, hosts.begun))
+    return streak if len(failed.intersection(row["trial"] for row in streak)) >= needed else []
 
 
-def since(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
-    """The rows from `begun` on."""
-    start = bisect_left(rows, begun, key=lambda row: row["finished"])
-    return (rows[i] for i in range(start, len(rows)) if not was_too_many(rows[i]))
+def last_alike(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
+    """The last failures since `begun` that are all alike, latest first."""
+    words = None
+    for row in reversed(rows):
+        if row["finished"] < begun or row["outcome"] in TRAINED:
+            return
+        if was_too_many(row):
+            continue
+        if words is not None and kind(row["message"]) != words:
+            return
+        words = kind(row["message"])
+        yield row
 
 
 def was_too_many(row: Row) -> bool:
@@ -99,47 +170,3 @@ def was_too_many(row: Row) -> bool:
     False
     """
     return row["outcome"] == "out_of_memory" and (row.get("cohort_size") or 1) > 1
-
-
-class Hosts:
-    """On which hosts trials are trained, and on which they only fail by now.
-
-    What counts against a host are trials that failed there before they failed anywhere else, since
-    the last one that was trained there: a node may go bad in the middle of a sweep.
-    """
-
-    def __init__(self) -> None:
-        self._trained: dict[str, datetime] = {}
-        """When a host last trained one."""
-        self._failed: dict[str, tuple[datetime, str]] = {}
-        """When and where a trial failed first."""
-
-    def add(self, row: Row) -> None:
-        """Count one more row; their order does not matter."""
-        if was_too_many(row) or not row["host"]:
-            return
-        host, finished, trial = row["host"], row["finished"], row["trial"]
-        if row["outcome"] in TRAINED:
-            self._trained[host] = max(finished, self._trained.get(host, finished))
-        elif row["outcome"] in FAILED:
-            here = (finished, host)
-            self._failed[trial] = min(here, self._failed.get(trial, here))
-
-    def bad(self, begun: datetime) -> list[str]:
-        """Hosts on which, since `begun`, several trials failed in a row, while others trained some.
-
-        A dispatch forgives what was before it: the node may have been mended.
-        """
-        streaks = defaultdict[str, list[datetime]](list)
-        for finished, host in self._failed.values():
-            trained = self._trained.get(host)
-            if finished >= begun and (trained is None or finished > trained):
-                streaks[host].append(finished)
-        return sorted(
-            host
-            for host, streak in streaks.items()
-            if len(streak) >= ENOUGH and self._others_train(host, min(streak))
-        )
-
-    def _others_train(self, host: str, since: datetime) -> bool:
-        return any(when >= since for other, when in self._trained.items() if other != host)

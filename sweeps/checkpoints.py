@@ -84,7 +84,7 @@ class Checkpoint(Saved):
         Raises EvictedError where the trial was given to others meanwhile.
         """
         start = perf_counter()
-        if start < self._due:
+        if not (self._size == 1 and self._of.on_epoch()) and start < self._due:
             return
         if not claims.is_mine(self._of.run, self.trial, self._of.owner):
             raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
@@ -138,14 +138,27 @@ class Checkpoints:
     """Digest of the user's own modules: what other code has kept is not gone on from."""
     every: float
     on_save: Callable[[], None]
+    on_epoch: Callable[[], bool]
+    """Called at each offer of a training of one trial; whether it is due, whatever the time."""
 
     @classmethod
     def here(
-        cls, run: RunDirectory, owner: Owner, on_save: Callable[[], None] = lambda: None
+        cls,
+        run: RunDirectory,
+        owner: Owner,
+        on_save: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[], bool] = lambda: False,
     ) -> "Checkpoints":
         """By what was recorded at the last dispatch, and by the environment. Raises SpecError."""
         code = digest(last_dispatch(run).get("own", {}), 12)
-        return cls(run=run, owner=owner, code=code, every=every_seconds(), on_save=on_save)
+        return cls(
+            run=run,
+            owner=owner,
+            code=code,
+            every=every_seconds(),
+            on_save=on_save,
+            on_epoch=on_epoch,
+        )
 
     def of(self, cohort: Cohort) -> dict[str, Checkpoint]:
         """A place for each trial of the cohort."""
@@ -158,15 +171,6 @@ def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
     whole = hashlib.sha256(state)
     whole.update(facts)
     return facts + b" " + whole.hexdigest().encode()
-
-
-def newest(run: RunDirectory) -> float:
-    """When the newest checkpoint was written, as file times have it; 0 where there is none."""
-    times = [0.0]
-    for path in run.checkpoints.glob("*.pt"):
-        with suppress(OSError):  # its trial has just ended
-            times.append(path.stat().st_mtime)
-    return max(times)
 
 
 def tidy(run: RunDirectory, ledger: Ledger) -> None:

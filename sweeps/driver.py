@@ -3,10 +3,11 @@
 import fcntl
 import os
 import signal
+import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps import checkpoints, claims
-from sweeps.alike import OUTAGE, outage, same_failure
+from sweeps.alike import same_failure
+from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
@@ -24,10 +26,10 @@ from sweeps.parts import EVER, Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
+from sweeps.trust import printable
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
-BARREN_WORKERS = 3  # so many workers in a row that end without a result stop the driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class Plan:
     """Whether to leave once the workers are started."""
     engine: str = AUTO
     """That is asked for."""
+    wall_seconds: float | None = None
+    """Wall time that is asked for, for each worker; None where there is no limit."""
 
 
 @dataclass
@@ -58,25 +62,27 @@ class Driver:
     since: datetime = EVER
     """Failures before this are forgiven."""
     ledger: Ledger = field(init=False)
-    barren: Counter[str] = field(default_factory=Counter)
-    """How many workers in a row ended in a slot without a result or a checkpoint."""
-    _started_at: dict[str, float] = field(default_factory=dict)
-    """When the last worker of a slot was started."""
 
     def __post_init__(self) -> None:
         self.begun = datetime.now(UTC)
         if self.plan.retry_failed:
             self.since = self.begun
-        self.ledger = Ledger(self.run, self.since)
+        self.ledger = Ledger(self.run, self.since, begun=self.begun)
         self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
+        self._barren = Barren(self.run)
+        self._accounting = ThreadPoolExecutor(1, "sacct")
+        self._asked: dict[Owner | None, Future[tuple[str, str] | None]] = {}
+        self._nodes: set[str] = set()
+        """Of the cluster, on which jobs of the run were: only those can be left out."""
+        self._left_out: set[str] = set()
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
-        Raises DispatchError where workers end without doing anything, or the first trials all fail
-        alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the
-        workers are stopped and what they held is free again, unless the plan is to detach.
+        Raises DispatchError where workers end without doing anything, or the first or last trials
+        all fail alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends
+        it, the workers are stopped and what they held is free again, unless the plan is to detach.
         """
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
@@ -88,6 +94,7 @@ class Driver:
         try:
             self._work_off()
         finally:
+            self._accounting.shutdown(wait=False, cancel_futures=True)
             self.dispatcher.stop()
             claims.void(self.run, self.dispatcher.is_gone)
             sweep_up(self.run, self.dispatcher.is_gone)
@@ -108,24 +115,28 @@ class Driver:
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
             self._record_losses()
-            claimed, busy = claims.held(self.run).keys(), self._busy()
+            held, busy = claims.held(self.run), self._busy()
             self._look()
-            left = self._tally.left(claimed)
+            self._barren.see(held)
+            left = self._tally.left(held)
+            waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
-            waiting = (self.dispatcher.queued() & busy) - self._at_work()
-            if not left and not busy - waiting:
+            waiting -= self._at_work()
+            if not left and not busy - waiting and not self._asked:
                 return
             self._judge()
-            self._count_barren(started, busy, bool(left))
+            for slot in [slot for slot in started if slot not in busy]:
+                worker = started.pop(slot)
+                if left:
+                    self._barren.ended(slot, worker, self.dispatcher.was_taken)
             started |= self._start(self._free(busy), left - len(waiting))
-            if self._busy():
+            if self._busy() or self._asked:
                 self.dispatcher.rest(TICK_SECONDS)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
         """Start workers in free slots; returns their names by slot."""
         orders = [self._order(slot) for slot in free[: max(0, wanted)]]
         if orders:
-            self._started_at |= {order.slot: time.time() for order in orders}
             self.dispatcher.start(orders)
         return {order.slot: order.name for order in orders}
 
@@ -133,39 +144,26 @@ class Driver:
         """Stop where nothing but one error comes, or a person asked for it; leave bad nodes out."""
         if self.run.cancel.exists():
             raise KeyboardInterrupt
-        if (error := same_failure(self.ledger.rows, self.begun)) is not None:
-            raise DispatchError(f"the first trials all fail alike, nothing was trained: {error}")
-        if (error := outage(self.ledger.rows, self.begun, self._failures)) is not None:
-            raise DispatchError(f"the last {OUTAGE} trials all failed alike: {error}")
-        self.dispatcher.avoid(self.ledger.hosts.bad(self.begun))
-
-    def _failures(self, trial: str) -> int:
-        return self.ledger[trial].failures
+        hosts = self.ledger.hosts
+        if (error := same_failure(self.ledger.rows, hosts)) is not None:
+            which, so_far = ("last", "") if hosts.trained else ("first", ", nothing was trained")
+            raise DispatchError(f"the {which} trials all fail alike{so_far}: {error}")
+        self._nodes |= {task.node for task in self.dispatcher.witness.tasks()}
+        bad = {host: why for host, why in hosts.bad.items() if host in self._nodes}
+        for host in sorted(bad.keys() - self._left_out):
+            print(printable(f"{host} left out: {bad[host]}"), file=sys.stderr, flush=True)
+        self._left_out |= bad.keys()
+        self.dispatcher.avoid(list(bad))
 
     def _free(self, busy: set[str]) -> list[str]:
         """Slots that may get a worker. Raises DispatchError where none is left."""
-        usable = [slot for slot in self.plan.slots if self.barren[slot] < BARREN_WORKERS]
+        usable = [slot for slot in self.plan.slots if not self._barren.is_closed(slot)]
         if not usable and not busy:
             raise DispatchError(
-                f"{BARREN_WORKERS} workers in a row ended without a result; the last one said: "
+                f"{MOST} workers in a row ended without a result; the last one said: "
                 f"{self.dispatcher.complaint() or 'nothing'} (logs: {self.run.jobs})"
             )
         return [slot for slot in usable if slot not in busy]
-
-    def _count_barren(self, started: dict[str, str], busy: set[str], is_work_left: bool) -> None:
-        """Workers that cannot even begin must not be started for ever.
-
-        One from which the place was taken (a preemption, a node's end) says nothing.
-        """
-        for slot in [slot for slot in started if slot not in busy]:
-            worker = started.pop(slot)
-            if self.dispatcher.was_taken(slot):
-                continue
-            # A job that went back into the queue adds `-r1` to its name.
-            has_results = any(self.run.parts.glob(f"{worker}*.parquet"))
-            has_progressed = checkpoints.newest(self.run) > self._started_at.pop(slot, 0.0)
-            is_fruitful = has_results or has_progressed or not is_work_left
-            self.barren[slot] = 0 if is_fruitful else self.barren[slot] + 1
 
     def _order(self, slot: str) -> Order:
         return Order(
@@ -178,6 +176,7 @@ class Driver:
             submission_folder=str(self.plan.submission_folder),
             engine=self.plan.engine,
             workers=len(self.plan.slots),
+            wall_seconds=self.plan.wall_seconds,
         )
 
     def _look(self) -> None:
@@ -195,13 +194,31 @@ class Driver:
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+        lost = claims.orphaned(self.run, self.dispatcher.is_gone)
+        self._barren.see(lost)
+        for trial, owner in lost.items():
             self.ledger.refresh()
-            fault = self.dispatcher.fault(owner)
+            asked = self._ask(owner)
+            if not asked.done():
+                continue  # it stays claimed until then
+            fault = asked.result()
+            self._asked.pop(owner, None)
+            if fault is not None and owner is not None:
+                self._barren.crashed(owner)
             if fault is not None and not self.ledger.is_trained(trial):
                 self._record_loss(trial, owner, fault)
             # Only now: who takes it before the failure is written would not count that attempt.
             claims.release(self.run, trial)
+
+    def _ask(self, owner: Owner | None) -> "Future[tuple[str, str] | None]":
+        """Whose fault its end was, asked beside the driver where accounting has to say it."""
+        if owner not in self._asked:
+            if self.dispatcher.knows_fault(owner):
+                known: Future[tuple[str, str] | None] = Future()
+                known.set_result(self.dispatcher.fault(owner))
+                return known
+            self._asked[owner] = self._accounting.submit(self.dispatcher.fault, owner)
+        return self._asked[owner]
 
     def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
         self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")

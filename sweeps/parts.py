@@ -147,15 +147,23 @@ class Ledger:
     """
 
     def __init__(
-        self, run: RunDirectory, since: datetime = EVER, *, trusting: bool = False
+        self,
+        run: RunDirectory,
+        since: datetime = EVER,
+        *,
+        begun: datetime = EVER,
+        trusting: bool = False,
     ) -> None:
-        """`trusting`: not even look at parts again that were read when they were full.
+        """`begun`: since when hosts are judged.
+
+        `trusting`: not even look at parts again that were read when they were full.
 
         They are never written again. Who looks before and after each trial saves a `stat` for every
         256 trials of the study; that one of them is damaged later, others notice.
         """
         self.run = run
         self.since = since
+        self.begun = begun
         self.trusting = trusting
         self.damaged: list[Path] = []
         self._forget()
@@ -169,7 +177,7 @@ class Ledger:
         self.arrived: list[str] = []
         """The trial of each row in the order in which rows were read; another list once rows have
         gone. So who follows the ledger sees what is new since it looked."""
-        self.hosts = Hosts()
+        self.hosts = Hosts(self.begun)
         self.longest = 0.0
         """Seconds: the most that a trial took."""
         self.too_many: dict[str, int] = {}

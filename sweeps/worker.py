@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps import claims
-from sweeps.alike import outage, same_failure, suspicion
+from sweeps.alike import same_failure, suspicion
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
@@ -48,13 +48,15 @@ class Order:
     """Trials that failed more often, not counting what was before `since`, are left alone."""
     since: datetime
     begun: datetime
-    """When the driver began: where nothing but equal failures came since, all workers stop."""
+    """When the driver began: since then hosts are judged, and all workers end where all fails."""
     submission_folder: str
     """Where the user's own objective may lie: searched last."""
     engine: str = AUTO
     """That is asked for, where none has been settled yet."""
     workers: int = 1
     """How many there are to be."""
+    wall_seconds: float | None = None
+    """Wall time that a job of a cluster asks for, where the cluster does not say what it gave."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 
@@ -74,16 +76,23 @@ class Shift:
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
 
+    def epoch_ended(self) -> bool:
+        """An epoch of a trial trained alone has ended; whether its state must be kept now."""
+        return False
+
     def progressed(self) -> None:
-        """Its state was kept: an interruption now costs little."""
+        """Its state was kept: an interruption now costs little. Raises AskedToEnd."""
 
     def end(self, result: Result, earlier: float = 0.0) -> None:
         """It has ended, after `earlier` seconds in the hands of others."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more should be taken."""
+    def is_over(self, ledger: Ledger) -> bool:
+        """Whether nothing more should be taken; asked before each cohort."""
         return False
+
+
+class AskedToEnd(SystemExit):
+    """Unwinds through the worker, which gives its claims back: no error, no end of the training."""
 
 
 class OutOfTimeError(BaseException):
@@ -149,7 +158,7 @@ def train(
 ) -> int:
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
-    checkpoints = Checkpoints.here(run, owner, shift.progressed)
+    checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
         for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
@@ -174,7 +183,7 @@ def work_as_job(order: Order) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        raise SystemExit(0)  # unwinds through the worker, which gives its claim back
+        raise AskedToEnd(0)
 
     signal.signal(signal.SIGTERM, stop)
     return work(order)
@@ -231,13 +240,14 @@ def cohorts(
     In the order of the design; what has failed comes after everything else, unless it is alike
     with what comes first. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since, trusting=True)
+    ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
-    while not (shift.is_over or fails_everywhere(ledger, order)):
+    while not shift.is_over(ledger) and not same_failure(ledger.rows, ledger.hosts):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
-        for trial in waiting.in_turn(failed_first=suspicion(ledger.rows, order.begun) is not None):
+        is_suspicious = suspicion(ledger.rows, ledger.hosts) is not None
+        for trial in waiting.in_turn(failed_first=is_suspicious):
             if taken and (
                 forming.alike(trial) != forming.alike(taken[0])
                 or forming.most(trial, ledger, left) < most
@@ -265,13 +275,6 @@ def cohorts(
         ledger.refresh()
 
 
-def fails_everywhere(ledger: Ledger, order: Order) -> bool:
-    """Whether nothing but one error comes: the driver says so, and a detached sweep has none."""
-    rows, begun = ledger.rows, order.begun
-    found = same_failure(rows, begun) or outage(rows, begun, lambda trial: ledger[trial].failures)
-    return found is not None
-
-
 def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
     """Each trial's result with its cost and circumstances; an exception fails what is left.
 
@@ -293,19 +296,21 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     except OutOfTimeError as error:
         for trial in sorted(left):
             yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
-    except Exception as error:  # a failure of the infrastructure, whatever it is: run again
+    except AskedToEnd:
+        raise
+    except (Exception, SystemExit) as error:  # of the infrastructure, whatever it is: run again
         for trial in sorted(left):
             told = {"message": says(error), **cost(trial)}
             yield Result(trial=trial, outcome=failure(error)), told
 
 
-def failure(error: Exception) -> str:
+def failure(error: BaseException) -> str:
     """Outcome of a trial whose training raised `error`."""
     out_of_memory = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
     return "out_of_memory" if out_of_memory else "crashed"
 
 
-def says(error: Exception) -> str:
+def says(error: BaseException) -> str:
     """The error in one line, and where it was raised."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

@@ -13,12 +13,13 @@ from sweeps.trial import Saved
 def chain(trial: dict[str, Any], saved: Saved) -> dict[str, Any]:
     """A chain of hashes: an epoch left out or done twice makes another result.
 
-    LONG_LOG: where each epoch is noted. LONG_SECONDS: of an epoch.
+    LONG_LOG: where each epoch is noted. LONG_SECONDS: of an epoch; from LONG_SLOW_FROM on a minute.
     """
     state = json.loads(saved.load() or b'{"link": "", "curve": []}')
     for epoch in range(len(state["curve"]), trial["epochs"]):
         note(f"{trial['model']} {trial['seed']} {epoch} {os.getpid()}")
-        time.sleep(float(os.environ.get("LONG_SECONDS", "0")))
+        is_slow = epoch >= int(os.environ.get("LONG_SLOW_FROM", "999"))
+        time.sleep(60 if is_slow else float(os.environ.get("LONG_SECONDS", "0")))
         state["link"] = link(state["link"], trial["seed"])
         state["curve"].append({"val_error": error(state["link"])})
         saved.offer(lambda: json.dumps(state).encode())

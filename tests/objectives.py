@@ -1,6 +1,7 @@
 """Objectives of the tests, imported by workers as a user's own would be."""
 
 import os
+import sys
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
@@ -132,3 +133,15 @@ def together(cohort: Cohort) -> Iterator[Result]:
         if os.environ.get("TOY_POISON") == str(trial.draw):
             raise ValueError(f"poison: {trial.draw}")
         yield result(trial)
+
+
+def kills(cohort: Cohort) -> Iterator[Result]:
+    """Kill the worker, always."""
+    os.kill(os.getpid(), 9)
+    yield from ()
+
+
+def exits(cohort: Cohort) -> Iterator[Result]:
+    """End the process in the middle of a training, as a script would."""
+    sys.exit(2)
+    yield from ()

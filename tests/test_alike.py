@@ -1,113 +1,258 @@
-"""When the machines are to blame, not the trials: a sweep stops, a node is left out."""
+"""When everything fails in the same way, on all hosts or on one: stopped early, and left out."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import TESTS, make_toy
+from objectives import result
 
-from sweeps import alike
+from sweeps import claims
+from sweeps.alike import Hosts, Row, same_failure, suspicion
 from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import DispatchError
-from sweeps.parts import Ledger
+from sweeps.owner import Owner
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import Snapshot, Task
+from sweeps.slurm.shift import JobShift
+from sweeps.trial import Result, Trial
+from sweeps.worker import ClaimedCohort, Order, cohorts, registered
+
+NOW = datetime.now(UTC)
+NAME = "stability-0123456789ab"
+BROKEN = "OSError: the disk is full (train.py:12)"
 
 
-def drive(run: RunDirectory) -> list[dict[str, object]]:
-    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
-    return rows(run)
+def rows_of(*said: str) -> list[Row]:
+    """Rows a second apart: trial, outcome, host, message."""
+    rows = []
+    for second, (trial, outcome, *rest) in enumerate(text.split(maxsplit=3) for text in said):
+        host, message = rest[0] if rest else "a", rest[1] if len(rest) > 1 else BROKEN
+        finished = NOW + timedelta(seconds=second)
+        rows.append({"trial": trial, "outcome": outcome, "host": host, "message": message,
+                     "finished": finished})  # fmt: skip
+    return rows
 
 
-def rows(run: RunDirectory) -> list[dict[str, object]]:
+def judged(rows: list[Row], begun: datetime = NOW) -> Hosts:
+    """Whatever the order in which they are counted."""
+    forwards, backwards = Hosts(begun), Hosts(begun)
+    for hosts, ordered in ((forwards, rows), (backwards, rows[::-1])):
+        for row in ordered:
+            hosts.add(row)
+    assert (forwards.bad, forwards.failed_last) == (backwards.bad, backwards.failed_last)
+    return forwards
+
+
+def same(rows: list[Row], begun: datetime = NOW) -> str | None:
+    return same_failure(rows, judged(rows, begun))
+
+
+THREE = ("1 crashed", "2 crashed", "3 crashed")
+TWENTY = tuple(f"{100 + i} ok" for i in range(20))
+
+
+def test_the_first_trials_are_alike_once_one_failed_twice() -> None:
+    rows = rows_of(*THREE)
+    assert suspicion(rows, judged(rows)) == BROKEN
+    assert same(rows) is None  # none was tried again yet
+    assert same(rows_of(*THREE, "1 crashed")) == BROKEN
+    assert same(rows_of(*THREE, "1 ok", "2 crashed")) is None
+    assert same(rows_of(*THREE, "1 crashed a E: x (f.py:2)")) is None
+    late = NOW + timedelta(seconds=2)
+    assert suspicion(rows, judged(rows, late)) is None
+
+
+def test_the_last_trials_are_alike_where_there_are_more_than_chance_gives() -> None:
+    needed = (*THREE, "4 crashed")
+    assert same(rows_of(*TWENTY, *THREE, "1 crashed")) is None
+    assert same(rows_of(*TWENTY, *needed)) is None
+    assert same(rows_of(*TWENTY, *needed, "1 crashed")) == BROKEN
+    assert same(rows_of(*TWENTY, *needed, "1 crashed", "200 ok")) is None
+    assert same(rows_of(*TWENTY, *needed, "1 crashed a E: x (f.py:2)")) is None
+    # Where more trials fail of themselves, more are needed.
+    bad = [f"{i} crashed a E: y" for i in range(50, 60)]
+    mixed = [text for pair in zip(TWENTY, bad * 2, strict=True) for text in pair]
+    assert same(rows_of(*mixed, "99 ok", *needed, "1 crashed")) is None
+
+
+def test_at_the_end_what_fails_of_itself_is_tried_again_and_stops_nothing() -> None:
+    bad = [f"{i} crashed" for i in range(20)]
+    mixed = [text for pair in zip(bad, TWENTY, strict=True) for text in pair]
+    assert same(rows_of(*mixed, *bad, *bad)) is None
+    spread = [f"{i} crashed b" for i in range(20)]
+    assert judged(rows_of(*mixed, *spread, "300 ok", *spread)).bad == {}
+
+
+def test_a_host_is_bad_where_its_last_trials_fail_and_another_is_sound() -> None:
+    assert judged(rows_of(*THREE)).bad == {}  # nobody else has trained anything
+    why = f"its last 3 trials failed, at last: {BROKEN}"
+    assert judged(rows_of(*THREE, "9 ok b")).bad == {"a": why}
+    assert judged(rows_of(*THREE, "9 ok b", "8 diverged a")).bad == {}
+    assert judged(rows_of("1 crashed", "1 crashed", "1 crashed", "9 ok b")).bad == {}
+    long = (*TWENTY, "9 ok b")
+    assert judged(rows_of(*long, *THREE)).bad == {}
+    assert list(judged(rows_of(*long, *THREE, "4 crashed")).bad) == ["a"]
+    both = (*long, *THREE, "4 crashed", *(f"{i} crashed b" for i in (5, 6, 7, 8)))
+    assert judged(rows_of(*both)).bad == {}  # it is not the hosts
+    rows = rows_of(*long, *THREE, "4 crashed")
+    assert judged(rows, NOW + timedelta(seconds=22)).bad == {}  # of an earlier dispatch
+
+
+# --- with driver and workers ------------------------------------------------------------------
+
+
+class Nodes(InlineDispatcher):
+    """Two nodes of a cluster; the workers of both train one trial each between two looks."""
+
+    def __init__(self, run: RunDirectory, fails: Callable[[str, Trial, int], bool]) -> None:
+        """`fails(node, trial, trained)`: whether it fails there after so many trained trials."""
+        super().__init__(run, lambda: None)
+        self.fails = fails
+        self.avoided: list[str] = []
+        self.trained = 0
+        tasks = {(NAME, node): Task(job=node, state="RUNNING", node=node) for node in ("n1", "n2")}
+        self.witness.snapshot = Snapshot(began=0.0, cluster="c", asked=frozenset(), tasks=tasks)
+        self._workers: dict[str, tuple[str, Iterator[None]]] = {}
+
+    def start(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            taken = {node for node, _ in self._workers.values()}
+            free = [n for n in ("n1", "n2") if n not in taken and n not in self.avoided]
+            if free:
+                self._workers[order.slot] = (free[0], self._work(order, free[0]))
+
+    def _work(self, order: Order, node: str) -> Iterator[None]:
+        place = {"node": node, "job": "7", "submission": NAME}
+        owner = Owner(**{**Owner.this_process(order.name, order.slot).__dict__, **place})
+        writer, shift = PartWriter(self.run, order.name), JobShift(None, node)
+        with registered(self.run, owner):
+            trials = self.run.read_design()
+            for cohort in cohorts(self.run, trials, owner, order, shift):
+                self._train(cohort, node, writer, shift)
+                yield
+
+    def _train(self, cohort: ClaimedCohort, node: str, writer: PartWriter, shift: JobShift) -> None:
+        (trial,) = cohort.trials
+        fails = self.fails(node, trial, self.trained)
+        self.trained += not fails
+        said = Result(trial=trial.id, outcome="crashed") if fails else result(trial)
+        writer.append(said, host=node, message=BROKEN if fails else None,
+                      attempt=1 + cohort.failures[trial.id])  # fmt: skip
+        claims.release(self.run, trial.id)
+        shift.end(said)
+
+    def rest(self, seconds: float) -> None:
+        for slot, (_, worker) in list(self._workers.items()):
+            if next(worker, "end") == "end":
+                del self._workers[slot]
+
+    def busy(self) -> set[str]:
+        return set(self._workers)
+
+    def avoid(self, hosts: Sequence[str]) -> None:
+        self.avoided = list(hosts)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    study = make_toy(draws=60)
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(study, draw_design(study))
+    return directory
+
+
+def drive(run: RunDirectory, fails: Callable[[str, Trial, int], bool]) -> Nodes:
+    dispatcher = Nodes(run, fails)
+    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
+    Driver(run, run.read_design(), dispatcher, plan).drive()
+    return dispatcher
+
+
+def failures(run: RunDirectory) -> tuple[Counter[str], Counter[str]]:
+    """By host, and by trial."""
     ledger = Ledger(run)
     ledger.refresh()
-    return ledger.rows
+    failed = [row for row in ledger.rows if row["outcome"] == "crashed"]
+    return Counter(row["host"] for row in failed), Counter(row["trial"] for row in failed)
 
 
-def test_trials_that_all_fail_alike_stop_the_sweep_after_one_more_try(tmp_path: Path) -> None:
-    study = make_toy(objective="objectives:broken", draws=50)
-    run = RunDirectory(tmp_path / "broken")
-    run.create(study, draw_design(study))
-    with pytest.raises(DispatchError, match=r"all fail alike.*ValueError: no such file"):
-        drive(run)
-    tried = [row["trial"] for row in rows(run)]
-    assert len(tried) == 4
-    assert len(set(tried)) == 3
-    with pytest.raises(DispatchError, match="all fail alike"):  # looked at anew, not remembered
-        drive(run)
-    assert len(rows(run)) > 4
+def trained(run: RunDirectory) -> int:
+    ledger = Ledger(run)
+    ledger.refresh()
+    return sum(ledger.is_trained(trial.id) for trial in run.read_design())
 
 
-def test_what_is_alike() -> None:
-    now = datetime.now(UTC)
-
-    def row(trial: str, outcome: str, host: str = "a", message: str = "E: x (f.py:1)") -> alike.Row:
-        finished = now + timedelta(seconds=1)
-        return {"trial": trial, "outcome": outcome, "host": host, "message": message,
-                "finished": finished}  # fmt: skip
-
-    failed = [row(trial, "crashed") for trial in "123"]
-    assert alike.suspicion(failed, now)
-    assert alike.same_failure(failed, now) is None  # none was tried again yet
-    assert alike.same_failure([*failed, row("1", "crashed")], now)
-    assert alike.same_failure([*failed, row("1", "ok"), row("2", "crashed")], now) is None
-    other = row("1", "crashed", message="E: x (f.py:2)")
-    assert alike.same_failure([*failed, other], now) is None
-    assert alike.suspicion(failed, now + timedelta(seconds=2)) is None
-
-
-def bad_hosts(*told: tuple[str, str, str]) -> list[str]:
-    """Of trial, outcome and host, a second after the other; in whatever order they are counted."""
-    now = datetime.now(UTC)
-    rows = [
-        {"trial": trial, "outcome": outcome, "host": host, "finished": now + timedelta(seconds=i)}
-        for i, (trial, outcome, host) in enumerate(told)
-    ]
-    found = []
-    for ordered in (rows, rows[::-1]):
-        hosts = alike.Hosts()
-        for one in ordered:
-            hosts.add(one)
-        assert hosts.bad(now + timedelta(seconds=len(rows))) == []  # a dispatch that began later
-        found.append(hosts.bad(now))
-    assert found[0] == found[1]
-    return found[0]
-
-
-FAILS = [(trial, "crashed", "a") for trial in "123"]
-
-
-def test_a_host_is_bad_where_trials_fail_in_a_row_while_others_train() -> None:
-    assert bad_hosts(*FAILS) == []  # nobody else has trained anything
-    assert bad_hosts(*FAILS, ("4", "ok", "b")) == ["a"]
-    assert bad_hosts(("0", "ok", "a"), *FAILS, ("4", "ok", "b")) == ["a"]  # in mid-sweep
-    assert bad_hosts(("4", "ok", "b"), *FAILS) == []  # since then it may be everywhere
-    assert bad_hosts(*FAILS, ("4", "ok", "b"), ("5", "diverged", "a")) == []
-    again = [(trial, "crashed", "b") for trial in "123"]
-    assert bad_hosts(*FAILS, ("4", "ok", "b"), *again, ("5", "ok", "c")) == ["a"]  # first there
-
-
-@pytest.mark.parametrize(
-    ("told", "stops"),
-    [
-        (["ok", *["crashed"] * alike.OUTAGE], True),
-        (["ok", *["crashed"] * (alike.OUTAGE - 1)], False),
-        ([*["crashed"] * alike.OUTAGE, "diverged"], False),
-        (["ok", *["crashed"] * (alike.OUTAGE - 1), "out_of_memory"], False),  # of another kind
-    ],
-)
-def test_a_sweep_in_which_suddenly_everything_fails_alike_stops(
-    told: list[str], stops: bool
+def test_a_node_that_goes_bad_is_left_out_and_named_once(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = datetime.now(UTC)
-    rows = [
-        {"trial": str(i), "outcome": outcome, "host": "a", "finished": now,
-         "message": f"{outcome} (f.py:1)", "cohort_size": 1}
-        for i, outcome in enumerate(told)
-    ]  # fmt: skip
-    assert (alike.outage(rows, now, lambda trial: 1) is not None) is stops
-    assert alike.outage(rows, now, lambda trial: 2) is None  # tried again: they come last
-    assert alike.outage(rows, now + timedelta(seconds=1), lambda trial: 1) is None
+    """Of 120 trials, few meet it, and all are trained."""
+    dispatcher = drive(run, lambda node, trial, trained: node == "n2" and trained >= 30)
+    assert trained(run) == 120
+    assert set(failures(run)[0]) == {"n2"}
+    assert failures(run)[0]["n2"] == 3
+    assert dispatcher.avoided == ["n2"]
+    said = capsys.readouterr().err
+    assert said.count(f"n2 left out: its last 3 trials failed, at last: {BROKEN}\n") == 1
+    assert said.count("left out") == 1
+
+
+def test_in_another_dispatch_the_node_has_another_chance(run: RunDirectory) -> None:
+    def interrupted(node: str, trial: Trial, trained: int) -> bool:
+        if trained == 60:
+            raise KeyboardInterrupt
+        return node == "n2" and trained >= 30
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(run, interrupted)
+    assert drive(run, lambda node, trial, trained: False).avoided == []
+    assert trained(run) == 120
+
+
+def test_where_all_nodes_go_bad_the_sweep_stops(run: RunDirectory) -> None:
+    with pytest.raises(DispatchError, match=r"^the last trials all fail alike: OSError: the disk"):
+        drive(run, lambda node, trial, trained: trained >= 30)
+    assert trained(run) == 30
+    assert sum(failures(run)[0].values()) <= 10
+    assert max(failures(run)[1].values()) <= 2
+
+
+@pytest.mark.parametrize("one_in", [3, 5, 20])
+def test_a_few_bad_trials_stop_nothing_and_leave_no_node_out(
+    run: RunDirectory, one_in: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(node: str, trial: Trial, trained: int) -> bool:
+        return int(trial.id[-4:], 16) % one_in == 0
+
+    bad = [trial for trial in run.read_design() if fails("", trial, 0)]
+    assert len(bad) >= 120 // one_in - 12
+    assert drive(run, fails).avoided == []
+    assert set(failures(run)[1].values()) == {3}
+    assert trained(run) == 120 - len(bad)
+    assert capsys.readouterr().err == ""
+
+
+def test_only_nodes_of_the_cluster_can_be_left_out(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slurm refuses a name that it does not know: here the host of a worker without a job."""
+    writer, trials = PartWriter(run, "w"), run.read_design()
+
+    def fails(node: str, trial: Trial, trained: int) -> bool:
+        if trained == 10:
+            for local in trials[-4:]:
+                writer.append(
+                    Result(trial=local.id, outcome="crashed"), host="laptop", message=BROKEN
+                )
+        return False
+
+    assert drive(run, fails).avoided == []
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert list(ledger.hosts.bad) == ["laptop"]
+    assert capsys.readouterr().err == ""

@@ -1,91 +1,166 @@
-"""Workers that end without a result: when another is started in their place, and when no more."""
+"""Workers that bring nothing close their slot; those that are told to end do not."""
 
 import os
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import long_trials
+import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
+from objectives import result
+from test_driver import drive_inline
 
-from sweeps import checkpoints
+from sweeps import checkpoints, claims, views
+from sweeps.barren import Barren
 from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import BARREN_WORKERS, Driver, Plan
+from sweeps.dispatch import InlineDispatcher, LocalDispatcher
+from sweeps.driver import Driver, Plan
 from sweeps.errors import DispatchError
-from sweeps.parts import Ledger
+from sweeps.owner import Owner
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.slurm.jobs import Snapshot, Submission, Task
 from sweeps.worker import Order
 
-MANY = 3 * BARREN_WORKERS
+EPOCHS = 6
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    study = make_toy()
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(study, draw_design(study))
-    return directory
+def new_run(path: Path, **changes: object) -> RunDirectory:
+    study = make_toy(**changes)
+    run = RunDirectory(path)
+    run.create(study, draw_design(study))
+    return run
 
 
-class Fruitless(InlineDispatcher):
-    """Workers of which the first so many only do `instead`."""
+def never(worker: str) -> bool:
+    return False
+
+
+def always(worker: str) -> bool:
+    return True
+
+
+def test_who_brings_nothing_closes_its_slot_and_who_brings_something_opens_it(
+    tmp_path: Path,
+) -> None:
+    run = new_run(tmp_path / "run")
+    barren, (trial, other) = Barren(run), run.read_design()[:2]
+    for name in "abc":
+        assert not barren.is_closed("cpu:0")
+        barren.ended("cpu:0", name, never)
+    assert barren.is_closed("cpu:0")
+    assert not barren.is_closed("cpu:1")
+    PartWriter(run, "d-r1").append(result(trial))  # after it was put back into the queue
+    barren.ended("cpu:0", "d", never)
+    assert barren.in_a_row["cpu:0"] == 0
+    barren.ended("cpu:0", "e", always)  # its place was taken away before it began
+    barren.see({trial.id: (owner := Owner.this_process("f-r1"))})
+    barren.ended("cpu:0", "f", never)  # it gave its trial back
+    assert barren.in_a_row["cpu:0"] == 0
+    barren.crashed(owner)
+    barren.ended("cpu:0", "f", never)
+    assert barren.in_a_row["cpu:0"] == 1
+    barren.see({other.id: owner})
+    run.checkpoints.mkdir(exist_ok=True)
+    run.checkpoint(trial.id).touch()  # of a trial that is in other hands by now
+    barren.ended("cpu:0", "f", never)
+    assert barren.in_a_row["cpu:0"] == 2
+    run.checkpoint(other.id).touch()
+    barren.ended("cpu:0", "f", never)
+    assert barren.in_a_row["cpu:0"] == 0
+
+
+@pytest.mark.parametrize(
+    ("job", "state", "taken"),
+    [
+        ("7_1", "PREEMPTED", True),
+        ("7_1", "NODE_FAIL", True),
+        ("7_0", "NODE_FAIL", False),  # another worker's
+        ("7_1", "CANCELLED", False),  # as is a job that could never begin
+        ("7_1", "FAILED", False),
+    ],
+)
+def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken: bool) -> None:
+    run, name = new_run(tmp_path / "run"), "stability-0123456789ab"
+    (run.jobs / "f").mkdir()
+    slots = ("cpu:0", "cpu:1")
+    Submission(name=name, cluster="c", slots=slots, workers=("v", "w")).write(run.jobs / "f")
+    dispatcher = InlineDispatcher(run, lambda: None)
+    assert not dispatcher.was_taken("w")
+    task = Task(job=job, state=state, submission=name)
+    dispatcher.witness.snapshot = Snapshot(
+        began=0.0, cluster="c", asked=frozenset(), tasks={(name, job): task}
+    )
+    assert dispatcher.was_taken("w") is taken
+
+
+class ShortWallTime(LocalDispatcher):
+    """Ends each worker once it has trained a few epochs, and does not take it back."""
 
     started = 0
-    taken = False
-
-    def __init__(self, run: RunDirectory, instead: Callable[[], object]) -> None:
-        super().__init__(run, lambda: None)
-        self._instead = instead
 
     def start(self, orders: Sequence[Order]) -> None:
-        self.started += 1
-        if self.started > MANY:
-            super().start(orders)
-        else:
-            self._instead()
+        self.started += len(orders)
+        self._ends: dict[str, float] = {}
+        super().start(orders)
 
-    def was_taken(self, slot: str) -> bool:
-        return self.taken
+    def rest(self, seconds: float) -> None:
+        time.sleep(0.05)
+        for owner in claims.held(self.run).values():
+            if owner is not None and time.monotonic() > self._ends.setdefault(
+                owner.name, time.monotonic() + 0.4
+            ):
+                os.kill(owner.pid, signal.SIGTERM)
+                self._ends[owner.name] = float("inf")
 
 
-def drive(run: RunDirectory, dispatcher: Fruitless) -> int:
-    """How many trials have a result."""
+@pytest.mark.slow
+@pytest.mark.parametrize("every", ["0", "60"])
+def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: str
+) -> None:
+    """With a checkpoint an epoch. Where there is none, preempted workers are no reason to stop."""
+    monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("LONG_SECONDS", "0.3")
+    monkeypatch.setenv(checkpoints.VARIABLE, every)
+    fields = {"objective": "long_trials:chain", "epochs": (EPOCHS,), "draws": 1, "models": ("a",)}
+    run = new_run(tmp_path / "run", **fields)
+    dispatcher = ShortWallTime(run, lambda: None)
+    driver = Driver(
+        run, run.read_design(), dispatcher, Plan(slots=("cpu:0",), submission_folder=TESTS)
+    )
+
+    def quiet_at_last(ledger: Ledger) -> None:
+        if dispatcher.started == 5 and every != "0":
+            monkeypatch.setattr(os, "kill", lambda pid, number: None)
+
+    driver.notify = quiet_at_last
+    driver.drive()
+    views.rebuild(run)
+    (row,), (trial,) = pq.read_table(run.results).to_pylist(), run.read_design()
+    assert (row["outcome"], row["attempt"]) == ("ok", 1)
+    assert row["wrong"] == long_trials.answer(trial.seed, EPOCHS)
+    assert dispatcher.started >= 4
+    (epochs,) = long_trials.epochs_trained(tmp_path / "log").values()
+    assert (epochs == sorted(epochs)) == (every == "0")
+
+
+@pytest.mark.slow
+def test_a_training_that_kills_every_worker_closes_the_slot(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", objective="objectives:kills", draws=20)
+    dispatcher = LocalDispatcher(run, lambda: None)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), dispatcher, plan).drive()
-    ledger = Ledger(run)
-    ledger.refresh()
-    return len(ledger.records)
-
-
-def test_workers_that_only_end_are_not_started_for_ever(run: RunDirectory) -> None:
-    dispatcher = Fruitless(run, lambda: None)
     with pytest.raises(DispatchError, match="3 workers in a row ended without a result"):
-        drive(run, dispatcher)
-    assert dispatcher.started == BARREN_WORKERS
+        Driver(run, run.read_design(), dispatcher, plan).drive()
 
 
-def test_a_place_that_was_taken_away_counts_against_nobody(run: RunDirectory) -> None:
-    """Preempted, again and again, before the first trial of each job had ended."""
-    dispatcher = Fruitless(run, lambda: None)
-    dispatcher.taken = True
-    assert drive(run, dispatcher) == len(run.read_design())
-
-
-def test_a_checkpoint_is_progress(run: RunDirectory) -> None:
-    """A trial over several wall times, on a cluster that puts no job back into the queue."""
-
-    def keep() -> None:
-        path = run.checkpoint("some-trial")
-        path.write_bytes(b"state")
-        os.utime(path, (time.time() + 1,) * 2)
-
-    assert drive(run, Fruitless(run, keep)) == len(run.read_design())
-
-
-def test_an_old_checkpoint_is_none(run: RunDirectory) -> None:
-    run.checkpoint("some-trial").write_bytes(b"state")
-    os.utime(run.checkpoint("some-trial"), (1.0, 1.0))
-    assert checkpoints.newest(run) == 1.0
-    with pytest.raises(DispatchError, match="in a row ended without a result"):
-        drive(run, Fruitless(run, lambda: None))
+def test_an_objective_that_exits_has_failed(tmp_path: Path) -> None:
+    """Else its worker would end in order, and another would take the trial, for ever."""
+    run = new_run(tmp_path / "run", objective="objectives:exits", draws=1)
+    drive_inline(run)
+    rows = pq.read_table(run.results).to_pylist()
+    assert {(row["outcome"], row["attempt"]) for row in rows} == {("crashed", 3)}
+    assert rows[0]["message"].startswith("SystemExit: 2 (")

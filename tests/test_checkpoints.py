@@ -22,7 +22,7 @@ from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.shift import JobShift
 from sweeps.trial import Cohort, Result
-from sweeps.worker import Order, OutOfTimeError, registered, work
+from sweeps.worker import AskedToEnd, Order, OutOfTimeError, registered, work
 
 EPOCHS = 6
 
@@ -77,7 +77,7 @@ def interrupt(run: RunDirectory, epoch: int) -> None:
     def sleep(seconds: float) -> None:
         seen.append(seconds)
         if len(seen) == epoch + 1:
-            raise SystemExit(0)
+            raise AskedToEnd(0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("long_trials.time.sleep", sleep)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 from rich.console import Console
-from test_driver import wait_for
+from test_driver import assert_complete_and_single, wait_for
 
 from stability.cli.cluster import Where
 from stability.cli.machine import Machine, known_slots
@@ -25,8 +26,10 @@ from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher
 from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan
+from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
+from sweeps.worker import Order
 
 LIGHT = "sweeps.plain"  # imported before the fork
 
@@ -93,6 +96,71 @@ def test_a_killed_one_is_replaced_while_the_other_goes_on(
     assert len(killed) == 1
     assert len(rows) == len({row["trial"] for row in rows}) == 8
     assert sorted(row["attempt"] for row in rows) == [1] * 7 + [2]
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["parent", "its parent", "both", "a worker too"])
+def test_workers_outlive_the_process_that_forked_them(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    """No trial is lost or trained twice; nobody is started beside those that live."""
+    monkeypatch.setenv("TOY_SECONDS", "0.3")
+    first: list[Owner] = []
+
+    def kill(ledger: Ledger) -> None:
+        workers = claims.living_workers(run)
+        if first or len(workers) < 2 or len(claims.held(run)) < 2:
+            return
+        first.extend(workers)
+        (parent,) = {parent_of(worker.pid) for worker in workers}
+        assert parent != os.getpid()
+        above = parent_of(parent)
+        assert str(above) == dispatcher._submitted[0].job_id
+        killed = {"its parent": [above], "both": [above, parent]}.get(victim, [parent])
+        for pid in [*killed, *([workers[0].pid] if victim == "a worker too" else [])]:
+            os.kill(pid, signal.SIGKILL)
+
+    driver, dispatcher = forking(run)
+    driver.notify = kill
+    driver.drive()
+    views.rebuild(run)
+    rows = pq.read_table(run.results).to_pylist()
+    assert_complete_and_single(run, tmp_path)
+    names = {owner.name for owner in first}
+    assert len(names) == 2
+    if victim == "a worker too":
+        assert len(dispatcher._submitted) == 2, "nobody was to take over"
+        assert sorted(row["attempt"] for row in rows) == [1] * 7 + [2]
+    else:
+        assert {row["worker"] for row in rows} == names
+        assert {row["attempt"] for row in rows} == {1}
+    assert claims.living_workers(run) == []
+
+
+@pytest.mark.slow
+def test_all_are_started_again_where_their_parent_dies_before_they_are_there(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, dispatcher = forking(run)
+    start = dispatcher.start
+
+    def start_and_kill(orders: Sequence[Order]) -> None:
+        start(orders)
+        if len(dispatcher._submitted) == 1:
+            above = int(dispatcher._submitted[0].job_id)
+            children = Path(f"/proc/{above}/task/{above}/children")
+            wait_for(lambda: children.read_text() != "")
+            os.kill(int(children.read_text()), signal.SIGKILL)
+
+    monkeypatch.setattr(dispatcher, "start", start_and_kill)
+    driver.drive()
+    views.rebuild(run)
+    assert_complete_and_single(run, tmp_path)
+    assert len(dispatcher._submitted) == 2
 
 
 @pytest.mark.slow

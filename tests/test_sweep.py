@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from test_cli import STABILITY, call
+from test_forked import parent_of
 
 from sweeps import claims
 from sweeps.parts import Ledger
@@ -95,7 +96,7 @@ def test_the_same_command_again_trains_nothing(undisturbed: Path) -> None:
     assert sorted(path.name for path in (undisturbed / "run" / "parts").iterdir()) == before
 
 
-@pytest.mark.parametrize("victim", ["worker", "driver"])
+@pytest.mark.parametrize("victim", ["worker", "driver", "the workers' parent"])
 def test_after_a_kill_the_same_command_gives_the_same_numbers(
     undisturbed: Path, tmp_path: Path, victim: str
 ) -> None:
@@ -108,7 +109,8 @@ def test_after_a_kill_the_same_command_gives_the_same_numbers(
     if victim == "driver":
         first.kill()
     else:
-        os.kill(claims.living_workers(run)[0].pid, signal.SIGKILL)
+        pid = claims.living_workers(run)[0].pid
+        os.kill(pid if victim == "worker" else parent_of(pid), signal.SIGKILL)
     status = first.wait(PATIENCE)
     assert status == (-signal.SIGKILL if victim == "driver" else 0)
     done = call(*command, cwd=tmp_path)

@@ -224,7 +224,7 @@ def test_in_whatever_order_rows_are_read_the_same_is_known(run: RunDirectory) ->
     anew.refresh()
     assert ledger.records == anew.records
     assert ledger.rows == anew.rows == sorted(anew.rows, key=lambda row: row["finished"])
-    assert (ledger.longest, ledger.hosts.bad(EVER)) == (anew.longest, anew.hosts.bad(EVER))
+    assert (ledger.longest, ledger.hosts.bad) == (anew.longest, anew.hosts.bad)
     for trial in trials:
         mine = [row for row in anew.rows if row["trial"] == trial.id]
         trained = [row for row in mine if row["outcome"] in ("ok", "diverged")]

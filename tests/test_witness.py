@@ -304,40 +304,17 @@ def test_a_signal_is_a_fault_only_of_a_trial_that_had_all_the_time(run: RunDirec
         with pytest.raises(kind):
             shift.signalled()
         assert shift.wants_more
-        assert shift.is_over
+        assert shift.is_over(Ledger(run))
 
 
 def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
     shift = JobShift(None)
     for trial in run.read_design()[:3]:
-        assert not shift.is_over
+        assert not shift.is_over(Ledger(run))
         shift.begin(trial)
         shift.end(Result(trial=trial.id, outcome="crashed"))
-    assert shift.is_over
+    assert shift.is_over(Ledger(run))
     assert not shift.wants_more
-
-
-def test_a_worker_whose_node_goes_bad_ends_too_but_not_for_what_fails_everywhere(
-    run: RunDirectory,
-) -> None:
-    trials, shift, ledger = run.read_design(), JobShift(None), Ledger(run)
-    shift.begin(trials[0])
-    shift.end(result(trials[0]))
-    for trial in trials[1:4]:
-        assert shift.fits(trial, ledger)
-        assert not shift.is_over
-        shift.begin(trial)
-        shift.end(Result(trial=trial.id, outcome="crashed"))
-    assert shift.is_over
-    again = JobShift(None)
-    for trial in trials[:4]:
-        PartWriter(run, f"w{trial.id}").append(Result(trial=trial.id, outcome="crashed"))
-    ledger.refresh()
-    for trial in trials[:4]:
-        assert again.fits(trial, ledger)
-        again.begin(trial)
-        again.end(Result(trial=trial.id, outcome="crashed"))
-    assert not again.is_over
 
 
 class OldAnswer(InlineDispatcher):

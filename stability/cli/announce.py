@@ -3,6 +3,7 @@
 from textwrap import wrap
 
 from stability.cli.cluster import Site
+from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine
 from stability.cli.progress import duration
 from stability.cli.tables import WIDTH
@@ -78,8 +79,11 @@ def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...],
     if site.executor == "slurm":
         words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"
         at_a_time = len(slots)
-    if machine.seconds is None or (site.executor == "slurm" and kind == "cuda"):
+    if site.executor == "slurm" and kind == "cuda":
         return words  # what a GPU elsewhere would take is not known here
+    if machine.seconds is None:
+        is_ours = study.objective == OBJECTIVE
+        return f"{words}; how long that takes is not known" if is_ours else words
     about = duration(machine.seconds * left / study.trials / at_a_time)
     if site.executor == "slurm":
         return f"{words}: about {about} once they run, were they as fast as this machine"

@@ -25,7 +25,7 @@ class Machine:
     slots: tuple[str, ...]
     seconds: float | None
     """Of training all trials of the study one after the other, estimated from a few steps; None
-    where the objective is not ours."""
+    where the objective is not ours, or its steps take too long to be timed."""
     is_measured: bool = True
     """False where only the slots are known."""
 
@@ -37,17 +37,19 @@ def known_slots(device: str) -> tuple[str, ...] | None:
     return None
 
 
-def measure(study: Study, device: str, *, timed: bool = True) -> Machine:
-    """Time a few steps of each model and optimizer; takes about three seconds.
+def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
+    """Time a few steps of each model and optimizer; takes three seconds, large models a few more.
 
-    Not `timed`: only look whether a user's own models can be had.
-
+    Not `is_timed`: only look at the models that are not ours, where there are any.
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
     DispatchError where torch cannot be used.
     """
+    asked = question(study, device, is_timed=is_timed)
+    if not is_timed and not asked["jobs"]:
+        return Machine(slots=(), seconds=None)
     probe = subprocess.run(
         [sys.executable, "-m", "stability.training.probe"],
-        input=json.dumps(question(study, device, timed=timed)),
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         env={**os.environ, **ENVIRONMENT},
@@ -56,16 +58,20 @@ def measure(study: Study, device: str, *, timed: bool = True) -> Machine:
     if probe.returncode != 0:
         last = probe.stderr.strip().splitlines()[-1:]
         raise DispatchError(f"torch cannot be used here: {' '.join(last)}")
-    return machine_of(study, json.loads(probe.stdout), timed=timed)
+    return machine_of(study, json.loads(probe.stdout))
 
 
-def question(study: Study, device: str, *, timed: bool = True) -> dict[str, Any]:
-    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer."""
-    kinds = [kind for kind in _kinds(study) if timed or is_own(kind[0])]
-    return {"device": device, "timed": timed, "jobs": [_job(study, *kind) for kind in kinds]}
+def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
+    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer.
+
+    Where nothing is timed, of the models that are not ours alone.
+    """
+    kinds = [kind for kind in _kinds(study) if is_timed or is_own(kind[0])]
+    jobs = [{**_job(study, *kind), "is_timed": is_timed} for kind in kinds]
+    return {"device": device, "jobs": jobs}
 
 
-def machine_of(study: Study, answer: dict[str, Any], *, timed: bool = True) -> Machine:
+def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
     """The machine by what the probe answers.
 
     Raises SpecError where that is a fault, DispatchError where it could not.
@@ -74,10 +80,15 @@ def machine_of(study: Study, answer: dict[str, Any], *, timed: bool = True) -> M
         raise SpecError(answer["faults"])
     if "error" in answer:
         raise DispatchError(f"torch cannot be used here: {answer['error']}")
-    jobs = [_job(study, *kind) for kind in _kinds(study)] if timed else []
-    costs = zip(jobs, answer["seconds"] if timed else [], strict=True)
-    seconds = sum(_seconds(study, job["settings"]["batch_size"], cost) for job, cost in costs)
-    return Machine(slots=tuple(answer["slots"]), seconds=seconds if jobs else None)
+    slots, costs = tuple(answer["slots"]), answer["seconds"]
+    if not costs or None in costs:
+        return Machine(slots=slots, seconds=None)
+    jobs = [_job(study, *kind) for kind in _kinds(study)]
+    seconds = sum(
+        _seconds(study, job["settings"]["batch_size"], cost)
+        for job, cost in zip(jobs, costs, strict=True)
+    )
+    return Machine(slots=slots, seconds=seconds)
 
 
 def _kinds(study: Study) -> list[tuple[str, str]]:

@@ -108,6 +108,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
+        wall_seconds=60.0 * site.slurm.time if site.executor == "slurm" else None,
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)
@@ -159,12 +160,12 @@ def machine_known(request: Request) -> Machine | None:
 def machine_measured(request: Request) -> Machine:
     """The machine, asked of a process that imports torch while this one imports other things."""
     with ThreadPoolExecutor(1) as pool:
-        # Slurm's GPUs are elsewhere: this machine need not have any, and what a step takes on its
-        # processor says nothing of them.
-        is_elsewhere = request.site.executor == "slurm"
-        device = "cpu" if is_elsewhere else request.site.device
-        timed = not is_elsewhere or request.site.device == "cpu"
-        measured = pool.submit(measure, request.study, device, timed=timed)
+        # Slurm's GPUs are elsewhere: this machine need not have any, and says nothing of them.
+        site = request.site
+        is_elsewhere = site.executor == "slurm"
+        device = "cpu" if is_elsewhere else site.device
+        is_timed = not (is_elsewhere and site.device == "cuda")
+        measured = pool.submit(measure, request.study, device, is_timed=is_timed)
         load_for_the_end()
         return measured.result()
 

@@ -9,6 +9,8 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,8 @@ from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
 
 STEPS = 9  # the median of these; the first are slower
-FEW = 2  # images of the step that says whether whole ones can be waited for
-PATIENCE_SECONDS = 10.0  # that a whole step may take to be timed
-PASSES = 3  # forward, and backward twice as much
+LIMIT_SECONDS = 10.0  # for all jobs together: a step of a large model can take minutes on a CPU
+FORWARD = 1 / 3  # of a step: the backward pass costs twice as much
 
 
 def slots(device: str) -> list[str]:
@@ -46,57 +47,102 @@ def slots(device: str) -> list[str]:
     return found
 
 
-def model_of(job: dict[str, Any], data: TensorData, streams: Streams) -> nn.Module:
-    """The job's model; raises OwnModelError where it is a user's own and cannot be trained."""
-    model = build(
-        job["model"],
+def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
+    """Seconds a training step and the evaluation of an image take, by a few of each.
+
+    `job`: model, settings, data, and `is_timed`: where it is false, or `patience` seconds are none,
+    a model from elsewhere is looked at, and None is the answer. Where steps of the whole batch do
+    not fit into `patience`, they are reckoned by those of fewer images. The optimizer's own work, a
+    few percent of a step, is left out: torch takes as long as all of this to load its optimizers.
+    """
+    is_timed = job["is_timed"] and patience > 0
+    if not is_timed and not is_own(job["model"]):
+        return None
+    start = time.perf_counter()
+    data = TensorData.of(load(job["data"]), device)
+    recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
+    model = built(job["model"], data, streams)
+    if is_own(job["model"]):
+        check_logits(model, job["model"], data.shape, data.classes)
+        model.train()
+    if not is_timed:
+        return None
+    # On a CPU workers may be starting beside this: what counts is its own share of the core.
+    clock = time.process_time if device == "cpu" else time.perf_counter
+
+    def step(size: int) -> float:
+        begun = clock()
+        rows = torch.arange(size)
+        images, targets = training_batch(data.train, rows, data.classes, recipe, streams)
+        loss = F.cross_entropy(model(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        float(loss.detach())  # waits for the device
+        return clock() - begun
+
+    def left() -> float:
+        return patience - (time.perf_counter() - start)
+
+    def forward(count: int) -> float:
+        begun, part = clock(), data.validation
+        evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
+        return clock() - begun
+
+    return timed(step, recipe.batch_size, forward, len(data.validation), left)
+
+
+def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
+    """The model for these data, on their device."""
+    return build(
+        name,
         channels=data.shape[0],
         classes=data.classes,
         generator=streams.weights,
         device=data.device,
         image=data.shape[1:],
     )
-    if is_own(job["model"]):
-        check_logits(model, job["model"], data.shape, data.classes)
-        model.train()
-    return model
 
 
-def seconds_of(job: dict[str, Any], device: str) -> dict[str, float]:
-    """Seconds a training step and the evaluation of an image take, by a few of each.
+def timed(
+    step: Callable[[int], float],
+    batch: int,
+    forward: Callable[[int], float],
+    most: int,
+    left: Callable[[], float],
+) -> dict[str, float]:
+    """Seconds of a step and of the evaluation of an image, as well as the time `left` allows.
 
-    Of a model so large that whole steps cannot be waited for, by the step of two images.
-
-    `job`: model, settings, data. The optimizer's own work, a few percent of a step, is left out:
-    torch takes as long as all of this to load its optimizers.
+    `step` and `forward` of so many images give their seconds; there are `most` to evaluate.
     """
-    data = TensorData.of(load(job["data"]), device)
-    recipe, streams, classes = Recipe.of(job["settings"]), Streams.of(0), data.classes
-    model = model_of(job, data, streams)
-    # On a CPU workers may be starting beside this: what counts is its own share of the core.
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    image, is_whole = by_image(step, batch, left)
+    if not is_whole:
+        return {"step": image * batch, "image": image * FORWARD}
+    steps = [image * batch]
+    while len(steps) < STEPS and steps[-1] < left():
+        steps.append(step(batch))
+    seconds = statistics.median(steps)
+    expected = FORWARD * seconds / batch
+    count = min(most, int(left() / expected))
+    return {"step": seconds, "image": forward(count) / count if count > 0 else expected}
 
-    def step(images: int = recipe.batch_size) -> float:
-        start, rows = clock(), torch.arange(images)
-        pixels, targets = training_batch(data.train, rows, classes, recipe, streams)
-        loss = F.cross_entropy(model(pixels), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        float(loss.detach())  # waits for the device
-        return clock() - start
 
-    if recipe.batch_size > FEW:
-        each = min(step(FEW), step(FEW)) / FEW  # the first loads what all need
-        if each * recipe.batch_size > PATIENCE_SECONDS:
-            return {"step": each * recipe.batch_size, "image": each / PASSES}
-    steps = [step() for _ in range(STEPS)]
-    start = clock()
-    evaluate(model, data.validation)
-    image = (clock() - start) / len(data.validation)
-    return {"step": statistics.median(steps), "image": image}
+def by_image(
+    step: Callable[[int], float], batch: int, left: Callable[[], float]
+) -> tuple[float, bool]:
+    """Seconds of a step by its images, and whether it was one of the whole batch.
+
+    Four times as many images are tried as long as four times the seconds are left, which holds the
+    memory within bounds too.
+    """
+    size = min(2, batch)  # BatchNorm needs two
+    seconds = step(size)
+    while size < batch and 4 * seconds < left():
+        size = min(4 * size, batch)
+        seconds = step(size)
+    return seconds / size, size == batch
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Slots, and the seconds of each job; or `faults`."""
+    """Slots, and the seconds of each job, None where they are not known; or `faults`."""
     torch.set_num_threads(1)
     try:
         places = slots(question["device"])
@@ -106,12 +152,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
     faults: list[str] = []
     seconds = []
-    for job in question["jobs"]:
+    jobs, end = question["jobs"], time.perf_counter() + LIMIT_SECONDS
+    for i, job in enumerate(jobs):
+        patience = (end - time.perf_counter()) / (len(jobs) - i)
         try:
-            if question.get("timed", True):
-                seconds.append(seconds_of(job, device))
-            else:
-                model_of(job, TensorData.of(load(job["data"]), device), Streams.of(0))
+            seconds.append(seconds_of(job, device, patience))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
     if faults:

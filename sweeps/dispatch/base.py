@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from sweeps import claims
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
-from sweeps.slurm.witness import Witness
+from sweeps.slurm.jobs import submissions
+from sweeps.slurm.witness import TAKEN, Witness
 from sweeps.worker import Order
 
 LOST = "its worker ended without a result: killed, or out of memory"
@@ -45,10 +46,6 @@ class Dispatcher(ABC):
         """Those of the busy slots whose worker waits to be begun."""
         return set()
 
-    def was_taken(self, slot: str) -> bool:
-        """Whether the worker that ended there lost its place, for no fault of its own."""
-        return False
-
     @abstractmethod
     def stop(self) -> None:
         """Ask the workers that were started here to end, and see to it that they do."""
@@ -74,6 +71,27 @@ class Dispatcher(ABC):
     def is_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner` can be running."""
         return self.witness.is_gone(owner)
+
+    def was_taken(self, worker: str) -> bool:
+        """Whether a cluster took the place of a worker of this name away: no fault of the worker.
+
+        Not where its job was cancelled: so end those too that could never begin.
+        """
+        numbers = {
+            (record.name, record.workers.index(worker))
+            for record in submissions(self.run)
+            if worker in record.workers
+        }
+        taken = [task for task in self.witness.tasks() if task.state in TAKEN]
+        places = {(task.submission, int(task.job.partition("_")[2] or 0)) for task in taken}
+        return not numbers.isdisjoint(places)
+
+    def knows_fault(self, owner: Owner | None) -> bool:
+        """Whether `fault` answers at once; else Slurm's accounting is asked, for 20 s at most."""
+        if owner is None or not owner.job:
+            return True
+        snapshot = self.witness.snapshot
+        return snapshot is not None and (owner.submission, owner.job) in snapshot.tasks
 
     def fault(self, owner: Owner | None) -> tuple[str, str] | None:
         """Outcome and message of the trial that a worker had in hand when it died.

@@ -22,7 +22,6 @@ from sweeps.slurm import commands
 from sweeps.slurm.jobs import Submission, Task, name_of, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
-from sweeps.slurm.witness import TAKEN
 from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
@@ -102,12 +101,6 @@ class SlurmDispatcher(Dispatcher):
         running = {self._slot(task) for task in self._alive() if not task.is_queued}
         return self.busy() - {slot for slot in running if slot}
 
-    def was_taken(self, slot: str) -> bool:
-        """Whether Slurm ended it for others or lost its node. What a person cancels is no such."""
-        name, _ = self._submitted.get(slot, ("", 0.0))
-        mine = [t for t in self.witness.tasks() if t.submission == name and self._slot(t) == slot]
-        return any(task.state in TAKEN for task in mine)
-
     def _alive(self) -> list[Task]:
         return [task for task in self.witness.tasks() if not task.has_ended]
 
@@ -180,15 +173,8 @@ class SlurmDispatcher(Dispatcher):
                 del self._stuck[job]
 
     def avoid(self, hosts: Sequence[str]) -> None:
-        """Exclude these nodes from the next submissions, if they are nodes: sbatch knows no others.
-
-        For the whole dispatch, since nothing runs there any more that could speak for them.
-        """
-        nodes = {task.node for task in self.witness.tasks()}
-        if new := sorted(nodes.intersection(hosts) - set(self._avoid)):
-            self._avoid += tuple(new)
-            said = f"left out: {', '.join(self._avoid)}, where trials failed one after the other"
-            self.parting = said
+        """Exclude these nodes from the next submissions."""
+        self._avoid = tuple(hosts)
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""
@@ -210,8 +196,7 @@ class SlurmDispatcher(Dispatcher):
                 cancelled |= set(jobs)
             time.sleep(0.5)
         names = ", ".join(sorted({task.job.partition("_")[0] for task in self._alive()}))
-        self.parting += "; " if self.parting else ""
-        self.parting += (
+        self.parting = (
             f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
             f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
         )

@@ -1,15 +1,18 @@
 """A worker's time in a Slurm job: takes what fits, gives back what does not, returns to the queue.
 
 Signals: SIGUSR2 comes before the wall time ends and before a preemption (`--signal`), SIGTERM with
-scancel. Either unwinds through the worker, which gives its claim back. The handlers of submitit
-are replaced: its own takes a refused requeue for an error of the training, and counts every signal
-of a job under ten minutes as a time-out.
+scancel. After SIGUSR2 a training goes on to the end of its epoch where that is near, and its state
+is kept. Then, or at once, it unwinds through the worker, which gives its claim back. The handlers
+are not submitit's, which take a refused requeue for an error of the training, and count every
+signal of a job under ten minutes as a time-out.
 """
 
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from types import FrameType
 
 from sweeps.errors import DispatchError
@@ -17,11 +20,15 @@ from sweeps.parts import Ledger
 from sweeps.slurm import commands
 from sweeps.slurm.place import Place, seconds_left
 from sweeps.trial import TRAINED, Result, Trial
-from sweeps.worker import Order, OutOfTimeError, Shift, work
+from sweeps.worker import AskedToEnd, Order, OutOfTimeError, Shift, work
 
 RESERVE = 1.2  # a trial may take so many times what its like took
-BARREN = 3  # so many trials in a row that had not failed elsewhere: it is the node
+BARREN = 3  # so many failures and nothing trained: it is the node
+PATIENCE = 0.8  # of the notice, for the epoch to end: the rest is for the way back into the queue
 COARSE_SECONDS = 60.0  # Slurm may send its signal so much earlier than asked for
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGALRM)
 
 
 def notice(wall_seconds: float | None) -> float:
@@ -36,9 +43,12 @@ def notice(wall_seconds: float | None) -> float:
 class JobShift(Shift):
     """The shift of one job, which may end at any signal."""
 
-    def __init__(self, seconds: float | None) -> None:
-        """`seconds`: wall time that is left; None for no limit."""
+    def __init__(self, seconds: float | None, node: str = "") -> None:
+        """`seconds`: wall time that is left; None for no limit. `node`: where the job runs."""
+        self.node = node
         self.begun = time.monotonic()
+        self.patience = PATIENCE * notice(seconds)
+        """Seconds that a training may go on after a signal."""
         self.ends = None if seconds is None else self.begun + seconds - notice(seconds)
         self.wants_more = False
         """Whether work was left for which there was no time: back into the queue."""
@@ -46,11 +56,13 @@ class JobShift(Shift):
         """Longest seconds per epoch of what this worker has trained, by model."""
         self._training: Trial | None = None
         self._since = self.begun
-        self._taken = self._failed = 0
-        self._has_failed_before = False
+        self._taken = self._trained = self._failed = 0
         self._has_progressed = False
         """Whether a checkpoint was made: of the first trial, where nothing else was taken."""
-        self._is_over = False
+        self._is_over = self._stops_at_epoch = False
+        self._epoch_began = self.begun
+        self._longest_epoch: float | None = None
+        """Seconds, of the training in hand; None where none has ended yet."""
 
     @property
     def left(self) -> float:
@@ -62,7 +74,6 @@ class JobShift(Shift):
         if self._taken and RESERVE * self.expected(trial, ledger) > self.left:
             self.wants_more = True
             return False
-        self._has_failed_before = ledger[trial.id].failures > 0
         return True
 
     def expected(self, trial: Trial, ledger: Ledger) -> float:
@@ -76,26 +87,50 @@ class JobShift(Shift):
     def begin(self, trial: Trial) -> None:
         """It is trained from now on."""
         self._training, self._since = trial, time.monotonic()
+        self._epoch_began, self._longest_epoch = self._since, None
         self._taken += 1
 
+    def epoch_ended(self) -> bool:
+        """Remember how long it took; whether the training ends here."""
+        if threading.current_thread() is not threading.main_thread():
+            return False  # of several side by side: what is raised would not end the others
+        now = time.monotonic()
+        self._longest_epoch = max(self._longest_epoch or 0.0, now - self._epoch_began)
+        self._epoch_began = now
+        return self._stops_at_epoch
+
     def progressed(self) -> None:
-        """Its state was kept: the next job goes on from here."""
+        """Its state was kept: the next job goes on from here. Raises AskedToEnd."""
         self._has_progressed = True
+        if self._stops_at_epoch:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            raise AskedToEnd(0)
+
+    def can_end_epoch(self) -> bool:
+        """Whether the epoch in hand ends soon enough after a signal; if so, the training does."""
+        if self._training is None or self._longest_epoch is None:
+            return False
+        left = RESERVE * self._longest_epoch - (time.monotonic() - self._epoch_began)
+        if 0 < left < self.patience:
+            self.wants_more = self._is_over = self._stops_at_epoch = True
+        return self._stops_at_epoch
 
     def end(self, result: Result, earlier: float = 0.0) -> None:
         """It has ended: remember how long it took."""
         trial, self._training = self._training, None
         if trial is None or result.outcome not in TRAINED:
-            self._failed += not self._has_failed_before
+            self._failed += 1
             return
-        self._failed = 0
+        self._trained += 1
         seconds = (earlier + time.monotonic() - self._since) / max(1, trial.epochs)
         self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether a signal came, or everything fails here by now."""
-        return self._is_over or self._failed >= BARREN
+    def is_over(self, ledger: Ledger) -> bool:
+        """Whether a signal came, or everything fails here."""
+        if (why := ledger.hosts.bad.get(self.node)) is not None:
+            print(f"{self.node}: {why}; nothing more is trained here", file=sys.stderr)
+            self._is_over = True
+        return self._is_over or (self._failed >= BARREN and not self._trained)
 
     def signalled(self) -> None:
         """Slurm wants the place back. Raises what unwinds through the training.
@@ -111,32 +146,43 @@ class JobShift(Shift):
                 "neither ended nor made a checkpoint within the wall time: "
                 f"{minutes:.1f} minutes in, Slurm asked for the place; a longer --time is needed"
             )
-        raise SystemExit(0)
+        raise AskedToEnd(0)
 
 
 def work_in_slurm(order: Order) -> int:
     """`work` as a job: returns to the queue where there was no time for what is left."""
     place, pid = Place.here(), os.getpid()
-    shift = JobShift(seconds_left(place.job))
+    left = seconds_left(place.job)
+    shift = JobShift(order.wall_seconds if left is None else left, place.node)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if os.getpid() != pid:  # a child, of a data loader: not ours to handle
             return
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)  # a second one must not cut this short
-        if signum == signal.SIGUSR2:
-            shift.signalled()
-        raise SystemExit(0)  # unwinds through the worker, which gives its claim back
+        if signum == signal.SIGUSR2 and shift.can_end_epoch():
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, shift.patience)
+            return
+        ignore(SIGNALS)  # a second one must not cut this short
+        if signum == signal.SIGTERM:
+            shift.wants_more = False  # cancelled; whom it preempts, Slurm takes back of itself
+            raise AskedToEnd(0)
+        shift.signalled()
 
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
     try:
         return work(order, shift=shift)
     finally:
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
+        ignore(SIGNALS)
         if shift.wants_more:
             back_to_the_queue(place.job)
+
+
+def ignore(numbers: Sequence[signal.Signals]) -> None:
+    """From now on."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def back_to_the_queue(job: str) -> None:
