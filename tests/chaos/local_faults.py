@@ -80,7 +80,8 @@ def cut_replace(scene: Scene, when: str, role: str) -> None:
         scene.expected.add(KILLED)
         terminate_driver(scene)  # it writes its views, and is killed there
     else:
-        scene.wait(lambda: not order.exists(), PATIENCE)
+        # Where an earlier fault has ended the driver, nobody would come.
+        scene.wait(lambda: bool(scene.driver()) and not order.exists(), PATIENCE)
 
 
 def damage(scene: Scene, path: Path) -> None:
