@@ -1,6 +1,8 @@
 """`stability status`: what is done, runs, waits, failed. Reads only: dispatches, voids nothing."""
 
+import fcntl
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -14,7 +16,7 @@ from sweeps import claims
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
-from sweeps.slurm.jobs import submissions
+from sweeps.slurm.jobs import Task, submissions
 from sweeps.slurm.witness import Witness
 from sweeps.tally import Tally
 from sweeps.trust import printable
@@ -31,7 +33,7 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")  # from the top of an empty screen
         print(json.dumps(state, indent=2) if as_json else printable(in_words(state)))
-        if not watch or not (state["workers"] or state["queued"]):
+        if not watch or not (state["workers"] or state["queued"] or state["driver"]):
             return
         try:
             time.sleep(AGAIN_SECONDS)
@@ -63,11 +65,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "finished": tally.done,
         "outcomes": {name: count for name, count in outcomes.items() if name is not None},
         "running": [is_running(run, trial, owner) for trial, owner in running.items()],
-        "queued": [
-            {"job": task.job, "reason": task.reason, "restarts": task.restarts}
-            for task in witness.tasks()
-            if task.is_queued
-        ],
+        "queued": [is_queued(task) for task in witness.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -77,10 +75,45 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "damaged": [path.name for path in ledger.damaged],
         "engine": engine_in_words(run),
         "spared": tally.spared,
+        "driver": driver_of(run),
         "workers": living,
         "seconds_left": tally.seconds_left(living),
         "slurm": (witness.trouble or "answers") if on_cluster else None,
     }
+
+
+def driver_of(run: RunDirectory) -> str | None:
+    """Where the driver runs; None where none does.
+
+    The lock is tried only where the last driver is not known to have ended: to hold it, for however
+    short, could turn away a driver that starts just then.
+    """
+    owner = Owner.read(run.lock)
+    if (owner is not None and owner.is_gone) or not is_locked(run.lock):
+        return None
+    return owner.where if owner else "a process that did not say which"
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of this file; False also where that cannot be seen."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def is_queued(task: Task) -> dict[str, Any]:
+    """For what a worker waits, and how often it has gone back into the queue."""
+    return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
 def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
@@ -132,7 +165,7 @@ def of_workers(state: dict[str, Any]) -> list[str]:
     """Who lives, who waits and for what."""
     from stability.cli.progress import duration
 
-    lines = []
+    lines = [f"a driver lives: {state['driver']}"] if state["driver"] else []
     if state["workers"]:
         left = state["seconds_left"]
         when = f", about {duration(left)} left" if left is not None else ""

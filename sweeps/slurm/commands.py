@@ -44,7 +44,7 @@ def run(*command: str, patience: float = PATIENCE_SECONDS) -> str:
             command, capture_output=True, text=True, timeout=patience, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise SlurmAwayError(f"{command[0]} has not answered for {patience:g} s") from error
+        raise SlurmAwayError(f"{command[0]} has not answered for {patience:.2g} s") from error
     except OSError as error:
         raise SlurmAwayError(f"{command[0]} cannot be run: {error.strerror}") from error
     if done.returncode == 0:

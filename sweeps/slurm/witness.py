@@ -12,6 +12,7 @@ from sweeps.slurm import commands
 from sweeps.slurm.jobs import Snapshot, Task, look, remembered, submissions
 
 SHARE = 50  # of the time between two questions, at most a fiftieth is spent by the controller
+SHORT_SECONDS = 0.1  # that squeue has at least, where another command took the patience
 BETWEEN_SECONDS = (2.0, 60.0)
 
 TAKEN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
@@ -61,7 +62,7 @@ class Witness:
                 self._seen.setdefault(owner, time.monotonic())
 
     def refresh(self, patience: float = commands.PATIENCE_SECONDS) -> bool:
-        """Ask now; False where there is no answer.
+        """Ask now, for `patience` seconds in all; False where there is no answer.
 
         Asked for is what was written down here, and what the owners say that were seen: where a
         file in `jobs/` is damaged or gone, its jobs run on.
@@ -71,7 +72,9 @@ class Witness:
             names = {submission.name for submission in submissions(self.run)}
             names |= {owner.submission for owner in list(self._seen)}
             if names:
-                snapshot = look(names, self.cluster(patience), patience, began=began)
+                cluster = self.cluster(patience)
+                left = max(SHORT_SECONDS, began + patience - time.monotonic())
+                snapshot = look(names, cluster, left, began=began)
                 self._known |= {task.submission for task in snapshot.tasks.values()}
                 self.snapshot = snapshot
         except (DispatchError, OSError) as error:
