@@ -158,7 +158,7 @@ def test_a_process_that_is_seen_here_needs_no_slurm(run: RunDirectory) -> None:
     ("squeue", "trouble"),
     [
         ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "contact"),
-        ("exec sleep 9", "has not answered for 0.3 s"),
+        ("exec sleep 30", "squeue has not answered for"),
     ],
 )
 def test_without_an_answer_nothing_is_gone(
@@ -168,8 +168,8 @@ def test_without_an_answer_nothing_is_gone(
     witness, owner = Witness(run), far()
     witness.see([owner])
     start = time.monotonic()
-    assert not witness.refresh(patience=0.3)
-    assert time.monotonic() - start < 5
+    assert not witness.refresh(patience=3)
+    assert time.monotonic() - start < 15
     assert trouble in witness.trouble
     assert not witness.is_gone(owner)
     (tmp_path / "squeue").write_text("#!/bin/sh\n")  # it answers: there is no such job
