@@ -175,6 +175,34 @@ def test_faults_of_profiles(tmp_path: Path) -> None:
     assert "cannot be read" in faults_of(profile="big")[0]
 
 
+def test_workers_of_a_profile_may_be_called_parallel() -> None:
+    Path("stability.toml").write_text("[profiles.big]\nparallel = 5\n")
+    assert site(profile="big").workers == 5
+    assert site(profile="big", workers="7").workers == 7
+    Path("stability.toml").write_text("[profiles.big]\nworkers = 4\nparallel = 5\n")
+    assert faults_of(profile="big") == [
+        "profile big: parallel: got workers too, which means the same"
+    ]
+
+
+def test_a_fault_of_a_value_names_the_profile_that_it_stands_in() -> None:
+    Path("stability.toml").write_text(
+        '[profiles.big]\ncpus = 0\nparallel = 0\ntime = "soon"\nsetup = ["a\\nb"]\n'
+        'slurm = { array = "1-3" }\nexecutor = "slrum"\n'
+    )
+    assert [fault.partition(", ")[0] for fault in faults_of(profile="big", executor="slurm")] == [
+        "profile big: parallel: got '0'",
+        "profile big: slurm 'array=1-3': array is decided here",
+        "profile big: time: got 'soon'",
+        "profile big: cpus: got '0'",
+        "profile big: setup: got a line break",
+    ]
+    typed = faults_of(profile="big", executor="slurm", cpus="-1", slurm=["wait="])
+    assert "--cpus: got '-1', allowed is a whole number from 1 to 1024" in typed
+    assert "--slurm 'wait=': wait is decided here, results hang on it" in typed
+    assert "did you mean 'slurm'" in faults_of(profile="big", executor=None)[0]
+
+
 def test_the_script_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/env/bin/python")
     options = SlurmOptions(

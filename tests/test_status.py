@@ -1,6 +1,7 @@
 """What `stability status` says of the driver, and how long it waits for Slurm."""
 
 import fcntl
+import json
 import os
 import socket
 import time
@@ -82,6 +83,17 @@ def test_watching_goes_on_while_a_driver_lives(
         show_status(run.path, watch=True)
     assert looks == 2
     assert capsys.readouterr().out.count("a driver lives") == 2
+
+
+def test_json_is_one_line_for_each_look(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as held:
+        held.enter_context(sole_driver(run))
+        monkeypatch.setattr("stability.cli.status.time.sleep", lambda seconds: held.close())
+        show_status(run.path, watch=True, as_json=True)
+    looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [look["driver"] is None for look in looks] == [False, True]
 
 
 def test_slurm_is_waited_for_once(

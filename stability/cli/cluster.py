@@ -22,11 +22,10 @@ from sweeps.slurm.options import SlurmOptions, is_reserved
 WORKERS = 8  # on a cluster, where nobody says how many
 WORDS = ("partition", "account", "qos", "constraint", "exclude")
 LISTS = ("setup", "slurm")
+PLACE = ("executor", "workers", "device", "engine")
 PROFILE = (
-    "executor",
-    "workers",
-    "device",
-    "engine",
+    *PLACE,
+    "parallel",
     *WORDS,
     "time",
     "memory",
@@ -98,7 +97,15 @@ def read_site(faults: Faults, where: Where, remembered: Site | None = None) -> S
 
     Where there is a fault, what is returned is of no use.
     """
-    where = with_profile(faults, where)
+    profile = read_profile(faults, where)
+    before = len(faults.found)
+    site = _site(faults, where if profile is None else with_profile(where, profile), remembered)
+    if profile is not None:
+        faults.found[before:] = [profile.named(fault) for fault in faults.found[before:]]
+    return site
+
+
+def _site(faults: Faults, where: Where, remembered: Site | None) -> Site:
     executor = where.executor or (remembered.executor if remembered else "local")
     faults.one_of("--executor", executor, EXECUTORS)
     same = remembered if remembered and remembered.executor == executor else None
@@ -238,35 +245,60 @@ def _minutes(faults: Faults, text: str) -> int | None:
     return None
 
 
-def with_profile(faults: Faults, where: Where) -> Where:
-    """The options, with what the profile says where they are silent."""
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a profile says where the options are silent."""
+
+    name: str
+    texts: dict[str, Any]
+    """By option, `workers` also where it is called `parallel`."""
+    keys: dict[str, str]
+    """What each is called there, by how a fault of the option begins."""
+
+    def named(self, fault: str) -> str:
+        """A fault of an option, by the profile's name where it stands there."""
+        option, _, words = fault.partition(": ")
+        key = self.keys.get(option)
+        return fault if key is None else f"profile {self.name}: {key}: {words}"
+
+
+def read_profile(faults: Faults, where: Where) -> Profile | None:
+    """The profile that is asked for, without what is typed; None where none is."""
     if where.profile is None:
-        return where
-    table = _profile(faults, where.profile)
+        return None
     texts: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in PROFILE:
-            faults.add(f"profile {where.profile}", not_one_of(name, PROFILE))
+    keys: dict[str, str] = {}
+    for key, value in _profile(faults, where.profile).items():
+        named = f"profile {where.profile}: {key}"
+        name = "workers" if key == "parallel" else key
+        typed = getattr(where, name, None) or getattr(where.cluster, name, None)
+        if key not in PROFILE:
+            faults.add(f"profile {where.profile}", not_one_of(key, PROFILE))
+        elif name in texts:
+            faults.add(named, "got workers too, which means the same")
         elif name in LISTS:
-            texts[name] = _list(faults, f"profile {where.profile}: {name}", value)
-        elif isinstance(value, str | int) and not isinstance(value, bool):
+            texts[name] = _list(faults, named, value)
+        elif isinstance(value, bool) or not isinstance(value, str | int):
+            faults.add(named, f"got {value!r}, allowed is a text")
+        elif not typed:
             texts[name] = str(value)
-        else:
-            faults.add(f"profile {where.profile}: {name}", f"got {value!r}, allowed is a text")
-    own = {
-        name: texts.pop(name)
-        for name in ("executor", "workers", "device", "engine")
-        if name in texts
+        if not typed:
+            keys[f"--{name}"] = key
+    own = [text for text in texts.get("slurm", []) if text not in where.cluster.slurm]
+    keys |= {f"--slurm {text!r}": f"slurm {text!r}" for text in own}
+    return Profile(name=where.profile, texts=texts, keys=keys)
+
+
+def with_profile(where: Where, profile: Profile) -> Where:
+    """The options, with what the profile says where they are silent."""
+    typed, texts = where.cluster, dict(profile.texts)
+    texts.setdefault("executor", where.executor or "slurm")  # a profile keeps a cluster's facts
+    slurm = [*texts.pop("slurm", []), *typed.slurm]
+    here = {name: text for name, text in texts.items() if name in PLACE}
+    there = {
+        name: text for name, text in texts.items() if name not in PLACE and not getattr(typed, name)
     }
-    own.setdefault("executor", "slurm")  # a profile keeps a cluster's facts
-    typed = where.cluster
-    both: dict[str, Any] = {"slurm": [*texts.pop("slurm", []), *typed.slurm]}
-    silent = {name: value for name, value in texts.items() if not getattr(typed, name)}
-    return replace(
-        where,
-        cluster=replace(typed, **silent, **both),
-        **{name: value for name, value in own.items() if getattr(where, name) is None},
-    )
+    return replace(where, **here, cluster=replace(typed, **there, slurm=slurm))
 
 
 def profile_files(environment: Mapping[str, str] = os.environ) -> list[Path]:

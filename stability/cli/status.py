@@ -26,13 +26,19 @@ SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
 
 
 def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> None:
-    """Print the state of the run directory at `path`. Raises StoreError where it is none."""
+    """Print the state of the run directory at `path`. Raises StoreError where it is none.
+
+    `watch` with `as_json`: one line for each look.
+    """
     run = RunDirectory(path)
     while True:
         state = state_of(run)
-        if watch and sys.stdout.isatty():
-            print("\033[H\033[2J", end="")  # from the top of an empty screen
-        print(json.dumps(state, indent=2) if as_json else printable(in_words(state)))
+        if as_json:
+            print(json.dumps(state, indent=None if watch else 2), flush=True)
+        else:
+            if watch and sys.stdout.isatty():
+                print("\033[H\033[2J", end="")  # from the top of an empty screen
+            print(printable(in_words(state)), flush=True)
         if not watch or not (state["workers"] or state["queued"] or state["driver"]):
             return
         try:
