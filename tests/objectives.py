@@ -72,6 +72,7 @@ def _note(trial: Trial, event: str) -> None:
 def sees_gpus(cohort: Cohort) -> Iterator[Result]:
     """Say which GPUs this process sees."""
     for trial in cohort.trials:
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
         values = {"error": 1.0, "device": f"{cohort.device} {visible}"}
         yield Result(trial=trial.id, outcome="ok", values=values)

@@ -212,6 +212,19 @@ def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
     assert {row["host"] for row in sweep.rows()} == {"n1"}
 
 
+def test_workers_of_one_node_see_one_gpu_each(
+    new_sweep: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node pretends to have two, all of which are taken here."""
+    monkeypatch.setenv("TOY_SECONDS", "1")
+    sweep = new_sweep(objective="objectives:sees_gpus", draws=16)
+    chosen = ("--executor", "slurm", "--parallel", "4", "--gpus", "1")
+    assert sweep.start(*chosen).wait(90) == 0, sweep.said()
+    seen = {row["worker"]: (row["host"], row["device"]) for row in sweep.rows()}
+    both = [(node, f"cuda {gpu}") for node in ("n1", "n2") for gpu in (0, 1)]
+    assert sorted(seen.values()) == both
+
+
 @pytest.mark.slow
 def test_while_the_controller_is_away_nothing_is_void(new_sweep: New) -> None:
     sweep = new_sweep(draws=120)  # enough for all the looking, on a busy machine too

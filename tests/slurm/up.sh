@@ -5,7 +5,8 @@
 #
 # Debian or Ubuntu, as root. Everything lies in $SLURM_SANDBOX (default: /tmp/stability-slurm) and
 # listens on the loopback interface only; nothing of /etc/slurm is read or written. Idempotent: a
-# second call starts what does not run. ACCOUNTING=0 leaves out slurmdbd, so that sacct says nothing.
+# second call starts what does not run. ACCOUNTING=0 leaves out slurmdbd, so that sacct says nothing;
+# MAX_ARRAY is Slurm's MaxArraySize.
 # Ends with status 77 where it cannot be done here.
 set -euo pipefail
 
@@ -144,6 +145,7 @@ $preempt
 KillWait=5
 SlurmdTimeout=20
 MinJobAge=600
+MaxArraySize=${MAX_ARRAY:-1001}
 ReturnToService=2
 # Never an id of an earlier sandbox.
 FirstJobId=$(($(date +%s) % 60000000 + 1))
