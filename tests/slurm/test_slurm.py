@@ -212,6 +212,7 @@ def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
     assert {row["host"] for row in sweep.rows()} == {"n1"}
 
 
+@pytest.mark.slow
 def test_workers_of_one_node_see_one_gpu_each(
     new_sweep: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from slurm_cluster import STABILITY, slurm
 
+pytestmark = pytest.mark.slow
 OBJECTIVE = """
 import os
 def fit(trial):

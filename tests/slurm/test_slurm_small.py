@@ -13,6 +13,7 @@ from slurm_cluster import Sweep, new_sweep, slurm, wait_for
 from sweeps import claims
 
 New = Callable[..., Sweep]
+pytestmark = pytest.mark.slow
 __all__ = ["new_sweep"]  # a fixture: pytest finds it by its name
 HERE = Path(__file__).parent
 PORTS = 100  # so far from those of the Slurm beside it
@@ -60,7 +61,6 @@ def test_more_workers_than_an_array_may_have_are_several_arrays(sweep: Sweep) ->
     assert len({row["worker"] for row in sweep.rows()}) == 7
 
 
-@pytest.mark.slow
 def test_without_accounting_ends_are_known(sweep: Sweep) -> None:
     """A killed worker costs its trial an attempt, a cancelled one does not."""
     answer = subprocess.run(["sacct"], capture_output=True, text=True, check=False)
