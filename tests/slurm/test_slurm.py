@@ -36,6 +36,7 @@ def test_every_trial_is_trained_once_on_both_nodes(new_sweep: New, tmp_path: Pat
     assert {job.split()[1] for job in sweep.jobs()} == {"COMPLETED"}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_started_within_a_job_hands_nothing_of_it_on(
     new_sweep: New, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_cancelled_worker_is_replaced_and_no_fault_of_its_trial(new_sweep: New
     assert len(sweep.jobs()) == 3
 
 
+@pytest.mark.slow
 def test_a_preempted_worker_gives_back_its_claim_and_goes_on_later(new_sweep: New) -> None:
     sweep = new_sweep(draws=40)
     driver = sweep.start("--executor", "slurm", "--parallel", "2")
