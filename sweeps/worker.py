@@ -246,8 +246,7 @@ def cohorts(
     while not shift.is_over(ledger) and not same_failure(ledger.rows, ledger.hosts):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
-        is_suspicious = suspicion(ledger.rows, ledger.hosts) is not None
-        for trial in waiting.in_turn(failed_first=is_suspicious):
+        for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
             if taken and (
                 forming.alike(trial) != forming.alike(taken[0])
                 or forming.most(trial, ledger, left) < most

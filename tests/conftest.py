@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from sweeps.design import draw_design
+from sweeps.run_directory import RunDirectory
 from sweeps.space import Hyperparameter
 from sweeps.study import Study
 
@@ -49,3 +51,10 @@ def make_toy(**changes: object) -> Study:
         ),
     }
     return Study(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_run(folder: Path, **changes: object) -> RunDirectory:
+    """The run directory of such a study, of which nothing is trained yet."""
+    study, run = make_toy(**changes), RunDirectory(folder)
+    run.create(study, draw_design(study))
+    return run

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from conftest import TESTS
+import pytest
+from conftest import TESTS, make_run
 from objectives import result
-from test_witness import far, run, seen
+from test_witness import far, seen
 
 from sweeps import claims
 from sweeps.dispatch import InlineDispatcher
@@ -15,7 +17,10 @@ from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.worker import Order
 
-__all__ = ["run"]
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path / "run")
 
 
 class SlowAccounting(InlineDispatcher):

@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import TESTS, make_toy
+from conftest import TESTS, make_run
 from objectives import result
 
 from sweeps import claims
 from sweeps.alike import Hosts, Row, same_failure, suspicion
-from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import DispatchError
@@ -161,10 +160,7 @@ class Nodes(InlineDispatcher):
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    study = make_toy(draws=60)
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(study, draw_design(study))
-    return directory
+    return make_run(tmp_path / "run", draws=60)
 
 
 def drive(run: RunDirectory, fails: Callable[[str, Trial, int], bool]) -> Nodes:

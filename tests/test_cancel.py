@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import TESTS, make_toy
+from conftest import TESTS, make_run
 
 from stability.cli.status import state_of
 from sweeps import claims
-from sweeps.design import draw_design
 from sweeps.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -24,10 +23,7 @@ LOCAL = ("--executor", "local", "--workers", "2", "--device", "cpu")
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("TOY_SECONDS", "0.3")
-    study = make_toy(draws=20)
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(study, draw_design(study))
-    return directory
+    return make_run(tmp_path / "run", draws=20)
 
 
 def call(command: str, run: RunDirectory, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import TESTS, make_toy
+from conftest import TESTS, make_run
 from rich.console import Console
 from test_driver import assert_complete_and_single, wait_for
 
@@ -22,7 +22,6 @@ from stability.cli.request import Options, read
 from stability.cli.sweep import Headline, machine_known
 from stability.training.cores import cores, quota
 from sweeps import claims, views
-from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher
 from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan
@@ -43,10 +42,7 @@ def double(question: dict[str, float]) -> dict[str, float]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    study = make_toy()
-    made = RunDirectory(tmp_path / "run")
-    made.create(study, draw_design(study))
-    return made
+    return make_run(tmp_path / "run")
 
 
 def forking(run: RunDirectory, errand: Errand | None = None) -> tuple[Driver, LocalDispatcher]:

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import make_toy
+from conftest import make_run
 
 from stability.cli import status
 from stability.cli.status import in_words, show_status, state_of
-from sweeps.design import draw_design
 from sweeps.driver import sole_driver
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
@@ -25,10 +24,7 @@ NOBODY = "no worker lives: stability resume"
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    study = make_toy()
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(study, draw_design(study))
-    return directory
+    return make_run(tmp_path / "run")
 
 
 def test_a_driver_is_named_as_long_as_it_holds_its_lock(run: RunDirectory) -> None:

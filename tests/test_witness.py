@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import TESTS, make_toy
+from conftest import TESTS, make_run
 from objectives import result
 
 from sweeps import claims
-from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import EvictedError
@@ -29,9 +28,7 @@ NAME = "stability-0123456789ab"
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    study = make_toy()
-    directory = RunDirectory(tmp_path / "run")
-    directory.create(study, draw_design(study))
+    directory = make_run(tmp_path / "run")
     folder = directory.jobs / "0123456789ab"
     folder.mkdir()
     Submission(name=NAME, cluster="c", slots=("cpu:0",), workers=("w",)).write(folder)

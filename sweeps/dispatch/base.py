@@ -83,7 +83,7 @@ class Dispatcher(ABC):
             if worker in record.workers
         }
         taken = [task for task in self.witness.tasks() if task.state in TAKEN]
-        places = {(task.submission, int(task.job.partition("_")[2] or 0)) for task in taken}
+        places = {(task.submission, task.number) for task in taken}
         return not numbers.isdisjoint(places)
 
     def knows_fault(self, owner: Owner | None) -> bool:

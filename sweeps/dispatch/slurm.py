@@ -109,8 +109,7 @@ class SlurmDispatcher(Dispatcher):
         if task.submission not in self._records:
             self._records = {record.name: record for record in submissions(self.run)}
         record = self._records.get(task.submission)
-        number = int(task.job.partition("_")[2] or 0)
-        return record.slots[number] if record and number < len(record.slots) else None
+        return record.slots[task.number] if record and task.number < len(record.slots) else None
 
     def _submit_again(self) -> None:
         """Start the submitting thread where there is something to submit and it is time."""

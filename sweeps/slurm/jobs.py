@@ -48,6 +48,11 @@ class Task:
     reason: str = ""
 
     @property
+    def number(self) -> int:
+        """Of a task in its array; 0 of a job alone."""
+        return int(self.job.partition("_")[2] or 0)
+
+    @property
     def is_queued(self) -> bool:
         """Whether it waits: nothing of it runs."""
         return self.state in QUEUED
