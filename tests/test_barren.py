@@ -9,30 +9,21 @@ from pathlib import Path
 import long_trials
 import pyarrow.parquet as pq
 import pytest
-from conftest import TESTS, make_toy
+from conftest import TESTS, make_run
 from objectives import result
 from test_driver import drive_inline
 
 from sweeps import checkpoints, claims, views
 from sweeps.barren import Barren
-from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher, LocalDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import Snapshot, Submission, Task
 from sweeps.worker import Order
 
 EPOCHS = 6
-
-
-def new_run(path: Path, **changes: object) -> RunDirectory:
-    study = make_toy(**changes)
-    run = RunDirectory(path)
-    run.create(study, draw_design(study))
-    return run
 
 
 def never(worker: str) -> bool:
@@ -46,7 +37,7 @@ def always(worker: str) -> bool:
 def test_who_brings_nothing_closes_its_slot_and_who_brings_something_opens_it(
     tmp_path: Path,
 ) -> None:
-    run = new_run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     barren, (trial, other) = Barren(run), run.read_design()[:2]
     for name in "abc":
         assert not barren.is_closed("cpu:0")
@@ -84,7 +75,7 @@ def test_who_brings_nothing_closes_its_slot_and_who_brings_something_opens_it(
     ],
 )
 def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken: bool) -> None:
-    run, name = new_run(tmp_path / "run"), "stability-0123456789ab"
+    run, name = make_run(tmp_path / "run"), "stability-0123456789ab"
     (run.jobs / "f").mkdir()
     slots = ("cpu:0", "cpu:1")
     Submission(name=name, cluster="c", slots=slots, workers=("v", "w")).write(run.jobs / "f")
@@ -127,7 +118,7 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
     monkeypatch.setenv("LONG_SECONDS", "0.3")
     monkeypatch.setenv(checkpoints.VARIABLE, every)
     fields = {"objective": "long_trials:chain", "epochs": (EPOCHS,), "draws": 1, "models": ("a",)}
-    run = new_run(tmp_path / "run", **fields)
+    run = make_run(tmp_path / "run", **fields)
     dispatcher = ShortWallTime(run, lambda: None)
     driver = Driver(
         run, run.read_design(), dispatcher, Plan(slots=("cpu:0",), submission_folder=TESTS)
@@ -150,7 +141,7 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
 
 @pytest.mark.slow
 def test_a_training_that_kills_every_worker_closes_the_slot(tmp_path: Path) -> None:
-    run = new_run(tmp_path / "run", objective="objectives:kills", draws=20)
+    run = make_run(tmp_path / "run", objective="objectives:kills", draws=20)
     dispatcher = LocalDispatcher(run, lambda: None)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
     with pytest.raises(DispatchError, match="3 workers in a row ended without a result"):
@@ -159,7 +150,7 @@ def test_a_training_that_kills_every_worker_closes_the_slot(tmp_path: Path) -> N
 
 def test_an_objective_that_exits_has_failed(tmp_path: Path) -> None:
     """Else its worker would end in order, and another would take the trial, for ever."""
-    run = new_run(tmp_path / "run", objective="objectives:exits", draws=1)
+    run = make_run(tmp_path / "run", objective="objectives:exits", draws=1)
     drive_inline(run)
     rows = pq.read_table(run.results).to_pylist()
     assert {(row["outcome"], row["attempt"]) for row in rows} == {("crashed", 3)}
