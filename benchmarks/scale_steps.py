@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 
 from sweeps.design import Design, draw_design
-from sweeps.parts import EVER, ROWS
+from sweeps.parts import EVER, ROWS, Ledger
 from sweeps.run_directory import RunDirectory
 from sweeps.space import Hyperparameter
 from sweeps.study import Study
@@ -122,8 +122,7 @@ def work(run: RunDirectory, trials: int) -> Numbers:
         def begin(self, trial: Trial) -> None:
             self.taken += 1
 
-        @property
-        def is_over(self) -> bool:
+        def is_over(self, ledger: Ledger) -> bool:
             return self.taken >= min(OPEN, trials) // 2
 
     order = Order(

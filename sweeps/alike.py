@@ -74,10 +74,12 @@ class Hosts:
 
     def _end_streak(self, host: str, finished: datetime) -> None:
         self.trained += 1
-        last = self._last[host] = max(finished, self._last.get(host, finished))
-        streak = self._streaks.pop(host, {}).items()
-        if later := {trial: row for trial, row in streak if row["finished"] > last}:
-            self._streaks[host] = later
+        last = self._last.get(host)
+        if last is None or finished > last:
+            self._last[host] = finished
+            if streak := self._streaks.pop(host, None):
+                later = {trial: row for trial, row in streak.items() if row["finished"] > finished}
+                self._streaks |= {host: later} if later else {}
 
     def _lengthen_streak(self, host: str, row: Row) -> None:
         trial, known = row["trial"], self._first.get(row["trial"])
