@@ -75,7 +75,7 @@ def measured_on(found: Found) -> str:
     whole = found["whole"]
     each = 1e3 * whole["wall"] / whole["trials"]
     return (
-        f"Measured on {found['machine']}, once each, in {found['seconds'] / 60:.0f} minutes.\n\n"
+        f"Measured on {found['machine']}, once each, in {found['seconds']:.0f} s.\n\n"
         f"A sweep of {whole['trials']:,.0f} trials from nothing by two workers takes "
         f"{whole['wall']:.0f} s, {each:.1f} ms a trial;\nits driver "
         f"{1e3 * whole['each']:.2f} ms of a processor a trial."
