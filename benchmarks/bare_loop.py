@@ -6,7 +6,8 @@ python -m benchmarks.bare_loop TRIALS FIRST STEP: prints the seconds of training
 import sys
 import time
 
-from stability.cli.request import Options, Where, read
+from stability.cli.cluster import Where
+from stability.cli.request import Options, read
 from stability.objective import train_images
 from sweeps.design import draw_design
 from sweeps.trial import Cohort, Trial

@@ -71,7 +71,14 @@ def place_in(folder: Path) -> Checkpoint:
     run, owner = RunDirectory(folder), Owner.this_process("benchmark")
     run.claims.mkdir()
     run.claim("trial").write_text(owner.to_json())
-    all_of_them = Checkpoints(run=run, owner=owner, code="none", every=0.0, on_save=lambda: None)
+    all_of_them = Checkpoints(
+        run=run,
+        owner=owner,
+        code="none",
+        every=0.0,
+        on_save=lambda: None,
+        on_epoch=lambda: False,
+    )
     return Checkpoint(all_of_them, "trial", 1)
 
 

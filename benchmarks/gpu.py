@@ -71,7 +71,7 @@ def train_flops(model: nn.Module, image: torch.Tensor) -> int:
     # Of all kinds of attention this one is made of matrix products that the counter knows.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(image)
-    return 3 * counter.get_total_flops()
+    return 3 * int(counter.get_total_flops())
 
 
 def synchronise(device: torch.device) -> None:
@@ -126,7 +126,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu, one thread",
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "numpy": np.__version__,
         "platform": platform.platform(),
         "python": platform.python_version(),

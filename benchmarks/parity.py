@@ -115,7 +115,7 @@ def training(name: str, batch: int, place: Place) -> Callable[[], None]:
         with torch.autocast(kind, torch.bfloat16, enabled=place.precision == "bfloat16"):
             loss = F.cross_entropy(model(images), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if kind == "cuda":
             torch.cuda.synchronize()

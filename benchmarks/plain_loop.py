@@ -10,6 +10,7 @@ validation part is looked at after each epoch and the test part at the end.
 
 import sys
 import time
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ def error_of(trial: Trial) -> float:
         generator=streams.weights,
         device="cpu",
         image=data.shape[1:],
-    ).to(memory_format=torch.contiguous_format)
+    ).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = sgd(model, recipe)
     steps = trial.epochs * (len(train) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -58,7 +59,7 @@ def error_of(trial: Trial) -> float:
                 forward(model, images), labels, label_smoothing=recipe.label_smoothing
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.item()
@@ -71,8 +72,12 @@ def error_of(trial: Trial) -> float:
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """As a schedule wants it, whose values are learning rates."""
     decayed, exempt = decay_groups(model)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
     return torch.optim.SGD(
-        [{"params": decayed}, {"params": exempt, "weight_decay": 0.0}],
+        groups,
         lr=1.0,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def nothing(cohort: Cohort) -> Iterator[Result]:
         yield Result(trial=trial.id, outcome="ok", **answer(trial))
 
 
-def answer(trial: Trial) -> dict[str, object]:
+def answer(trial: Trial) -> dict[str, Any]:
     """Values and curve of a trial: what lr decides."""
     wrong = round(400 * float(trial.hyperparameters["lr"]))
     error = 100 * wrong / 400

@@ -21,9 +21,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from benchmarks.gpu import machine, noise
-from stability.models import config_of
-from stability.models.variants import counted_on
+from benchmarks.gpu import data_of, machine
 from stability.training.loop import Beside, Job, Rig, fresh, told, train_epoch
 from stability.training.recipe import Recipe
 from stability.training.signals import Signals, Watch
@@ -92,16 +90,15 @@ def main() -> int:
 
 def measured(model: str, device: str, pairs: int, steps: int) -> Row:
     """The pairs of one model."""
-    (channels, classes), side = counted_on(model), config_of(model).image
     batch = 128 if "micro" in model else 64
-    data = noise((channels, side, side), classes, batch * steps, device)
+    data = data_of(model, device, images=batch * steps)
     recipe = Recipe(lr=1e-4, weight_decay=0.1, batch_size=batch)
     precision = "bfloat16" if device == "cuda" else "float32"
     job = Job(
         model=model, optimizer="adamw", recipe=recipe, epochs=1, seed=0, precision=precision
     )  # fmt: skip
     live, lrs = fresh(job, data, Rig()), [recipe.lr] * steps
-    seeing = Beside(classes, live.streams, live.watch, precision=precision)
+    seeing = Beside(data.classes, live.streams, live.watch, precision=precision)
     blind = replace(seeing, watch=Blind(live.model))
 
     def seconds(beside: Beside) -> float:

@@ -165,7 +165,7 @@ def step_of(model: nn.Module, layout: str, batch: int, device: torch.device) -> 
         with arithmetic("bfloat16", device):
             loss = F.cross_entropy(forward(images), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
