@@ -7,11 +7,11 @@ import torch
 from stability.models.names import is_own
 from stability.training.captured import FREE, kind_of
 from stability.training.choice import Ahead, Cost, Measurement, measured, said, spoils, unusable
-from stability.training.cohort import OWN
 from stability.training.engine_names import Engine, fastest, fault, parse
 from stability.training.engines import KEPT
 from stability.training.loop import Job, steps_of
 from stability.training.precision import exact_float32
+from stability.training.stackable import OWN
 from stability.training.tensors import TensorData
 from sweeps.engine import AUTO, ONE_BY_ONE, Engines, Way
 from sweeps.errors import DispatchError

@@ -10,11 +10,12 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from sweeps import claims
 from sweeps.errors import EvictedError, SpecError
@@ -23,7 +24,7 @@ from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.provenance import last_dispatch
 from sweeps.run_directory import RunDirectory
-from sweeps.trial import TRAINED, Cohort, Result, Saved, digest
+from sweeps.trial import TRAINED, Cohort, Result, Saved, State, digest
 
 EVERY_SECONDS = 60.0
 SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
@@ -78,14 +79,26 @@ class Checkpoint(Saved):
         self._say(f"goes on from its checkpoint, after {self.earlier:.1f} s of training")
         return state
 
-    def offer(self, state: Callable[[], bytes]) -> None:
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
         """Keep what `state` gives, where that is due; a disk that is full costs a warning.
 
-        Raises EvictedError where the trial was given to others meanwhile.
+        `beside`: the checkpoints of the trials that are trained as one with this, and their states.
+        Raises EvictedError where one of the trials was given to others meanwhile.
         """
-        start = perf_counter()
-        if not (self._size == 1 and self._of.on_epoch()) and start < self._due:
+        start, is_one = perf_counter(), self._size == 1 or beside is not None
+        if not (is_one and self._of.on_epoch()) and start < self._due:
             return
+        everyone: list[tuple[Checkpoint, State]] = [(self, state), *(beside or ())]
+        written = [each._keep(its) for each, its in everyone]
+        if any(written):
+            self._of.on_save()
+        now = perf_counter()
+        due = now + (max(self._of.every, SHARE * (now - start)) if self._of.every else 0)
+        for each, _ in everyone:
+            each._due = due
+
+    def _keep(self, state: State) -> bool:
+        """Whether it could be written."""
         if not claims.is_mine(self._of.run, self.trial, self._of.owner):
             raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
         try:
@@ -94,11 +107,9 @@ class Checkpoint(Saved):
             if not self._warned:
                 self._say(f"no checkpoint can be written, training goes on: {error or 'no memory'}")
             self._warned = True
-        else:
-            self._made = True
-            self._of.on_save()
-        now = perf_counter()
-        self._due = now + (max(self._of.every, SHARE * (now - start)) if self._of.every else 0)
+            return False
+        self._made = True
+        return True
 
     def discard(self, reason: str) -> None:
         """What was loaded is of no use: training begins anew."""
@@ -109,9 +120,10 @@ class Checkpoint(Saved):
         """The result is written: remove what is of no use any more.
 
         After a failure it stays, for the next attempt; but not if the training went on from it and
-        came no further, since then it may be what fails.
+        came no further, since then it may be what fails. In a cohort any other may be that.
         """
-        suspect = result.outcome != "timed_out" and self._went_on and not self._made
+        came_no_further = self._size == 1 and self._went_on and not self._made
+        suspect = result.outcome != "timed_out" and came_no_further
         if result.outcome in TRAINED or suspect:
             remove(self.path)
 
@@ -139,7 +151,8 @@ class Checkpoints:
     every: float
     on_save: Callable[[], None]
     on_epoch: Callable[[], bool]
-    """Called at each offer of a training of one trial; whether it is due, whatever the time."""
+    """Called at each offer of what a worker trains alone or as one; whether it is due, whatever the
+    time."""
 
     @classmethod
     def here(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,10 @@ class Trial:
     objective: str
 
 
+State = Callable[[], bytes]
+"""Gives the state of a training at the end of an epoch."""
+
+
 class Saved:
     """Where a training keeps its state, to go on after an interruption. This one keeps nothing.
 
@@ -76,8 +80,12 @@ class Saved:
         """What an interrupted training of this trial left; None to begin anew."""
         return None
 
-    def offer(self, state: Callable[[], bytes]) -> None:
-        """Keep what `state` gives, where that is due; else it is not called."""
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
+        """Keep what `state` gives, where that is due; else it is not called.
+
+        `beside`: a `Saved` and the state of each other trial that is trained as one with this one.
+        They are kept when this is, so that all can go on together.
+        """
 
     def discard(self, reason: str) -> None:
         """What was loaded is of no use: training begins anew."""

@@ -77,7 +77,7 @@ class Shift:
         """It is trained from now on."""
 
     def epoch_ended(self) -> bool:
-        """An epoch of a trial trained alone has ended; whether its state must be kept now."""
+        """An epoch has ended, of one trial or of a cohort as one; whether to keep the state now."""
         return False
 
     def progressed(self) -> None:
@@ -172,7 +172,8 @@ def train(
             failed |= result.outcome in FAILED
             results += 1
             after_each()
-        shift.end(result, saved[result.trial].earlier)  # what is timed is the cohort
+        # What is timed is the cohort.
+        shift.end(result, sum(each.earlier for each in saved.values()))
         if failed and order.device == "cuda":
             break  # after some errors CUDA fails everything in a process: a new one goes on
     return results

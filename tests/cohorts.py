@@ -9,7 +9,7 @@ from torch import nn
 from trainings import job, small
 
 from stability.models.build import build
-from stability.training import cohort, loop
+from stability.training import loop
 from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
@@ -95,7 +95,6 @@ def in_double(monkeypatch: pytest.MonkeyPatch) -> TensorData:
         return build(*args, **kwargs).double()
 
     monkeypatch.setattr(loop, "build", doubled)
-    monkeypatch.setattr(cohort, "build", doubled)
 
     def part(source: TensorPart) -> TensorPart:
         return replace(source, mean=source.mean.double(), std=source.std.double())

@@ -13,12 +13,13 @@ from nets import apart, restless
 from torch import Tensor
 from trainings import job, small
 
-from stability.training import cohort
+from stability.training import cohort, loop
 from stability.training.batches import Streams, training_batch
 from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.optimizers import decay_groups
 from stability.training.outcome import Training
+from stability.training.slots import begun
 from stability.training.stack import Stack
 from stability.training.tensors import TensorData
 
@@ -82,7 +83,7 @@ def test_gradients_of_the_first_step_in_single_precision(
 
     Single precision alone, in channels-last layout on a CPU, is up to 3% away for conv nets.
     """
-    monkeypatch.setattr(cohort, "build", restless)
+    monkeypatch.setattr(loop, "build", restless)
     jobs = different(model=model, **settings)
     found: list[tuple[Tensor, list[Tensor]]] = []
 
@@ -313,7 +314,8 @@ def test_where_all_diverge_nothing_more_is_computed() -> None:
 )
 def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) -> None:
     jobs = [job(model="vitp-nano", seed=seed) for seed in range(slots)]
-    made = cohort._Cohort(jobs, small(), lambda i, row: None)
+    places = [begun(i, one, None, small().device) for i, one in enumerate(jobs)]
+    made = cohort._Cohort(places, small(), lambda i, row: None)
     for slot in made.slots[1 : 1 + slots - alive]:
         slot.alive = False
     made.repack(cohort.as_it_is)

@@ -14,7 +14,7 @@ from nets import apart, restless
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stability.training import choice, cohort, engines, loop, recipes
+from stability.training import choice, engines, loop, recipes
 from stability.training.captured import CapturedRig, captured_step, kind_of
 from stability.training.engine_names import parse
 from stability.training.engines import RIGS, train_with
@@ -184,7 +184,6 @@ def in_double(monkeypatch: pytest.MonkeyPatch, data: TensorData) -> TensorData:
         return restless(*args, **kwargs).double()
 
     monkeypatch.setattr(loop, "build", doubled)
-    monkeypatch.setattr(cohort, "build", doubled)
     parts = {
         name: replace(part, mean=part.mean.double(), std=part.std.double())
         for name, part in (
@@ -229,7 +228,7 @@ def test_gradients_of_a_captured_stack(
     jobs = [job(model=model, seed=i, lr=0.01 * (i + 1), **FIRST) for i in range(3)]
     expected = [eager_gradients(one, precise) for one in jobs]
     if model == "vitp-micro":
-        monkeypatch.setattr(cohort, "build", restless)
+        monkeypatch.setattr(loop, "build", restless)
         precise = data
     found = stacked_gradients(jobs, precise, monkeypatch)
     for ours, theirs in zip(found, expected, strict=True):
@@ -361,3 +360,58 @@ def test_a_model_from_elsewhere_is_held_against_its_graph(data: TensorData) -> N
     assert parity_fault(job(), data) is None
     assert parity_fault(job(model="test_cuda:dropping"), data) is None
     assert "other steps" in str(parity_fault(job(model="test_cuda:Frozen"), data))
+
+
+class InterruptedTraining(BaseException):
+    """As a signal would: nothing in a training catches it."""
+
+
+class Stored:
+    """Keeps in memory what is offered; interrupts after so many offers to this one."""
+
+    def __init__(self, state: bytes | None = None, until: int | None = None) -> None:
+        self.state, self.left = state, until
+
+    def load(self) -> bytes | None:
+        return self.state
+
+    def offer(self, state: Any, beside: Any = None) -> None:
+        for place, its in ((self, state), *(beside or ())):
+            place.state = its()
+        if self.left is not None:
+            self.left -= 1
+            if not self.left:
+                raise InterruptedTraining
+
+    def discard(self, reason: str) -> None:
+        pytest.fail(reason)
+
+
+@pytest.mark.parametrize("engine", ["eager", "captured", "streams", "stacked"])
+@pytest.mark.parametrize("name", ["averaged", "mixed", "batchnorm"])
+def test_what_goes_on_from_a_checkpoint_ends_as_if_undisturbed(
+    name: str, engine: str, data: TensorData
+) -> None:
+    """In float32, whose kernels need not add up in one order: so to rounding, not to the bit.
+
+    What is lost or doubled would show: after an epoch that is repeated, every number is another.
+    """
+    count = 1 if engine == "eager" else 3
+    jobs = [replace(job(**RECIPES[name]), seed=seed, epochs=4) for seed in range(count)]
+
+    def curves(saved: list[Stored]) -> list[list[Epoch]]:
+        found: list[list[Epoch]] = [[] for _ in jobs]
+        dict(train_with(engine, jobs, data, lambda i, row: found[i].append(row), saved))
+        return found
+
+    undisturbed = curves([Stored() for _ in jobs])
+    places = [Stored(until=2 if i == 0 or engine == "streams" else None) for i in range(count)]
+    with pytest.raises(InterruptedTraining):
+        curves(places)
+    found = curves([Stored(place.state) for place in places])
+    for mine, theirs in zip(found, undisturbed, strict=True):
+        assert [row.epoch for row in mine] == [0, 1, 2, 3, 4]
+        assert mine[-1].lr == theirs[-1].lr
+        near = 5e-2 if name == "batchnorm" else 5e-3
+        assert mine[-1].train_loss == pytest.approx(theirs[-1].train_loss, rel=near)
+        assert mine[-1].loss == pytest.approx(theirs[-1].loss, rel=near)

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from stability.training.checkpoint import FORMAT, Live
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from sweeps.checkpoints import sealed
-from sweeps.trial import Cohort, Saved
+from sweeps.trial import Cohort, Saved, State
 
 EVERYTHING: dict[str, Any] = {
     "ema": 1e-2,
@@ -57,7 +57,8 @@ class Kept(Saved):
     def load(self) -> bytes | None:
         return self.state
 
-    def offer(self, state: Callable[[], bytes]) -> None:
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
+        assert beside is None
         self.state, self.offers = state(), self.offers + 1
         if self.offers == self.until:
             raise InterruptedTraining

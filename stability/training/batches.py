@@ -32,6 +32,15 @@ class Streams:
         children = np.random.SeedSequence(seed).generate_state(5, np.uint64)
         return cls(*(torch.Generator().manual_seed(int(child)) for child in children))
 
+    def state(self) -> dict[str, Tensor]:
+        """Of each generator: the position in the data, and in all else that is random."""
+        return {name: generator.get_state() for name, generator in vars(self).items()}
+
+    def become(self, state: dict[str, Tensor]) -> None:
+        """Go on with what `state()` gave."""
+        for name, generator in vars(self).items():
+            generator.set_state(state[name])
+
 
 def augments(recipe: Recipe) -> bool:
     """Whether single images are changed."""

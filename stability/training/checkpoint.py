@@ -1,7 +1,7 @@
 """All that changes while a training runs, as bytes, and back: to the bit on the same device."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,14 +17,21 @@ FORMAT = "stability eager 1"
 """To be changed with `Live.state`: what another format has kept is begun anew."""
 
 
+State = Callable[[], bytes]
+
+
 class Saved(Protocol):
     """Where a training keeps its state; `sweeps.trial.Saved` is one."""
 
     def load(self) -> bytes | None:
         """What an interrupted training left; None to begin anew."""
 
-    def offer(self, state: Callable[[], bytes]) -> None:
-        """Keep what `state` gives, where that is due; else it is not called."""
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
+        """Keep what `state` gives, where that is due; else it is not called.
+
+        `beside`: those of the trials that are trained as one with this, with their states, which
+        are then kept too.
+        """
 
     def discard(self, reason: str) -> None:
         """What was loaded is of no use: training begins anew."""
@@ -58,9 +65,7 @@ class Live:
 
     def packed(self, past: Past) -> bytes:
         """Between two epochs, after those that `past` tells of."""
-        content = io.BytesIO()
-        torch.save({"format": FORMAT, "past": vars(past), "live": self.state()}, content)
-        return content.getvalue()
+        return packed(FORMAT, past, self.state())
 
     def restore(self, content: bytes) -> Past:
         """Become what was `packed`.
@@ -69,13 +74,9 @@ class Live:
         for other bytes: then this is neither what it was nor what was packed. Nothing but tensors
         and plain values is unpickled.
         """
-        packed = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if packed["format"] != FORMAT:
-            raise ValueError(f"format {packed['format']!r}, this is {FORMAT!r}")
-        if packed["live"]["kind"] != self.device.type:
-            raise ValueError(f"made on {packed['live']['kind']}, this is {self.device.type}")
-        self._become(packed["live"])
-        return Past(**packed["past"])
+        past, state = unpacked(content, FORMAT, self.device)
+        self._become(state)
+        return past
 
     def state(self) -> dict[str, Any]:
         """Tensors, none of them a copy, and plain values.
@@ -90,7 +91,7 @@ class Live:
             "model": _contents(self.model),
             "memories": [[group.memory.get(p) for p in group.parameters] for group in groups],
             "average": self.average and (_contents(self.average.model), self.average.step),
-            "streams": {name: stream.get_state() for name, stream in vars(self.streams).items()},
+            "streams": self.streams.state(),
             "losses": torch.from_numpy(self.watch.losses.latest),
             "global": torch.get_rng_state(),
             "global_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
@@ -108,12 +109,33 @@ class Live:
         if self.average is not None:
             content, self.average.step = state["average"]
             _put_back(self.average.model, content)
-        for name, stream in vars(self.streams).items():
-            stream.set_state(state["streams"][name])
+        self.streams.become(state["streams"])
         self.watch.losses.latest = state["losses"].numpy()
         torch.set_rng_state(state["global"])
         if state["global_cuda"] is not None:
             torch.cuda.set_rng_state(state["global_cuda"], self.device)
+
+
+def packed(form: str, past: Past, state: dict[str, Any]) -> bytes:
+    """Tensors and plain values as bytes; `state["kind"]` is of the device."""
+    content = io.BytesIO()
+    torch.save({"format": form, "past": vars(past), "live": state}, content)
+    return content.getvalue()
+
+
+def unpacked(content: bytes, form: str, device: torch.device) -> tuple[Past, dict[str, Any]]:
+    """What was `packed`, its tensors on the CPU. Raises as `Live.restore`."""
+    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if found["format"] != form:
+        raise ValueError(f"format {found['format']!r}, this is {form!r}")
+    if found["live"]["kind"] != device.type:
+        raise ValueError(f"made on {found['live']['kind']}, this is {device.type}")
+    return Past(**found["past"]), found["live"]
+
+
+def refuse(saved: Saved, error: Exception) -> None:
+    """What was loaded led to `error`."""
+    saved.discard(f"cannot be used ({type(error).__name__}: {str(error)[:200]})")
 
 
 def device_name(device: torch.device) -> str:

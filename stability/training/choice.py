@@ -11,11 +11,11 @@ import torch
 
 from stability.models.names import is_own
 from stability.training.brief import brief, shortened
-from stability.training.cohort import can_stack
 from stability.training.engine_names import Engine
 from stability.training.engines import RIGS, prepare, train_with
 from stability.training.loop import Job, steps_of
 from stability.training.parity import parity_fault
+from stability.training.stackable import can_stack
 from stability.training.tensors import TensorData
 
 EPOCHS = 4  # of a measured training: the first may hold what is paid once, three differences remain

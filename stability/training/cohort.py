@@ -8,42 +8,23 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from stability.models.build import build
-from stability.models.names import is_own
-from stability.models.stacked import stack, unstackable
-from stability.training.batches import Streams, inputs
+from stability.training.batches import inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
-from stability.training.checkpoint import device_name
-from stability.training.loop import Epoch, Job, row_of, told
+from stability.training.checkpoint import Past, Saved, device_name
+from stability.training.loop import Epoch, Job, model_of, row_of, told
 from stability.training.outcome import Evaluation, Training, ended, evaluate_stacked
-from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
-from stability.training.signals import Losses
+from stability.training.slots import Slot, begun, by_epoch
 from stability.training.stack import Stack, Weights
 from stability.training.tensors import TensorData, TensorPart
 
-OWN = (
-    "lr",
-    "weight_decay",
-    "momentum",
-    "beta1",
-    "beta2",
-    "label_smoothing",
-    "clip",
-    "warmup",
-    "warmup_epochs",
-    "warmup_from",
-    "floor",
-    "lr_per",
-)
-"""Settings that each trial of a cohort may have its own of."""
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """How many a cohort is repacked to: few, since each is captured anew on a GPU."""
 
@@ -60,6 +41,7 @@ def train_cohort(
     jobs: Sequence[Job],
     data: TensorData,
     on_epoch: Callable[[int, Epoch], None],
+    saved: Sequence[Saved | None] = (),
     *,
     prepare: Prepare = as_it_is,
 ) -> Iterator[tuple[int, Training]]:
@@ -68,53 +50,123 @@ def train_cohort(
     Those that diverge come at the end of the epoch in which they did, the others at the end.
     `on_epoch` is called with an index and a row of that trial's curve; its seconds are those of
     the cohort. `can_stack` must have nothing against the jobs.
+
+    `saved` is each one's, as for `loop.train`. Those that go on from different epochs are trained
+    one group after the other. Where all go on from the same one, and none had diverged, they end as
+    they would have, to the bit on the same device; else to rounding, in another cohort.
     """
-    cohort = _Cohort(jobs, data, on_epoch)
-    cohort.report(0, cohort.evaluate(data.validation))
+    places = zip(jobs, saved or [None] * len(jobs), strict=True)
+    slots = [begun(i, job, mine, data.device) for i, (job, mine) in enumerate(places)]
+    for group in by_epoch(slots):
+        yield from _trained(_begun(group, data, on_epoch), prepare)
+
+
+def _begun(
+    group: list[Slot], data: TensorData, on_epoch: Callable[[int, Epoch], None]
+) -> "_Cohort":
+    """A cohort as an interrupted training left it, or before its first step."""
+    cohort = _Cohort(group, data, on_epoch)
+    if cohort.epoch:
+        try:
+            cohort.restore()
+        except Exception as error:  # whatever unknown bytes lead to
+            return _Cohort([slot.anew(error) for slot in group], data, on_epoch)
+    return cohort
+
+
+def _trained(cohort: "_Cohort", prepare: Prepare) -> Iterator[tuple[int, Training]]:
+    validation = cohort.data.validation
+    if cohort.epoch:
+        cohort.report_past()
+    else:
+        cohort.report(0, cohort.evaluate(validation))
     cohort.step = prepare(cohort.stack)
-    for epoch in range(1, jobs[0].epochs + 1):
+    for epoch in range(cohort.epoch + 1, cohort.epochs + 1):
         cohort.train_epoch(epoch)
         cohort.make_precise()
-        validation = cohort.evaluate(data.validation)
-        gone = cohort.diverged(epoch, validation)
-        cohort.report(epoch, validation, gone)
+        found = cohort.evaluate(validation)
+        gone = cohort.diverged(epoch, found)
+        cohort.report(epoch, found, gone)
         yield from cohort.lost(epoch, gone)
         if not any(slot.alive for slot in cohort.slots):
             return
-        if epoch < jobs[0].epochs:
+        if epoch < cohort.epochs:
+            cohort.offer()
             cohort.repack(prepare)
     yield from cohort.ended()
-
-
-@dataclass
-class _Slot:
-    """A place in the cohort."""
-
-    index: int
-    """Of the job."""
-    job: Job
-    streams: Streams
-    losses: Losses
-    alive: bool = True
 
 
 class _Cohort:
     """What `train_cohort` does in each epoch."""
 
     def __init__(
-        self, jobs: Sequence[Job], data: TensorData, on_epoch: Callable[[int, Epoch], None]
+        self, slots: list[Slot], data: TensorData, on_epoch: Callable[[int, Epoch], None]
     ) -> None:
+        """`slots`: of trials with equally many epochs behind them."""
         self.start, self.data, self.on_epoch = time.perf_counter(), data, on_epoch
-        self.slots = [_Slot(i, job, Streams.of(job.seed), Losses()) for i, job in enumerate(jobs)]
+        self.slots, self.epoch = slots, slots[0].epochs
+        jobs = [slot.job for slot in slots]
         self.recipe, self.epochs = jobs[0].recipe, jobs[0].epochs
-        self.devices = (device_name(data.device),)
-        models = [_model(slot.job, data, slot.streams.weights) for slot in self.slots]
+        models = [model_of(slot.job, data, slot.streams) for slot in slots]
         self.stack = Stack(jobs, models, data)
         self.step: Callable[[], None] = self.stack.step
         self._too_large = len(jobs) + 1
         """A size at which a new step did not fit into the memory."""
-        self._idle = 0
+        self._idle = 0.0
         """Epochs computed for slots whose trial had diverged before."""
+
+    def restore(self) -> None:
+        """Go on with the state that the slots have kept. Raises ValueError where it does not fit.
+
+        `Slot.packed` of each must have been called at the end of the same epoch.
+        """
+        kept = [slot.kept for slot in self.slots if slot.kept is not None]
+        rows = zip(*(each["values"] for each in kept), strict=True)
+        state, fresh = [torch.stack(values) for values in rows], self.stack.state()
+        if list(map(_form, state)) != list(map(_form, fresh)):
+            raise ValueError("the model has other weights")
+        for ours, theirs in zip(self.stack.shared(), kept[0]["shared"], strict=True):
+            ours.copy_(theirs)
+        self.stack.become(values.to(self.data.device) for values in state)
+        if self.stack.averages is not None:
+            self.stack.averages.step = self.epoch * self.stack.steps
+        self._idle = sum(each["idle"] for each in kept)
+        for slot in self.slots:
+            slot.kept = None
+
+    def report_past(self) -> None:
+        """The rows of the epochs that were trained before."""
+        for slot in self.slots:
+            for row in slot.past.rows:
+                self.on_epoch(slot.index, Epoch(**row))
+
+    def offer(self) -> None:
+        """Have the states of all that are alive kept after the same epoch, where that is due."""
+        alive = [k for k, slot in enumerate(self.slots) if slot.alive]
+        state = cache(lambda: [values.cpu() for values in self.stack.state()])
+        own = {
+            "kind": self.data.device.type,
+            "shared": self.stack.shared(),
+            "idle": self._idle / len(alive),
+        }
+
+        def packed(k: int) -> bytes:
+            slot = self.slots[k]
+            return slot.packed(self._past(slot), [values[k] for values in state()], own)
+
+        places = [(self.slots[k].saved, partial(packed, k)) for k in alive]
+        kept = [(saved, state) for saved, state in places if saved is not None]
+        if kept:
+            (first, its), *others = kept
+            first.offer(its, others)
+
+    def _past(self, slot: Slot) -> Past:
+        """Of a trial, up to now."""
+        seconds = slot.past.seconds + time.perf_counter() - self.start
+        return replace(slot.past, seconds=seconds, devices=self._devices(slot))
+
+    def _devices(self, slot: Slot) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*slot.past.devices, device_name(self.data.device))))
 
     def train_epoch(self, epoch: int) -> None:
         """One pass over the training part, each trial in an order of its own."""
@@ -190,7 +242,7 @@ class _Cohort:
         computed = epoch + (self._idle / len(gone) if gone and is_end else 0.0)
         for k, at in gone.items():
             training = Training(outcome="diverged", diverged_at=at, computed=computed)
-            yield self.slots[k].index, replace(training, devices=self.devices)
+            yield self.slots[k].index, replace(training, devices=self._devices(self.slots[k]))
 
     def report(
         self, epoch: int, validation: list[Evaluation], gone: Mapping[int, int] | None = None
@@ -207,7 +259,9 @@ class _Cohort:
                 mine, (total, first) = losses[:, k], norms[:, k].unbind(1)
                 signals = slot.losses.signals(total, first if self.stack.has_first else None, mine)
                 trained = told([lrs[k] for lrs in self.lrs], mine, signals)
-            row = row_of(epoch, validation[k], seconds, gone.get(k), **trained)
+            since = slot.past.seconds + seconds
+            row = row_of(epoch, validation[k], since, gone.get(k), **trained)
+            slot.past.rows.append(asdict(row))
             self.on_epoch(slot.index, row)
 
     def repack(self, prepare: Prepare) -> None:
@@ -263,8 +317,12 @@ class _Cohort:
             training = ended(test[k], raw[k])
             yield (
                 self.slots[k].index,
-                replace(training, devices=self.devices, computed=computed),
+                replace(training, devices=self._devices(self.slots[k]), computed=computed),
             )
+
+
+def _form(values: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return values.shape, values.dtype
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -278,80 +336,3 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     # What CUDA itself says, of a graph that it cannot hold, has no type of its own.
     mine = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
     return mine or is_out_of_memory(error.__context__)
-
-
-def _model(job: Job, data: TensorData, weights: torch.Generator) -> nn.Module:
-    return build(
-        job.model,
-        channels=data.shape[0],
-        classes=data.classes,
-        generator=weights,
-        device=data.device,
-        image=data.shape[1:],
-    )
-
-
-def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
-    """None where `jobs` can be trained as one on `data`, else a sentence that says why not.
-
-    A model from elsewhere is tried: two of it on a few images, stacked and alone.
-    """
-    different = _difference(jobs)
-    if different is not None:
-        return different
-    job = jobs[0]
-    model = _model(job, data, Streams.of(job.seed).weights)
-    fault = unstackable(model)
-    if fault is None and is_own(job.model):
-        other = _model(job, data, Streams.of(job.seed + 1).weights)
-        fault = _mismatch([model, other], data)
-    return f"{job.model} cannot be stacked: {fault}" if fault else None
-
-
-def _difference(jobs: Sequence[Job]) -> str | None:
-    """What shapes the computation and is not the same for all."""
-    common = {f.name for f in fields(Recipe)} - set(OWN)
-    for name in ("model", "optimizer", "epochs", "precision", *sorted(common)):
-        values = [getattr(job.recipe if name in common else job, name) for job in jobs]
-        different = list(dict.fromkeys(values))
-        if len(different) > 1:
-            return f"trials trained as one have one {name}, these have {different}"
-    return None
-
-
-def _mismatch(models: Sequence[nn.Module], data: TensorData) -> str | None:
-    """What a stack of models does otherwise than each alone, on a few images, in training mode.
-
-    In double precision: in single, rounding alone moves gradients of conv nets by per cents.
-    """
-    k = len(models)
-    n = min(8, len(data.train) // k)  # other images for each: else a mean over all would pass
-    images, labels = data.train.batch(torch.arange(k * n, device=data.device))
-    images = images.double()
-    own = zip(models, torch.split(images, n), torch.split(labels, n), strict=True)
-    gpus = [data.device] if data.device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=gpus):  # which a model may read
-            alone = [_learnt(model.double(), x, y, 1) for model, x, y in own]
-            both = _learnt(stack(models), images, labels, k)
-    except Exception as error:  # whatever a stranger's code does
-        return f"{type(error).__name__}: {error}"
-    for each, stacked in zip(zip(*alone, strict=True), both, strict=True):
-        expected = torch.cat(each)
-        if not torch.allclose(
-            stacked, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max())
-        ):
-            return "two of it as one do not what each does alone"
-    return None
-
-
-def _learnt(module: nn.Module, images: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Logits and all gradients, (k, n) each. Raises ValueError where a parameter has none."""
-    logits = module.train()(images)
-    losses = F.cross_entropy(logits, labels, reduction="none").view(k, -1).mean(1)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
-    gradients = [g.reshape(k, -1) for g in found if g is not None]
-    if len(gradients) < len(parameters):
-        raise ValueError("some of its parameters get no gradient")
-    return logits.detach().reshape(k, -1), torch.cat(gradients, dim=1)

@@ -29,9 +29,8 @@ def train_with(
 ) -> Trained:
     """Train `jobs`, of one kind, on `data` by the engine of this name.
 
-    `saved` is each one's, as for `loop.train`; what is trained as one keeps nothing. An exception
-    ends what is left. Raises ValueError for jobs that cannot be trained so, KeyError for another
-    name.
+    `saved` is each one's, as for `loop.train`. An exception ends what is left. Raises ValueError
+    for jobs that cannot be trained so, KeyError for another name.
     """
     kept = saved or [None] * len(jobs)
     compiled = Engine(engine).is_compiled
@@ -40,7 +39,7 @@ def train_with(
     elif Engine(engine).way == "streams":
         yield from _streams(jobs, data, on_epoch, kept, compiled=compiled)
     elif engine == "stacked":
-        yield from _stacked(jobs, data, on_epoch)
+        yield from _stacked(jobs, data, on_epoch, kept)
     elif engine == "eager":
         for i, job in enumerate(jobs):
             yield i, train(job, data, _numbered(i, on_epoch), kept[i])
@@ -56,12 +55,14 @@ def prepare(engine: str, jobs: Sequence[Job], data: TensorData) -> None:
         RIGS.of(kind_of(jobs[0]), data, count, compiled=one.is_compiled)
 
 
-def _stacked(jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch) -> Trained:
+def _stacked(
+    jobs: Sequence[Job], data: TensorData, on_epoch: OnEpoch, saved: Sequence[Saved | None]
+) -> Trained:
     if data.device.type != "cuda":
-        return train_cohort(jobs, data, on_epoch)
+        return train_cohort(jobs, data, on_epoch, saved)
     stream = torch.cuda.Stream(data.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(data.device))
-    return _on(stream, train_cohort(jobs, data, on_epoch, prepare=captured_step))
+    return _on(stream, train_cohort(jobs, data, on_epoch, saved, prepare=captured_step))
 
 
 def _on(stream: torch.cuda.Stream, trainings: Trained) -> Trained:

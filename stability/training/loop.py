@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stability.models.build import build
 from stability.training.batches import Streams, inputs, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
-from stability.training.checkpoint import Live, Past, Saved, device_name
+from stability.training.checkpoint import Live, Past, Saved, device_name, refuse
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, ended, evaluate
@@ -67,19 +67,24 @@ class Job:
     """Of the forward pass: see `precision.arithmetic`."""
 
 
+def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
+    """The job's model for these data, with weights drawn from `streams`, on their device."""
+    return build(
+        job.model,
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=streams.weights,
+        device=data.device,
+        image=data.shape[1:],
+    )
+
+
 class Rig:
     """What takes the steps of a training: this one, each as Python gives it out."""
 
     def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
         """A model with weights drawn from `streams`, and its optimizer."""
-        model = build(
-            job.model,
-            channels=data.shape[0],
-            classes=data.classes,
-            generator=streams.weights,
-            device=data.device,
-            image=data.shape[1:],
-        )
+        model = model_of(job, data, streams)
         return model, build_optimizer(job.optimizer, model, job.recipe)
 
     def epoch(
@@ -191,7 +196,7 @@ def begun(job: Job, data: TensorData, saved: Saved | None, rig: Rig) -> tuple[Li
     try:
         return live, live.restore(content)
     except Exception as error:  # whatever unknown bytes lead to
-        saved.discard(f"cannot be used ({type(error).__name__}: {str(error)[:200]})")
+        refuse(saved, error)
         return fresh(job, data, rig), Past()
 
 

@@ -79,6 +79,11 @@ class Weights:
             setattr(layer, name, next(state))
         self._lay(matrix)
 
+    def shared(self) -> list[Tensor]:
+        """Buffers that all trials share, of layers that know nothing of K."""
+        own = {id(values) for _, _, values in statistics(self.module)}
+        return [values for values in self.module.buffers() if id(values) not in own]
+
 
 class Averages:
     """Averaged weights of K trials: `ema.Average`, each with its own warm-up."""
@@ -92,12 +97,13 @@ class Averages:
         self._rate = weights.matrix.new_tensor(rate(recipe, epochs))
         lengths = [warmup_steps(job.recipe, epochs, steps * epochs) for job in jobs]
         self._warmup = weights.matrix.new_tensor(lengths, dtype=torch.float64)
-        self._step = 0
+        self.step = 0
+        """Steps of the optimizer so far."""
 
     @torch.no_grad()
     def follow(self) -> None:
         """To be called after each step."""
-        step, self._step = self._step, self._step + 1
+        step, self.step = self.step, self.step + 1
         if step % self._period:
             return
         rates = torch.where(step < self._warmup, 1.0, self._rate)[:, None]
@@ -206,6 +212,11 @@ class Stack:
         averages = [] if self.averages is None else self.averages.state()
         own = self.alive, self._smoothing, self._clip
         return [*self.weights.state(), *self.optimizer.state(), *averages, *own]
+
+    def shared(self) -> list[Tensor]:
+        """What changes in a training and is not of single trials: buffers of strangers' layers."""
+        averages = [] if self.averages is None else self.averages.weights.shared()
+        return [*self.weights.shared(), *averages]
 
     def become(self, state: Iterable[Tensor]) -> None:
         """Go on with `state`, as `state()` gives it, of as many trials as it has: all is new."""
