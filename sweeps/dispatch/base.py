@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from sweeps import claims
+from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import submissions
@@ -37,6 +38,10 @@ class Dispatcher(ABC):
     @abstractmethod
     def busy(self) -> set[str]:
         """Slots whose worker, started here, has not ended yet."""
+
+    def refusal(self) -> DispatchError | None:
+        """Why no worker is alive and none can be started; None where that is not so."""
+        return None
 
     def rest(self, seconds: float) -> None:
         """Let so long pass, or less where something has happened that is worth a look."""

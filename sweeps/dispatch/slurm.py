@@ -62,7 +62,7 @@ class SlurmDispatcher(Dispatcher):
         self.witness.watch()
 
     def start(self, orders: Sequence[Order]) -> None:
-        """Hand over to the thread that submits; `busy` raises what it met.
+        """Hand over to the thread that submits; `refusal` is what it met.
 
         Raises StoreError where others could exchange what the workers load.
         """
@@ -71,30 +71,33 @@ class SlurmDispatcher(Dispatcher):
         self._submit_again()
 
     def busy(self) -> set[str]:
-        """Slots whose worker is being submitted, queued or running, an earlier driver's too.
-
-        Raises DispatchError where Slurm refuses every worker.
-        """
+        """Slots whose worker is being submitted, queued or running, an earlier driver's too."""
         self._submit_again()
-        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
-        slots = {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
+        # In this order: what is accepted meanwhile is among the one or the other.
+        slots = {order.slot for order in list(self._orders)} | self._unanswered()
         alive = self._alive()
-        if self._is_refused(bool(alive or slots)):
-            raise DispatchError(f"Slurm refuses the workers: {self._error}")
-        slots |= {order.slot for order in list(self._orders)}
         self._cancel_stuck(alive)
         return slots | {slot for task in alive if (slot := self._slot(task))}
 
-    def _is_refused(self, is_one_alive: bool) -> bool:
-        """Whether what Slurm said at the last submission is final.
+    def refusal(self) -> DispatchError | None:
+        """What Slurm said at the last submission, where it is final and none of ours lives.
 
-        What was accepted since the last answer lives. A limit of jobs is final where none of ours
-        was ever accepted: then it is not they who fill it.
+        A limit of jobs is final where none was ever accepted: then it is not they who fill it.
         """
-        if self._error is None or isinstance(self._error, commands.SlurmAwayError) or is_one_alive:
-            return False
+        error = self._error
+        if error is None or isinstance(error, commands.SlurmAwayError):
+            return None
         was_one_accepted = self._submitted or self.witness.tasks()
-        return not (isinstance(self._error, commands.SlurmFullError) and was_one_accepted)
+        if isinstance(error, commands.SlurmFullError) and was_one_accepted:
+            return None
+        if self._unanswered() or self._alive():
+            return None
+        return DispatchError(f"Slurm refuses the workers: {error}")
+
+    def _unanswered(self) -> set[str]:
+        """Slots whose worker was accepted after Slurm's last answer was asked for: it lives."""
+        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
+        return {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
 
     def queued(self) -> set[str]:
         """Slots whose worker waits for its turn."""
