@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -266,3 +268,77 @@ def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
     )
     said = "Slurm job 7: cancelled, as it would never start: PartitionTimeLimit"
     assert dispatcher.complaint() == said
+
+
+AWAY = "slurm_update error: Unable to contact slurm controller (connect failure)"
+BEGUN = "7_2: Job is no longer pending execution"
+
+
+def queued(job: str, restarts: int = 0) -> Task:
+    return Task(job=job, state="PENDING", submission="s", restarts=restarts)
+
+
+@pytest.fixture
+def updates(dispatcher: SlurmDispatcher, tmp_path: Path) -> Callable[[], list[str]]:
+    """Look a few times; what scontrol was asked to update since the last call."""
+    log = tmp_path / "updated"
+    log.touch()
+    answers(tmp_path / "bin" / "scontrol", f"echo $* >>{log}")
+
+    def look() -> list[str]:
+        log.write_text("")
+        for _ in range(5):
+            dispatcher.busy()
+            if dispatcher._telling is not None:
+                dispatcher._telling.join(60)
+        return log.read_text().splitlines()
+
+    return look
+
+
+def test_what_is_queued_is_told_once_of_each_node_that_goes_bad(
+    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+) -> None:
+    dispatcher.options = SlurmOptions(exclude="n8,n9")
+    running = Task(job="7_1", state="RUNNING", submission="s", node="n1")
+    nothing_lives(dispatcher, queued("7_0"), running, queued("7_2"), queued("8"))
+    assert updates() == []
+    dispatcher.avoid(["n2"])
+    assert updates() == ["update JobId=7_[0,2],8 ExcNodeList=n8,n9,n2"]
+    dispatcher.avoid(["n2"])
+    assert updates() == []
+    dispatcher.avoid(["n2", "n3"])
+    assert updates() == ["update JobId=7_[0,2],8 ExcNodeList=n8,n9,n2,n3"]
+    dispatcher.avoid(["n2"])
+    assert updates() == []
+
+
+def test_what_comes_back_into_the_queue_is_told_too(
+    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+) -> None:
+    """It began with the list of before the node went bad."""
+    dispatcher.avoid(["n2"])
+    nothing_lives(dispatcher, queued("7_0"), replace(queued("7_1"), state="RUNNING"))
+    assert updates() == ["update JobId=7_[0] ExcNodeList=n2"]
+    nothing_lives(dispatcher, queued("7_0", restarts=1), queued("7_1", restarts=1))
+    assert updates() == ["update JobId=7_[0,1] ExcNodeList=n2"]
+
+
+@pytest.mark.parametrize(("words", "asked"), [(AWAY, 2), (BEGUN, 1)])
+def test_what_is_queued_is_told_again_where_slurm_is_away_not_where_it_refuses(
+    dispatcher: SlurmDispatcher,
+    updates: Callable[[], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    asked: int,
+) -> None:
+    monkeypatch.setattr("sweeps.dispatch.slurm.AGAIN_SECONDS", 0.05)
+    answers(
+        tmp_path / "bin" / "scontrol",
+        f"echo $* >>{tmp_path}/updated; mkdir {tmp_path}/again 2>/dev/null || exit 0; "
+        f"echo '{words}' >&2; exit 1",
+    )
+    nothing_lives(dispatcher, queued("7_0"), queued("7_2"))
+    dispatcher.avoid(["n2"])
+    assert updates() == asked * ["update JobId=7_[0,2] ExcNodeList=n2"]

@@ -71,7 +71,7 @@ class Dispatcher(ABC):
             self.witness.watch()
 
     def avoid(self, hosts: Sequence[str]) -> None:  # noqa: B027 - where there is one host
-        """Start no more workers on `hosts`, where there is a choice."""
+        """Have no more workers begin on `hosts`, where there is a choice."""
 
     def is_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner` can be running."""

@@ -25,7 +25,7 @@ from sweeps.slurm.shift import work_in_slurm
 from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
-AGAIN_SECONDS = 20.0  # after a submission that failed
+AGAIN_SECONDS = 20.0  # after what Slurm did not take
 STOP_SECONDS = 90.0  # for jobs to end after scancel: KillWait is 30 s where nobody changed it
 LEAVE_SECONDS = 5.0  # for workers with nothing left to do to end of themselves
 
@@ -52,6 +52,9 @@ class SlurmDispatcher(Dispatcher):
         self._error: DispatchError | None = None
         self._next_try = 0.0
         self._avoid: tuple[str, ...] = ()
+        self._told: set[tuple[str, int]] = set()
+        """Jobs, each with its restarts, that were told in the queue which nodes to avoid."""
+        self._telling: threading.Thread | None = None
         self._stuck: dict[str, Task] = {}
         """By job: those that were cancelled as they would never start, as they were."""
 
@@ -77,6 +80,7 @@ class SlurmDispatcher(Dispatcher):
         slots = {order.slot for order in list(self._orders)} | self._unanswered()
         alive = self._alive()
         self._cancel_stuck(alive)
+        self._exclude_from_queued(alive)
         return slots | {slot for task in alive if (slot := self._slot(task))}
 
     def refusal(self) -> DispatchError | None:
@@ -175,8 +179,35 @@ class SlurmDispatcher(Dispatcher):
                 del self._stuck[job]
 
     def avoid(self, hosts: Sequence[str]) -> None:
-        """Exclude these nodes from the next submissions."""
+        """Exclude these nodes from the next submissions, and from what is queued then."""
+        if not set(hosts) <= set(self._avoid):
+            self._told.clear()
         self._avoid = tuple(hosts)
+
+    def _exclude_from_queued(self, tasks: list[Task]) -> None:
+        """What was submitted before a node went bad must not begin there.
+
+        A job that ran meanwhile and is back in the queue has the list that it had.
+        """
+        if not self._avoid or (self._telling is not None and self._telling.is_alive()):
+            return
+        new = [t for t in tasks if t.is_queued and (t.job, t.restarts) not in self._told]
+        if new:
+            self._told |= {(task.job, task.restarts) for task in new}
+            self._telling = threading.Thread(
+                target=self._tell, args=(new, self._avoid), daemon=True, name="scontrol"
+            )
+            self._telling.start()
+
+    def _tell(self, queued: list[Task], avoid: tuple[str, ...]) -> None:
+        """A refusal costs nothing: who has begun on a bad node ends of itself."""
+        try:
+            commands.exclude([task.job for task in queued], self.options.excluded(avoid))
+        except commands.SlurmAwayError:
+            time.sleep(AGAIN_SECONDS)
+            self._told.difference_update((task.job, task.restarts) for task in queued)
+        except DispatchError:
+            pass
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""
