@@ -115,7 +115,7 @@ class Driver:
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
             self._record_losses()
-            held, busy = claims.held(self.run), self._busy()
+            held, busy, refusal = claims.held(self.run), self._busy(), self.dispatcher.refusal()
             self._look()
             self._barren.see(held)
             left = self._tally.left(held)
@@ -124,6 +124,8 @@ class Driver:
             waiting -= self._at_work()
             if not left and not busy - waiting and not self._asked:
                 return
+            if left and refusal is not None:
+                raise refusal
             self._judge()
             for slot in [slot for slot in started if slot not in busy]:
                 worker = started.pop(slot)

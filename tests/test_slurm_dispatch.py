@@ -2,15 +2,21 @@
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from conftest import TESTS, make_toy
+from objectives import result
 
 from sweeps.design import draw_design
 from sweeps.dispatch.slurm import SlurmDispatcher, outside_of_jobs
+from sweeps.driver import Driver, Plan
 from sweeps.errors import DispatchError
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
 from sweeps.slurm.jobs import Snapshot, Task
@@ -153,12 +159,50 @@ def test_a_refusal_of_a_later_array_leaves_the_first_one(
     accepts_once(tmp_path, REFUSAL)
     submit(dispatcher, 3)
     assert dispatcher.busy() == {"cpu:0", "cpu:1", "cpu:2"}
+    assert dispatcher.refusal() is None
     assert "Invalid qos" in dispatcher.state()
     with pytest.raises(DispatchError, match="not take 1 of the workers: Invalid qos"):
         dispatcher.detach()
     nothing_lives(dispatcher)  # its workers have ended: none is left, and no other is taken
-    with pytest.raises(DispatchError, match="Slurm refuses the workers: Invalid qos"):
-        dispatcher.busy()
+    assert "Slurm refuses the workers: Invalid qos" in str(dispatcher.refusal())
+    assert dispatcher.busy() == {"cpu:2"}
+
+
+class Trained(SlurmDispatcher):
+    """What is accepted has trained all but `left` before anything else is submitted."""
+
+    left = 0
+    deadline = float("inf")
+
+    def _send(self, orders: list[Order]) -> None:
+        super()._send(orders)
+        writer = PartWriter(self.run, orders[0].name)
+        for trial in self.run.read_design()[self.left :]:
+            writer.append(result(trial))
+
+    def rest(self, seconds: float) -> None:
+        assert time.monotonic() < self.deadline
+        super().rest(0.05)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_refusal_of_a_later_array_is_an_error_only_where_trials_are_left(
+    dispatcher: SlurmDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """By squeue no worker lives."""
+    monkeypatch.setattr("sweeps.slurm.witness.BETWEEN_SECONDS", (0.05, 60.0))
+    monkeypatch.setattr("sweeps.slurm.witness.SHARE", 0)
+    accepts_once(tmp_path, REFUSAL)
+    dispatcher = Trained(dispatcher.run, lambda: None, SlurmOptions())
+    dispatcher.left, dispatcher.deadline = left, time.monotonic() + 30
+    plan = Plan(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=TESTS)
+    driver = Driver(dispatcher.run, dispatcher.run.read_design(), dispatcher, plan)
+    refused = pytest.raises(DispatchError, match="Slurm refuses the workers: Invalid qos")
+    with refused if left else nullcontext():
+        driver.drive()
+    ledger = Ledger(dispatcher.run)
+    ledger.refresh()
+    assert len(ledger.rows) == len(driver.trials) - left
 
 
 def test_a_limit_of_jobs_is_waited_for_where_ours_may_fill_it(
@@ -168,6 +212,7 @@ def test_a_limit_of_jobs_is_waited_for_where_ours_may_fill_it(
     submit(dispatcher, 3)
     nothing_lives(dispatcher)
     assert dispatcher.busy() == {"cpu:2"}
+    assert dispatcher.refusal() is None
     assert "AssocMaxSubmitJobLimit" in dispatcher.state()
 
 
@@ -177,9 +222,9 @@ def test_a_limit_of_jobs_that_others_fill_is_a_refusal_at_first(
     answers(tmp_path / "bin" / "sbatch", f"echo '{LIMIT}' >&2; exit 1")
     submit(dispatcher, 1)
     nothing_lives(dispatcher)
-    with pytest.raises(DispatchError, match="Slurm refuses the workers: AssocMaxSubmitJobLimit"):
-        dispatcher.busy()
+    assert "Slurm refuses the workers: AssocMaxSubmitJobLimit" in str(dispatcher.refusal())
     nothing_lives(dispatcher, Task(job="3_0", state="COMPLETED", submission="earlier"))
+    assert dispatcher.refusal() is None
     assert dispatcher.busy() == {"cpu:0"}
 
 
@@ -223,3 +268,77 @@ def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
     )
     said = "Slurm job 7: cancelled, as it would never start: PartitionTimeLimit"
     assert dispatcher.complaint() == said
+
+
+AWAY = "slurm_update error: Unable to contact slurm controller (connect failure)"
+BEGUN = "7_2: Job is no longer pending execution"
+
+
+def queued(job: str, restarts: int = 0) -> Task:
+    return Task(job=job, state="PENDING", submission="s", restarts=restarts)
+
+
+@pytest.fixture
+def updates(dispatcher: SlurmDispatcher, tmp_path: Path) -> Callable[[], list[str]]:
+    """Look a few times; what scontrol was asked to update since the last call."""
+    log = tmp_path / "updated"
+    log.touch()
+    answers(tmp_path / "bin" / "scontrol", f"echo $* >>{log}")
+
+    def look() -> list[str]:
+        log.write_text("")
+        for _ in range(5):
+            dispatcher.busy()
+            if dispatcher._telling is not None:
+                dispatcher._telling.join(60)
+        return log.read_text().splitlines()
+
+    return look
+
+
+def test_what_is_queued_is_told_once_of_each_node_that_goes_bad(
+    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+) -> None:
+    dispatcher.options = SlurmOptions(exclude="n8,n9")
+    running = Task(job="7_1", state="RUNNING", submission="s", node="n1")
+    nothing_lives(dispatcher, queued("7_0"), running, queued("7_2"), queued("8"))
+    assert updates() == []
+    dispatcher.avoid(["n2"])
+    assert updates() == ["update JobId=7_[0,2],8 ExcNodeList=n8,n9,n2"]
+    dispatcher.avoid(["n2"])
+    assert updates() == []
+    dispatcher.avoid(["n2", "n3"])
+    assert updates() == ["update JobId=7_[0,2],8 ExcNodeList=n8,n9,n2,n3"]
+    dispatcher.avoid(["n2"])
+    assert updates() == []
+
+
+def test_what_comes_back_into_the_queue_is_told_too(
+    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+) -> None:
+    """It began with the list of before the node went bad."""
+    dispatcher.avoid(["n2"])
+    nothing_lives(dispatcher, queued("7_0"), replace(queued("7_1"), state="RUNNING"))
+    assert updates() == ["update JobId=7_[0] ExcNodeList=n2"]
+    nothing_lives(dispatcher, queued("7_0", restarts=1), queued("7_1", restarts=1))
+    assert updates() == ["update JobId=7_[0,1] ExcNodeList=n2"]
+
+
+@pytest.mark.parametrize(("words", "asked"), [(AWAY, 2), (BEGUN, 1)])
+def test_what_is_queued_is_told_again_where_slurm_is_away_not_where_it_refuses(
+    dispatcher: SlurmDispatcher,
+    updates: Callable[[], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    asked: int,
+) -> None:
+    monkeypatch.setattr("sweeps.dispatch.slurm.AGAIN_SECONDS", 0.05)
+    answers(
+        tmp_path / "bin" / "scontrol",
+        f"echo $* >>{tmp_path}/updated; mkdir {tmp_path}/again 2>/dev/null || exit 0; "
+        f"echo '{words}' >&2; exit 1",
+    )
+    nothing_lives(dispatcher, queued("7_0"), queued("7_2"))
+    dispatcher.avoid(["n2"])
+    assert updates() == asked * ["update JobId=7_[0,2] ExcNodeList=n2"]

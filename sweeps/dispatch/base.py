@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from sweeps import claims
+from sweeps.errors import DispatchError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.jobs import submissions
@@ -38,6 +39,10 @@ class Dispatcher(ABC):
     def busy(self) -> set[str]:
         """Slots whose worker, started here, has not ended yet."""
 
+    def refusal(self) -> DispatchError | None:
+        """Why no worker is alive and none can be started; None where that is not so."""
+        return None
+
     def rest(self, seconds: float) -> None:
         """Let so long pass, or less where something has happened that is worth a look."""
         time.sleep(seconds)
@@ -66,7 +71,7 @@ class Dispatcher(ABC):
             self.witness.watch()
 
     def avoid(self, hosts: Sequence[str]) -> None:  # noqa: B027 - where there is one host
-        """Start no more workers on `hosts`, where there is a choice."""
+        """Have no more workers begin on `hosts`, where there is a choice."""
 
     def is_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner` can be running."""

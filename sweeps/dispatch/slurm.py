@@ -25,7 +25,7 @@ from sweeps.slurm.shift import work_in_slurm
 from sweeps.trust import check_exclusive, private_folder
 from sweeps.worker import Order
 
-AGAIN_SECONDS = 20.0  # after a submission that failed
+AGAIN_SECONDS = 20.0  # after what Slurm did not take
 STOP_SECONDS = 90.0  # for jobs to end after scancel: KillWait is 30 s where nobody changed it
 LEAVE_SECONDS = 5.0  # for workers with nothing left to do to end of themselves
 
@@ -52,6 +52,9 @@ class SlurmDispatcher(Dispatcher):
         self._error: DispatchError | None = None
         self._next_try = 0.0
         self._avoid: tuple[str, ...] = ()
+        self._told: set[tuple[str, int]] = set()
+        """Jobs, each with its restarts, that were told in the queue which nodes to avoid."""
+        self._telling: threading.Thread | None = None
         self._stuck: dict[str, Task] = {}
         """By job: those that were cancelled as they would never start, as they were."""
 
@@ -62,7 +65,7 @@ class SlurmDispatcher(Dispatcher):
         self.witness.watch()
 
     def start(self, orders: Sequence[Order]) -> None:
-        """Hand over to the thread that submits; `busy` raises what it met.
+        """Hand over to the thread that submits; `refusal` is what it met.
 
         Raises StoreError where others could exchange what the workers load.
         """
@@ -71,30 +74,34 @@ class SlurmDispatcher(Dispatcher):
         self._submit_again()
 
     def busy(self) -> set[str]:
-        """Slots whose worker is being submitted, queued or running, an earlier driver's too.
-
-        Raises DispatchError where Slurm refuses every worker.
-        """
+        """Slots whose worker is being submitted, queued or running, an earlier driver's too."""
         self._submit_again()
-        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
-        slots = {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
+        # In this order: what is accepted meanwhile is among the one or the other.
+        slots = {order.slot for order in list(self._orders)} | self._unanswered()
         alive = self._alive()
-        if self._is_refused(bool(alive or slots)):
-            raise DispatchError(f"Slurm refuses the workers: {self._error}")
-        slots |= {order.slot for order in list(self._orders)}
         self._cancel_stuck(alive)
+        self._exclude_from_queued(alive)
         return slots | {slot for task in alive if (slot := self._slot(task))}
 
-    def _is_refused(self, is_one_alive: bool) -> bool:
-        """Whether what Slurm said at the last submission is final.
+    def refusal(self) -> DispatchError | None:
+        """What Slurm said at the last submission, where it is final and none of ours lives.
 
-        What was accepted since the last answer lives. A limit of jobs is final where none of ours
-        was ever accepted: then it is not they who fill it.
+        A limit of jobs is final where none was ever accepted: then it is not they who fill it.
         """
-        if self._error is None or isinstance(self._error, commands.SlurmAwayError) or is_one_alive:
-            return False
+        error = self._error
+        if error is None or isinstance(error, commands.SlurmAwayError):
+            return None
         was_one_accepted = self._submitted or self.witness.tasks()
-        return not (isinstance(self._error, commands.SlurmFullError) and was_one_accepted)
+        if isinstance(error, commands.SlurmFullError) and was_one_accepted:
+            return None
+        if self._unanswered() or self._alive():
+            return None
+        return DispatchError(f"Slurm refuses the workers: {error}")
+
+    def _unanswered(self) -> set[str]:
+        """Slots whose worker was accepted after Slurm's last answer was asked for: it lives."""
+        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
+        return {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
 
     def queued(self) -> set[str]:
         """Slots whose worker waits for its turn."""
@@ -172,8 +179,35 @@ class SlurmDispatcher(Dispatcher):
                 del self._stuck[job]
 
     def avoid(self, hosts: Sequence[str]) -> None:
-        """Exclude these nodes from the next submissions."""
+        """Exclude these nodes from the next submissions, and from what is queued then."""
+        if not set(hosts) <= set(self._avoid):
+            self._told.clear()
         self._avoid = tuple(hosts)
+
+    def _exclude_from_queued(self, tasks: list[Task]) -> None:
+        """What was submitted before a node went bad must not begin there.
+
+        A job that ran meanwhile and is back in the queue has the list that it had.
+        """
+        if not self._avoid or (self._telling is not None and self._telling.is_alive()):
+            return
+        new = [t for t in tasks if t.is_queued and (t.job, t.restarts) not in self._told]
+        if new:
+            self._told |= {(task.job, task.restarts) for task in new}
+            self._telling = threading.Thread(
+                target=self._tell, args=(new, self._avoid), daemon=True, name="scontrol"
+            )
+            self._telling.start()
+
+    def _tell(self, queued: list[Task], avoid: tuple[str, ...]) -> None:
+        """A refusal costs nothing: who has begun on a bad node ends of itself."""
+        try:
+            commands.exclude([task.job for task in queued], self.options.excluded(avoid))
+        except commands.SlurmAwayError:
+            time.sleep(AGAIN_SECONDS)
+            self._told.difference_update((task.job, task.restarts) for task in queued)
+        except DispatchError:
+            pass
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sweeps.errors import DispatchError
 
@@ -105,6 +105,27 @@ def cancel(jobs: Sequence[str]) -> None:
     except SlurmRefusedError as error:
         if "nvalid job id" not in str(error):
             raise
+
+
+def exclude(jobs: Sequence[str], nodes: str) -> None:
+    """Have queued jobs begin on none of `nodes`, whatever they excluded before.
+
+    Raises SlurmAwayError; SlurmRefusedError where some have begun or ended, after the others.
+    """
+    run("scontrol", "update", f"JobId={job_list(jobs)}", f"ExcNodeList={nodes}")
+
+
+def job_list(jobs: Iterable[str]) -> str:
+    """As scontrol takes them: one by one, the tasks of an array would be as many requests.
+
+    >>> job_list(["7_0", "8", "7_2"])
+    '7_[0,2],8'
+    """
+    tasks: dict[str, list[str]] = {}
+    for job in jobs:
+        array, _, task = job.partition("_")
+        tasks.setdefault(array, []).extend([task] if task else [])
+    return ",".join(f"{a}_[{','.join(t)}]" if t else a for a, t in tasks.items())
 
 
 def requeue(job: str) -> None:

@@ -47,9 +47,12 @@ class SlurmOptions:
     extra: dict[str, str] = field(default_factory=dict)
     """Any other option of sbatch; an empty value is a flag."""
 
+    def excluded(self, avoid: tuple[str, ...] = ()) -> str:
+        """Nodes for no worker, as Slurm takes them: those of the person, and `avoid`."""
+        return ",".join(filter(None, (self.exclude, *avoid)))
+
     def parameters(self, name: str, avoid: tuple[str, ...] = ()) -> dict[str, Any]:
         """For submitit's executor; nodes in `avoid` are excluded too."""
-        exclude = ",".join(filter(None, (self.exclude, *avoid)))
         exports = [f"export {variable}={value}" for variable, value in ENVIRONMENT.items()]
         given = {
             "partition": self.partition,
@@ -57,7 +60,7 @@ class SlurmOptions:
             "qos": self.qos,
             "mem": self.memory,
             "constraint": self.constraint,
-            "exclude": exclude or None,
+            "exclude": self.excluded(avoid) or None,
             "gpus_per_node": self.gpus or None,
         }
         return {

@@ -215,6 +215,28 @@ def test_a_node_on_which_everything_fails_is_left_out(new_sweep: New) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_queued_does_not_begin_on_a_node_that_has_gone_bad_since(
+    new_sweep: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker fills a node. The third is held until the driver has had time to tell Slurm."""
+    monkeypatch.setenv("TOY_FULL", str(tmp_path / "full"))
+    sweep = new_sweep(objective="objectives:fails_on_n2", draws=60)
+    driver = sweep.start("--executor", "slurm", "--parallel", "3", "--cpus", "4")
+    wait_for(lambda: finished(sweep) >= 2 and len(sweep.state()["queued"]) == 1)
+    (third,) = (task["job"] for task in sweep.state()["queued"])
+    slurm("scontrol", "hold", third)
+    (tmp_path / "full").touch()
+    wait_for(lambda: slurm("squeue", "-h", "-j", third, "-o", "%x").strip() == "n2")
+    slurm("scontrol", "release", third)
+    assert driver.wait(90) == 0, sweep.said()
+    sweep.assert_complete()
+    nodes = [slurm("squeue", "-h", "-t", "all", "-j", job.split()[0], "-o", "%N").strip()
+             for job in sweep.jobs()]  # fmt: skip
+    assert nodes.count("n2") == 1
+    assert "n2 left out" in sweep.said()
+
+
+@pytest.mark.slow
 def test_workers_of_one_node_see_one_gpu_each(
     new_sweep: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
