@@ -9,10 +9,11 @@ from torch import nn
 from trainings import job, small
 
 from stability.models.build import build
-from stability.training import loop
+from stability.training import cohort, loop
 from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
+from stability.training.slots import begun
 from stability.training.stack import Stack
 from stability.training.tensors import TensorData, TensorPart
 
@@ -69,6 +70,13 @@ def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
         )
     )
     return Run(dict(ends), curves, [index for index, _ in ends], stacks[0])
+
+
+def cohort_of(jobs: Sequence[Job]) -> cohort._Cohort:
+    """Before its first step."""
+    data = small()
+    slots = [begun(i, one, None, data.device) for i, one in enumerate(jobs)]
+    return cohort._Cohort(slots, data, lambda i, row: None)
 
 
 def alone(one: Job, data: TensorData | None = None) -> tuple[Training, list[Epoch]]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cohorts import in_double, same_numbers
+from cohorts import cohort_of, in_double, same_numbers
 from nets import apart, restless
 from recording import Recording, recorded_rig
 from torch import nn
 from trainings import job, small
 
-from stability.training import captured, cohort, loop
+from stability.training import captured, loop
 from stability.training.captured import CapturedRig, captured_step, kind_of
 from stability.training.cohort import train_cohort
 from stability.training.epoch_batches import is_whole
@@ -209,7 +209,7 @@ def test_a_rig_refuses_what_it_was_not_made_for() -> None:
 
 def stack_of(jobs: list[Job]) -> Stack:
     """Ready for the first step, which does not move the weights."""
-    made = cohort._Cohort(jobs, small(), lambda i, row: None)
+    made = cohort_of(jobs)
     made.stack.begin_epoch(
         [[0.0] * len(jobs)] * made.stack.steps, [slot.streams for slot in made.slots]
     )

@@ -8,7 +8,7 @@ from weakref import ReferenceType, ref
 import pytest
 import torch
 import torch.nn.functional as F
-from cohorts import PAPER, alone, different, in_double, same_numbers, together
+from cohorts import PAPER, alone, cohort_of, different, in_double, same_numbers, together
 from nets import apart, restless
 from torch import Tensor
 from trainings import job, small
@@ -19,7 +19,6 @@ from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.optimizers import decay_groups
 from stability.training.outcome import Training
-from stability.training.slots import begun
 from stability.training.stack import Stack
 from stability.training.tensors import TensorData
 
@@ -314,8 +313,7 @@ def test_where_all_diverge_nothing_more_is_computed() -> None:
 )
 def test_a_cohort_is_repacked_to_few_sizes(alive: int, slots: int, left: int) -> None:
     jobs = [job(model="vitp-nano", seed=seed) for seed in range(slots)]
-    places = [begun(i, one, None, small().device) for i, one in enumerate(jobs)]
-    made = cohort._Cohort(places, small(), lambda i, row: None)
+    made = cohort_of(jobs)
     for slot in made.slots[1 : 1 + slots - alive]:
         slot.alive = False
     made.repack(cohort.as_it_is)
