@@ -45,7 +45,9 @@ class Stored:
 @pytest.mark.parametrize("engine", ["eager", "captured", "streams", "stacked"])
 @pytest.mark.parametrize("name", ["averaged", "mixed", "batchnorm"])
 def test_what_goes_on_from_a_checkpoint_ends_as_if_undisturbed(
-    name: str, engine: str, data: TensorData  # noqa: F811 - the fixture
+    name: str,
+    engine: str,
+    data: TensorData,  # noqa: F811 - the fixture
 ) -> None:
     """In float32, whose kernels need not add up in one order: so to rounding, not to the bit.
 
