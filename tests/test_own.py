@@ -191,6 +191,13 @@ def pair(classes, image_shape):
 
 def empty(classes, image_shape):
     return nn.Flatten()
+
+def lazy(classes, image_shape):
+    layers = nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(classes)
+    return nn.Sequential(*layers)
+
+def lazy_and_wrong(classes, image_shape):
+    return nn.Sequential(nn.LazyLinear(4), nn.Conv2d(9, 4, 3))
 """
 
 
@@ -212,12 +219,30 @@ def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("strange:three", "shape (2, 3) for 2 images, needed is (2, 10)"),
         ("strange:pair", "gave a tuple"),
         ("strange:empty", "no parameters"),
+        ("strange:lazy_and_wrong", "strange:lazy_and_wrong: RuntimeError: "),
     ],
 )
 def test_what_is_no_model_is_told(name: str, words: str, strange: Path) -> None:
     with pytest.raises(OwnModelError) as error:
         check_logits(own_model(name, (1, 8, 8), 10), name, (1, 8, 8), 10)
     assert words in str(error.value)
+
+
+@pytest.mark.usefixtures("strange")
+def test_lazy_layers_have_their_weights_by_the_seed_and_nothing_else_has_happened() -> None:
+    def made(seed: int) -> nn.Module:
+        generator = torch.Generator().manual_seed(seed)
+        return build("strange:lazy", channels=1, classes=10, generator=generator, image=(8, 8))
+
+    before = torch.random.get_rng_state()
+    model, again, other = made(1), made(1), made(2)
+    weights = [each[3].weight for each in (model, again, other)]  # type: ignore[index]
+    assert weights[0].shape == (10, 4 * 6 * 6)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert model.training
+    assert model[1].num_batches_tracked == 0  # type: ignore[index]
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 FAKE_TIMM = """

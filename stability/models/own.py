@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 Shape = tuple[int, int, int]
 
@@ -39,7 +40,20 @@ def own_model(name: str, shape: Shape, classes: int) -> nn.Module:
         raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise OwnModelError(f"{name}: gave a {type(model).__name__}, needed is a torch.nn.Module")
+    if any(is_lazy(values) for values in (*model.parameters(), *model.buffers())):
+        _filled(model, name, shape)
     return model
+
+
+@torch.no_grad()
+def _filled(model: nn.Module, name: str, shape: Shape) -> None:
+    """Lazy layers draw their weights at the first images: here, from the seed of the trial."""
+    training = model.training
+    try:
+        model.eval()(torch.zeros(2, *shape))
+    except Exception as error:
+        raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
+    model.train(training)
 
 
 @torch.no_grad()
