@@ -229,12 +229,13 @@ def test_the_faults_that_are_promised_are_thrown() -> None:
     promised = {
         "kill -9 of the driver", "kill -9 of a worker", "kill -9 of the workers' parent",
         "disk full", "read-only file system", "clock set forward", "clock set back",
-        "damaged part", "damaged claim", "damaged worker file", "damaged study.toml",
-        "damaged design.parquet", "two drivers", "worker killed before os.replace",
-        "driver killed before os.replace", "out of memory",
+        "damaged part", "damaged claim", "damaged checkpoint", "damaged worker file",
+        "damaged study.toml", "damaged design.parquet", "two drivers",
+        "worker killed before os.replace", "driver killed before os.replace", "out of memory",
     }  # fmt: skip
     assert promised <= set(KINDS)
     assert {
         "kill -9 of slurmd", "kill -9 of slurmctld", "kill -9 of slurmdbd", "damaged slurm.json",
-        "Slurm: two drivers", "Slurm: damaged part", "Slurm: read-only file system",
+        "Slurm: two drivers", "Slurm: damaged part", "Slurm: damaged checkpoint",
+        "Slurm: read-only file system",
     } <= set(SLURM_KINDS)  # fmt: skip

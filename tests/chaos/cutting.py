@@ -18,8 +18,20 @@ def taken(order: Path) -> bool:
     return True
 
 
+def is_meant(order: Path, target: Any) -> bool:
+    """Whether `order` is there, is of such files, and is for us alone."""
+    try:
+        ending = order.read_text()
+    except OSError:
+        return False
+    return str(target).endswith(ending) and taken(order)
+
+
 def cut_replace(role: str) -> None:
-    """From now on the files `cut-before-ROLE` and `cut-after-ROLE` kill this process."""
+    """From now on the files `cut-before-ROLE` and `cut-after-ROLE` kill this process.
+
+    At the next file whose name ends as they say.
+    """
     scene = Path(os.environ["CHAOS_SCENE"])
     if os.replace is _replace:
         os.replace = cutting(scene / f"cut-before-{role}", scene / f"cut-after-{role}")
@@ -28,11 +40,11 @@ def cut_replace(role: str) -> None:
 def cutting(before: Path, after: Path) -> Callable[..., None]:
     """`os.replace`, that kills this process where one of the files is there."""
 
-    def replace(*arguments: Any, **options: Any) -> None:
-        if taken(before):
+    def replace(source: Any, target: Any, **options: Any) -> None:
+        if is_meant(before, target):
             os.kill(os.getpid(), signal.SIGKILL)
-        _replace(*arguments, **options)
-        if taken(after):
+        _replace(source, target, **options)
+        if is_meant(after, target):
             os.kill(os.getpid(), signal.SIGKILL)
 
     return replace

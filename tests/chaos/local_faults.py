@@ -74,7 +74,10 @@ def terminate_driver(scene: Scene) -> None:
 def cut_replace(scene: Scene, when: str, role: str) -> None:
     """Killed before or after a file gets its last name; who comes first, if anybody comes."""
     order = scene.folder / f"cut-{when}-{role}"
-    order.touch()
+    endings = ("",) if role == "driver" else (".parquet", ".pt")
+    new = order.with_suffix(".new")
+    new.write_text(endings[scene.rng.integers(len(endings))])
+    new.rename(order)
     scene.let_on(2)
     if role == "driver":
         scene.expected.add(KILLED)
@@ -114,6 +117,14 @@ def damage_one(scene: Scene, folder: str, pattern: str, explains: str | None = N
         return True
 
     scene.wait(damaged)
+
+
+def damage_checkpoint(scene: Scene) -> None:
+    """Of a training that nobody has in hand any more: its seal shows it to whoever goes on."""
+    scene.wait(lambda: bool(scene.driver()) and any(scene.run.checkpoints.glob("*.pt")))
+    kill_both(scene)
+    for path in scene.run.checkpoints.glob("*.pt"):
+        damage(scene, path)
 
 
 def damage_definition(scene: Scene, name: str) -> None:
@@ -222,6 +233,7 @@ KINDS: dict[str, Fault] = {
     "damaged worker file": partial(
         damage_one, folder="workers", pattern="*.json", explains="beside"
     ),
+    "damaged checkpoint": damage_checkpoint,
     "damaged study.toml": partial(damage_definition, name="study.toml"),
     "damaged design.parquet": partial(damage_definition, name="design.parquet"),
     "disk full": fill_disk,

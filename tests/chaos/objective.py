@@ -1,14 +1,18 @@
 """What is trained: milliseconds, decided by the trial alone; some diverge, some fail at first.
 
+Each epoch adds a link to a chain of hashes, and is kept. Who goes on from a damaged state or that
+of another trial, or leaves an epoch out, ends with another result.
+
 A scene's folder, named by `CHAOS_SCENE`, says how far trainings may go and what hits this process.
 """
 
 import fcntl
 import hashlib
+import json
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,7 +29,12 @@ def train(cohort: Cohort) -> Iterator[Result]:
     cut_replace("worker")
     fake_clock()
     for trial in cohort.trials:
+        saved = cohort.saved_of(trial)
         with noted(scene, trial):
+            chain = json.loads(saved.load() or b"[]")
+            while len(chain) < trial.epochs - 1:
+                chain.append(link(trial, chain))
+                saved.offer(lambda kept=tuple(chain): json.dumps(kept).encode())  # type: ignore[misc]
             while trial.draw >= allowed(scene):
                 time.sleep(0.02)
             if taken(scene / "out-of-memory"):
@@ -33,7 +42,7 @@ def train(cohort: Cohort) -> Iterator[Result]:
             time.sleep(0.002 + 0.01 * share(trial, "seconds"))
             if fails_at_first(trial) and first_time(scene, trial):
                 raise ConnectionError("the file server went away")
-            answer = result(trial)
+            answer = result(trial, link(trial, chain))
         yield answer
 
 
@@ -56,13 +65,18 @@ def noted(scene: Path, trial: Trial) -> Iterator[None]:
             note(scene, trial, "end")
 
 
-def result(trial: Trial) -> Result:
-    """Error, loss, and a curve; one in six diverges after its first epoch."""
+def link(trial: Trial, chain: Sequence[str]) -> str:
+    """The next of the chain."""
+    return hashlib.sha256(f"{trial.id} {' '.join(chain)}".encode()).hexdigest()
+
+
+def result(trial: Trial, last: str) -> Result:
+    """Error, loss, and a curve, of the last link; one in six diverges after its first epoch."""
     diverges = share(trial, "diverges") < 1 / 6
-    error = round(90 * share(trial, "error"), 6)
+    error = round(90 * share(trial, last), 6)
     epochs = 2 if diverges else trial.epochs + 1
     curve = [
-        {"epoch": epoch, "loss": share(trial, f"loss {epoch}"), "val_error": 90.0 - epoch}
+        {"epoch": epoch, "loss": share(trial, f"{last} {epoch}"), "val_error": 90.0 - epoch}
         for epoch in range(epochs)
     ]
     values = {"chance": 90.0, "n_eval": 1000, "metrics": [{"name": "own", "value": error / 3}]}

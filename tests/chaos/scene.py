@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sweeps import checkpoints
 from sweeps.design import draw_design
 from sweeps.run_directory import RunDirectory
 from sweeps.space import Hyperparameter
@@ -65,7 +66,8 @@ class Scene:
     def environment(self) -> dict[str, str]:
         """Of drivers, and so of workers."""
         path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-        return {**os.environ, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": path}
+        every_epoch = {checkpoints.VARIABLE: "0"}
+        return {**os.environ, **every_epoch, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": path}
 
     def open_gate(self, draws: int) -> None:
         """Let trainings of the first draws end."""

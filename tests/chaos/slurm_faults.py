@@ -81,6 +81,7 @@ ALSO_HERE = (
     "worker killed before os.replace",
     "damaged part",
     "damaged claim",
+    "damaged checkpoint",
     "two drivers",
     "read-only file system",
 )

@@ -36,7 +36,7 @@ class Verdict:
     """Trials more than once in the results, or other than undisturbed there or in any part; trained
     by two living processes at a time, or twice in the parts, where no fault explains it."""
     litter: list[str] = field(default_factory=list)
-    """Processes, claims, temporary and unreadable files that are left."""
+    """Processes, claims, checkpoints, temporary and unreadable files that are left."""
     odd: list[str] = field(default_factory=list)
     """Drivers that ended as no fault explains."""
     repeated: int = 0
@@ -126,7 +126,11 @@ def litter(scene: Scene) -> list[str]:
         time.sleep(0.1)
     found = [f"process {pid}: {command(pid)}" for pid in alive]
     run = scene.run
-    found += [str(path) for folder in (run.claims, run.workers) for path in folder.iterdir()]
+    found += [
+        str(path)
+        for folder in (run.claims, run.workers, run.checkpoints)
+        for path in folder.iterdir()
+    ]
     found += [str(path) for path in run.path.rglob("*.tmp")]
     if scene.executor == "slurm":
         found += [f"job {job}" for job in jobs(scene)]
