@@ -95,8 +95,16 @@ def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict
             path.unlink(missing_ok=True)
     for path in unreadable if not living_workers(run, gone) else []:
         path.unlink(missing_ok=True)
-    return {
+    found = {
         trial: owner
         for trial, owner in held(run).items()
         if (gone(owner) if owner else not living_workers(run, gone))
     }
+    # Again, now that the owners are gone: who ended in order gave its claim back before that, and
+    # another may have it.
+    return {trial: owner for trial, owner in found.items() if _is_still(run, trial, owner)}
+
+
+def _is_still(run: RunDirectory, trial: str, owner: Owner | None) -> bool:
+    """Whether `owner` holds `trial`; None for a claim that cannot be read."""
+    return Owner.read(run.claim(trial)) == owner and run.claim(trial).exists()

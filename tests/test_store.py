@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -159,6 +160,29 @@ def test_a_claim_is_void_only_when_its_owner_is_gone(run: RunDirectory, trials: 
     assert sorted(claims.orphaned(run)) == sorted(expected)
     claims.void(run)
     assert not set(claims.held(run)) & set(expected)
+
+
+def test_who_gave_a_claim_back_and_ended_while_it_was_looked_at_has_lost_nothing(
+    run: RunDirectory, trials: Design
+) -> None:
+    """And what another has taken since stays his."""
+    given, taken, kept, garbage = (run.claim(trial.id) for trial in trials[:4])
+    ending, next_one = (replace(Owner.this_process(name), pid=1) for name in ("ending", "next"))
+    for path in (given, taken, kept):
+        path.write_text(ending.to_json())
+    garbage.write_text("{")
+    looks: list[Owner] = []
+
+    def gone(owner: Owner) -> bool:
+        if not looks:
+            given.unlink()
+            taken.write_text(next_one.to_json())
+            garbage.unlink()
+        looks.append(owner)
+        return True
+
+    assert claims.orphaned(run, gone) == {kept.stem: ending}
+    assert looks
 
 
 def test_a_zombie_is_gone() -> None:
