@@ -6,15 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from test_cli import call, request
-from torch import nn
 
 from stability.cli.own_study import law
 from stability.cli.parsing import Faults
-from stability.models.build import build
-from stability.models.own import OwnModelError, check_logits, own_model
-from stability.training.optimizers import decay_groups
 from sweeps import provenance
 from sweeps.errors import SpecError
 from sweeps.plain import fault_of, is_plain, of_plain, result_of
@@ -144,145 +139,6 @@ def test_every_fault_of_an_objective_study_is_said_at_once(
         assert words in said
 
 
-# Models from elsewhere.
-
-
-def test_a_model_of_ones_own_has_weights_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def weights(seed: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        model = build("mymodels:mlp", channels=1, classes=10, generator=generator, image=(8, 8))
-        return next(model.parameters())
-
-    before = torch.random.get_rng_state()
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
-    assert torch.equal(torch.random.get_rng_state(), before)  # the global generator is left alone
-
-
-def test_norms_and_biases_of_any_model_are_not_decayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    decayed, exempt = decay_groups(own_model("mymodels:mlp", (1, 8, 8), 10))
-    assert [p.ndim for p in decayed] == [2, 2]
-    assert len(exempt) == 4
-
-
-MODELS = """
-from torch import nn
-
-def none(classes, image_shape):
-    return 3
-
-def raises(classes, image_shape):
-    raise RuntimeError("no luck")
-
-def few(classes):
-    return nn.Linear(1, 1)
-
-def three(classes, image_shape):
-    return nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 3))
-
-def pair(classes, image_shape):
-    class Pair(nn.Linear):
-        def forward(self, x):
-            return x, x
-    return Pair(1, 1)
-
-def empty(classes, image_shape):
-    return nn.Flatten()
-
-def lazy(classes, image_shape):
-    layers = nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(classes)
-    return nn.Sequential(*layers)
-
-def lazy_and_wrong(classes, image_shape):
-    return nn.Sequential(nn.LazyLinear(4), nn.Conv2d(9, 4, 3))
-"""
-
-
-@pytest.fixture
-def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "strange.py").write_text(MODELS)
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("nosuch:f", "cannot be imported"),
-        ("strange:nosuch", "cannot be imported"),
-        ("strange:none", "gave a int"),
-        ("strange:raises", "RuntimeError: no luck"),
-        ("strange:few", "cannot be called as few(classes, image_shape)"),
-        ("strange:three", "shape (2, 3) for 2 images, needed is (2, 10)"),
-        ("strange:pair", "gave a tuple"),
-        ("strange:empty", "no parameters"),
-        ("strange:lazy_and_wrong", "strange:lazy_and_wrong: RuntimeError: "),
-    ],
-)
-def test_what_is_no_model_is_told(name: str, words: str, strange: Path) -> None:
-    with pytest.raises(OwnModelError) as error:
-        check_logits(own_model(name, (1, 8, 8), 10), name, (1, 8, 8), 10)
-    assert words in str(error.value)
-
-
-@pytest.mark.usefixtures("strange")
-def test_lazy_layers_have_their_weights_by_the_seed_and_nothing_else_has_happened() -> None:
-    def made(seed: int) -> nn.Module:
-        generator = torch.Generator().manual_seed(seed)
-        return build("strange:lazy", channels=1, classes=10, generator=generator, image=(8, 8))
-
-    before = torch.random.get_rng_state()
-    model, again, other = made(1), made(1), made(2)
-    weights = [each[3].weight for each in (model, again, other)]  # type: ignore[index]
-    assert weights[0].shape == (10, 4 * 6 * 6)
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-    assert model.training
-    assert model[1].num_batches_tracked == 0  # type: ignore[index]
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
-FAKE_TIMM = """
-from torch import nn
-
-def list_models():
-    return ["net", "former"]
-
-def create_model(name, num_classes, in_chans, pretrained, img_size=None):
-    assert pretrained is False
-    if (name == "former") != (img_size is not None):
-        raise TypeError("img_size")
-    return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 64, num_classes))
-"""
-
-
-def test_models_of_a_collection_are_made_for_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a module that answers as timm does: transformers are told the size, others refuse it."""
-    (tmp_path / "timm.py").write_text(FAKE_TIMM)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "timm", raising=False)
-    for name in ("timm:net", "timm:former"):
-        model = own_model(name, (3, 8, 8), 10)
-        assert isinstance(model, nn.Module)
-        check_logits(model, name, (3, 8, 8), 10)
-    with pytest.raises(OwnModelError, match="did you mean 'former'"):
-        own_model("timm:fomer", (3, 8, 8), 10)
-
-
-def test_a_model_without_ranges_needs_some() -> None:
-    with pytest.raises(SpecError) as error:
-        request(model="mymodels:mlp,vitc")
-    assert [fault.partition(":")[0] for fault in error.value.faults] == ["--lr", "--weight-decay"]
-    study = request(model="mymodels:mlp,vitc", lr=["0.1:1"], weight_decay=["0.1:1"]).study
-    assert study.models == ("mymodels:mlp", "vitc-nano")
-    assert ":" not in study.name
-
-
 # Studies in TOML.
 
 
@@ -390,20 +246,3 @@ def test_a_study_of_a_support_vector_machine(tmp_path: Path) -> None:
     for part in (tmp_path / "run" / "parts").iterdir():
         part.unlink()
     assert "svm has changed since the last dispatch" in call(*words, cwd=tmp_path).stderr
-
-
-@pytest.mark.slow
-def test_a_sweep_of_ones_own_model_and_of_bad_ones(strange: Path) -> None:
-    shutil.copy(EXAMPLES / "mymodels.py", strange)
-    words = ["--optim", "sgd", "--lr", "0.01:1", "--weight-decay", "1e-5:1e-3", "--trials", "2"]
-    words += ["--epochs", "1", "--out", "run", "--executor", "inline"]
-    bad = call("sweep", "--model", "strange:three,mymodels:mlp,strange:raises", *words, cwd=strange)
-    assert bad.returncode == 2
-    assert "needed is (2, 10)" in bad.stderr
-    assert "no luck" in bad.stderr
-    assert not (strange / "run").exists()
-    said = call("sweep", "--model", "mymodels:mlp", *words, cwd=strange)
-    assert said.returncode == 0, said.stderr
-    results = pd.read_parquet(strange / "run" / "results.parquet")
-    assert set(results["model"]) == {"mymodels:mlp"}
-    assert (results["outcome"] == "ok").all()
