@@ -24,12 +24,12 @@ from chaos.verdict import Verdict, judge
 pytestmark = pytest.mark.slow
 
 
-def test_twenty_faults_of_all_kinds_lose_nothing_and_change_nothing() -> None:
+def test_a_fault_of_each_kind_loses_nothing_and_changes_nothing() -> None:
     kinds = {kind: fault for kind, fault in KINDS.items() if needs(kind) is None}
     assert len(kinds) >= 18
-    tally = Campaign(kinds, seed=1).run(20, at_a_time=4, mixed=True)
+    tally = Campaign(kinds, seed=1).run(len(kinds), at_a_time=4, mixed=True)
     assert tally.complaints == []
-    assert sum(tally.kinds.values()) == 20
+    assert sum(tally.kinds.values()) == len(kinds)
     assert set(tally.kinds) == set(kinds)
 
 
