@@ -111,7 +111,10 @@ def assert_complete_and_single(run: RunDirectory, tmp_path: Path) -> None:
     assert list(run.workers.iterdir()) == []
 
 
-def test_every_trial_is_trained_once_by_two_workers(tmp_path: Path) -> None:
+def test_every_trial_is_trained_once_by_two_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SECONDS", "0.2")  # else the first may be done before the second begins
     run = new_run(tmp_path, draws=10)
     drive(run)
     assert_complete_and_single(run, tmp_path)
