@@ -1,6 +1,5 @@
 """Trials trained as one go on from their checkpoints as if nothing had interrupted them."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cohorts import PAPER, different, in_double, same_numbers
+from kept import InterruptedTraining, Kept, repacked, unpacked, with_earlier, with_fault
 from torch import Tensor, nn
 from trainings import job, small
 
@@ -16,43 +16,15 @@ from stability.training import cohort
 from stability.training.cohort import train_cohort
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
-from stability.training.slots import FORMAT
 from stability.training.stack import Stack
 from stability.training.tensors import TensorData
-from sweeps.trial import Saved, State
+from sweeps.trial import Saved
 
 JOBS = {
     "sgd": different(model="vitc-nano", epochs=3),
     "adamw, paper": different(model="vitc-nano", epochs=3, optimizer="adamw", **PAPER),
     "batchnorm": different(model="regnety-nano", epochs=3, **PAPER),
 }
-
-
-class InterruptedTraining(BaseException):
-    """As a signal would: nothing in a training catches it."""
-
-
-class Kept(Saved):
-    """Keeps in memory what is offered; interrupts after so many offers to this one."""
-
-    def __init__(self, state: bytes | None = None, until: int | None = None) -> None:
-        self.state, self.until, self.refused = state, until, list[str]()
-        self.beside: list[int] = []
-        """How many others were offered with it."""
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        assert beside is not None
-        self.beside.append(len(beside))
-        for place, its in ((self, state), *beside):
-            place.state = its()
-        if len(self.beside) == self.until:
-            raise InterruptedTraining
-
-    def discard(self, reason: str) -> None:
-        self.refused.append(reason)
 
 
 Ends = dict[int, Training]
@@ -110,13 +82,13 @@ def test_ends_as_an_undisturbed_one_wherever_it_was_interrupted(name: str) -> No
     assert last.curves == undisturbed.curves
     assert [len(rows) for rows in last.curves] == [4, 4, 4]
     assert torch.equal(last.stacks[0].weights.matrix, undisturbed.stacks[0].weights.matrix)
-    assert [place.refused + place.beside for place in kept] == [[]] * 3
+    assert [place.refused + place.offers for place in kept] == [[]] * 3
 
 
 def test_all_that_are_alive_are_offered_together_once_an_epoch() -> None:
     jobs, places = JOBS["sgd"], [Kept() for _ in range(3)]
     assert Run(jobs, places).curves == Run(jobs).curves
-    assert [place.beside for place in places] == [[2, 2], [], []]
+    assert [place.offers for place in places] == [[2, 2], [], []]
 
 
 # --- divergence --------------------------------------------------------------------------------
@@ -146,7 +118,7 @@ def test_those_that_diverged_are_offered_no_more_and_the_others_go_on(
     with pytest.raises(InterruptedTraining):
         Run(jobs, places, double)
     assert places[0].state is None
-    assert places[1].beside == [1, 1]
+    assert places[1].offers == [1, 1]
     found = Run(jobs[1:], kept_of([places[1].state, places[2].state]), double)
     for k in (1, 2):
         for ours, theirs in zip(found.curves[k - 1], undisturbed.curves[k], strict=True):
@@ -177,18 +149,6 @@ def test_those_of_different_epochs_are_trained_one_group_after_the_other(
 # --- what is kept ------------------------------------------------------------------------------
 
 
-def unpacked(state: bytes | None) -> dict[str, Any]:
-    assert state is not None
-    content: dict[str, Any] = torch.load(io.BytesIO(state), weights_only=True)
-    return content
-
-
-def repacked(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
-
 def test_no_part_of_another_trial_is_in_a_trials_bytes() -> None:
     """Of a view torch would write all that it is a view of."""
     jobs = [job(model="vitp-nano", seed=seed) for seed in range(8)]
@@ -210,13 +170,7 @@ def test_each_part_of_the_state_is_needed_and_used(part: str) -> None:
     """With one part of an earlier epoch the trial's end is another; its neighbours' is not."""
     jobs, (first, second, undisturbed) = JOBS["adamw, paper"], paper()
     earlier, now = unpacked(first[1]), unpacked(second[1])
-    if part == "losses":  # spikes are rare: make one
-        now["live"][part] = torch.linspace(0, 1e-3, 42, dtype=torch.float64)
-    elif part in now["live"]["streams"]:
-        now["live"]["streams"][part] = earlier["live"]["streams"][part]
-    else:
-        now["live"][part] = earlier["live"][part]
-    kept = kept_of([second[0], repacked(now), second[2]])
+    kept = kept_of([second[0], with_earlier(part, now, earlier), second[2]])
     found = Run(jobs, kept)
     assert [place.refused for place in kept] == [[]] * 3
     assert found.curves[1][:3] == undisturbed.curves[1][:3]
@@ -274,16 +228,7 @@ def test_seconds_and_kinds_of_device_go_on_for_each_trial() -> None:
 
 
 def spoilt(state: bytes | None, how: str) -> bytes:
-    content = unpacked(state)
-    if how == "format":
-        content["format"] = f"{FORMAT}0"
-    elif how == "kind":
-        content["live"]["kind"] = "cuda"
-    elif how == "late":
-        content["live"]["streams"]["statistics"] = torch.zeros(3)
-    elif how == "cut":
-        return (state or b"")[:1000]
-    return repacked(content)
+    return (state or b"")[:1000] if how == "cut" else with_fault(state, how)
 
 
 PRECISE: list[tuple[list[bytes | None], Run]] = []

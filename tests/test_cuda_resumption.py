@@ -1,9 +1,9 @@
 """On a GPU: what goes on from a checkpoint. Imports what `test_cuda` does."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from kept import InterruptedTraining, Kept
 from test_cuda import (  # noqa: F401 - fixtures and marks serve by being here
     RECIPES,
     data,
@@ -15,31 +15,6 @@ from test_cuda import (  # noqa: F401 - fixtures and marks serve by being here
 from stability.training.engines import train_with
 from stability.training.loop import Epoch
 from stability.training.tensors import TensorData
-
-
-class InterruptedTraining(BaseException):
-    """As a signal would: nothing in a training catches it."""
-
-
-class Stored:
-    """Keeps in memory what is offered; interrupts after so many offers to this one."""
-
-    def __init__(self, state: bytes | None = None, until: int | None = None) -> None:
-        self.state, self.left = state, until
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def offer(self, state: Any, beside: Any = None) -> None:
-        for place, its in ((self, state), *(beside or ())):
-            place.state = its()
-        if self.left is not None:
-            self.left -= 1
-            if not self.left:
-                raise InterruptedTraining
-
-    def discard(self, reason: str) -> None:
-        pytest.fail(reason)
 
 
 @pytest.mark.parametrize("engine", ["eager", "captured", "streams", "stacked"])
@@ -56,16 +31,18 @@ def test_what_goes_on_from_a_checkpoint_ends_as_if_undisturbed(
     count = 1 if engine == "eager" else 3
     jobs = [replace(job(**RECIPES[name]), seed=seed, epochs=4) for seed in range(count)]
 
-    def curves(saved: list[Stored]) -> list[list[Epoch]]:
+    def curves(saved: list[Kept]) -> list[list[Epoch]]:
         found: list[list[Epoch]] = [[] for _ in jobs]
         dict(train_with(engine, jobs, data, lambda i, row: found[i].append(row), saved))
         return found
 
-    undisturbed = curves([Stored() for _ in jobs])
-    places = [Stored(until=2 if i == 0 or engine == "streams" else None) for i in range(count)]
+    undisturbed = curves([Kept() for _ in jobs])
+    places = [Kept(until=2 if i == 0 or engine == "streams" else None) for i in range(count)]
     with pytest.raises(InterruptedTraining):
         curves(places)
-    found = curves([Stored(place.state) for place in places])
+    again = [Kept(place.state) for place in places]
+    found = curves(again)
+    assert [place.refused for place in again] == [[]] * count
     for mine, theirs in zip(found, undisturbed, strict=True):
         assert [row.epoch for row in mine] == [0, 1, 2, 3, 4]
         assert mine[-1].lr == theirs[-1].lr

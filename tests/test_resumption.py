@@ -1,8 +1,7 @@
 """A training that goes on from its checkpoint ends as if nothing had interrupted it."""
 
-import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kept import InterruptedTraining, Kept, repacked, unpacked, with_earlier, with_fault
 from test_objective import trial
 from torch import Tensor, nn
 from trainings import job, small
 
 from stability.objective import train_images
 from stability.training import loop
-from stability.training.checkpoint import FORMAT, Live
+from stability.training.checkpoint import Live
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from sweeps.checkpoints import sealed
-from sweeps.trial import Cohort, Saved, State
+from sweeps.trial import Cohort, Saved
 
 EVERYTHING: dict[str, Any] = {
     "ema": 1e-2,
@@ -41,30 +41,6 @@ JOBS = {
     "adamw, all on": job(epochs=4, optimizer="adamw", **EVERYTHING),
     "crops": job(epochs=4, crop_area=0.2, mixup=0.2),
 }
-
-
-class InterruptedTraining(BaseException):
-    """As a signal would: nothing in a training catches it."""
-
-
-class Kept(Saved):
-    """Keeps in memory what every epoch offers; interrupts after some."""
-
-    def __init__(self, state: bytes | None = None, until: int | None = None) -> None:
-        self.state, self.until, self.offers = state, until, 0
-        self.refused: list[str] = []
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        assert beside is None
-        self.state, self.offers = state(), self.offers + 1
-        if self.offers == self.until:
-            raise InterruptedTraining
-
-    def discard(self, reason: str) -> None:
-        self.refused.append(reason)
 
 
 End = tuple[Training, list[Epoch], dict[str, Tensor]]
@@ -131,23 +107,12 @@ def test_ends_as_an_undisturbed_one_wherever_it_was_interrupted(
         if epoch != 2:
             last = Kept(after)
             assert_same(end_of(JOBS[name], last), undisturbed)
-            assert (last.refused, last.offers) == ([], 3 - epoch)
+            assert (last.refused, last.offers) == ([], [None] * (3 - epoch))
 
 
 def test_offering_changes_nothing(end_of: Callable[..., End]) -> None:
     one = JOBS["adamw, all on"]
     assert_same(end_of(one, Kept()), end_of(one))
-
-
-def unpacked(state: bytes) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(io.BytesIO(state), weights_only=True)
-    return content
-
-
-def repacked(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
 
 
 PARTS = ("model", "memories", "average", "order", "images", "mixing", "statistics", "losses")
@@ -159,13 +124,7 @@ def test_each_part_of_the_state_is_needed_and_used(end_of: Callable[..., End], p
     one = replace(JOBS["adamw, all on"], epochs=3)
     first = interrupted(one, 1)
     earlier, now = unpacked(first), unpacked(interrupted(one, 1, first))
-    if part == "losses":  # spikes are rare: make one
-        now["live"][part] = torch.linspace(0, 1e-3, 42, dtype=torch.float64)
-    elif part in now["live"]["streams"]:
-        now["live"]["streams"][part] = earlier["live"]["streams"][part]
-    else:
-        now["live"][part] = earlier["live"][part]
-    kept = Kept(repacked(now))
+    kept = Kept(with_earlier(part, now, earlier))
     _, curve, _ = end_of(one, kept)
     _, undisturbed, _ = end_of(one)
     assert kept.refused == []
@@ -228,24 +187,14 @@ class Bomb:
 
 
 def spoilt(state: bytes, how: str) -> bytes:
-    content = unpacked(state)
-    if how == "format":
-        content["format"] = f"{FORMAT}0"
-    elif how == "kind":
-        content["live"]["kind"] = "cuda"
-    elif how == "late":  # what comes last is wrong: everything before it is in place already
-        content["live"]["streams"]["statistics"] = torch.zeros(3)
-    elif how == "bomb":
-        return pickle.dumps(Bomb())
-    elif how == "bomb inside":
-        content["past"] = Bomb()
-    elif how == "cut":
-        return state[: len(state) // 2]
-    elif how == "garbage":
-        return b"\x80\x04" + bytes(range(256))
-    elif how == "empty":
-        return b""
-    return repacked(content)
+    others = {
+        "bomb": lambda: pickle.dumps(Bomb()),
+        "bomb inside": lambda: repacked(unpacked(state) | {"past": Bomb()}),
+        "cut": lambda: state[: len(state) // 2],
+        "garbage": lambda: b"\x80\x04" + bytes(range(256)),
+        "empty": lambda: b"",
+    }
+    return others[how]() if how in others else with_fault(state, how)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,7 @@ def own_model(name: str, shape: Shape, classes: int) -> nn.Module:
 def _filled(model: nn.Module, name: str, shape: Shape) -> None:
     """Lazy layers draw their weights at the first images: here, from the seed of the trial."""
     training = model.training
-    try:
-        model.eval()(torch.zeros(2, *shape))
-    except Exception as error:
-        raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
+    _answer(model, name, torch.zeros(2, *shape))
     model.train(training)
 
 
@@ -63,10 +60,7 @@ def check_logits(model: nn.Module, name: str, shape: Shape, classes: int) -> Non
     if weight is None:
         raise OwnModelError(f"{name}: has no parameters to train")
     images = torch.zeros(2, *shape, device=weight.device)
-    try:
-        logits: Any = model.eval()(images)
-    except Exception as error:
-        raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
+    logits = _answer(model, name, images)
     if not isinstance(logits, Tensor):
         raise OwnModelError(f"{name}: gave a {type(logits).__name__} for images, needed are logits")
     if logits.shape != (2, classes):
@@ -74,6 +68,14 @@ def check_logits(model: nn.Module, name: str, shape: Shape, classes: int) -> Non
         raise OwnModelError(
             f"{name}: gave logits of shape {got} for 2 images, needed is {(2, classes)}"
         )
+
+
+def _answer(model: nn.Module, name: str, images: Tensor) -> Any:
+    """What it gives for images, in evaluation mode."""
+    try:
+        return model.eval()(images)
+    except Exception as error:  # whatever a stranger's code does
+        raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def _function(module: str, function: str) -> Callable[[int, Shape], Any]:

@@ -154,10 +154,11 @@ class _Cohort:
             slot = self.slots[k]
             return slot.packed(self._past(slot), [values[k] for values in state()], own)
 
-        places = [(self.slots[k].saved, partial(packed, k)) for k in alive]
-        kept = [(saved, state) for saved, state in places if saved is not None]
-        if kept:
-            (first, its), *others = kept
+        offers = [
+            (saved, partial(packed, k)) for k in alive if (saved := self.slots[k].saved) is not None
+        ]
+        if offers:
+            (first, its), *others = offers
             first.offer(its, others)
 
     def _past(self, slot: Slot) -> Past:

@@ -56,14 +56,17 @@ class Slot:
         """A place in which the trial begins anew, as its state cannot be used."""
         if self.saved is not None:
             refuse(self.saved, error)
-        return Slot(
-            index=self.index, job=self.job, saved=self.saved, streams=Streams.of(self.job.seed)
-        )
+        return fresh(self.index, self.job, self.saved)
+
+
+def fresh(index: int, job: Job, saved: Saved | None) -> Slot:
+    """A trial before its first step."""
+    return Slot(index=index, job=job, saved=saved, streams=Streams.of(job.seed))
 
 
 def begun(index: int, job: Job, saved: Saved | None, device: torch.device) -> Slot:
     """A trial as an interrupted training left it, or before its first step."""
-    slot = Slot(index=index, job=job, saved=saved, streams=Streams.of(job.seed))
+    slot = fresh(index, job, saved)
     content = None if saved is None else saved.load()
     if content is None:
         return slot
