@@ -92,7 +92,7 @@ def matmul_rate(device: str, side: int = SIDE, *, dtype: torch.dtype = torch.bfl
     return 2 * side**3 / seconds_of_many(lambda: one @ other, device)
 
 
-def copy_rate(device: str, size: int = 1 << 32) -> float:
+def copy_rate(device: str, size: int) -> float:
     """Bytes a second, read and written, of copies of `size` bytes within the device's memory."""
     source = torch.randint(256, (size,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)

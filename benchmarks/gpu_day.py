@@ -13,7 +13,6 @@ docs/gpu.md says how to run it on a machine without a network.
 """
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -32,7 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # a script's own folder comes first: benchmarks/coverage.py and others
     sys.path[0] = str(ROOT)  # would be imported in place of packages of the same name
 
-from benchmarks.gpu_report import OUT_OF_TIME, read_report, write_report
+from benchmarks.gpu_report import (  # noqa: E402 - after the path is right
+    OUT_OF_TIME,
+    read_report,
+    write_report,
+)
 
 BUDGET = 300.0
 """Seconds of all stages together."""
@@ -40,8 +43,9 @@ EARLY = 2.0
 """Seconds, at most, by which a stage is asked to end before its time limit."""
 TOKEN = "GPU_DAY_STAGE"
 """Environment variable of each process of a stage, by which its descendants are found."""
-PACKAGES = ("torch", "triton", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "matplotlib",
-            "pillow", "typer", "timm", "pytest", "optuna", "submitit", "pydantic", "tomli-w")  # fmt: skip
+PACKAGES = ("torch", "triton", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn",
+            "matplotlib", "seaborn", "pillow", "typer", "timm", "pytest",
+            "optuna", "submitit", "pydantic", "tomli-w")  # fmt: skip
 PASSED, FAILED, SKIPPED, TIMED_OUT, CRASHED = "passed", "failed", "skipped", "timed out", "crashed"
 SHOWN_ERRORS = 5  # of a stage in the summary; the JSON has all
 
@@ -166,13 +170,17 @@ def run_stage(
     write_report(path, head | {"limit_s": round(limit, 1), "rows": [], "errors": []})
     print(f"== stage {stage.name}: {stage.title}", file=log, flush=True)
     token = f"{stage.name}.{os.getpid()}"
-    paths = (str(ROOT), os.environ.get("PYTHONPATH"))
+    soon = limit - min(EARLY, limit / 10)
+    command = [stage.name, facts["device"], str(soon), str(path.absolute())]
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.gpu_stages", stage.name, facts["device"],
-         str(limit - min(EARLY, limit / 10)), str(path.absolute())],
-        stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), TOKEN: token},
-    )  # fmt: skip
+        [sys.executable, "-m", "benchmarks.gpu_stages", *command],
+        stdin=subprocess.PIPE,  # a stage ends when nobody holds the other end any more
+        stdout=log,
+        stderr=log,
+        cwd=ROOT,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": import_path(), TOKEN: token},
+    )
     try:
         process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -185,6 +193,12 @@ def run_stage(
     ended = {"status": status, "seconds": round(time.monotonic() - start, 1), "errors": errors}
     write_report(path, report | ended)
     return report | ended
+
+
+def import_path() -> str:
+    """Return PYTHONPATH for a stage: this repository first; absolute, as stage e changes folder."""
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(ROOT), *map(os.path.abspath, given)])
 
 
 def judged(report: Mapping[str, Any], code: int | None) -> tuple[list[str], str]:
@@ -212,7 +226,8 @@ def kill_all(process: subprocess.Popen[bytes], token: str) -> None:
     """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # a driver that hangs can hold even a killed process
+        process.wait(10)
     deadline = time.monotonic() + 5
     while (left := descendants(token)) and time.monotonic() < deadline:
         for pid in left:

@@ -26,7 +26,7 @@ SIMPLEST_FIRST = ("eager", PACKED, "captured", "streams", COMPILED, "stacked")
 def stage(report: Report) -> None:
     """Measure one row after the other; compiling, which takes a minute, comes last."""
     device, on_gpu = report.device, report.device == "cuda"
-    effort = Effort(packed=(8,), seconds=4.0) if on_gpu else replace(QUICK, packed=(2,))
+    effort = Effort(packed=(8,), seconds=4.0) if on_gpu else replace(QUICK, packed=(1,))
     found: list[Row] = []
     peak = peak_flops(device)
     report.content["peak_flops"] = peak

@@ -1,7 +1,6 @@
 """The JSON file of a stage of `gpu_day`: written whole after each change, so never half a file."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ def write_report(path: Path, content: Mapping[str, Any]) -> None:
     """Replace the file in one step."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 class Report:

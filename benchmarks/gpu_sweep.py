@@ -107,7 +107,8 @@ def results(run: Path) -> dict[str, dict[str, Any]]:
 
     columns = ["trial", "outcome", "error", "loss", "device", "engine", "seconds"]
     table = pd.read_parquet(run / "results.parquet")[columns]
-    return {row.pop("trial"): row for row in table.to_dict("records")}
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return {row.pop("trial"): row for row in rows}
 
 
 def compare(

@@ -141,10 +141,9 @@ class Told:
 
 
 def is_usable() -> bool:
-    """Whether this process can still train; on a machine without a GPU it always can."""
-    import torch
-
-    if not torch.cuda.is_available():
+    """Whether this process can still train; where it has not loaded torch, it always can."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
         return True
     try:
         torch.cuda.synchronize()

@@ -11,6 +11,7 @@ product's rate, measured in the same run. What fails is a row with its reason: w
 ours are measured. On a CPU smaller models, nothing compiled: that it runs, not how fast.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -69,6 +70,8 @@ def stage(report: Report) -> None:
     on_gpu = report.device == "cuda"
     rows = rows_of(PAIRS if on_gpu else DRY)
     report.content["peak_flops"] = peak = peak_flops(report.device)
+    # Each process would start as many compilers as there are cores.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max((os.cpu_count() or 1) // 4, 1)))
     children: dict[str, Child] = {}
     try:
         for row in rows:
