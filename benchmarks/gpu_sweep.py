@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.gpu_report import Report
+from benchmarks.gpu_report import OUT_OF_TIME, Report
 
 NEEDED = ("optuna", "submitit", "pydantic", "tomli_w")
 """Packages of `sweeps` that a GPU machine may lack (docs/gpu.md)."""
@@ -82,15 +82,16 @@ def sweep(
         )
         said, fault = done.stdout, f"exit status {done.returncode}" if done.returncode else ""
     except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode(errors="replace")
-        fault = f"did not end within {seconds:.0f} s"
+        said, fault = (error.stdout or b"").decode(errors="replace"), OUT_OF_TIME
     print(said, file=sys.stderr)
     row["seconds"] = round(time.monotonic() - start, 1)
     if not fault:
         return row, ""
     lines = said.splitlines()[-LOG_LINES:]
     row |= {"output": lines, "worker_log": worker_log(run)}
-    return row, f"stability sweep --executor {executor}: {fault}; {' '.join(lines)[-300:]}"
+    if fault != OUT_OF_TIME:
+        fault += f"; {' '.join(filter(None, lines[-3:]))[-150:]}"
+    return row, f"stability sweep --executor {executor}: {fault}"
 
 
 def worker_log(run: Path) -> list[str]:

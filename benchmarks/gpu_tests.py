@@ -48,7 +48,7 @@ def stage(report: Report) -> None:
     report.content["counts"] = counts
     report.say(", ".join(f"{count} {name}" for name, count in counts.items()))
     if not tests:
-        report.fail("no test was collected")
+        report.fail(f"no test was collected{'' if report.left > 0 else f': {OUT_OF_TIME}'}")
     elif counts["skipped"] and not counts["run"]:
         report.content["is_skipped"] = True
         if report.device == "cuda":
