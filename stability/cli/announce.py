@@ -45,18 +45,19 @@ def describe(study: Study) -> str:
 def earlier_version(study: Study, run: RunDirectory) -> str | None:
     """A note where an earlier version of this program began the same study beside `run`.
 
-    Its trials have other settings (see `recipes.model_settings`), so none of them is taken over.
+    Trials of the models in `model_settings` have other settings there and are not taken over.
     """
     before = study.model_copy(update={"model_settings": {}})
     path = run.path.parent / before.name
     if not study.model_settings or run.exists() or not RunDirectory(path).exists():
         return None
     models = ", ".join(study.model_settings)
-    return (
-        f"note: {shown(path)} is this study as an earlier version of this program trained it, with "
-        f"other settings of {models}. Its trials are not taken over. To continue it instead: "
+    note = (
+        f"note: {shown(path)} is this study as an earlier version of this program trained it. Its "
+        f"trials of {models} have other settings and are not taken over. To continue it instead: "
         f"stability resume {shown(path)}"
     )
+    return "\n".join(wrapped(note))
 
 
 def wrapped(line: str) -> list[str]:
