@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sweeps.collapse import is_collapsed
 from sweeps.schema import CURVE, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 
@@ -68,8 +69,7 @@ def result_of(trial: Trial, answer: Any) -> Result:
     A number is the error. A dict has `error`, or `wrong` and `n_eval`; further keys of `COLUMNS`,
     a `curve` (a list of dicts with `epoch` and other columns of the curves), and any other numbers.
     An error that is NaN or infinite, or None, is a diverged training; one that a guess may have
-    (at least chance - 3 sd where `chance` and `n_eval` are given, at least chance without
-    `n_eval`) a collapsed one.
+    (`sweeps.collapse`) a collapsed one, where `chance` is given.
 
     Raises TypeError or ValueError, naming every fault, where the answer is none of this.
     """
@@ -117,8 +117,7 @@ def _outcome(values: dict[str, Any]) -> str:
         return "diverged"
     if chance is None:
         return "ok"
-    sd = math.sqrt(max(chance * (100 - chance), 0) / n) if n else 0.0
-    return "collapsed" if error >= chance - 3 * sd else "ok"
+    return "collapsed" if is_collapsed(error, chance, n) else "ok"
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`stability import`: sweeps of other tools as a results table."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -161,7 +162,7 @@ def _value(text: str) -> int | float | str:
     value = number(text)
     if value is None:
         return text
-    return int(text) if text.lstrip("-").isdigit() else value
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else value
 
 
 def _check_target(faults: Faults, out: Path | None, *, dry_run: bool, force: bool) -> None:

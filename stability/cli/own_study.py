@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stability.cli.parsing import Faults, interval, number
+from stability.cli.parsing import Faults, fault_of_values, interval, value_of
 from sweeps.plain import RESERVED, fault_of, is_plain
-from sweeps.space import Hyperparameter, Value
+from sweeps.space import LARGEST_INTEGER, Hyperparameter, Value
+from sweeps.trial import canonical
 
 if TYPE_CHECKING:
     from stability.cli.request import Options
@@ -40,6 +41,7 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         for option in ("model", "optim")
     )
     space = [h for text in options.vary if (h := law(faults, text))] + list(options.space)
+    _check_settings(faults, options, [h.name for h in space])
     constants = _constants(faults, options, [h.name for h in space])
     for h in options.space:
         _check_name(faults, "space", h.name)
@@ -67,8 +69,24 @@ def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str
         elif name in drawn or name in found:
             faults.add(f"--set {text}", f"{name} is named twice")
         elif _check_name(faults, f"--set {text}", name):
-            found[name] = _value(word)
+            try:
+                found[name] = value_of(word)
+            except ValueError as error:
+                faults.add(f"--set {text}", str(error))
     return found
+
+
+def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> None:
+    """What a study file sets under [recipe]."""
+    for name, value in options.settings.items():
+        where = f"recipe: {name}"
+        try:
+            canonical(value)
+        except (TypeError, ValueError):  # a date, or a number that is not finite
+            faults.add(where, f"got {value}, allowed is text, a finite number, true or false")
+        if name in drawn:
+            faults.add(where, "is set, and drawn too: allowed is one of the two")
+        _check_name(faults, "recipe", name)
 
 
 def check_objective(faults: Faults, name: str) -> None:
@@ -98,7 +116,8 @@ def law(faults: Faults, text: str) -> Hyperparameter | None:
         return None
     if not _check_name(faults, option, name):
         return None
-    return _interval(faults, option, name, words) if ":" in words else _choices(option, name, words)
+    of_kind = _interval if ":" in words else _choices
+    return of_kind(faults, option, name, words)
 
 
 def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
@@ -114,19 +133,23 @@ def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparamet
     if integer and not all(end.is_integer() for end in ends):
         faults.add(option, f"got {ends_text}, whole numbers need whole ends")
         return None
+    if integer and max(map(abs, ends)) >= LARGEST_INTEGER:
+        faults.add(option, f"got {ends_text}, allowed are whole numbers below 2^63 in magnitude")
+        return None
     low, high = (int(end) if integer else end for end in ends)
     return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
-def _choices(option: str, name: str, text: str) -> Hyperparameter:
-    return Hyperparameter(name=name, choices=tuple(_value(part) for part in text.split(",")))
-
-
-def _value(text: str) -> Value:
-    value = number(text)
-    if value is None:
-        return text.strip()
-    return int(value) if re.fullmatch(r"\s*-?\d+\s*", text) else value
+def _choices(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
+    try:
+        values = tuple(map(value_of, text.split(",")))
+    except ValueError as error:
+        faults.add(option, str(error))
+        return None
+    if fault := fault_of_values(values):
+        faults.add(option, fault)
+        return None
+    return Hyperparameter(name=name, choices=values)
 
 
 def _check_name(faults: Faults, option: str, name: str) -> bool:

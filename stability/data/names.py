@@ -76,7 +76,7 @@ def size_of(text: str) -> tuple[str, int | None]:
     >>> size_of("flowers@64"), size_of("me@home/flowers")
     (('flowers', 64), ('me@home/flowers', None))
     """
-    found = re.fullmatch(r"(.*)@(-?\d+)", text, re.DOTALL)
+    found = re.fullmatch(r"(.*)@(-?[0-9]+)", text, re.DOTALL)
     if not found:
         return text, None
     size = int(found[2][:9])
