@@ -40,11 +40,13 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))
         for option in ("model", "optim")
     )
-    space = [h for text in options.vary if (h := law(faults, text))] + list(options.space)
+    typed = [h for text in options.vary if (h := law(faults, text))]
+    space = [*typed, *options.space]
     _check_settings(faults, options, [h.name for h in space])
     constants = _constants(faults, options, [h.name for h in space])
     for h in options.space:
         _check_name(faults, "space", h.name)
+    _check_drawn_once(faults, typed, options.space)
     if not options.vary and not options.space:
         faults.add("--vary", "names nothing: say what shall be drawn, as in --vary C=0.01:100")
     return {
@@ -74,6 +76,16 @@ def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str
             except ValueError as error:
                 faults.add(f"--set {text}", str(error))
     return found
+
+
+def _check_drawn_once(
+    faults: Faults, typed: list[Hyperparameter], of_file: tuple[Hyperparameter, ...]
+) -> None:
+    """A law of --vary holds for all trials, so nothing else may name the same hyperparameter."""
+    names = [h.name for h in (*typed, *of_file)]
+    for name in dict.fromkeys(h.name for h in typed):
+        if names.count(name) > 1:
+            faults.add("--vary", f"{name} is drawn by two laws, allowed is one")
 
 
 def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> None:

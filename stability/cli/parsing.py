@@ -152,6 +152,9 @@ def fault_of_values(values: Iterable[Value]) -> str | None:
     values = tuple(values)
     if fault := fault_of_choices(values):
         return fault
+    for value in values:
+        if isinstance(value, str) and not value.isprintable():
+            return f"got {value!r}, allowed is text without control characters"
     is_rounded = any(isinstance(value, float) for value in values)
     seen: dict[Value, Value] = {}
     for value in values:
