@@ -110,7 +110,7 @@ def _data(trial: Trial, device: str) -> TensorData:
     if data.fingerprint != trial.fingerprint:
         raise RuntimeError(
             f"the data {source!r} have fingerprint {data.fingerprint} here, "
-            f"{trial.fingerprint} in the study"
+            f"{trial.fingerprint} in the study: files changed or became (un)readable"
         )
     return _on_device(source, device)
 

@@ -85,10 +85,10 @@ def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("strange:none", "gave a int"),
         ("strange:raises", "RuntimeError: no luck"),
         ("strange:few", "cannot be called as few(classes, image_shape)"),
-        ("strange:three", "shape (2, 3) for 2 images, needed is (2, 10)"),
+        ("strange:three", "shape (2, 3) in evaluation mode, needed is one tensor"),
         ("strange:pair", "gave a tuple"),
         ("strange:empty", "no parameters"),
-        ("strange:lazy_and_wrong", "strange:lazy_and_wrong: RuntimeError: "),
+        ("strange:lazy_and_wrong", "strange:lazy_and_wrong: RuntimeError in evaluation mode: "),
     ],
 )
 def test_what_is_no_model_is_told(name: str, words: str, strange: Path) -> None:

@@ -174,7 +174,7 @@ def test_two_laws_for_one_name_are_refused() -> None:
     assert faults_of(vary=["w=1:2", "w=1:2"]) == ["--vary: w is drawn by two laws, allowed is one"]
 
 
-@pytest.mark.parametrize("text", ["1_0", "0x10", "nan", "inf", "1e400", "1e-400", "\uff11", "1 0", ""])
+@pytest.mark.parametrize("text", ["1_0", "0x10", "nan", "inf", "1e400", "1e-400", "\uff11", "1 0"])
 def test_every_numeric_option_reads_numbers_in_one_way(text: str) -> None:
     assert number(text) is None
 

@@ -7,6 +7,7 @@ from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine
 from stability.cli.progress import duration
 from stability.cli.tables import WIDTH
+from stability.data.listing import in_words as images_left_out
 from sweeps.space import in_words
 from sweeps.study import Study
 
@@ -29,6 +30,8 @@ def describe(study: Study) -> str:
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
+    if study.left_out:
+        lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
         lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary

@@ -20,6 +20,7 @@ from sweeps.files import atomic_write
 from sweeps.foreign import FORMATS, Chance, Foreign, Imported, Wish, convert, read
 from sweeps.foreign.source import OUTCOMES
 from sweeps.schema import METADATA
+from sweeps.trust import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +224,7 @@ def _together(imported: list[Imported]) -> "pd.DataFrame":
 def _say(foreign: Foreign, imported: Imported) -> None:
     """Print what became of a source."""
     rows = f"{len(imported.table)} runs"
-    print(f"{foreign.name}: {rows}, read as {foreign.format}")
+    print(printable(f"{foreign.name}: {rows}, read as {foreign.format}"))
     moved = [
         f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
         for ours, theirs in imported.taken.items()
@@ -231,5 +232,5 @@ def _say(foreign: Foreign, imported: Imported) -> None:
     ]
     lines = [f"columns: {', '.join(moved)}"] if moved else []
     for note in [*lines, *imported.notes]:
-        print("\n".join(wrap(note, WIDTH, initial_indent="- ", subsequent_indent="  ")))
+        print("\n".join(wrap(printable(note), WIDTH, initial_indent="- ", subsequent_indent="  ")))
     print()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stability.cli.parsing import Faults, fault_of_values, interval, value_of
+from stability.cli.parsing import Faults, fault_of_values, import_hint, interval, value_of
 from sweeps.plain import RESERVED, fault_of, is_plain
 from sweeps.space import LARGEST_INTEGER, Hyperparameter, Value
 from sweeps.trial import canonical
@@ -34,6 +34,8 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         if getattr(options, option):
             text = f"with --objective the space is what --vary names: --vary {option}=..."
             faults.add(f"--{option.replace('_', '-')}", text)
+    if options.skip_unreadable:
+        faults.add("--skip-unreadable", "with --objective the data are read by the function")
     if options.recipe is not None:
         faults.add("--recipe", "with --objective the settings are what --set names: --set NAME=...")
     models, optims = (
@@ -103,8 +105,9 @@ def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> Non
 
 def check_objective(faults: Faults, name: str) -> None:
     """Import the function and look at it, as a worker will."""
-    if not FUNCTION.fullmatch(name):
-        faults.add("--objective", f"got {name!r}, allowed is package.module:function")
+    hint = import_hint(name)
+    if hint or not FUNCTION.fullmatch(name):
+        faults.add("--objective", f"got {name!r}, allowed is package.module:function{hint}")
         return
     module, _, function = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:

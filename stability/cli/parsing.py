@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from stability.training.recipe import RANGES, VARIABLE, fault_of
@@ -87,6 +88,23 @@ def not_one_of(got: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{got!r} is not one of {', '.join(names)}{hint}"
+
+
+def import_hint(text: str) -> str:
+    """What to write in place of a file as in `mymodel.py:tiny`; empty where none is named.
+
+    >>> import_hint("mymodel.py:tiny"), import_hint("mymodel:tiny")
+    (" (did you mean 'mymodel:tiny'?)", '')
+    """
+    file, _, function = text.partition(":")
+    path = PurePath(file)
+    if path.suffix != ".py" and len(path.parts) < 2:
+        return ""
+    inside = ".".join(part for part in path.with_suffix("").parts if part != ".")
+    if path.is_absolute() or ".." in path.parts:
+        where = f"in the folder {path.parent}, "
+        return f" (did you mean, {where}{path.stem + ':' + (function or 'FUNCTION')!r}?)"
+    return f" (did you mean {inside + ':' + (function or 'FUNCTION')!r}?)"
 
 
 def number(text: str) -> float | None:

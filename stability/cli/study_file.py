@@ -87,7 +87,7 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
     if not isinstance(tables, list):
         faults.add(f"{path}: space", "allowed are tables: [[space]]")
         return []
-    found = []
+    found: list[Hyperparameter] = []
     for place, table in enumerate(tables, start=1):
         try:
             h = Hyperparameter.model_validate(table)
@@ -95,7 +95,7 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
             for where, fault in sentences(error):
                 faults.add(f"{path}: space {place}", f"{where}: {fault}")
             continue
-        if fault := fault_of_values(table.get("choices", ())):
+        if (fault := fault_of_values(table.get("choices", ()))) is not None:
             faults.add(f"{path}: space {place}", f"choices: {fault}")
         elif h.integer and not all(float(end or 0).is_integer() for end in (h.low, h.high)):
             faults.add(f"{path}: space {place}", "low and high: whole numbers need whole ends")
@@ -106,7 +106,7 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
 
 def sentences(error: ValidationError) -> list[tuple[str, str]]:
     """Where a table of the space is wrong, and why; a place that is wrong in many ways once."""
-    found = {}
+    found: dict[str, str] = {}
     for e in error.errors():
         where = ".".join(map(str, e["loc"][:2])) or "it"
         fault = e["msg"].removeprefix("Value error, ")
