@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sweeps.collapse import is_collapsed
-from sweeps.schema import CURVE, MEASURED
+from sweeps.schema import CURVE, INT, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 
 Plain = Callable[..., Any]
@@ -34,6 +34,8 @@ def fault_of(function: Any) -> str | None:
     """Why this is no objective, or None."""
     if not callable(function):
         return f"is a {type(function).__name__}, no function"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is an async function, which nothing awaits: allowed is a plain one"
     try:
         inspect.signature(function).bind({}, **_beside(function, NOWHERE))
     except TypeError:
@@ -97,9 +99,10 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     faults = []
     if "error" not in metrics:
         faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
+    if nameless := [name for name in metrics if not isinstance(name, str)]:
+        faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
-        is_number = isinstance(value, int | float) or hasattr(value, "__float__")
-        if value is not None and not is_number:
+        if value is not None and not is_number(value):
             faults.append(f"{name} is {value!r}, allowed is a number")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
@@ -108,7 +111,22 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
         faults.append("curve is no list of dicts")
     elif unknown := sorted({name for row in curve for name in row} - columns):
         faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
+    elif bad := [item for row in curve for item in row.items() if not is_in_curve(*item)]:
+        faults.append(f"curve: {bad[0][0]} is {bad[0][1]!r}, allowed is a number")
     return faults
+
+
+def is_number(value: Any) -> bool:
+    """Whether it can be a float; numpy's and torch's numbers can."""
+    return isinstance(value, int | float) or hasattr(value, "__float__")
+
+
+def is_in_curve(name: str, value: Any) -> bool:
+    """Whether a column of the curves can hold it."""
+    whole = {c.name for c in CURVE if c.type == INT}
+    if value is None:
+        return True
+    return hasattr(value, "__index__") if name in whole else is_number(value)
 
 
 def _outcome(values: dict[str, Any]) -> str:

@@ -92,10 +92,10 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
         try:
             h = Hyperparameter.model_validate(table)
         except ValidationError as error:
-            for where, fault in sentences(error):
-                faults.add(f"{path}: space {place}", f"{where}: {fault}")
+            for where, sentence in sentences(error):
+                faults.add(f"{path}: space {place}", f"{where}: {sentence}")
             continue
-        if (fault := fault_of_values(table.get("choices", ()))) is not None:
+        if fault := fault_of_values(table.get("choices", ())):
             faults.add(f"{path}: space {place}", f"choices: {fault}")
         elif h.integer and not all(float(end or 0).is_integer() for end in (h.low, h.high)):
             faults.add(f"{path}: space {place}", "low and high: whole numbers need whole ends")
