@@ -11,6 +11,7 @@ from picture_files import CLASSES, picture, write_classes
 from PIL import Image
 from test_values import run
 
+from stability.cli import main
 from stability.cli.announce import describe
 from stability.cli.cluster import Where
 from stability.cli.data_names import check_unchanged
@@ -55,7 +56,7 @@ def only_one_class(folder: Path) -> None:
 
 
 def huge(folder: Path) -> None:
-    Image.new("1", (20_000, 20_000)).save(folder / "cat" / "huge.png")
+    Image.new("1", (10_000, 10_000)).save(folder / "cat" / "huge.png")
 
 
 def loops(folder: Path) -> None:
@@ -81,7 +82,7 @@ def train_twice(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (one_level_down, "holds folders and no images|folders hold folders and no images"),
+        (one_level_down, "its folders hold folders and no images"),
         (lambda folder: (folder / "zebra").mkdir(), "empty classes: 1 (zebra)"),
         (nothing_but_empty_classes, "empty classes: 3 (cat, dog, owl)"),
         (only_one_class, "a single class: cat"),
@@ -104,7 +105,7 @@ def test_what_cannot_be_used_is_named(
     spoil(copy)
     assert run("data", "folder:w", monkeypatch=monkeypatch) == 2
     said = capsys.readouterr()
-    assert any(word in said.err for word in words.split("|"))
+    assert words in said.err
     assert "Traceback" not in said.err
     assert said.out == ""
 
@@ -299,6 +300,4 @@ def test_an_error_that_nobody_foresaw_is_a_sentence(
     monkeypatch.setenv("STABILITY_DEBUG", "1")
     monkeypatch.setattr("sys.argv", ["stability", "models"])
     with pytest.raises(ZeroDivisionError):
-        from stability.cli import main
-
         main()
