@@ -156,6 +156,10 @@ def test_names_that_are_no_utf8_are_written_out(
     assert load("folder:w").classes == ("caf\\xe9", "cat", "dog")
     assert run("data", "folder:w", "--json", monkeypatch=monkeypatch) == 0
     assert "caf\\\\xe9" in capsys.readouterr().out
+    shutil.copytree(copy / "cat", copy / "caf\\xe9")
+    _load.cache_clear()
+    with pytest.raises(DataError, match="two folders of one class"):
+        load("folder:w")
 
 
 def test_what_a_terminal_would_obey_is_printed_as_text(
@@ -282,6 +286,27 @@ def test_any_output_can_be_written_in_ascii(
         monkeypatch.chdir(tmp_path)
         assert run("edf", "t.csv", "-o", "edf.png", monkeypatch=monkeypatch) == 0
     assert "\\u22644" in (tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sweep", "--objective", "math:sqrt", "--vary", "x=1:2", "--out", "r\udcff"],
+        ["import", "t.csv", "-o", "x\udcff.parquet"],
+    ],
+)
+def test_a_path_that_is_no_utf8_is_refused(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("model,outcome,error,chance\na,ok,5,90\n")
+    assert run(*arguments, monkeypatch=monkeypatch) == 2
+    assert "\\udcff" in (said := capsys.readouterr().err)
+    assert "is not valid UTF-8" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
 
 
 def test_an_error_that_nobody_foresaw_is_a_sentence(

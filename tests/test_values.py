@@ -117,6 +117,7 @@ def test_bad_values_are_refused(values: str) -> None:
         ("choices = [99999999999999999999, 1]", "below 2^63"),
         ("choices = [[1], 2]", "got [1], allowed are numbers, text, true and false"),
         ('choices = ["a\\u001b[2J", "b"]', "without control characters"),
+        ('choices = ["true", "false"]', "got the text 'true', allowed is true without quotes"),
         ("low = -inf\nhigh = 1.0\nscale = 'linear'", "is not below"),
         ("low = 1\nhigh = 1e300\ninteger = true", "below 2^63"),
         ("low = 1.5\nhigh = 3.0\ninteger = true", "whole numbers need whole ends"),
@@ -163,11 +164,17 @@ def test_bad_settings_are_refused(text: str, words: str) -> None:
     assert words in fault
 
 
-@pytest.mark.parametrize("value", ["2020-01-01", "nan", "inf"])
-def test_bad_settings_of_a_study_file_are_refused(value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("2020-01-01", "got 2020-01-01, allowed is text, a finite number, true or false"),
+        ("nan", "got nan, allowed is text, a finite number, true or false"),
+        ('"False"', "got the text 'False', allowed is false without quotes"),
+    ],
+)
+def test_bad_settings_of_a_study_file_are_refused(value: str, words: str) -> None:
     Path("s.toml").write_text(f'objective = "flags:fit"\n[recipe]\nb = {value}\n')
-    (fault,) = faults_of(study=Path("s.toml"), vary=["w=1:2"])
-    assert fault == f"recipe: b: got {value}, allowed is text, a finite number, true or false"
+    assert faults_of(study=Path("s.toml"), vary=["w=1:2"]) == [f"recipe: b: {words}"]
 
 
 def test_two_laws_for_one_name_are_refused() -> None:

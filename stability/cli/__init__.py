@@ -54,6 +54,10 @@ def main() -> None:
     except OSError as error:  # a disk that is full: what was trained is kept
         print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(FAILED)
+    except UnicodeEncodeError as error:  # of a path: output can be encoded, whatever it is
+        name = printable(str(error.object))
+        print(f"stability: {name} is not valid UTF-8, take another name", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     except Exception as error:
         if os.environ.get(DEBUG):
             raise

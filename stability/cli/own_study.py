@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stability.cli.parsing import Faults, fault_of_values, import_hint, interval, value_of
+from stability.cli.parsing import (
+    Faults,
+    fault_of_text,
+    fault_of_values,
+    import_hint,
+    interval,
+    value_of,
+)
 from sweeps.plain import RESERVED, fault_of, is_plain
 from sweeps.space import LARGEST_INTEGER, Hyperparameter, Value
 from sweeps.trial import canonical
@@ -98,6 +105,8 @@ def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> Non
             canonical(value)
         except (TypeError, ValueError):  # a date, or a number that is not finite
             faults.add(where, f"got {value}, allowed is text, a finite number, true or false")
+        if fault := fault_of_text(value):
+            faults.add(where, fault)
         if name in drawn:
             faults.add(where, "is set, and drawn too: allowed is one of the two")
         _check_name(faults, "recipe", name)

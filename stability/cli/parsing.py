@@ -161,6 +161,21 @@ def _python_reads_a_number(text: str) -> bool:
     return False
 
 
+def fault_of_text(value: Value) -> str | None:
+    """Why a text of a study file is not allowed, or None; an objective would take 'false' as true.
+
+    >>> fault_of_text("false"), fault_of_text("rbf")
+    ("got the text 'false', allowed is false without quotes", None)
+    """
+    if not isinstance(value, str):
+        return None
+    if value.lower() in BOOLEANS:
+        return f"got the text {value!r}, allowed is {value.lower()} without quotes"
+    if not value.isprintable():
+        return f"got {value!r}, allowed is text without control characters"
+    return None
+
+
 def fault_of_values(values: Iterable[Value]) -> str | None:
     """Why values cannot be choices: `fault_of_choices`, or the same value twice.
 
@@ -170,9 +185,8 @@ def fault_of_values(values: Iterable[Value]) -> str | None:
     values = tuple(values)
     if fault := fault_of_choices(values):
         return fault
-    for value in values:
-        if isinstance(value, str) and not value.isprintable():
-            return f"got {value!r}, allowed is text without control characters"
+    for fault in filter(None, map(fault_of_text, values)):
+        return fault
     is_rounded = any(isinstance(value, float) for value in values)
     seen: dict[Value, Value] = {}
     for value in values:
