@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stability.cli.request import Options, read
 from stability.data import DataError, decode, load, skipping
 from stability.data import folder as folders
 from stability.data.sources import _load
+from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import SpecError
 from sweeps.study import Study
 
@@ -286,6 +288,14 @@ def test_any_output_can_be_written_in_ascii(
         monkeypatch.chdir(tmp_path)
         assert run("edf", "t.csv", "-o", "edf.png", monkeypatch=monkeypatch) == 0
     assert "\\u22644" in (tmp_path / "out").read_text()
+
+
+def test_what_an_objective_prints_in_a_worker_never_fails() -> None:
+    code = [sys.executable, "-c", "print('\\u2264')"]
+    for variables, status in (({}, 1), (ENVIRONMENT, 0)):
+        locale = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+        done = subprocess.run(code, env=locale | variables, capture_output=True, check=False)
+        assert done.returncode == status
 
 
 @pytest.mark.parametrize(
