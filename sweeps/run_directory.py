@@ -145,6 +145,10 @@ class RunDirectory:
 def unusable_as_new_folder(path: Path) -> list[str]:
     """Why no new run directory can be made at `path`; nothing is left written."""
     try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return [f"{path} is not valid UTF-8, which tables need for their paths: take another --out"]
+    try:
         if path.exists() and not path.is_dir():
             return [f"{path} is a file, a folder is needed"]
         if path.is_dir() and any(not child.name.startswith(".") for child in path.iterdir()):

@@ -60,6 +60,8 @@ class Study(BaseModel):
     data_source: str = ""
     """By which the objective loads the data, `folder:/home/me/flowers`; empty where `data` is
     enough. A place is no content: the hash leaves it out."""
+    left_out: dict[str, tuple[str, ...]] = {}
+    """By class, unreadable images that the data are without. The fingerprint is of the others."""
     fingerprint: str
     """Of the data's content."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -103,7 +105,7 @@ class Study(BaseModel):
         before as its default, renames no old study. So a default may never change. The place of
         the data is left out: the same data elsewhere are the same study.
         """
-        silent = {"origin", "data_source"}
+        silent = {"origin", "data_source", "left_out"}
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         return digest(content, STUDY_DIGITS)
 
@@ -131,7 +133,9 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        silent = {name for name in ("origin", "model_settings") if not getattr(self, name)}
+        silent = {
+            name for name in ("origin", "model_settings", "left_out") if not getattr(self, name)
+        }
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"
@@ -152,7 +156,9 @@ class Study(BaseModel):
 
     def differences(self, other: "Study") -> list[str]:
         """One sentence for each field in which `other` differs from this study."""
-        mine, theirs = (s.model_dump(mode="json", exclude={"origin"}) for s in (self, other))
+        mine, theirs = (
+            s.model_dump(mode="json", exclude={"origin", "left_out"}) for s in (self, other)
+        )
         return [
             f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
             for name in mine

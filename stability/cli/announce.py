@@ -7,7 +7,9 @@ from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine
 from stability.cli.progress import duration
 from stability.cli.tables import WIDTH, shown
+from stability.data.listing import in_words as images_left_out
 from sweeps.run_directory import RunDirectory
+from sweeps.space import in_words
 from sweeps.study import Study
 
 
@@ -27,10 +29,12 @@ def describe(study: Study) -> str:
         whose = ", ".join([*h.optims, *h.models])
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
-        settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
+        settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
     for model, own in study.model_settings.items():
         lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
+    if study.left_out:
+        lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
         lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary
@@ -84,7 +88,9 @@ def describe_listed(study: Study) -> str:
     """The configurations that are trained again."""
     lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
     for c in study.configurations:
-        settings = ", ".join(f"{name} {value}" for name, value in c.hyperparameters.items())
+        settings = ", ".join(
+            f"{name} {in_words(value)}" for name, value in c.hyperparameters.items()
+        )
         lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
     return "\n".join(lines)
 

@@ -54,6 +54,7 @@ DataName = Annotated[
     str | None,
     Argument(help="As --data takes it [default: list the kinds].", show_default=False),
 ]
+SkipUnreadable = Annotated[bool, Option("--skip-unreadable", help="Leave out unreadable images.")]
 Sheet = Annotated[
     Path | None,
     Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),

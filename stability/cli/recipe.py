@@ -7,7 +7,7 @@ from typing import Any
 
 from stability.cli.data_names import images
 from stability.cli.parsing import Faults
-from stability.cli.tables import WIDTH
+from stability.cli.tables import WIDTH, shown
 from stability.training.recipe import DEFAULTS, OPTIMIZERS, allowed
 from stability.training.recipes import CURRENT, IMAGENET, RECIPES, UPDATES, Named, source_of
 from sweeps.errors import SpecError
@@ -46,7 +46,7 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
     else:
         print(described(name) if name else side_by_side())
         if output is not None:
-            print(f"\n{output}")
+            print(f"\n{shown(output)}")
 
 
 def as_dict(name: str) -> dict[str, Any]:

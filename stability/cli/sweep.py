@@ -143,10 +143,11 @@ def dispatch(
 
 def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> int:
     """What a dry run ends with."""
-    print(headline(wait=False))
+    print(printable(headline(wait=False) or ""))
     site, run = request.site, request.run
     if site.executor == "slurm":
-        print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
+        text = script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots))
+        print(printable(text))
     print("dry run: nothing was written")
     return DONE
 
@@ -231,7 +232,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         return DONE
     if request.site.executor != "inline":  # that worker has said it
         for line in engine_in_words(run):
-            print(line)
+            print(printable(line))
     return conclude(request, there)
 
 
