@@ -171,7 +171,7 @@ def test_who_diverges_touches_nobody(
         assert torch.equal(spoilt.stack.weights.matrix[k], calm.stack.weights.matrix[k])
 
 
-@pytest.mark.parametrize("lr", [20.0, 1e200])
+@pytest.mark.parametrize("lr", [1e4, 1e200])  # at 20, rounding decides the step
 @pytest.mark.parametrize("model", ["vitp-nano", "vitc-nano"])
 def test_the_step_of_divergence_is_that_alone(double: TensorData, model: str, lr: float) -> None:
     jobs = [job(model=model, seed=seed, lr=lr, epochs=6, batch_size=25) for seed in (3, 4, 5)]
@@ -182,7 +182,7 @@ def test_the_step_of_divergence_is_that_alone(double: TensorData, model: str, lr
         assert found.ends[k] == training
         for ours, theirs in zip(found.curves[k], rows, strict=True):
             assert (ours.epoch, ours.lr) == (theirs.epoch, theirs.lr)
-            if lr > 20 or theirs.epoch == 0:  # later rounding is magnified without bounds
+            if lr > 1e4 or theirs.epoch == 0:  # later rounding is magnified without bounds
                 same_numbers(ours, theirs, rel=1e-5)
         assert found.curves[k][-1].diverged_at == rows[-1].diverged_at == training.diverged_at
 
