@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sweeps.errors import AnswerError
 from sweeps.schema import CURVE, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
+from sweeps.units import FULL, in_percent, known, refused
 
 Plain = Callable[..., Any]
 
@@ -49,7 +51,12 @@ def of_plain(function: Plain) -> Objective:
         for trial in cohort.trials:
             given = {name: getattr(trial, name) for name in GIVEN}
             beside = _beside(function, cohort.saved_of(trial))
-            yield result_of(trial, function({**trial.settings, **given}, **beside))
+            answer = function({**trial.settings, **given}, **beside)
+            try:
+                result = result_of(trial, answer, cohort.unit)
+            except AnswerError as error:  # the same would come again
+                result = refused(trial.id, [str(error)], cohort.unit)
+            yield result
 
     return objective
 
@@ -62,8 +69,8 @@ def _beside(function: Plain, saved: Saved) -> dict[str, Saved]:
         return {}
 
 
-def result_of(trial: Trial, answer: Any) -> Result:
-    """The result that a function's answer means.
+def result_of(trial: Trial, answer: Any, unit: str = "percent") -> Result:
+    """The result that a function's answer means, with the numbers as they were returned.
 
     A number is the error. A dict has `error`, or `wrong` and `n_eval`; further keys of `COLUMNS`,
     a `curve` (a list of dicts with `epoch` and other columns of the curves), and any other numbers.
@@ -71,14 +78,16 @@ def result_of(trial: Trial, answer: Any) -> Result:
     (at least chance - 3 sd where `chance` and `n_eval` are given, at least chance without
     `n_eval`) a collapsed one.
 
-    Raises TypeError or ValueError, naming every fault, where the answer is none of this.
+    Whether the numbers are possible in the unit is checked by the worker, for every objective.
+
+    Raises AnswerError, naming every fault, where the answer is none of this.
     """
     metrics = dict(answer) if isinstance(answer, Mapping) else {"error": answer}
     curve = metrics.pop("curve", [])
-    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys():
-        metrics["error"] = 100 * metrics["wrong"] / metrics["n_eval"]
+    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys() and unit != "raw":
+        metrics["error"] = _error_of_counts(metrics, FULL[known(unit)])
     if faults := _faults(trial, metrics, curve):
-        raise TypeError("; ".join(faults))
+        raise AnswerError("; ".join(faults))
     values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
     extra = [
         {"name": name, "value": float(value)}
@@ -87,7 +96,7 @@ def result_of(trial: Trial, answer: Any) -> Result:
     ]
     return Result(
         trial=trial.id,
-        outcome=_outcome(values),
+        outcome=outcome_of(in_percent(values, unit)),
         values={**_finite(values), "metrics": extra},
         curve=[{"epoch": number, **row} for number, row in enumerate(curve)],
     )
@@ -98,8 +107,7 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     if "error" not in metrics:
         faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
     for name, value in metrics.items():
-        is_number = isinstance(value, int | float) or hasattr(value, "__float__")
-        if value is not None and not is_number:
+        if value is not None and not _is_number(value):
             faults.append(f"{name} is {value!r}, allowed is a number")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
@@ -111,7 +119,24 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     return faults
 
 
-def _outcome(values: dict[str, Any]) -> str:
+def _is_number(value: Any) -> bool:
+    """A real number, also of numpy or torch; True and 1j are none."""
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    if isinstance(value, bool | complex) or kind.startswith(("bool", "complex")):
+        return False
+    return isinstance(value, int | float) or hasattr(value, "__float__")
+
+
+def _error_of_counts(metrics: dict[str, Any], full: float) -> float | None:
+    """None where the counts give no error; what is wrong with them is said with the result."""
+    try:
+        return float(full * metrics["wrong"] / metrics["n_eval"])
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def outcome_of(values: Mapping[str, Any]) -> str:
+    """How a training with these values ended; errors and chance in percent."""
     error, chance, n = (values.get(name) for name in ("error", "chance", "n_eval"))
     if error is None or not math.isfinite(error):
         return "diverged"
@@ -125,7 +150,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """Plain numbers for the columns; what is not finite has none."""
     whole = ("wrong", "n_eval")
     return {
-        name: (int(value) if name in whole else float(value))
+        name: int(value) if name in whole and value == int(value) else float(value)
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     }

@@ -105,6 +105,27 @@ class RunDirectory:
             for difference in study.differences(there)
         ]
 
+    def name_unit(self, study: Study) -> None:
+        """Write the unit of `study`, with what depends on it, into the study that is there.
+
+        Raises StoreError where it cannot be written.
+        """
+        there = self.read_study()
+        if (study.unit, study.primary) == (there.unit, there.primary):
+            return
+        try:
+            there.in_unit(study.unit, study.primary.within).write(self.study)
+        except OSError as error:
+            raise StoreError(f"{self.study} cannot be written: {error}") from error
+
+    @property
+    def unit(self) -> str:
+        """Of the errors in the parts; empty where none was named or the study cannot be read."""
+        try:
+            return self.read_study().unit
+        except StoreError:
+            return ""
+
     def exists(self) -> bool:
         """Whether there is a study in this folder."""
         try:

@@ -20,6 +20,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.answers import question
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
@@ -31,6 +32,7 @@ from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
+from sweeps.units import judged
 from sweeps.waiting import Waiting
 
 
@@ -244,7 +246,11 @@ def cohorts(
     ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
-    while not shift.is_over(ledger) and not same_failure(ledger.rows, ledger.hosts):
+    while not (
+        shift.is_over(ledger)
+        or same_failure(ledger.rows, ledger.hosts)
+        or question(ledger.rows, ledger.unit)
+    ):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
         for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
@@ -271,6 +277,7 @@ def cohorts(
             device=order.device,
             engine=forming.way(taken[0]).engine,
             failures={trial.id: ledger[trial.id].failures for trial in taken},
+            unit=ledger.unit,
         )
         ledger.refresh()
 
@@ -290,7 +297,7 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     try:
         for result in objective(cohort):
             left.discard(result.trial)
-            yield result, cost(result.trial)
+            yield judged(result, cohort.unit), cost(result.trial)
         if left:
             raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
     except OutOfTimeError as error:

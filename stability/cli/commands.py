@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from stability.cli import options as o
+from stability.cli import options_own as own
 
 app = typer.Typer(
     name="stability",
@@ -48,6 +49,8 @@ def sweep(
     pool: o.Pool = None,
     precision: o.Precision = None,
     objective: o.Objective = None,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
     study: o.Study = None,
     out: o.Out = None,
     confirm: o.Confirm = None,
@@ -79,6 +82,8 @@ def sweep(
         pool=pool,
         precision=precision,
         objective=objective,
+        unit=unit,
+        within=within,
         study=study,
         lr=lr or [],
         weight_decay=weight_decay or [],
@@ -96,6 +101,8 @@ def resume(
     run: o.Run,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
     *,
     place: dict[str, Any],
 ) -> None:
@@ -105,7 +112,7 @@ def resume(
     from stability.cli.sweep import run_request
 
     where = where_of(place, confirm=confirm)
-    request = reopen(run, where)
+    request = reopen(run, where, unit, within)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
@@ -132,12 +139,14 @@ def edf(
     delta: o.Delta = False,
     policy: o.Policy = "chance",
     band: o.Band = "ks",
+    within: own.WithinLoss = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Draw the EDFs of runs or tables, with 95% bands."""
     from stability.cli.edf import Picture, draw
 
-    draw(runs, output, Picture(delta=delta, policy=policy, band=band), as_json=as_json)
+    how = Picture(delta=delta, policy=policy, band=band)
+    draw(runs, output, how, within, as_json=as_json)
 
 
 @app.command()
@@ -241,7 +250,7 @@ def plan(
     runs: o.Pilots = None,
     half_width: o.HalfWidth = "0.1,0.05",
     confidence: o.PlanConfidence = "0.95",
-    within: o.PlanWithin = "4",
+    within: own.WithinLoss = None,
     policy: o.Policy = "chance",
     by: o.PlanBy = None,
     draws: o.Draws = None,

@@ -28,6 +28,7 @@ from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
 from stability.cli.tables import print_groups, shown
+from stability.cli.unit import check_unit
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.adopt import Adopted, adopt, adoptable
@@ -76,7 +77,11 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     study, run, site = request.study, request.run, request.site
     print(printable(describe(study)))
     design = run.readable_design()
+    if design is not None and not dry_run:
+        run.name_unit(study)
     there = counted(run, design) if design is not None else None
+    if there is not None and not study.unit:
+        check_unit(run, there.ledger)
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
@@ -222,6 +227,8 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
             f"stability cancel {shown(run.path)}"
         )
         return DONE
+    there.look()
+    check_unit(run, there.ledger)
     if request.site.executor != "inline":  # that worker has said it
         for line in engine_in_words(run):
             print(line)
