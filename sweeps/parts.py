@@ -152,8 +152,9 @@ class Ledger:
         *,
         begun: datetime = EVER,
         trusting: bool = False,
+        unit: str | None = None,
     ) -> None:
-        """`begun`: since when hosts are judged.
+        """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
 
         `trusting`: not even look at parts again that were read when they were full.
 
@@ -164,7 +165,7 @@ class Ledger:
         self.since = since
         self.begun = begun
         self.trusting = trusting
-        self.unit = run.unit
+        self.unit = run.unit if unit is None else unit
         self.damaged: list[Path] = []
         self._forget()
 

@@ -13,7 +13,7 @@ from threading import Thread
 from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
-from stability.cli.edf import Picture, table_of, write_picture
+from stability.cli.edf import Picture, declared_loss, table_of, write_picture
 from stability.cli.engine import (
     check_engine,
     engine_in_words,
@@ -79,7 +79,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     design = run.readable_design()
     if design is not None and not dry_run:
         run.name_unit(study)
-    there = counted(run, design) if design is not None else None
+    there = counted(run, design, study.unit) if design is not None else None
     if there is not None and not study.unit:
         check_unit(run, there.ledger)
     if there is not None and not (there.open if retry_failed else there.left()):
@@ -95,7 +95,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     own = provenance.code_of(own_modules(study), Path.cwd())
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(run, trials)
+    there = there or counted(run, trials, study.unit)
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
@@ -189,9 +189,9 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
-    """What the parts say of the trials, as of now."""
-    tally = Tally(trials, Ledger(run))
+def counted(run: RunDirectory, trials: Sequence[Trial], unit: str) -> Tally:
+    """What the parts say of the trials, as of now, with errors in `unit`."""
+    tally = Tally(trials, Ledger(run, unit=unit))
     tally.look()
     return tally
 
@@ -276,9 +276,9 @@ def conclude(request: Request, there: Tally) -> int:
     if request.study.sampler == "listed":
         print_peaks(run.path.parent)
     else:
-        table = table_of([run.path])
-        print_groups(table)
-        print(shown(write_picture(table, run.edf, Picture())))
+        table, d = table_of([run.path]), declared_loss([run.path])
+        print_groups(table, within=d)
+        print(shown(write_picture(table, run.edf, Picture(), d)))
     print(shown(run.results))
     there.look()
     for line in spared_in_words(there.spared):
@@ -304,8 +304,9 @@ def complaints(run: RunDirectory, there: Tally) -> list[str]:
     lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         lines.append(
-            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
-            "with --retry-failed tries them again"
+            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts, or 1 where the "
+            "objective's answer cannot be used; the same command with --retry-failed tries them "
+            "again"
         )
     return lines
 
