@@ -109,7 +109,10 @@ def impossible(table: pd.DataFrame) -> dict[int, str]:
     for name, values in numbers.items():
         low, high = _range(name, unit)
         allowed = f"0 to {high:g}" if name in ERRORS else f"{low:g} to {high:g}"
-        for place in np.flatnonzero(trained & _outside(values, low, high).to_numpy()):
+        bad = _outside(values, low, high)
+        if name in ("wrong", "n_eval"):
+            bad |= values % 1 > 0
+        for place in np.flatnonzero(trained & bad.to_numpy()):
             value = f"{name} is {values.iloc[place]:g}"
             found.setdefault(int(place), f"{value}, allowed with unit {unit}: {allowed}")
     if unit == "percent" and {"error", "wrong", "n_eval"} <= numbers.keys():

@@ -29,12 +29,12 @@ def secondary_statistics(
 ) -> pd.DataFrame:
     """Describe the difference of two samples in further ways.
 
-    Rows: `area` (mean height of the delta-EDF over 10 points or 2.5 d of a loss, A minus B,
-    its interval from the same two bands as the primary one), `ks` (largest distance
-    of the EDFs, by permutation, within pairs where there are any; only with a generator),
-    `p_a_better` (Brunner and Munzel 2000, with ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only with a generator),
-    and, for pairs, `tau_b` (whether configurations rank
-    alike). The last three leave out trials of unknown error.
+    Rows: `area` (mean height of the delta-EDF over 10 points or 2.5 d of a loss, A minus B, its
+    interval from the same two bands as the primary one), `ks` (largest distance of the EDFs, by
+    permutation, within pairs where there are any; only with a generator), `p_a_better` (Brunner and
+    Munzel 2000, with ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only
+    with a generator), and, for pairs, `tau_b` (whether configurations rank alike). The last three
+    leave out trials of unknown error.
 
     Args:
         a: first sample.

@@ -154,7 +154,10 @@ def with_peaks(
     {'a': 5.0}
 
     """
-    absent = [g.label for g in groups if g.label not in peaks]
+    # A loss has no value for a seed that diverged: the mean is infinite, and no reference.
+    absent = [
+        g.label for g in groups if g.label not in peaks or not np.isfinite(peaks[g.label].mean)
+    ]
     if absent and asked == CONFIRMED:
         raise TableError([f"reference: nothing was confirmed for {', '.join(absent)}"])
     if absent or asked not in (None, CONFIRMED) or estimand.fixed or estimand.pilot:

@@ -143,7 +143,9 @@ def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
     that cannot be used comes again: where nothing else came so far, a few of them are enough.
     """
     if not hosts.ever_trained and len(hosts.refused) >= ENOUGH:
-        return list(hosts.refused.values())[-1]["message"] or "no words"
+        said = [row["message"] for row in hosts.refused.values()]
+        if len(set(map(kind, said))) == 1:
+            return said[-1] or "no words"
     streak = suspects(rows, hosts)
     is_sure = len(streak) > len({row["trial"] for row in streak})
     return streak[0]["message"] or "no words" if is_sure else None

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.plain import outcome_of
+from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED
 from sweeps.units import ERRORS, FULL, UNITS, faults_of, in_percent, known
 
@@ -24,16 +25,16 @@ def as_read(rows: pa.Table, unit: str) -> pa.Table:
 
     A result with a value that is impossible in the unit is a failure whose message names it. An
     answer that was refused by another unit is an ordinary failure: its trial may be tried again.
-    Columns that are absent stay absent.
     """
     if _is_plain_percent(rows, unit):
         return rows
+    for name in {"error_unit", "message"} - set(rows.column_names):  # an older version
+        rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
     names = [name for name in COLUMNS if name in rows.column_names]
     read = [_read(row, unit) for row in rows.select(names).to_pylist()]
     for name in names:
-        field = rows.schema.field(name)
-        column = pa.array([row[name] for row in read], field.type)
-        rows = rows.set_column(rows.schema.get_field_index(name), field, column)
+        column = pa.array([row[name] for row in read], PART.field(name).type)
+        rows = rows.set_column(rows.schema.get_field_index(name), PART.field(name), column)
     return rows
 
 

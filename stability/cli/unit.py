@@ -31,7 +31,7 @@ def read_unit(faults: Faults, unit: str | None, within: str | None, *, is_own: b
     if not is_own:
         for option, given in (("--unit", unit), ("--within", within)):
             if given is not None:
-                faults.add(option, f"got {given!r}, allowed only with --objective: images have %")
+                faults.add(option, f"got {given!r}, allowed only with --objective of your own")
         return NamedUnit()
     if unit is not None:
         faults.one_of("--unit", unit, UNITS)
