@@ -76,6 +76,7 @@ class RunDirectory:
                 if self.study.exists():
                     keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
+            self.name_unit(study)
             for folder in self.folders:
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             ids = [trial.id for trial in design]  # of one that was read, this checks each

@@ -13,6 +13,8 @@ from stability.cli.tables import WIDTH, notes
 from sweeps.errors import SpecError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis import Estimand, Sample
 
 NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes seconds there
@@ -113,22 +115,10 @@ def _half_widths(plan: Plan) -> list[dict[str, Any]]:
 
 def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
-    from analysis import Estimand, TableError, load, samples
-    from analysis.confirmed import confirmed, peaks_of
+    from analysis import TableError
     from analysis.planning import WANTED, cost, seconds_by_group
-    from analysis.strata import with_peaks
-    from analysis.units import near, unit_of
 
-    try:
-        table = load(runs)
-        d = declared_loss(runs) if plan.within is None else plan.within
-        unit = unit_of(table)
-        estimand = Estimand(d=near(d, unit), confidence=plan.confidence, unit=unit)
-        groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
-        peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
-    except ValueError as error:
-        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
-    estimand = with_peaks(estimand, groups, peaks)
+    table, groups, estimand = _asked_of(runs, plan)
     draws = plan.draws or max(group.trials for group in groups)
     powers, no_power = [], "one group: no difference to look for"
     try:
@@ -154,6 +144,25 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     rows = json.loads(seconds.rename_axis("group").reset_index().to_json(orient="records"))
     whole = {name: None if x != x else x for name, x in total._asdict().items()}  # NaN: timed once
     return {**found, "cost": {"seconds": whole, "groups": rows}}
+
+
+def _asked_of(runs: list[Path], plan: Plan) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
+    """The table of the pilots, its groups, and the question. Raises SpecError."""
+    from analysis import Estimand, load, samples
+    from analysis.confirmed import confirmed, peaks_of
+    from analysis.strata import with_peaks
+    from analysis.units import near, unit_of
+
+    try:
+        table = load(runs)
+        d = declared_loss(runs) if plan.within is None else plan.within
+        unit = unit_of(table)
+        estimand = Estimand(d=near(d, unit), confidence=plan.confidence, unit=unit)
+        groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
+        peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
+    except ValueError as error:
+        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+    return table, groups, with_peaks(estimand, groups, peaks)
 
 
 def _power(a: "Sample", b: "Sample", draws: int, estimand: "Estimand") -> dict[str, Any]:

@@ -45,7 +45,7 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
         for name in (*NAMES, *CHOICES)
         if name in content and getattr(options, name) is None
     }
-    if "within" in content and options.within is None:
+    if "within" in content and options.within is None and options.unit is None:
         texts["within"] = _amount(faults, f"{path}: within", content["within"])
     settings = content.get("recipe", {})
     if not isinstance(settings, dict):

@@ -76,12 +76,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(printable(describe(study)))
-    design = run.readable_design()
-    if design is not None and not dry_run:
-        run.name_unit(study)
-    there = counted(run, design, study.unit) if design is not None else None
-    if there is not None and not study.unit:
-        check_unit(run, there.ledger)
+    design, there = found_in(request, dry_run=dry_run)
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
@@ -117,6 +112,20 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)
+
+
+def found_in(request: Request, *, dry_run: bool) -> tuple[Design | None, Tally | None]:
+    """The design and the results that are there; their unit is named now, or has to be."""
+    study, run = request.study, request.run
+    design = run.readable_design()
+    if design is None:
+        return None, None
+    if not dry_run:
+        run.name_unit(study)
+    there = counted(run, design, study.unit)
+    if not study.unit:
+        check_unit(run, there.ledger)
+    return design, there
 
 
 def dispatch(
