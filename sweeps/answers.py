@@ -12,6 +12,7 @@ from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED
 from sweeps.units import ERRORS, FULL, UNITS, faults_of, in_percent, known
 
+COUNT = {1: "error is", 2: "two errors are", 3: "three errors are"}
 ENOUGH = 3  # results that tell fractions from percent
 JUDGED = (*ERRORS, "chance", "wrong", "n_eval")
 COLUMNS = ("outcome", "error_unit", "message", *JUDGED)
@@ -84,18 +85,19 @@ def _counts_agree(rows: pa.Table) -> bool:
     return not (apart.any() or (wrong > n).any())
 
 
-def question(rows: Sequence[Row], unit: str) -> str | None:
+def question(rows: Sequence[Row], unit: str, enough: int = ENOUGH) -> str | None:
     """What has to be asked of who did not name a unit: the first three results look like fractions.
 
     Asked for as well where results were given in a unit that was named elsewhere. Results of
-    versions that knew no units are percent. Errors that follow from counts have no unit.
+    versions that knew no units are percent. Errors that follow from counts have no unit. `enough`:
+    how many results are looked at, fewer where the study has no three trials.
     """
     if unit in UNITS:
         return None
-    first = list(_first(rows))
+    first = list(_first(rows, enough))
     if others := {row["error_unit"] for row in first} & {"fraction", "raw"}:
         return f"The first results were trained with --unit {min(others)}"
-    if len(first) < ENOUGH or any(row["error_unit"] is None for row in first):
+    if len(first) < enough or any(row["error_unit"] is None for row in first):
         return None
     errors = [row["error"] for row in first]
     chances = {row["chance"] for row in first} - {None}
@@ -103,16 +105,16 @@ def question(rows: Sequence[Row], unit: str) -> str | None:
     if all(chance <= 1 for chance in chances) and chances:
         return f"The objective gives chance {min(chances):.4g} and first errors {listed}"
     if all(error <= 1 and row["wrong"] is None for error, row in zip(errors, first, strict=True)):
-        return f"The first three errors are {listed}"
+        return f"The first {COUNT[len(first)]} {listed}"
     return None
 
 
-def _first(rows: Iterable[Row]) -> Iterable[Row]:
+def _first(rows: Iterable[Row], enough: int) -> Iterable[Row]:
     """The first results that have an error, as many as are asked about."""
     found = 0
     for row in rows:
         if row["outcome"] in TRAINED and row["error"] is not None:
             yield row
             found += 1
-            if found == ENOUGH:
+            if found == enough:
                 return

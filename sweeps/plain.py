@@ -15,7 +15,7 @@ from typing import Any
 from sweeps.errors import AnswerError
 from sweeps.schema import CURVE, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
-from sweeps.units import FULL, in_percent, known, refused
+from sweeps.units import FULL, in_percent, is_real, known, refused
 
 Plain = Callable[..., Any]
 
@@ -107,7 +107,7 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     if "error" not in metrics:
         faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
     for name, value in metrics.items():
-        if value is not None and not _is_number(value):
+        if value is not None and not is_real(value):
             faults.append(f"{name} is {value!r}, allowed is a number")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
@@ -117,14 +117,6 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     elif unknown := sorted({name for row in curve for name in row} - columns):
         faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
     return faults
-
-
-def _is_number(value: Any) -> bool:
-    """A real number, also of numpy or torch; True and 1j are none."""
-    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    if isinstance(value, bool | complex) or kind.startswith(("bool", "complex")):
-        return False
-    return isinstance(value, int | float) or hasattr(value, "__float__")
 
 
 def _error_of_counts(metrics: dict[str, Any], full: float) -> float | None:

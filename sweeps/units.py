@@ -50,6 +50,11 @@ def _faults(values: Mapping[str, Any], unit: str) -> list[str]:
     given = {name: value for name, value in values.items() if _is_number(value)}
     full = FULL[unit]
     faults = [
+        f"{name} is {values[name]!r}, allowed is a number"
+        for name in (*ERRORS, "chance", *COUNTS)
+        if values.get(name) is not None and not is_real(values[name])
+    ]
+    faults += [
         f"{name} is {given[name]}, allowed with unit {unit}: 0 to {full:g}"
         for name in ERRORS
         if name in given and unit != "raw" and not 0.0 <= given[name] <= full
@@ -88,9 +93,17 @@ def _faults_of_counts(given: Mapping[str, Any], unit: str) -> list[str]:
     ]
 
 
+def is_real(value: Any) -> bool:
+    """Whether it is a real number, also of numpy or torch; True and 1j are none."""
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    if isinstance(value, bool | complex) or kind.startswith(("bool", "complex")):
+        return False
+    return isinstance(value, int | float) or hasattr(value, "__float__")
+
+
 def _is_number(value: Any) -> bool:
     try:
-        return value is not None and math.isfinite(value)
+        return is_real(value) and math.isfinite(value)
     except (TypeError, OverflowError):
         return False
 

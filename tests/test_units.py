@@ -189,6 +189,13 @@ def test_the_first_three_results_may_ask_for_the_unit(tmp_path: Path, answers: A
     assert drive(run).done == 3  # nothing more
 
 
+def test_a_study_of_two_trials_is_asked_about_when_both_are_trained(tmp_path: Path) -> None:
+    run = asking(tmp_path / "run", FRACTIONS[:2])
+    assert drive(run).done == 2
+    with pytest.raises(UnitError, match="The first two errors are"):
+        check_unit(run, looked(run))
+
+
 def looked(run: RunDirectory) -> Ledger:
     ledger = Ledger(run)
     ledger.refresh()

@@ -72,7 +72,11 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
                 found[run.path] = run.read_study().primary
             except StabilityError:
                 continue  # said already, when its views were rebuilt
-    if len({declared.model_dump_json() for declared in found.values()}) > 1:
+    of_loss = {path.name: d.policy == "beyond" for path, d in found.items()}
+    if len(set(of_loss.values())) > 1:
+        listed = ", ".join(f"{name}: {'a loss' if x else 'percent'}" for name, x in of_loss.items())
+        faults.add("runs", f"their errors are in different units ({listed}); compare them apart")
+    elif len({declared.model_dump_json() for declared in found.values()}) > 1:
         listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
         faults.add("runs", f"they declare different questions ({listed}); compare them apart")
     return next(iter(found.values()), Declared())

@@ -6,7 +6,7 @@ from typing import cast
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.parsing import Faults
 from stability.cli.tables import shown
-from sweeps.answers import question
+from sweeps.answers import ENOUGH, question
 from sweeps.errors import StabilityError, UnitError
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
@@ -74,7 +74,8 @@ def check_unit(run: RunDirectory, ledger: Ledger) -> None:
 
 def question_of(run: RunDirectory, ledger: Ledger) -> str | None:
     """What is asked, and how to go on; None where the unit is known or percent is plausible."""
-    why = question(ledger.rows, ledger.unit)
+    enough = min(ENOUGH, run.read_study().trials)
+    why = question(ledger.rows, ledger.unit, enough)
     return why and (
         f"{why}: percent or fractions of 1?\n"
         "Nothing more is trained until the unit is named; the results are kept. Go on with\n"
