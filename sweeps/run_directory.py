@@ -123,7 +123,7 @@ class RunDirectory:
     def unit(self) -> str:
         """Of the errors in the parts; empty where none was named or the study cannot be read."""
         try:
-            return self.read_study().unit
+            return self.read_study().read_by
         except StoreError:
             return ""
 

@@ -10,7 +10,7 @@ from sweeps.errors import SpecError, StoreError
 from sweeps.files import atomic_write, parse_toml, read_text
 from sweeps.sampling import Sampler
 from sweeps.space import Hyperparameter, Value
-from sweeps.trial import digest
+from sweeps.trial import BEFORE_IT_EXISTED, digest
 from sweeps.units import Unit
 
 STUDY_DIGITS = 6
@@ -105,6 +105,11 @@ class Study(BaseModel):
         silent = {"origin", "data_source", "unit"} | self._in_unit
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         return digest(content, STUDY_DIGITS)
+
+    @property
+    def read_by(self) -> Unit:
+        """Unit by which results are read: percent for images, whose objective is known."""
+        return self.unit or ("percent" if self.objective in BEFORE_IT_EXISTED else "")
 
     @property
     def _in_unit(self) -> set[str]:

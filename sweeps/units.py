@@ -135,7 +135,7 @@ def refused(trial: str, faults: list[str], unit: str) -> Result:
 
 def judged(result: Result, unit: str) -> Result:
     """The result with the unit that it was judged by; a failure where its values are impossible."""
-    if result.outcome not in TRAINED:
+    if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
         return result
     faults = faults_of(result.values, unit)
     for row in result.curve if isinstance(result.curve, list) else []:

@@ -29,7 +29,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
     study, design, returned = run.read_study(), read_table(run.design), read_parts(run)
-    parts = as_read(returned, study.unit)
+    parts = as_read(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
     has_ended = pa.array([place is not None for place in places])

@@ -163,7 +163,8 @@ def train(
     checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
-        for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
+        for given, circumstances in outcomes(objective, replace(cohort, saved=saved)):
+            result = judged(given, cohort.unit)
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
@@ -297,7 +298,7 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     try:
         for result in objective(cohort):
             left.discard(result.trial)
-            yield judged(result, cohort.unit), cost(result.trial)
+            yield result, cost(result.trial)
         if left:
             raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
     except OutOfTimeError as error:

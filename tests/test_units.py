@@ -16,6 +16,7 @@ from analysis.checks import impossible
 from stability.cli.unit import check_unit
 from sweeps import views
 from sweeps.adopt import adopt, adoptable
+from sweeps.answers import question
 from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher
 from sweeps.driver import Driver, Plan
@@ -281,6 +282,17 @@ def test_a_unit_changes_no_id_and_no_name() -> None:
         assert named.differences(study) == []
     other = study.in_unit("raw", 1.0).differences(study.in_unit("raw", 0.5))
     assert [difference.partition(":")[0] for difference in other] == ["primary"]
+
+
+def test_errors_of_images_are_percent_and_never_asked_about(tmp_path: Path) -> None:
+    study = make_toy(objective="stability.objective:train_images")
+    study.write(tmp_path / "study.toml")
+    assert RunDirectory(tmp_path).unit == "percent"
+    row = {"outcome": "ok", "error": 0.1, "chance": 0.5, "wrong": None, "error_unit": "unknown"}
+    assert question([row] * 3, RunDirectory(tmp_path).unit) is None
+    assert (
+        question([row] * 3, "") == "The objective gives chance 0.5 and first errors 0.1, 0.1, 0.1"
+    )
 
 
 def test_a_study_without_a_unit_is_written_as_before(tmp_path: Path) -> None:

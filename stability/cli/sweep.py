@@ -90,7 +90,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     own = provenance.code_of(own_modules(study), Path.cwd())
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(run, trials, study.unit)
+    there = there or counted(run, trials, study.read_by)
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     for neighbour, rows in adopted.items():
@@ -122,7 +122,7 @@ def found_in(request: Request, *, dry_run: bool) -> tuple[Design | None, Tally |
         return None, None
     if not dry_run:
         run.name_unit(study)
-    there = counted(run, design, study.unit)
+    there = counted(run, design, study.read_by)
     if not study.unit:
         check_unit(run, there.ledger)
     return design, there
