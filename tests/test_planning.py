@@ -254,7 +254,7 @@ def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
         "  --half-width: got '.001', allowed is a number from 0.02 to 0.5",
         "  --confidence: got '2', allowed is a number from 0.5 to 0.9999",
         "  --within: got '-1', allowed is a number from 0",
-        "  --policy: 'bst' is not one of chance, last, best, drop (did you mean 'best'?)",
+        "  --policy: 'bst' is not one of chance, last, best, drop, beyond (did you mean 'best'?)",
         "  --draws: got '0', allowed is a whole number from 1 to 2147483647",
         "  --draws: got '0', but no pilot run to plan from",
         "  --by: got 'a', but no pilot run to plan from",
