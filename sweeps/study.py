@@ -69,6 +69,9 @@ class Study(BaseModel):
     """`module:function`"""
     recipe: dict[str, dict[str, Any]]
     """For each optimizer, the settings that are not drawn."""
+    model_settings: dict[str, dict[str, Any]] = {}
+    """Further settings by model, for trials of this model alone. They replace the recipe's, and
+    drawn values replace them."""
     space: tuple[Hyperparameter, ...] = Field(min_length=1)
     configurations: tuple[Configuration, ...] = ()
     """What is trained where nothing is drawn: the sampler is `listed`."""
@@ -90,9 +93,15 @@ class Study(BaseModel):
             raise ValueError(f"no recipe for {', '.join(missing)}")
         if (self.unit == "raw") != (self.primary.policy == "beyond"):
             raise ValueError("the policy is 'beyond' where the unit is 'raw', only there")
+        if unknown := [model for model in self.model_settings if model not in self.models]:
+            raise ValueError(f"model_settings names {', '.join(unknown)}, not a model of the study")
         if (self.sampler == "listed") != bool(self.configurations):
             raise ValueError("configurations are listed where the sampler is 'listed', only there")
         return self
+
+    def constants(self, model: str, optim: str) -> dict[str, Any]:
+        """Settings of this model's trials with this optimizer that are not drawn."""
+        return {**self.recipe[optim], **self.model_settings.get(model, {})}
 
     @property
     def hash(self) -> str:
@@ -149,7 +158,8 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        silent = {name for name in ("origin", "unit") if not getattr(self, name)}
+        optional = ("origin", "model_settings", "unit")
+        silent = {name for name in optional if not getattr(self, name)}
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = (
