@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from analysis.estimand import Estimand
 from analysis.faults import TableError
 from analysis.intervals import Interval
 from analysis.pairs import PairedResult, pair_up, paired_result
-from analysis.policies import Policy
+from analysis.policies import Policy, policies_of
 from analysis.samples import Sample, samples
 from analysis.secondary import holm
 from analysis.shares import near_difference
@@ -52,7 +51,7 @@ def compare_all(groups: Sequence[Sample], estimand: Estimand | None = None) -> p
     [['a', 'b', 'A'], ['a', 'c', 'A'], ['b', 'c', 'unresolved']]
 
     """
-    asked = Estimand() if estimand is None else estimand
+    asked = Estimand(unit=groups[0].unit if groups else "percent") if estimand is None else estimand
     labels = [g.label for g in groups]
     if len(groups) < 2 or len(set(labels)) < len(labels) or asked.pilot:
         raise ValueError(
@@ -154,8 +153,8 @@ def compare_table(
     if len(groups) < 2:
         raise ValueError(f"groups: got {len(groups)}, allowed: at least 2")
     others: dict[str, list[Sample]] = {}
-    for other in get_args(Policy):
-        if other != policy:
+    for other in policies_of(groups[0].unit):
+        if other != groups[0].policy:
             try:
                 others[f"policy '{other}'"] = samples(table, other, by=by)
             except TableError:  # `best` needs a column that not every table has

@@ -10,6 +10,7 @@ from analysis.box import Box, box_of, names_in, range_for
 from analysis.policies import Policy, error_name
 from analysis.rows import Measured, choose, measured, numbers, ranking
 from analysis.samples import Sample
+from analysis.units import unit_of
 
 NEAR = 0.05
 """Of the width of the box, on its scale: nearer to an edge than this is on the edge."""
@@ -142,7 +143,7 @@ def landscape(
         ends = {"error": sample.errors, "usable": sample.errors < worst, "best": ranks == 0}
         found.append(pd.DataFrame({"group": sample.label, **values, **ends}))
     points = pd.concat(found, ignore_index=True)
-    points.attrs["error"] = error_name(policy)
+    points.attrs["error"] = error_name(policy, unit_of(table))
     return points
 
 

@@ -71,7 +71,8 @@ class Comparison:
     """What a reader must know before believing it."""
 
     def __str__(self) -> str:
-        lines = (self.peak, self.stability, wording.shape(self.dominance, self.a, self.b))
+        curves = wording.shape(self.dominance, self.a, self.b, self.estimand.unit)
+        lines = (self.peak, self.stability, curves)
         return "\n".join([*lines, self.verdict, *(f"Note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, object]:
@@ -145,7 +146,8 @@ one run each, chosen for being the best: no interval.
     """
     if a.label == b.label:
         raise ValueError(f"labels: got {a.label!r} twice, allowed: two different ones")
-    asked = Estimand() if estimand is None else estimand
+    asked = Estimand(unit=a.unit) if estimand is None else estimand
+    asked.check_unit(a, b)
     used_a, used_b, question = after_pilot(a, b, asked)
     decision = decide(used_a, used_b, question)
     table = sensitivity(views or {}, asked)

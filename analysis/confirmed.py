@@ -16,9 +16,10 @@ from analysis.bands import FloatArray
 from analysis.groups import GROUPS
 from analysis.intervals import Interval
 from analysis.outcomes import DIVERGED, FAILED, MISSING
-from analysis.policies import errors_under
+from analysis.policies import errors_under, policy_for
 from analysis.samples import Sample
 from analysis.table import load
+from analysis.units import Unit, amount, distance, number, one_unit, unit_of
 
 FOLDERS = "confirm-r*"
 
@@ -32,6 +33,7 @@ class Confirmed:
     group: Mapping[str, object]
     """`model`, `optim`, `epochs` and `data` of the configuration."""
     diverged: int = 0
+    unit: Unit = "percent"
 
     @property
     def mean(self) -> float:
@@ -92,8 +94,9 @@ def confirmed(run: Path | str) -> list[Confirmed]:
             continue
         diverged = int(part["outcome"].eq(DIVERGED).sum())
         group = {c: part[c].iloc[0] for c in columns}
-        errors = errors_under(part, "chance")
-        found.append(Confirmed(errors=errors, group=group, diverged=diverged))
+        unit = unit_of(part)
+        errors = errors_under(part, policy_for("chance", unit))
+        found.append(Confirmed(errors=errors, group=group, diverged=diverged, unit=unit))
     return found
 
 
@@ -151,11 +154,13 @@ def peak_sentence(
 that of b (2 seeds) 10.00%; difference -5.00 points, 95% interval -11.08 to +1.08 (Welch).
     """
     (a, b), difference = peaks, peak_difference(*peaks, confidence)
-    bounds = " to ".join(f"{x:+.2f}" for x in difference[1:])
+    unit = one_unit([a.unit, b.unit])
+    bounds = " to ".join(number(x, unit, "+") for x in difference[1:])
+    gap = distance(number(difference.estimate, unit, "+"), unit)
     return (
         f"Peak: the best configuration of {labels[0]}, trained again with {a.errors.size} fresh "
-        f"seeds, has {a.mean:.2f}% on average, that of {labels[1]} ({b.errors.size} seeds) "
-        f"{b.mean:.2f}%; difference {difference.estimate:+.2f} points, "
+        f"seeds, has {amount(a.mean, unit)} on average, that of {labels[1]} ({b.errors.size} "
+        f"seeds) {amount(b.mean, unit)}; difference {gap}, "
         f"{100 * confidence:g}% interval {bounds} (Welch)."
     )
 

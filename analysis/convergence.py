@@ -18,6 +18,7 @@ from analysis.faults import TableError
 from analysis.intervals import quantile_interval, share_interval
 from analysis.rows import Measured, measured
 from analysis.samples import Sample
+from analysis.units import unit_of
 
 COLUMNS = ("trial", "epoch", "val_error")
 QUANTILES = (0.25, 0.5, 0.75)
@@ -174,7 +175,7 @@ def training_curves(
             )
     names = [f"q{100 * p:g}" for p in quantiles]
     found = pd.DataFrame(rows, columns=["group", "epoch", "n", "alive", *names])
-    found.attrs["note"] = SPREAD
+    found.attrs.update(note=SPREAD, unit=unit_of(table))
     return found
 
 

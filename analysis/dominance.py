@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.edf import EDF
-from analysis.estimand import LIMIT, Estimand, distances
+from analysis.estimand import Estimand, distances
 from analysis.intervals import Interval
 from analysis.samples import Sample
 
@@ -43,7 +43,7 @@ def difference_of(a: Interval, b: Interval) -> Interval:
     return Interval(a.estimate - b.estimate, a.low - b.high, a.high - b.low)
 
 
-def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float = LIMIT) -> Dominance:
+def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float | None = None) -> Dominance:
     """Compare the curves at all distances up to a limit, each with a band of 1 - alpha/2.
 
     All statements hold together with the confidence of the estimand; a true crossing that the
@@ -53,7 +53,7 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float = LIMIT) ->
         a: first sample.
         b: second sample.
         estimand: names the reference, the level and the kind of band; its d is not used.
-        limit: largest distance, in points.
+        limit: largest distance, in points or the unit of a loss; None for that of the estimand.
 
     >>> a = Sample(label="a", errors=np.linspace(5, 7, 64))
     >>> b = Sample(label="b", errors=np.linspace(5, 35, 64))
@@ -62,6 +62,7 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float = LIMIT) ->
 
     """
     level = (1.0 + estimand.confidence) / 2.0
+    limit = estimand.limit if limit is None else limit
     (at_a, low_a, high_a), (at_b, low_b, high_b) = (distances(s, estimand, level) for s in (a, b))
     x = _jumps(limit, at_a, at_b, low_a, low_b)
     a_above = _ranges(x, low_a(x) > high_b(x), limit)

@@ -10,10 +10,10 @@ from analysis.bands import FloatArray, Method, method_for
 from analysis.edf import EDF
 from analysis.intervals import best_of_sample
 from analysis.samples import Sample
+from analysis.units import AREA, CURVES, NEAR, Unit, distance, near
 
 SAMPLE_MIN: Literal["sample-min"] = "sample-min"
-LIMIT = 20.0
-"""Points above the reference up to which curves are compared."""
+UNSET = float("nan")  # a distance that was not given, told by identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Estimand:
     'within 4 points of its reference (confirmed: vitc 5%, vitp 7.5%)'
     """
 
-    d: float = 4.0
-    """Distance in percentage points, 0 or more."""
+    d: float = UNSET
+    """Distance in percentage points, 0 or more: 4 by default. A loss needs one in its own unit."""
     reference: Literal["sample-min"] | float | Mapping[str, float] = SAMPLE_MIN
     """In percent: of each sample by its label, or one for all; or the best of each sample."""
     named: str = "given"
@@ -36,8 +36,12 @@ class Estimand:
     """Of every statement about two samples, in (0, 1)."""
     method: Method = "ld"
     """Of the bands, see `analysis.bands`."""
+    unit: Unit = "percent"
+    """Of d and the reference; that of the samples."""
 
     def __post_init__(self) -> None:
+        if self.d is UNSET:
+            object.__setattr__(self, "d", near(None, self.unit))
         if not (np.isfinite(self.d) and self.d >= 0):
             raise ValueError(f"d: got {self.d}, allowed: 0 or more")
         if not 0.0 < self.confidence < 1.0:
@@ -59,26 +63,48 @@ class Estimand:
         return self.reference != SAMPLE_MIN
 
     @property
+    def area_limit(self) -> float:
+        """Distance up to which the area under a delta-EDF is taken: 10 points, 2.5 d of a loss."""
+        return AREA * (NEAR if self.unit == "percent" else self.d)
+
+    @property
+    def limit(self) -> float:
+        """Distance up to which curves are compared: 20 points, 5 d of a loss."""
+        return CURVES * (NEAR if self.unit == "percent" else self.d)
+
+    def check_unit(self, *samples: Sample) -> None:
+        """Raise ValueError where a sample is in another unit."""
+        for sample in samples:
+            if sample.unit != self.unit:
+                raise ValueError(
+                    f"unit: {sample.label!r} is in {sample.unit}, the question in {self.unit}; "
+                    "compare errors of one unit (Estimand(d=..., unit='raw') for a loss)"
+                )
+
+    @property
     def wording(self) -> str:
         """The estimand in words."""
-        near = f"within {self.d:g} points of "
+        start = f"within {distance(f'{self.d:g}', self.unit)} of "
+        percent = "%" if self.unit == "percent" else ""
         if isinstance(self.reference, Mapping):
-            values = ", ".join(f"{label} {r:.4g}%" for label, r in self.reference.items())
-            return f"{near}its reference ({self.named}: {values})"
+            values = ", ".join(f"{label} {r:.4g}{percent}" for label, r in self.reference.items())
+            return f"{start}its reference ({self.named}: {values})"
         if self.fixed:
-            return f"{near}{self.reference:.4g}% ({self.named})"
-        return f"{near}the best of its own sample (sample-min)"
+            return f"{start}{self.reference:.4g}{percent} ({self.named})"
+        return f"{start}the best of its own sample (sample-min)"
 
     def reference_of(self, sample: Sample) -> float | None:
-        """Reference of a sample, in percent; None for the best of one without a usable run.
+        """Reference of a sample, in the unit of its errors; None for its best without a usable run.
 
         Raises:
-            ValueError: references by label without one, or a finite one, for this label.
+            ValueError: a sample in another unit, references by label without a finite one for this
+                label.
 
         >>> Estimand().reference_of(Sample(label="a", errors=np.array([5.0, 9.0])))
         5.0
 
         """
+        self.check_unit(sample)
         if self.reference == SAMPLE_MIN:
             return best_of_sample(sample)
         given = self.reference

@@ -13,6 +13,7 @@ from analysis.plots import (
     draw_sample,
     dress,
     footnote,
+    left_end,
     legend_below,
     plot_edfs,
     shared_limit,
@@ -38,6 +39,7 @@ def save_edf(
     delta: bool = False,
     confidence: float = 0.95,
     method: Method = "ld",
+    within: float | None = None,
 ) -> Path:
     """Write the EDFs of samples to an image file: one panel, or a grid from five groups on.
 
@@ -50,6 +52,7 @@ def save_edf(
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
         method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
+        within: primary distance: distances are drawn up to 5 times as far, 20 points by default.
 
     Returns:
         The path.
@@ -69,19 +72,28 @@ def save_edf(
     cells = _cells(samples)
     band = (confidence, method)
     if len(samples) > ONE_PANEL and len(cells) > 1:
-        figure = _grid(cells, delta=delta, band=band)
+        figure = _grid(cells, delta=delta, band=band, within=within)
     else:
-        figure = _one_panel(samples, delta=delta, band=band)
+        figure = _one_panel(samples, delta=delta, band=band, within=within)
     return _write_whole(figure, Path(path))
 
 
-def _one_panel(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> "Figure":
+def _one_panel(
+    samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method], within: float | None
+) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(
         figsize=(WIDTH, 4.7 + 2.5 * LINE * ((len(samples) + 1) // 2)), layout="constrained"
     )
-    plot_edfs(samples, figure.subplots(), delta=delta, confidence=band[0], method=band[1])
+    plot_edfs(
+        samples,
+        figure.subplots(),
+        delta=delta,
+        confidence=band[0],
+        method=band[1],
+        within=within,
+    )
     return figure
 
 
@@ -95,7 +107,11 @@ def _cells(samples: Sequence[Sample]) -> dict[Cell, list[Sample]]:
 
 
 def _grid(
-    cells: Mapping[Cell, Sequence[Sample]], *, delta: bool, band: tuple[float, Method]
+    cells: Mapping[Cell, Sequence[Sample]],
+    *,
+    delta: bool,
+    band: tuple[float, Method],
+    within: float | None,
 ) -> "Figure":
     from matplotlib.figure import Figure
 
@@ -111,7 +127,8 @@ def _grid(
     axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     for row, line in zip(rows, axes, strict=True):
         for epochs, ax in zip(columns, line, strict=True):
-            _panel(ax, cells.get((row, epochs), []), everyone, delta=delta, band=band)
+            cell = cells.get((row, epochs), [])
+            _panel(ax, cell, everyone, delta=delta, band=band, within=within)
     names = describe([{"epochs": epochs, **dict(row)} for row, epochs in cells])[1]
     for (row, epochs), name in zip(cells, names, strict=True):
         axes[rows.index(row)][columns.index(epochs)].set_title(name, loc="left", fontsize="medium")
@@ -128,16 +145,19 @@ def _panel(
     *,
     delta: bool,
     band: tuple[float, Method],
+    within: float | None,
 ) -> None:
     """Draw one panel; limits and colours are those of the whole figure."""
     if not cell:
         ax.set_axis_off()
         return
     models = list(dict.fromkeys(sample.group.get("model") for sample in everyone))
-    limit = shared_limit(everyone, delta=delta)
+    limit = shared_limit(everyone, delta=delta, within=within)
+    left = left_end(everyone, delta=delta, limit=limit)
     for sample, label in zip(cell, describe([s.group for s in cell])[1], strict=True):
         look = style(models.index(sample.group.get("model")), curves=len(cell))
-        draw_sample(sample, ax, look, delta=delta, band=band, limit=limit, label=label)
+        span = (left, limit)
+        draw_sample(sample, ax, look, delta=delta, band=band, span=span, label=label)
     dress(ax, cell, delta=delta, limit=limit)
     ax.tick_params(labelbottom=True, labelleft=True)
     legend_below(ax)

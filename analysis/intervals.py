@@ -120,7 +120,8 @@ def quantile_interval(
     edf, lower, upper = _curves(of, confidence, method)
     low, high = upper.quantile(p), lower.quantile(p)
     if isinstance(of, Sample):
-        low, high = max(low, 0.0), min(high, np.inf if of.chance is None else of.chance)
+        least = 0.0 if of.unit == "percent" else -np.inf
+        low, high = max(low, least), min(high, np.inf if of.chance is None else of.chance)
     return Interval(edf.quantile(p), low, high)
 
 

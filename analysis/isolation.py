@@ -17,6 +17,7 @@ from analysis.samples import Sample
 from analysis.secondary import tau_b
 from analysis.smaller import SLACK
 from analysis.summary import clopper_pearson
+from analysis.units import unit_of
 
 BINS = 6
 QUARTILES = (0.25, 0.5, 0.75)
@@ -74,7 +75,7 @@ def isolation(
     [[2.0, 1.0, 5.0], [1.0, 0.0, 30.0]]
 
     """
-    asked = Estimand() if estimand is None else estimand
+    asked = Estimand(unit=unit_of(table)) if estimand is None else estimand
     if bins < 1 or asked.pilot:
         raise ValueError(
             f"bins: got {bins}, allowed: 1 or more; pilot: got {asked.pilot}, allowed: 0"

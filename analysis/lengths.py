@@ -19,6 +19,7 @@ from analysis.policies import Policy
 from analysis.rows import Choice, Measured, choose, how_chosen, if_band, series
 from analysis.samples import Sample
 from analysis.secondary import tau_b
+from analysis.units import near, unit_of
 
 QUARTILES = (0.25, 0.5, 0.75)
 LENGTHS = (
@@ -32,7 +33,7 @@ def schedule_length(
     table: pd.DataFrame,
     policy: Policy = "chance",
     *,
-    d: float = 4.0,
+    d: float | None = None,
     tuned_at: int | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def schedule_length(
     Args:
         table: with the column `epochs`, for which models (optimizers, data) have several.
         policy: where diverged runs count.
-        d: percentage points, 0 or more.
+        d: percentage points, 0 or more: 4 by default; of a loss in its unit, needed.
         tuned_at: length whose best configuration is followed through the lengths, by its draw.
         confidence: of the intervals, in (0, 1).
 
@@ -69,6 +70,7 @@ def schedule_length(
 
     """
     found = series(table, policy, "epochs")
+    d, unit = near(d, unit_of(table)), unit_of(table)
     rows = []
     for label, lengths in found.items():
         groups = [lengths[e] for e in sorted(lengths, key=_number)]
@@ -92,6 +94,7 @@ def schedule_length(
             )
     table = pd.DataFrame(rows)
     at = "" if tuned_at is None else f"The configuration that is best at {tuned_at} epochs. "
+    table.attrs["unit"] = unit
     table.attrs["note"] = f"{at}{LENGTHS} {how_chosen(table.get('selected_on', ()), policy)}"
     return table
 

@@ -11,6 +11,7 @@ from analysis.intervals import NO_INTERVAL, Interval
 from analysis.policies import Policy, error_name
 from analysis.rows import Choice, Measured, choose, how_chosen, series
 from analysis.summary import clopper_pearson
+from analysis.units import unit_of
 
 GAP = "Each optimizer at its own best run: chosen for being the best, so the gap has no interval."
 EVALUATION = (
@@ -79,7 +80,8 @@ def optimizer_gap(
     copied = COPIED if any(_is_copied(row, name) for row in rows for name in optims) else ""
     notes = (GAP, how_chosen(result["selected_on"], policy), copied)
     note = " ".join(filter(None, notes))
-    result.attrs.update(note=note, evaluation=EVALUATION, optims=optims, error=error_name(policy))
+    error = error_name(policy, unit_of(table))
+    result.attrs.update(note=note, evaluation=EVALUATION, optims=optims, error=error)
     return result
 
 

@@ -207,7 +207,8 @@ def power_from_pilot(
     optimistic 1.0 11
 
     """
-    asked = Estimand() if estimand is None else estimand
+    asked = Estimand(unit=a.unit) if estimand is None else estimand
+    asked.check_unit(a, b)
     of_a, of_b = share_near(a, asked), share_near(b, asked)
     if of_a.least < of_b.least:
         found = power_from_pilot(b, a, n, asked, wanted)

@@ -9,8 +9,9 @@ import numpy as np
 from analysis.bands import FloatArray, Method, method_for
 from analysis.edf import EDF
 from analysis.groups import describe
-from analysis.policies import MEANINGS, error_name
+from analysis.policies import error_name, meaning
 from analysis.samples import Sample
+from analysis.units import CURVES, NEAR, amount, one_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,6 +90,7 @@ def plot_edfs(
     confidence: float = 0.95,
     method: Method = "ld",
     limit: float | None = None,
+    within: float | None = None,
 ) -> "Axes":
     """Draw the EDFs of samples into one panel: curves, bands, counts, and what was assumed.
 
@@ -98,8 +100,9 @@ def plot_edfs(
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
         method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
-        limit: right end of the x axis, in percent or points; by default chance (errors), 20
-            (distances) or the largest error.
+        limit: right end of the x axis, in the unit of the errors; by default chance (errors), 20
+            points (distances) or the largest error.
+        within: primary distance: distances are drawn up to 5 times as far, 20 points by default.
 
     Returns:
         The axes.
@@ -116,11 +119,12 @@ def plot_edfs(
     if not samples:
         raise ValueError("samples: got none, allowed: at least one")
     ax = new_axes() if ax is None else ax
-    limit = shared_limit(samples, delta=delta) if limit is None else limit
+    limit = shared_limit(samples, delta=delta, within=within) if limit is None else limit
+    left = left_end(samples, delta=delta, limit=limit)
     band = (confidence, method)
     for i, sample in enumerate(samples):
         look = style(i, curves=len(samples))
-        draw_sample(sample, ax, look, delta=delta, band=band, limit=limit)
+        draw_sample(sample, ax, look, delta=delta, band=band, span=(left, limit))
     dress(ax, samples, delta=delta, limit=limit)
     ax.set_title(title_of(samples), loc="left")
     ax.set_ylabel("share of configurations")
@@ -136,7 +140,7 @@ def draw_sample(
     *,
     delta: bool,
     band: tuple[float, Method],
-    limit: float,
+    span: tuple[float, float],
     label: str | None = None,
 ) -> None:
     """Draw one sample with its band, or only its place in the legend where it has no curve."""
@@ -150,7 +154,7 @@ def draw_sample(
     if delta:
         curves = [curve.delta(sample.best) for curve in curves]
     shaded = (curves[1], curves[2]) if bounds else None
-    draw_edf(curves[0], ax, band=shaded, label=text, span=(0.0, limit), **look)
+    draw_edf(curves[0], ax, band=shaded, label=text, span=span, **look)
 
 
 def legend_text(sample: Sample, label: str) -> str:
@@ -162,18 +166,20 @@ def legend_text(sample: Sample, label: str) -> str:
     size = f"n = {sample.n}" + (f" of {sample.trials}" if sample.used < sample.trials else "")
     if sample.n == 0:
         return f"{label}: {size}, nothing to show"
-    best = "none below chance" if np.isnan(sample.best) else f"best {sample.best:.2f}%"
+    none = "none below chance" if sample.unit == "percent" else "none usable"
+    best = none if np.isnan(sample.best) else f"best {amount(sample.best, sample.unit)}"
     ends = f"{sample.diverged} diverged, {sample.collapsed} collapsed, {sample.unknown} failed"
     return f"{label}: {size}, {best}\n{ends}"
 
 
 def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> list[str]:
     """Say what was assumed: the policy, the band and its level, the reference, the unknown."""
+    unit = one_unit([s.unit for s in samples])
     policies = dict.fromkeys(s.policy for s in samples)
     notes = {
-        **{f"Policy '{policy}': {MEANINGS[policy]}.": True for policy in policies},
+        **{f"Policy '{policy}': {meaning(policy, unit)}.": True for policy in policies},
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
-            np.isinf(s.errors).any() for s in samples
+            np.isinf(s.errors).any() for s in samples if s.unit == "percent"
         ),
         **_shaded([s.n for s in samples if s.has_band], band),
         "No band where the points of a design are not independent (Sobol, grid).": any(
@@ -217,18 +223,46 @@ def title_of(samples: Sequence[Sample]) -> str:
 
 def axis_label(samples: Sequence[Sample], *, delta: bool) -> str:
     """Name what the x axis shows, with its unit."""
+    unit = one_unit([s.unit for s in samples])
     if delta:
-        return "points above best of sample (%)"
-    return error_name(samples[0].policy)
+        return "loss above best of sample" if unit == "raw" else "points above best of sample (%)"
+    return error_name(samples[0].policy, unit)
 
 
-def shared_limit(samples: Sequence[Sample], *, delta: bool) -> float:
-    """Right end of the x axis: up to chance, or up to the 20 points that a delta is read at."""
+def shared_limit(samples: Sequence[Sample], *, delta: bool, within: float | None = None) -> float:
+    """Right end of the x axis: up to chance, or up to the distance that a delta is read at.
+
+    That is 20 points, 5 times `within`; of a loss without one, the largest distance.
+    """
     finite = [s.errors[np.isfinite(s.errors)] for s in samples]
+    if samples[0].unit == "raw":
+        return _limit_of_loss(finite, delta=delta, within=within)
     largest = max((float(values.max()) for values in finite if values.size), default=1.0)
     if delta:
-        return 20.0
+        return CURVES * (NEAR if within is None else within)
     return max([1.02 * (s.chance or 0.0) for s in samples] + [1.02 * largest])
+
+
+def _limit_of_loss(finite: Sequence[FloatArray], *, delta: bool, within: float | None) -> float:
+    spans = [values for values in finite if values.size]
+    if delta:
+        widest = max((float(np.ptp(values)) for values in spans), default=1.0) or 1.0
+        return 1.02 * widest if within is None else CURVES * within
+    low, high = _ends(spans)
+    return high + 0.02 * ((high - low) or abs(high) or 1.0)
+
+
+def _ends(spans: Sequence[FloatArray]) -> tuple[float, float]:
+    lows, highs = [float(v.min()) for v in spans], [float(v.max()) for v in spans]
+    return min(lows, default=0.0), max(highs, default=1.0)
+
+
+def left_end(samples: Sequence[Sample], *, delta: bool, limit: float) -> float:
+    """Left end of the x axis: 0, or a little below the smallest of the losses."""
+    if delta or samples[0].unit == "percent":
+        return 0.0
+    low = _ends([v for s in samples if (v := s.errors[np.isfinite(s.errors)]).size])[0]
+    return low - 0.03 * ((limit - low) or 1.0)
 
 
 def style(i: int, *, curves: int) -> Style:
@@ -244,8 +278,10 @@ def dress(ax: "Axes", samples: Sequence[Sample], *, delta: bool, limit: float) -
     """Set limits, ticks, grid and, on an axis of errors, the line at chance."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.set_xlim(0.0, limit)
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 4, 10]))  # 4 points are to be read off
+    ax.set_xlim(left_end(samples, delta=delta, limit=limit), limit)
+    # 4 points are to be read off
+    steps = [1, 2, 4, 10] if samples[0].unit == "percent" else [1, 2, 2.5, 5, 10]
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=steps))
     ax.set_xlabel(axis_label(samples, delta=delta))
     ax.set_ylim(0.0, 1.015)
     ax.set_yticks(np.linspace(0.0, 1.0, 6))

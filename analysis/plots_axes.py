@@ -48,7 +48,9 @@ def plot_schedule_length(
             shift = rows["epochs"] * 1.03 ** (i - (len(groups) - 1) / 2)  # side by side
             ax.vlines(shift, ends[:, 0], ends[:, 1], color=look["color"], linewidth=0.9, alpha=0.7)
     ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    ax.set_ylabel(f"{of} error above that of the longest (points)")
+    is_loss = found.attrs.get("unit") == "raw"
+    name = f"{of} loss above that of the longest" if is_loss else None
+    ax.set_ylabel(name or f"{of} error above that of the longest (points)")
     _lengths(ax, found["epochs"])
     finish(ax, [found.attrs.get("note", "")])
     return ax
@@ -133,9 +135,11 @@ def plot_convergence(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
             ax.plot(x, edge, linewidth=0.6, alpha=0.7, **line)
     ax.set_xlim(found["epoch"].min(), found["epoch"].max())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_ylim(bottom=0.0)
+    is_loss = found.attrs.get("unit") == "raw"
+    if not is_loss:
+        ax.set_ylim(bottom=0.0)
     ax.set_xlabel("epoch")
-    ax.set_ylabel("validation error (%)")
+    ax.set_ylabel("validation loss" if is_loss else "validation error (%)")
     ends = f"{low[1:]}% to {high[1:]}%"
     shares = f"Line: {middle[1:]}% quantile of the trials; shaded: {ends}."
     finish(ax, [shares, found.attrs.get("note", "")])

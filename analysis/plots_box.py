@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.best_region import NEAR
 from analysis.box import LINEAR, Range
 from analysis.plots import GREY, finish, new_axes, style
+from analysis.units import Unit, amount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,8 +72,10 @@ def plot_against(
             steps = bins[bins["group"] == label].replace(np.inf, np.nan)
             _medians(ax, steps, color, many=len(rows) >= MANY)
     _scale(ax, points[hyperparameter], hyperparameter)
-    ax.set_ylim(bottom=0.0)
-    ax.set_ylabel(points.attrs.get("error", "error (%)"))
+    name = points.attrs.get("error", "error (%)")
+    if name.endswith("(%)"):  # a loss may be negative
+        ax.set_ylim(bottom=0.0)
+    ax.set_ylabel(name)
     medians = [] if bins is None else ["Steps: medians of the bins, failures included."]
     finish(ax, [SCATTER, *medians])
     return ax
@@ -175,13 +178,15 @@ def _colored(ax: "Axes", rows: pd.DataFrame, x: str, y: str, error: str) -> None
         bad[x], bad[y], s=26, color=GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
     )
     least = float(good["error"].min()) if len(good) else 0.0
+    unit: Unit = "percent" if error.endswith("(%)") else "raw"
+    most = least + SHOWN if unit == "percent" or good.empty else float(good["error"].max())
     dots = ax.scatter(
         good[x], good[y], s=30, label=f"{len(good)} usable",
-        c=good["error"], cmap="viridis_r", vmin=least, vmax=least + SHOWN,
+        c=good["error"], cmap="viridis_r", vmin=least, vmax=most,
     )  # fmt: skip
     ax.scatter(
         best[x], best[y], s=150, marker="*", facecolor="none", edgecolor="black",
-        label=f"best, {best['error'].mean():.2f}%" if len(best) else "no best",
+        label=f"best, {amount(best['error'].mean(), unit)}" if len(best) else "no best",
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):

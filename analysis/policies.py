@@ -9,8 +9,9 @@ import pandas as pd
 from analysis.bands import FloatArray
 from analysis.faults import TableError, not_one_of
 from analysis.outcomes import DIVERGED, KNOWN, OK
+from analysis.units import Unit
 
-Policy = Literal["chance", "last", "best", "drop"]
+Policy = Literal["chance", "last", "best", "drop", "beyond"]
 """Where a diverged run counts.
 
 `chance`: at the error of chance c. `last`: at its last finite validation error, c where there is
@@ -18,14 +19,52 @@ none. `best`: every run, not only a diverged one, at its best validation error o
 test images are seen once, after the last epoch); this hides late divergence. `drop`: nowhere; the
 run leaves the denominator. Under each of them errors are capped at c, so that all useless runs
 tie there, and a collapsed run counts at c (under `best` like every other run).
+
+A loss has no chance: `beyond` takes the place of `chance` there, and only there. Diverged and
+collapsed runs lie beyond every loss, at +inf.
 """
+OF_PERCENT: tuple[Policy, ...] = ("chance", "last", "best", "drop")
+OF_LOSS: tuple[Policy, ...] = ("beyond", "last", "best", "drop")
 
 MEANINGS: dict[Policy, str] = {
     "chance": "diverged and collapsed runs count at chance",
     "last": "diverged runs count at their last finite validation error, collapsed ones at chance",
     "best": "every run counts at its best validation error of all epochs",
     "drop": "diverged runs are left out, collapsed ones count at chance",
+    "beyond": "diverged and collapsed runs lie beyond every loss",
 }
+MEANINGS_OF_LOSS: dict[Policy, str] = {
+    "last": "diverged runs count at their last finite validation loss",
+    "best": "every run counts at its best validation loss of all epochs",
+    "drop": "diverged runs are left out",
+    "beyond": MEANINGS["beyond"],
+}
+
+
+def policies_of(unit: Unit) -> tuple[Policy, ...]:
+    """Policies that are possible for errors in a unit."""
+    return OF_LOSS if unit == "raw" else OF_PERCENT
+
+
+def policy_for(policy: Policy, unit: Unit) -> Policy:
+    """The policy to use: `beyond` in the place of `chance` for a loss.
+
+    Raises:
+        ValueError: unknown policy, or `beyond` for percent.
+
+    >>> policy_for("chance", "raw")
+    'beyond'
+
+    """
+    used = "beyond" if (policy, unit) == ("chance", "raw") else policy
+    if used not in policies_of(unit):
+        raise ValueError(not_one_of("policy", policy, policies_of(unit)))
+    return used
+
+
+def meaning(policy: Policy, unit: Unit) -> str:
+    """Say where diverged runs count."""
+    return (MEANINGS_OF_LOSS if unit == "raw" else MEANINGS)[policy]
 
 
 def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
@@ -53,7 +92,7 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
 
     """
     if policy not in get_args(Policy):
-        raise ValueError(not_one_of("policy", policy, get_args(Policy)))
+        raise ValueError(not_one_of("policy", policy, OF_PERCENT))
     known = group[group["outcome"].isin(KNOWN)]
     if policy == "drop":
         known = known[known["outcome"] != DIVERGED]
@@ -63,12 +102,14 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
     return np.minimum(values, math.inf if c is None else c)
 
 
-def error_name(policy: Policy) -> str:
-    """Name the error that a policy takes, for an axis.
+def error_name(policy: Policy, unit: Unit = "percent") -> str:
+    """Name the error that a policy takes, with its unit, for an axis.
 
     >>> error_name("best")
     'best validation error of all epochs (%)'
     """
+    if unit == "raw":
+        return "best validation loss of all epochs" if policy == "best" else "loss"
     return "best validation error of all epochs (%)" if policy == "best" else "test error (%)"
 
 

@@ -12,8 +12,9 @@ from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
 from analysis.outcomes import COLLAPSED, DIVERGED, KNOWN, MISSING, OK, UNKNOWN
-from analysis.policies import Policy, chance_of, errors_under
+from analysis.policies import Policy, chance_of, errors_under, policy_for
 from analysis.table import as_table
+from analysis.units import Unit, unit_of
 
 Unfinished = Literal["prefix", "bounds"]
 """What stands for trials without a result.
@@ -53,6 +54,8 @@ class Sample:
     """Drawn point of each error, then of each unknown one; empty where the table has no `draw`."""
     sampler: str = "random"
     """Law of the design; only independent draws (`random`) have a band."""
+    unit: Unit = "percent"
+    """Of the errors; `raw` for a loss, which has no chance."""
 
     @property
     def n(self) -> int:
@@ -293,6 +296,8 @@ def _sample(
 ) -> Sample:
     used = part if bounded else complete_prefix(part)
     outcome = used["outcome"]
+    unit = unit_of(part)
+    policy = policy_for(policy, unit)
     samplers = part["sampler"].dropna() if "sampler" in part else pd.Series(dtype=object)
     dependent = samplers[samplers != "random"]
     return Sample(
@@ -309,4 +314,5 @@ def _sample(
         trials=len(part),
         points=_points(used, policy),
         sampler="random" if dependent.empty else str(dependent.iloc[0]),
+        unit=unit,
     )

@@ -18,7 +18,6 @@ from analysis.samples import Sample
 
 PERMUTATIONS = 999
 NO_VARIANCE = 1e-15
-AREA_LIMIT = 10.0  # points; what is further from the reference counts as useless
 
 
 def secondary_statistics(
@@ -30,12 +29,12 @@ def secondary_statistics(
 ) -> pd.DataFrame:
     """Describe the difference of two samples in further ways.
 
-    Rows: `area` (mean height of the delta-EDF over 10 points, A minus B, its interval from the
-    same two bands as the primary one), `ks` (largest distance of the EDFs, by permutation, within
-    pairs where there are any; only with a generator), `p_a_better` (Brunner and Munzel 2000, with
-    ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only with a generator),
-    and, for pairs, `tau_b` (whether configurations rank
-    alike). The last three leave out trials of unknown error.
+    Rows: `area` (mean height of the delta-EDF over 10 points or 2.5 d of a loss, A minus B, its
+    interval from the same two bands as the primary one), `ks` (largest distance of the EDFs, by
+    permutation, within pairs where there are any; only with a generator), `p_a_better` (Brunner and
+    Munzel 2000, with ties half: P(A < B) + P(A = B) / 2; its p by studentised permutation, only
+    with a generator), and, for pairs, `tau_b` (whether configurations rank alike). The last three
+    leave out trials of unknown error.
 
     Args:
         a: first sample.
@@ -77,7 +76,7 @@ def secondary_statistics(
 
 
 def area_difference(a: Sample, b: Sample, estimand: Estimand) -> Interval:
-    """Difference of the areas under the delta-EDFs up to 10 points, from two bands.
+    """Difference of the areas under the delta-EDFs up to 10 points (2.5 d of a loss), by two bands.
 
     Both bands have 1 - alpha/2, so that the bounds hold together, whether or not the samples are
     independent of each other.
@@ -88,7 +87,7 @@ def area_difference(a: Sample, b: Sample, estimand: Estimand) -> Interval:
     """
     level = (1.0 + estimand.confidence) / 2.0
     of_a, of_b = (
-        Interval(*(curve.area(AREA_LIMIT) for curve in distances(s, estimand, level)))
+        Interval(*(curve.area(estimand.area_limit) for curve in distances(s, estimand, level)))
         for s in (a, b)
     )
     return difference_of(of_a, of_b)

@@ -7,7 +7,6 @@ nominal .95 (three lengths of 64 pairs); each stratum is compared by itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,9 @@ from analysis.confirmed import Confirmed, peak_sentence, peaks_of
 from analysis.estimand import Estimand
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, describe
-from analysis.policies import Policy
+from analysis.policies import Policy, policies_of
 from analysis.samples import Sample, samples
+from analysis.units import unit_of
 
 CONFIRMED = "confirmed"
 VALIDATION = "validation error"
@@ -154,7 +154,10 @@ def with_peaks(
     {'a': 5.0}
 
     """
-    absent = [g.label for g in groups if g.label not in peaks]
+    # A loss has no value for a seed that diverged: the mean is infinite, and no reference.
+    absent = [
+        g.label for g in groups if g.label not in peaks or not np.isfinite(peaks[g.label].mean)
+    ]
     if absent and asked == CONFIRMED:
         raise TableError([f"reference: nothing was confirmed for {', '.join(absent)}"])
     if absent or asked not in (None, CONFIRMED) or estimand.fixed or estimand.pilot:
@@ -195,7 +198,7 @@ def _pairs(
 
 def _other_views(part: pd.DataFrame, column: str, policy: Policy) -> dict[str, list[Sample]]:
     views: dict[str, list[Sample]] = {}
-    for other in get_args(Policy):
+    for other in policies_of(unit_of(part)):
         if other != policy:
             try:
                 views[f"policy '{other}'"] = samples(part, other, by=[column])

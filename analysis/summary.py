@@ -1,5 +1,7 @@
 """The table of numbers under every figure: one row per group."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -8,20 +10,24 @@ from analysis.groups import describe
 from analysis.intervals import NO_INTERVAL, Interval, within_interval
 from analysis.policies import Policy
 from analysis.samples import Sample, samples
+from analysis.units import NEAR, Unit, one_unit
 
 DISTANCES = (1, 2, 4, 5, 10)
 """Points above the best of the sample; 4 is the primary one, the others are secondary."""
-PRIMARY = 4.0
+PRIMARY = NEAR
 CONFIDENCE = 0.95
 METHOD: Method = "ld"
 
 
-def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
+def summarise(
+    table: pd.DataFrame, policy: Policy = "chance", *, within: float | None = None
+) -> pd.DataFrame:
     """Describe each group of a table in one row.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
         policy: where diverged runs count.
+        within: primary distance from the best; None for 4 points, and for no shares of a loss.
 
     Returns:
         Indexed by the group's label; columns: see `summary_row`. `attrs["title"]` is what is
@@ -38,21 +44,41 @@ def summarise(table: pd.DataFrame, policy: Policy = "chance") -> pd.DataFrame:
     """
     rows = samples(table, policy)
     summary = pd.DataFrame(
-        [summary_row(sample) for sample in rows],
+        [summary_row(sample, within) for sample in rows],
         index=pd.Index([sample.label for sample in rows], name="group"),
     )
     summary.attrs["title"] = describe([sample.group for sample in rows])[0]
     methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if s.has_band)
+    unit = one_unit([sample.unit for sample in rows])
+    summary.attrs["distances"] = distances = distances_of(unit, within)
+    d = distances[2] if distances else math.nan
+    summary.attrs["unit"] = unit
     summary.attrs["intervals"] = (
-        f"within_{PRIMARY:g}_low and _high: {100 * CONFIDENCE:g}% simultaneous band "
+        f"within_{d:g}_low and _high: {100 * CONFIDENCE:g}% simultaneous band "
         f"({', '.join(methods) or 'none: no independent draws'}), "
-        f"for F(m + {PRIMARY:g}) at the observed best m of each sample"
+        f"for F(m + {d:g}) at the observed best m of each sample"
     )
     return summary
 
 
-def summary_row(sample: Sample) -> dict[str, float | int]:
+def distances_of(unit: Unit, within: float | None = None) -> list[float]:
+    """Distances that shares are given at: 1, 2, 4, 5, 10 points, in this ratio to another `within`.
+
+    >>> distances_of("percent"), distances_of("raw"), distances_of("raw", 0.4)
+    ([1.0, 2.0, 4.0, 5.0, 10.0], [], [0.1, 0.2, 0.4, 0.5, 1.0])
+    """
+    if within is None and unit == "raw":
+        return []
+    scale = 1.0 if within is None else within / PRIMARY
+    return [float(f"{d * scale:.6g}") for d in DISTANCES]
+
+
+def summary_row(sample: Sample, within: float | None = None) -> dict[str, float | int]:
     """Numbers of one sample.
+
+    Args:
+        sample: of any policy.
+        within: as for `summarise`.
 
     Returns:
         `trials` of the design; `n`, those that the shares refer to: fewer where a run is
@@ -71,7 +97,12 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
 
     """
     empty = sample.n == 0
-    primary = _primary(sample)
+    distances = distances_of(sample.unit, within)
+    ends = {}
+    if distances:
+        d = distances[2]
+        primary = _primary(sample, d)
+        ends = {f"within_{d:g}_low": primary.low, f"within_{d:g}_high": primary.high}
     return {
         "trials": sample.trials,
         "n": sample.n,
@@ -82,18 +113,15 @@ def summary_row(sample: Sample) -> dict[str, float | int]:
         "unfinished": sample.unfinished,
         "best": sample.best,
         "median": np.nan if empty else sample.edf().quantile(0.5),
-        **{f"within_{d}": np.nan if empty else sample.share_within(float(d))[0] for d in DISTANCES},
-        f"within_{PRIMARY:g}_low": primary.low,
-        f"within_{PRIMARY:g}_high": primary.high,
+        **{f"within_{d:g}": np.nan if empty else sample.share_within(d)[0] for d in distances},
+        **ends,
     }
 
 
-def _primary(sample: Sample) -> Interval:
+def _primary(sample: Sample, d: float) -> Interval:
     if not sample.has_band:
         return NO_INTERVAL
-    return within_interval(
-        sample, PRIMARY, confidence=CONFIDENCE, method=method_for(sample.n, METHOD)
-    )
+    return within_interval(sample, d, confidence=CONFIDENCE, method=method_for(sample.n, METHOD))
 
 
 def diverged_share(sample: Sample, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -7,10 +7,11 @@ they exist, and every further column is kept as it is.
 |---|---|---|
 | `model`, `optim`, `epochs`, `data` | names, whole numbers: they make the groups | not grouped by |
 | `outcome` | one of `OUTCOMES` | `ok` where `error` is finite, else `diverged` |
-| `error` | percent, 0 or more; null where there is none | required |
+| `error` | percent, 0 to 100, or with `error_unit` a loss; null where there is none | required |
+| `error_unit` | `percent`; `raw`: errors are a loss, finite, lower is better, no chance | percent |
 | `chance` | percent, in (0, 100]: error of always answering the largest class | failures at +inf |
 | `wrong`, `n_eval` | whole numbers: wrong answers among images | `error` is used as it is |
-| `last_finite_error`, `best_val_error` | percent, 0 or more, on validation images | see `Policy` |
+| `last_finite_error`, `best_val_error` | in the same unit, on validation data | see `Policy` |
 | `trial`, `study`, `draw` | identity: a trial counts once, a point once per group | unchecked |
 | `sampler` | law of the design; bands need `random` | taken as independent |
 """
@@ -18,15 +19,18 @@ they exist, and every further column is kept as it is.
 import json
 import os
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.checks import faults_of
+from analysis.checks import RANGES, faults_of, impossible
 from analysis.faults import TableError
 from analysis.outcomes import DIVERGED, MISSING, OK
+from analysis.units import unit_of
 
 Source = str | os.PathLike[str]
 
@@ -68,6 +72,12 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
             tables.append(as_table(read(source)))
         except TableError as error:
             faults += [f"{source}: {fault}" for fault in error.faults]
+    units = [unit_of(table) for table in tables]
+    if len(set(units)) > 1:
+        listed = ", ".join(
+            f"{source}: {unit}" for source, unit in zip(sources, units, strict=False)
+        )
+        faults.append(f"errors in different units cannot be put together ({listed})")
     if faults:
         raise TableError(faults)
     return as_table(_each_trial_once(pd.concat(tables, ignore_index=True)))
@@ -88,7 +98,7 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     >>> as_table(pd.DataFrame({"model": ["a"], "error": [-1.0]}))
     Traceback (most recent call last):
         ...
-    analysis.faults.TableError: 1 problem: error: row 1 is -1.0, allowed: 0 or more
+    analysis.faults.TableError: 1 problem: error: row 1 is -1.0, allowed: 0 to 100
 
     """
     table = frame.reset_index(drop=True).apply(_plain)
@@ -100,6 +110,8 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     if faults:
         raise TableError(faults)
     table["error"] = table["error"].astype("float64")
+    if unit_of(table) == "raw":  # counts give a percentage, which is not this error
+        table = table.drop(columns=["wrong", "chance"], errors="ignore")
     return table
 
 
@@ -136,8 +148,34 @@ def _read_run(folder: Path) -> pd.DataFrame:
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
-    sampler = _sampler(folder / "study.toml")
-    return table if sampler is None else table.assign(sampler=sampler)
+    study = _study(folder / "study.toml")
+    if "error_unit" in table or study.get("unit") == "raw":
+        is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
+        table = table.assign(error_unit="raw" if is_raw else "percent")
+    table = _without_impossible(table, folder)
+    sampler = study.get("sampler")
+    return table.assign(sampler=sampler) if isinstance(sampler, str) else table
+
+
+def _without_impossible(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Count results with impossible values as failed, with a warning: one must not block the rest.
+
+    An earlier version stored whatever an objective returned.
+    """
+    found = impossible(table)
+    if not found:
+        return table
+    names = [name for name in RANGES if name in table]
+    bad = np.isin(np.arange(len(table)), list(found))
+    table = table.assign(
+        outcome=table["outcome"].mask(bad, "crashed"),
+        **{name: table[name].mask(bad) for name in names},
+    )
+    place, why = next(iter(found.items()))
+    which = table["trial"].iloc[place] if "trial" in table else f"row {place + 1}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    warnings.warn(f"{folder}: {which} counts as failed: {why}{more}", stacklevel=2)
+    return table
 
 
 def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -163,16 +201,14 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
 
 
-def _sampler(study: Path) -> str | None:
-    """Name of the law that the design was drawn from, where the study says it."""
+def _study(study: Path) -> dict[str, Any]:
+    """What study.toml says: the sampler, the unit of the errors; empty where there is none."""
     if not study.is_file():
-        return None
+        return {}
     try:
-        text = tomllib.loads(study.read_text(encoding="utf-8"))
+        return tomllib.loads(study.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TableError([f"study.toml cannot be read: {error}"]) from error
-    sampler = text.get("sampler")
-    return sampler if isinstance(sampler, str) else None
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from analysis.bands import FloatArray, Method
 from analysis.edf import TIE
 from analysis.intervals import quantile_interval
 from analysis.samples import Sample
+from analysis.units import near
 
 
 def score_by_trials(
     sample: Sample,
     trials: Iterable[int] | None = None,
-    d: float = 4.0,
+    d: float | None = None,
     confidence: float = 0.95,
     method: Method = "ld",
 ) -> pd.DataFrame:
@@ -31,7 +32,7 @@ def score_by_trials(
     Args:
         sample: independent draws; failed trials count as bad.
         trials: numbers of trials m, each 1 to n; None for 1, 2, 4, ... and n.
-        d: distance from the best, 0 or more, in percentage points.
+        d: distance from the best, 0 or more: by default 4 points; of a loss in its unit, needed.
         confidence: of the simultaneous band, in (0, 1).
         method: see `analysis.bands`.
 
@@ -48,7 +49,7 @@ def score_by_trials(
 
     """
     edf = sample.edf()
-    n = edf.n
+    n, d = edf.n, near(d, sample.unit)
     sizes = _doublings(n) if trials is None else list(trials)
     bad = [m for m in sizes if not 1 <= m <= n]
     if bad:
@@ -56,9 +57,11 @@ def score_by_trials(
     if not d >= 0:
         raise ValueError(f"d: got {d}, allowed: 0 or more")
     values = np.repeat(edf.x, np.rint(np.diff(edf.height * n, prepend=0.0)).astype(np.intp))
-    near = np.where(values < (np.inf if sample.chance is None else sample.chance), values, np.inf)
-    reached = np.searchsorted(near, near + d + TIE * np.maximum(near, d), side="right")
-    reached[np.isinf(near)] = 0  # among useless runs there is no best to be near to
+    usable = np.where(values < (np.inf if sample.chance is None else sample.chance), values, np.inf)
+    reached = np.searchsorted(
+        usable, usable + d + TIE * np.maximum(np.abs(usable), d), side="right"
+    )
+    reached[np.isinf(usable)] = 0  # among useless runs there is no best to be near to
     rows = []
     for m in sizes:
         chosen = _rank_of_best(n, m)

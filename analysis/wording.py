@@ -8,6 +8,7 @@ from analysis.dominance import Dominance, Ranges, Verdict
 from analysis.estimand import Estimand
 from analysis.intervals import Interval
 from analysis.samples import Sample
+from analysis.units import Unit, amount, distance, number
 
 SHOWN = 3  # ranges; a list of more is not read
 
@@ -16,12 +17,15 @@ def peak(a: Sample, b: Sample) -> str:
     """Compare the best errors: an observed best of n runs has no interval, and none is made up."""
     absent = [s.label for s in (a, b) if np.isnan(s.best)]
     if absent:
-        return f"Peak: no run of {' and '.join(absent)} is better than chance."
+        usable = "better than chance" if a.unit == "percent" else "usable"
+        return f"Peak: no run of {' and '.join(absent)} is {usable}."
     gap = a.best - b.best
-    than = "no difference" if gap == 0 else f"{abs(gap):.2f} points {'less' if gap > 0 else 'more'}"
+    size = distance(number(abs(gap), a.unit), a.unit)
+    than = "no difference" if gap == 0 else f"{size} {'less' if gap > 0 else 'more'}"
     return (
-        f"Peak: the best run of {a.label} (n = {a.n}) has {a.best:.2f}%, that of {b.label} "
-        f"(n = {b.n}) {b.best:.2f}%, {than}; one run each, chosen for being the best: no interval."
+        f"Peak: the best run of {a.label} (n = {a.n}) has {amount(a.best, a.unit)}, that of "
+        f"{b.label} (n = {b.n}) {amount(b.best, b.unit)}, {than}; "
+        "one run each, chosen for being the best: no interval."
     )
 
 
@@ -38,21 +42,21 @@ def stability(
     )
 
 
-def shape(found: Dominance, a: str, b: str) -> str:
+def shape(found: Dominance, a: str, b: str, unit: Unit = "percent") -> str:
     """Say which curve is above the other, and where."""
     if found.verdict == "unresolved":
         return f"Curves: neither {a} nor {b} is shown to be above the other at any distance."
     if found.verdict == "cross":
         return (
-            f"Curves: they cross: {a} is above {b} at {_ranges(found.a_above)}, {b} above {a} at "
-            f"{_ranges(found.b_above)} points from the reference."
+            f"Curves: they cross: {a} is above {b} at {_ranges(found.a_above, unit)}, {b} above "
+            f"{a} at {distance(_ranges(found.b_above, unit), unit)} from the reference."
         )
     upper, lower = (a, b) if found.verdict == "A" else (b, a)
     where = found.a_above if found.verdict == "A" else found.b_above
     more = "; elsewhere, unresolved, the estimates cross" if found.estimates_cross else ""
     return (
-        f"Curves: {upper} is above {lower} at {_ranges(where)} points from the reference and "
-        f"nowhere shown to be below{more}."
+        f"Curves: {upper} is above {lower} at {distance(_ranges(where, unit), unit)} from "
+        f"the reference and nowhere shown to be below{more}."
     )
 
 
@@ -124,7 +128,8 @@ def _percent(share: Interval) -> str:
     return f"{100 * share.estimate:.1f}%"
 
 
-def _ranges(ranges: Ranges) -> str:
+def _ranges(ranges: Ranges, unit: Unit) -> str:
     if len(ranges) > SHOWN:
-        return f"{len(ranges)} ranges between {ranges[0][0]:.2f} and {ranges[-1][1]:.2f}"
-    return ", ".join(f"{p:.2f} to {q:.2f}" for p, q in ranges)
+        first, last = number(ranges[0][0], unit), number(ranges[-1][1], unit)
+        return f"{len(ranges)} ranges between {first} and {last}"
+    return ", ".join(f"{number(p, unit)} to {number(q, unit)}" for p, q in ranges)

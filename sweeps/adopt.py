@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.answers import as_read
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.parts import ROWS, read_parts
@@ -43,7 +44,8 @@ def adoptable(
             continue
         rows = read_parts(neighbour)
         places = []
-        ended = zip(*(rows[name].to_pylist() for name in _LOOKED_AT), strict=True)
+        read = as_read(rows, neighbour.unit)
+        ended = zip(*(read[name].to_pylist() for name in _LOOKED_AT), strict=True)
         for place, (trial, outcome, where) in enumerate(ended):
             is_alike = where is None or (where == "cpu") == (device == "cpu")
             if trial in wanted and outcome in TRAINED and is_alike:

@@ -56,6 +56,9 @@ class Hosts:
         self.begun = begun
         self.trained = 0
         """Results since then."""
+        self.ever_trained = False
+        self.refused: dict[str, Row] = {}
+        """By trial, answers of the objective that could not be used: they say nothing of a host."""
         self._last: dict[str, datetime] = {}
         """When each host gave its last result."""
         self._first: dict[str, Row] = {}
@@ -65,7 +68,11 @@ class Hosts:
 
     def add(self, row: Row) -> None:
         """Count one more row."""
+        self.ever_trained = self.ever_trained or row["outcome"] in TRAINED
         if row["finished"] < self.begun or was_too_many(row):
+            return
+        if was_refused(row):
+            self.refused[row["trial"]] = row
             return
         if row["outcome"] in TRAINED:
             self._end_streak(row["host"] or "", row["finished"])
@@ -132,8 +139,13 @@ def suspicion(rows: Sequence[Row], hosts: Hosts) -> str | None:
 def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
     """The error, where one of the trials under suspicion was tried again and failed alike again.
 
-    A file server that was away for a moment fails the last trials alike, but not twice.
+    A file server that was away for a moment fails the last trials alike, but not twice. An answer
+    that cannot be used comes again: where nothing else came so far, a few of them are enough.
     """
+    if not hosts.ever_trained and len(hosts.refused) >= ENOUGH:
+        said = [row["message"] for row in hosts.refused.values()]
+        if len(set(map(kind, said))) == 1:
+            return said[-1] or "no words"
     streak = suspects(rows, hosts)
     is_sure = len(streak) > len({row["trial"] for row in streak})
     return streak[0]["message"] or "no words" if is_sure else None
@@ -155,12 +167,17 @@ def last_alike(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
     for row in reversed(rows):
         if row["finished"] < begun or row["outcome"] in TRAINED:
             return
-        if was_too_many(row):
+        if was_too_many(row) or was_refused(row):
             continue
         if words is not None and kind(row["message"]) != words:
             return
         words = kind(row["message"])
         yield row
+
+
+def was_refused(row: Row) -> bool:
+    """Whether the trial failed by what its objective returned, not by the infrastructure."""
+    return row["outcome"] in FAILED and row.get("error_unit") is not None
 
 
 def was_too_many(row: Row) -> bool:

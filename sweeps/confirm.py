@@ -54,6 +54,7 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
         "draws": seeds,
         "seed": fresh_seed(study.seed),
         "configurations": listed,
+        "unit": study.unit or ("" if study.read_by else "percent"),
     }
     return Study.model_validate({**study.model_dump(), **changes})
 

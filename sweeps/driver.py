@@ -16,6 +16,7 @@ from types import FrameType
 
 from sweeps import checkpoints, claims
 from sweeps.alike import same_failure
+from sweeps.answers import question
 from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
@@ -118,7 +119,9 @@ class Driver:
             held, busy, refusal = claims.held(self.run), self._busy(), self.dispatcher.refusal()
             self._look()
             self._barren.see(held)
-            left = self._tally.left(held)
+            # Workers end where the unit has to be named; what they have in hand is finished.
+            is_asked = question(self.ledger.rows, self.ledger.unit) is not None
+            left = 0 if is_asked else self._tally.left(held)
             waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
             waiting -= self._at_work()

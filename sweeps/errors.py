@@ -6,6 +6,8 @@ StabilityError
     DispatchError  workers cannot be started, or end without doing anything
     EvictedError   this worker was taken for dead, and others have its work
     SpoiltError    this process should train nothing: another one goes on
+    AnswerError    what an objective returned is no result
+    UnitError      the unit of an objective's errors has to be named
 """
 
 
@@ -32,6 +34,14 @@ class DispatchError(StabilityError):
 
 class EvictedError(StabilityError):
     """This worker was taken for dead, and others have its work."""
+
+
+class AnswerError(StabilityError, TypeError):
+    """What an objective returned is no result; trained again, it would return the same."""
+
+
+class UnitError(StabilityError):
+    """The unit of an objective's errors has to be named before more is trained."""
 
 
 class SpoiltError(StabilityError):

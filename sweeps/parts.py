@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeps.alike import Hosts, Row, was_too_many
+from sweeps.alike import Hosts, Row, was_refused, was_too_many
+from sweeps.answers import as_read
 from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
@@ -24,12 +25,13 @@ from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
+FINAL = 1000  # failures that one refused answer counts as: more than are ever tried
 EVER = datetime.min.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
 _BRIEF = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
-    *("message", "host", "cohort_size"),
+    *("message", "host", "cohort_size", "wrong", "chance", "error_unit"),
 ]
 
 
@@ -86,7 +88,7 @@ class Record(NamedTuple):
     failures: int = 0
     """Cohorts that were too large for the memory are none."""
     failures_since: int = 0
-    """Those after the ledger's `since`."""
+    """Those after the ledger's `since`; one that would only come again counts as `FINAL`."""
     message: str | None = None
     """Of the last failure."""
     failed: datetime | None = None
@@ -101,7 +103,8 @@ class Record(NamedTuple):
             is_last = self.failed is None or finished >= self.failed
             return self._replace(
                 failures=self.failures + 1,
-                failures_since=self.failures_since + (finished >= since),
+                failures_since=self.failures_since
+                + (finished >= since) * (FINAL if was_refused(row) else 1),
                 message=row["message"] if is_last else self.message,
                 failed=finished if is_last else self.failed,
             )
@@ -149,8 +152,9 @@ class Ledger:
         *,
         begun: datetime = EVER,
         trusting: bool = False,
+        unit: str | None = None,
     ) -> None:
-        """`begun`: since when hosts are judged.
+        """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
 
         `trusting`: not even look at parts again that were read when they were full.
 
@@ -161,6 +165,7 @@ class Ledger:
         self.since = since
         self.begun = begun
         self.trusting = trusting
+        self.unit = run.unit if unit is None else unit
         self.damaged: list[Path] = []
         self._forget()
 
@@ -215,7 +220,7 @@ class Ledger:
             self.damaged.append(Path(path))
             return None
         after = table.slice(len(known.keys) if known else 0)
-        return _Seen(stamp, table.select(_KEYS)), _rows(after)
+        return _Seen(stamp, table.select(_KEYS)), _rows(as_read(after, self.unit))
 
     def _take_in(self, row: Row) -> None:
         """Whatever came before: files are read in another order than they were written in."""
@@ -295,7 +300,10 @@ def set_aside(damaged: list[Path]) -> list[Path]:
 
 
 def read_parts(run: RunDirectory) -> pa.Table:
-    """Every row of every readable part, with its curve, oldest first; the columns of `PART`."""
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART`.
+
+    The numbers are as the objective returned them: see `sweeps.answers.as_read`.
+    """
     tables = [PART.empty_table()]
     for name in sorted(_names(run.parts)):
         try:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sweeps.collapse import is_collapsed
+from sweeps.errors import AnswerError
 from sweeps.schema import CURVE, INT, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
+from sweeps.units import FULL, in_percent, is_real, known, refused
 
 Plain = Callable[..., Any]
 
@@ -52,7 +54,12 @@ def of_plain(function: Plain) -> Objective:
         for trial in cohort.trials:
             given = {name: getattr(trial, name) for name in GIVEN}
             beside = _beside(function, cohort.saved_of(trial))
-            yield result_of(trial, function({**trial.settings, **given}, **beside))
+            answer = function({**trial.settings, **given}, **beside)
+            try:
+                result = result_of(trial, answer, cohort.unit)
+            except AnswerError as error:  # the same would come again
+                result = refused(trial.id, [str(error)], cohort.unit)
+            yield result
 
     return objective
 
@@ -65,22 +72,24 @@ def _beside(function: Plain, saved: Saved) -> dict[str, Saved]:
         return {}
 
 
-def result_of(trial: Trial, answer: Any) -> Result:
-    """The result that a function's answer means.
+def result_of(trial: Trial, answer: Any, unit: str = "percent") -> Result:
+    """The result that a function's answer means, with the numbers as they were returned.
 
     A number is the error. A dict has `error`, or `wrong` and `n_eval`; further keys of `COLUMNS`,
     a `curve` (a list of dicts with `epoch` and other columns of the curves), and any other numbers.
     An error that is NaN or infinite, or None, is a diverged training; one that a guess may have
     (`sweeps.collapse`) a collapsed one, where `chance` is given.
 
-    Raises TypeError or ValueError, naming every fault, where the answer is none of this.
+    Whether the numbers are possible in the unit is checked by the worker, for every objective.
+
+    Raises AnswerError, naming every fault, where the answer is none of this.
     """
     metrics = dict(answer) if isinstance(answer, Mapping) else {"error": answer}
     curve = metrics.pop("curve", [])
-    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys():
-        metrics["error"] = 100 * metrics["wrong"] / metrics["n_eval"]
+    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys() and unit != "raw":
+        metrics["error"] = _error_of_counts(metrics, FULL[known(unit)])
     if faults := _faults(trial, metrics, curve):
-        raise TypeError("; ".join(faults))
+        raise AnswerError("; ".join(faults))
     values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
     extra = [
         {"name": name, "value": float(value)}
@@ -89,7 +98,7 @@ def result_of(trial: Trial, answer: Any) -> Result:
     ]
     return Result(
         trial=trial.id,
-        outcome=_outcome(values),
+        outcome=outcome_of(in_percent(values, unit)),
         values={**_finite(values), "metrics": extra},
         curve=[{"epoch": number, **row} for number, row in enumerate(curve)],
     )
@@ -102,7 +111,7 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     if nameless := [name for name in metrics if not isinstance(name, str)]:
         faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
-        if value is not None and not is_number(value):
+        if value is not None and not is_real(value):
             faults.append(f"{name} is {value!r}, allowed is a number")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
@@ -116,20 +125,24 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     return faults
 
 
-def is_number(value: Any) -> bool:
-    """Whether it can be a float; numpy's and torch's numbers can."""
-    return isinstance(value, int | float) or hasattr(value, "__float__")
-
-
 def is_in_curve(name: str, value: Any) -> bool:
     """Whether a column of the curves can hold it."""
     whole = {c.name for c in CURVE if c.type == INT}
     if value is None:
         return True
-    return hasattr(value, "__index__") if name in whole else is_number(value)
+    return hasattr(value, "__index__") if name in whole else is_real(value)
 
 
-def _outcome(values: dict[str, Any]) -> str:
+def _error_of_counts(metrics: dict[str, Any], full: float) -> float | None:
+    """None where the counts give no error; what is wrong with them is said with the result."""
+    try:
+        return float(full * metrics["wrong"] / metrics["n_eval"])
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def outcome_of(values: Mapping[str, Any]) -> str:
+    """How a training with these values ended; errors and chance in percent."""
     error, chance, n = (values.get(name) for name in ("error", "chance", "n_eval"))
     if error is None or not math.isfinite(error):
         return "diverged"
@@ -142,7 +155,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """Plain numbers for the columns; what is not finite has none."""
     whole = ("wrong", "n_eval")
     return {
-        name: (int(value) if name in whole else float(value))
+        name: int(value) if name in whole and value == int(value) else float(value)
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     }

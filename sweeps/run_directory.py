@@ -76,6 +76,7 @@ class RunDirectory:
                 if self.study.exists():
                     keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
+            self.name_unit(study)
             for folder in self.folders:
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
             ids = [trial.id for trial in design]  # of one that was read, this checks each
@@ -104,6 +105,27 @@ class RunDirectory:
         if faults:
             faults[-1] += f". Give another --out; stability resume {self.path} continues that study"
         return faults
+
+    def name_unit(self, study: Study) -> None:
+        """Write the unit of `study`, with what depends on it, into the study that is there.
+
+        Raises StoreError where it cannot be written.
+        """
+        there = self.read_study()
+        if (study.unit, study.primary) == (there.unit, there.primary):
+            return
+        try:
+            there.in_unit(study.unit, study.primary.within).write(self.study)
+        except OSError as error:
+            raise StoreError(f"{self.study} cannot be written: {error}") from error
+
+    @property
+    def unit(self) -> str:
+        """Of the errors in the parts; empty where none was named or the study cannot be read."""
+        try:
+            return self.read_study().read_by
+        except StoreError:
+            return ""
 
     def exists(self) -> bool:
         """Whether there is a study in this folder."""

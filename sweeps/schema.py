@@ -78,6 +78,14 @@ MEASURED = (
     Column("finished", pa.timestamp("us", tz="UTC"), "when the result was written"),
     Column("worker", TEXT, "which worker trained it"),
     Column("message", TEXT, "of a failure: the last line of the error"),
+    Column(
+        "error_unit",
+        TEXT,
+        "percent, or raw: the errors are values of a loss of the user's own. In parts: the unit by "
+        "which the objective's answer was judged (percent, fraction, raw, or unknown where none "
+        "was named), its numbers being as they were returned; with a failure: that the answer was "
+        "refused; null where there was no answer, or an earlier version wrote it",
+    ),
 )
 
 CURVE = (

@@ -10,7 +10,8 @@ from sweeps.errors import SpecError, StoreError
 from sweeps.files import atomic_write, parse_toml, read_text
 from sweeps.sampling import Sampler
 from sweeps.space import Hyperparameter, Value
-from sweeps.trial import digest
+from sweeps.trial import BEFORE_IT_EXISTED, digest
+from sweeps.units import Unit
 
 STUDY_DIGITS = 6
 LONGEST_MODELS = 60  # characters; a file's name has at most 255
@@ -24,7 +25,8 @@ class Estimand(BaseModel):
     within: float = Field(default=4.0, gt=0)
     """Points above the reference; 4 is the paper's own number (section 5.3)."""
     reference: Literal["sample-min"] = "sample-min"
-    policy: Literal["chance", "last", "best", "drop"] = "chance"
+    policy: Literal["chance", "last", "best", "drop", "beyond"] = "chance"
+    """`beyond`: of a loss, which has no chance; failures lie beyond every distance."""
 
 
 class Configuration(BaseModel):
@@ -76,6 +78,10 @@ class Study(BaseModel):
     configurations: tuple[Configuration, ...] = ()
     """What is trained where nothing is drawn: the sampler is `listed`."""
     primary: Estimand = Estimand()
+    unit: Unit = ""
+    """Of the errors that the objective returns; empty where none was named. It may be named when
+    trials are trained already, so the hash leaves it out, and with `raw` the `primary` in its unit.
+    """
     origin: str = ""
     """Where recipe and space come from, in words. Decides nothing."""
 
@@ -87,6 +93,8 @@ class Study(BaseModel):
                 raise ValueError(f"{name} holds {values}: the same twice")
         if missing := [optim for optim in self.optims if optim not in self.recipe]:
             raise ValueError(f"no recipe for {', '.join(missing)}")
+        if (self.unit == "raw") != (self.primary.policy == "beyond"):
+            raise ValueError("the policy is 'beyond' where the unit is 'raw', only there")
         if unknown := [model for model in self.model_settings if model not in self.models]:
             raise ValueError(f"model_settings names {', '.join(unknown)}, not a model of the study")
         if (self.sampler == "listed") != bool(self.configurations):
@@ -103,11 +111,30 @@ class Study(BaseModel):
 
         Fields at their default are left out: a field that is added later, with what was done
         before as its default, renames no old study. So a default may never change. The place of
-        the data is left out: the same data elsewhere are the same study.
+        the data is left out: the same data elsewhere are the same study; so is the unit.
         """
-        silent = {"origin", "data_source", "left_out"}
+        silent = {"origin", "data_source", "left_out", "unit"} | self._in_unit
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         return digest(content, STUDY_DIGITS)
+
+    @property
+    def read_by(self) -> Unit:
+        """Unit by which results are read: percent for images, whose objective is known."""
+        return self.unit or ("percent" if self.objective in BEFORE_IT_EXISTED else "")
+
+    @property
+    def _in_unit(self) -> set[str]:
+        """Fields that change when a unit is named."""
+        return {"primary"} if self.unit == "raw" else set()
+
+    def in_unit(self, unit: Unit, within: float | None = None) -> "Study":
+        """The same study with the unit of its objective named; `raw` needs its own `within`."""
+        is_raw = unit == "raw"
+        primary = {"within": within, "policy": "beyond"} if is_raw else {}
+        changes = (
+            {"unit": unit, "primary": primary} if is_raw or self.unit == "raw" else {"unit": unit}
+        )
+        return type(self).model_validate({**self.model_dump(), **changes})
 
     @property
     def name(self) -> str:
@@ -133,12 +160,13 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        silent = {
-            name for name in ("origin", "model_settings", "left_out") if not getattr(self, name)
-        }
+        optional = ("origin", "model_settings", "left_out", "unit")
+        silent = {name for name in optional if not getattr(self, name)}
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
-            header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"
+            header = (
+                f"# Study {self.hash}: {self.trials} trials. Only its unit may be named later.\n"
+            )
             temporary.write_text(header + tomli_w.dumps(content), encoding="utf-8")
 
     @classmethod
@@ -155,10 +183,9 @@ class Study(BaseModel):
             raise SpecError([f"{path}: {fault}" for fault in faults]) from error
 
     def differences(self, other: "Study") -> list[str]:
-        """One sentence for each field in which `other` differs from this study."""
-        mine, theirs = (
-            s.model_dump(mode="json", exclude={"origin", "left_out"}) for s in (self, other)
-        )
+        """One sentence for each field but the unit in which `other` differs from this study."""
+        silent = {"origin", "left_out", "unit"} | (self._in_unit ^ other._in_unit)
+        mine, theirs = (s.model_dump(mode="json", exclude=silent) for s in (self, other))
         return [
             f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
             for name in mine

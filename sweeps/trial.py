@@ -107,6 +107,8 @@ class Cohort:
     """By which they are trained; one by one where the objective has no engines."""
     saved: Mapping[str, Saved] = field(default_factory=dict)
     """By trial; empty outside of a sweep."""
+    unit: str = ""
+    """Of the errors that the objective gives (`sweeps.units`); empty where none was named."""
 
     def saved_of(self, trial: Trial) -> Saved:
         """Where the training of `trial` keeps its state."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.answers import as_read
 from sweeps.design import read_table
 from sweeps.files import atomic_write
 from sweeps.parts import read_parts
@@ -17,14 +18,18 @@ from sweeps.schema import CURVES, results_schema
 from sweeps.trial import FAILED
 
 
-def rebuild(run: RunDirectory) -> None:
+def rebuild(run: RunDirectory) -> dict[str, str]:
     """Write both views: one row per finished trial, and per trial and epoch, in design order.
 
     The first complete result of a trial wins. A trial that only failed is there with its last
-    failure, so that it is seen and counted; a trial that never ended is not.
+    failure, so that it is seen and counted; a trial that never ended is not. Errors are in percent,
+    whichever unit the objective returns, those of a loss as they are.
+
+    Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
-    study, design, parts = run.read_study(), read_table(run.design), read_parts(run)
+    study, design, returned = run.read_study(), read_table(run.design), read_parts(run)
+    parts = as_read(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
     has_ended = pa.array([place is not None for place in places])
@@ -32,12 +37,19 @@ def rebuild(run: RunDirectory) -> None:
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
     with atomic_write(run.results) as temporary:
-        found = _columns(metrics) | _columns(measured) | _columns(identity)
+        unit = pa.repeat("raw" if study.unit == "raw" else "percent", len(measured))
+        found = {
+            **_columns(measured),
+            "error_unit": unit,
+            **_columns(metrics),
+            **_columns(identity),
+        }
         schema = results_schema(study.space, metrics.column_names)
         table = pa.table([found[name] for name in schema.names], schema=schema)
         pq.write_table(table.combine_chunks(), temporary)
     with atomic_write(run.curves) as temporary:
-        pq.write_table(_curves(measured), temporary)
+        pq.write_table(_curves(measured, study.unit), temporary)
+    return _refused_now(returned, parts)
 
 
 def _best(parts: pa.Table) -> dict[str, int]:
@@ -72,10 +84,22 @@ def _metrics(lists: pa.ListArray) -> pa.Table:
     return pa.table(columns)
 
 
-def _curves(measured: pa.Table) -> pa.Table:
+def _refused_now(returned: pa.Table, parts: pa.Table) -> dict[str, str]:
+    """By trial, why a result counts as failed when it is read."""
+    changed = pc.not_equal(returned["outcome"], parts["outcome"])
+    rows = parts.select(["trial", "outcome", "message"]).filter(changed).to_pylist()
+    return {row["trial"]: row["message"] for row in rows if row["outcome"] in FAILED}
+
+
+def _curves(measured: pa.Table, unit: str) -> pa.Table:
     """The rows of the curves, each with its trial."""
     lists = measured["curve"].combine_chunks()
     rows = lists.flatten()
     trials = measured["trial"].combine_chunks().take(pc.list_parent_indices(lists))
-    columns = [rows.field(name) for name in CURVES.names[1:]]
+    columns = [
+        pc.multiply(rows.field(name), 100.0)
+        if name == "val_error" and unit == "fraction"
+        else rows.field(name)
+        for name in CURVES.names[1:]
+    ]
     return pa.table([trials, *columns], schema=CURVES)

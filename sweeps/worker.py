@@ -20,6 +20,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.alike import same_failure, suspicion
+from sweeps.answers import question
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
@@ -31,6 +32,7 @@ from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
+from sweeps.units import judged
 from sweeps.waiting import Waiting
 
 
@@ -161,7 +163,8 @@ def train(
     checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
-        for result, circumstances in outcomes(objective, replace(cohort, saved=saved)):
+        for given, circumstances in outcomes(objective, replace(cohort, saved=saved)):
+            result = judged(given, cohort.unit)
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
@@ -244,7 +247,11 @@ def cohorts(
     ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
     ledger.refresh()
     waiting = Waiting(trials, ledger, order.max_failures)
-    while not shift.is_over(ledger) and not same_failure(ledger.rows, ledger.hosts):
+    while not (
+        shift.is_over(ledger)
+        or same_failure(ledger.rows, ledger.hosts)
+        or question(ledger.rows, ledger.unit)
+    ):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
         for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
@@ -271,6 +278,7 @@ def cohorts(
             device=order.device,
             engine=forming.way(taken[0]).engine,
             failures={trial.id: ledger[trial.id].failures for trial in taken},
+            unit=ledger.unit,
         )
         ledger.refresh()
 

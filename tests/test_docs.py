@@ -37,7 +37,7 @@ def test_the_examples_of_the_pages_are_the_files_beside_them() -> None:
     )
     files = [path.read_text() for path in sorted((ROOT / "docs" / "examples").glob("*.*"))]
     assert sorted(shown) == sorted(files)
-    assert len(files) == 4
+    assert len(files) == 5
 
 
 def test_there_are_commands_to_check() -> None:

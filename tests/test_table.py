@@ -182,7 +182,7 @@ def test_every_fault_of_every_source_is_said_at_once(tmp_path: Path) -> None:
     said = [fault.removeprefix(f"{tmp_path}/") for fault in caught.value.faults]
     assert said[:5] == [
         "a.csv: no column 'model' (got 'modle')",
-        "a.csv: error: row 1 is -1, allowed: 0 or more",
+        "a.csv: error: row 1 is -1, allowed: 0 to 100",
         "b.csv: error: row 2 is abc, allowed: a number",
         "b.csv: outcome: 'divergd' is not one of 'ok', 'collapsed', 'diverged', 'crashed', "
         "'out_of_memory', 'timed_out', 'missing' (did you mean 'diverged'?)",
@@ -206,7 +206,7 @@ def test_no_source_is_a_fault() -> None:
     [
         (results(0), "no rows"),
         (results().drop(columns="error"), "no column 'error' (got "),
-        (results(error=[1.0, -1.0, -2.0, 0.0]), "error: row 2 is -1.0 (and 1 more), allowed: 0 or"),
+        (results(error=[1.0, -1.0, -2.0, 0.0]), "error: row 2 is -1.0 (and 1 more), allowed: 0 to"),
         (results(error=[1.0, None, 2.0, 3.0]), "error: row 2 is nan, allowed where the outcome"),
         (results(error=[1.0, math.inf, 2.0, 3.0]), "error: row 2 is inf, allowed where the outc"),
         (results(outcome=["ok", None, "ok", "ok"]), "outcome: None is not one of 'ok'"),

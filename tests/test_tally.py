@@ -177,7 +177,7 @@ def test_views_are_what_going_through_the_rows_gives(run: RunDirectory) -> None:
         metrics = {m["name"]: m["value"] for m in row.pop("metrics") or []}
         assert {name: result[name] for name in own} == {name: metrics.get(name) for name in own}
         curve = [{"trial": row["trial"], **epoch} for epoch in row.pop("curve") or []]
-        row["expected"] = curve
+        row |= {"expected": curve, "error_unit": "percent"}
         assert {name: result[name] for name in row if name != "expected"} == {
             name: value for name, value in row.items() if name != "expected"
         }

@@ -41,7 +41,12 @@ def describe(study: Study) -> str:
     lines.append(
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
         f"diverged at {primary.policy}"
+        if study.unit != "raw"
+        else f"  primary: share with a loss within {primary.within:g} of the {primary.reference}, "
+        "diverged beyond every loss"
     )
+    if study.unit:
+        lines.append(f"  unit: {study.unit}")
     name, *rest = lines  # of a folder: left whole
     return "\n".join([name, *(part for line in rest for part in wrapped(line))])
 

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from stability.cli import options as o
+from stability.cli import options_own as own
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -82,6 +83,8 @@ def sweep(
     pool: o.Pool = None,
     precision: o.Precision = None,
     objective: o.Objective = None,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
     study: o.Study = None,
     out: o.Out = None,
     confirm: o.Confirm = None,
@@ -113,6 +116,8 @@ def sweep(
         pool=pool,
         precision=precision,
         objective=objective,
+        unit=unit,
+        within=within,
         study=study,
         lr=lr or [],
         weight_decay=weight_decay or [],
@@ -131,6 +136,8 @@ def resume(
     run: o.Run,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
     *,
     place: dict[str, Any],
 ) -> None:
@@ -140,7 +147,7 @@ def resume(
     from stability.cli.sweep import run_request
 
     where = where_of(place, confirm=confirm)
-    request = reopen(run, where)
+    request = reopen(run, where, unit, within)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
@@ -167,12 +174,14 @@ def edf(
     delta: o.Delta = False,
     policy: o.Policy = "chance",
     band: o.Band = "ks",
+    within: own.WithinLoss = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Draw the EDFs of runs or tables, with 95% bands."""
     from stability.cli.edf import Picture, draw
 
-    draw(runs, output, Picture(delta=delta, policy=policy, band=band), as_json=as_json)
+    how = Picture(delta=delta, policy=policy, band=band)
+    draw(runs, output, how, within, as_json=as_json)
 
 
 @app.command()
@@ -277,7 +286,7 @@ def plan(
     runs: o.Pilots = None,
     half_width: o.HalfWidth = "0.1,0.05",
     confidence: o.PlanConfidence = "0.95",
-    within: o.PlanWithin = "4",
+    within: own.WithinLoss = None,
     policy: o.Policy = "chance",
     by: o.PlanBy = None,
     draws: o.Draws = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from stability.cli.edf import refresh
+from stability.cli.edf import refresh, table_of
 from stability.cli.parsing import Faults, number
 from stability.cli.tables import WIDTH, console, escaped
 from sweeps.errors import SpecError, StabilityError
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from analysis import Comparison, Estimand
     from analysis.strata import Stratum
+    from analysis.units import Unit
 
 NAMED = ("confirmed", "sample-min")
 MEANINGS = {
-    "area": "area under the curves up to 10 points, {a} less {b}",
+    "area": "area under the curves up to {limit}, {a} less {b}",
     "ks": "largest distance of the curves (of {of})",
     "p_a_better": "P({a} better) + ties/2 (of {of})",
     "tau_b": "tau-b: configurations rank alike",
@@ -49,7 +50,8 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
     faults = Faults()
     faults.found += [fault for run in runs if (fault := refresh(run))]
     declared = declared_by(faults, runs)
-    estimand, policy = estimand_of(faults, question, declared)
+    unit = None if faults.found else unit_of(runs)
+    estimand, policy = estimand_of(faults, question, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
     strata = compared(runs, question, estimand, policy)
@@ -70,22 +72,36 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
                 found[run.path] = run.read_study().primary
             except StabilityError:
                 continue  # said already, when its views were rebuilt
-    if len({declared.model_dump_json() for declared in found.values()}) > 1:
+    of_loss = {path.name: d.policy == "beyond" for path, d in found.items()}
+    if len(set(of_loss.values())) > 1:
+        listed = ", ".join(f"{name}: {'a loss' if x else 'percent'}" for name, x in of_loss.items())
+        faults.add("runs", f"their errors are in different units ({listed}); compare them apart")
+    elif len({declared.model_dump_json() for declared in found.values()}) > 1:
         listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
         faults.add("runs", f"they declare different questions ({listed}); compare them apart")
     return next(iter(found.values()), Declared())
 
 
+def unit_of(runs: list[Path]) -> "Unit":
+    """Unit of the errors of all tables. Raises SpecError."""
+    from analysis import units
+
+    return units.unit_of(table_of(runs))
+
+
 def estimand_of(
-    faults: Faults, question: Question, declared: Declared
+    faults: Faults, question: Question, declared: Declared, unit: "Unit" = "percent"
 ) -> tuple["Estimand | None", str]:
     """The question in numbers, and the policy."""
     from analysis import Estimand
-    from analysis.policies import MEANINGS
+    from analysis.policies import policies_of
 
     policy = question.policy or declared.policy
-    faults.one_of("--policy", policy, MEANINGS)
-    d = faults.amount("--within", question.within or f"{declared.within:g}", low=0)
+    if question.policy is not None:
+        faults.one_of("--policy", policy, policies_of(unit))
+    if question.within is None and unit == "raw" and declared.policy != "beyond":
+        faults.add("--within", "the errors are a loss: give the distance that counts as near")
+    d = faults.amount("--within", question.within or f"{declared.within!r}", low=0)
     confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
     pilot = faults.whole("--pilot", question.pilot, low=0)
     reference = reference_of(faults, question.reference)
@@ -94,7 +110,8 @@ def estimand_of(
     if faults.found or d is None or confidence is None or pilot is None:
         return None, policy
     try:
-        return Estimand(d=d, confidence=confidence, pilot=pilot, **reference), policy
+        asked = Estimand(d=d, confidence=confidence, pilot=pilot, unit=unit, **reference)
+        return asked, policy
     except ValueError as error:
         faults.found.append(f"--{error}")
         return None, policy
@@ -199,10 +216,15 @@ def print_views(comparison: "Comparison") -> None:
 
 def print_secondary(comparison: "Comparison") -> None:
     """What is described and not decided by, with what each row means."""
+    from analysis.units import distance
+
     grid = grid_of("secondary, not adjusted", "estimate", "interval", "p")
+    estimand = comparison.estimand
+    limit = distance(f"{estimand.area_limit:g}", estimand.unit)
     for name, row in comparison.secondary.iterrows():
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
-        label = MEANINGS.get(str(name), str(name)).format(a=comparison.a, b=comparison.b, **row)
+        names = {"a": comparison.a, "b": comparison.b, "limit": limit}
+        label = MEANINGS.get(str(name), str(name)).format(**names, **row)
         grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
 

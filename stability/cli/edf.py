@@ -1,15 +1,19 @@
 """`stability edf`: the picture, and the numbers under it."""
 
 import json
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from stability.cli.parsing import not_one_of
+from stability.cli.failures import few
+from stability.cli.parsing import Faults, not_one_of
 from stability.cli.tables import print_groups, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
+from sweeps.trust import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +40,14 @@ class Picture:
         ]
 
 
-def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) -> None:
+def draw(
+    runs: list[Path], output: Path | None, how: Picture, within: str | None, *, as_json: bool
+) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
-    faults = how.faults() + [fault for run in runs if (fault := refresh(run))]
+    found = Faults(how.faults() + [fault for run in runs if (fault := refresh(run))])
+    asked = None if within is None else found.amount("--within", within, low=0)
+    d = declared_loss(runs) if asked is None else asked
+    faults = found.found
     is_run = len(runs) == 1 and RunDirectory(runs[0]).exists()
     target = output or (RunDirectory(runs[0]).edf if is_run else Path("edf.png"))
     if not target.parent.is_dir():
@@ -46,11 +55,11 @@ def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) 
     if faults:
         raise SpecError(faults)
     table = table_of(runs)
-    picture = write_picture(table, target, how)
+    picture = write_picture(table, target, how, d)
     if as_json:
-        print(to_json(table, how.policy, picture))
+        print(to_json(table, how.policy, picture, d))
     else:
-        print_groups(table, how.policy)
+        print_groups(table, how.policy, d)
         print(shown(picture))
 
 
@@ -64,13 +73,29 @@ def table_of(runs: list[Path]) -> "pd.DataFrame":
         raise SpecError(list(error.faults)) from error
 
 
-def write_picture(table: "pd.DataFrame", target: Path, how: Picture) -> Path:
+def declared_loss(runs: Sequence[Path]) -> float | None:
+    """The distance that the studies declare for a loss; None for percent, or without one."""
+    for run in map(RunDirectory, runs):
+        if run.exists() and run.unit == "raw":
+            return run.read_study().primary.within
+    return None
+
+
+def write_picture(
+    table: "pd.DataFrame", target: Path, how: Picture, within: float | None = None
+) -> Path:
     """Write the EDF of `table` to `target`. Raises SpecError."""
     from analysis import samples, save_edf
 
     try:
         groups = samples(table, how.policy)  # type: ignore[arg-type]
-        return save_edf(groups, target, delta=how.delta, method=how.band)  # type: ignore[arg-type]
+        return save_edf(
+            groups,
+            target,
+            delta=how.delta,
+            method=how.band,  # type: ignore[arg-type]
+            within=within,
+        )
     except (ValueError, OSError) as error:  # a format that is none
         raise SpecError([str(error)]) from error
 
@@ -82,7 +107,7 @@ def refresh(path: Path) -> str | None:
     run = RunDirectory(path)
     try:
         run.read_study()
-        views.rebuild(run)
+        warn_refused(views.rebuild(run))
     except StabilityError as error:
         return str(error)
     except OSError:
@@ -90,10 +115,20 @@ def refresh(path: Path) -> str | None:
     return None
 
 
-def to_json(table: "pd.DataFrame", policy: str, picture: Path) -> str:
+def warn_refused(found: Mapping[str, str]) -> None:
+    """Name results of earlier versions that count as failed, their values being impossible."""
+    lines = few((f"failed: {trial}: {why}", why) for trial, why in found.items())
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+
+
+def to_json(table: "pd.DataFrame", policy: str, picture: Path, within: float | None = None) -> str:
     """The numbers of the table."""
     from analysis import summarise
+    from analysis.policies import policy_for
 
-    summary = summarise(table, policy)  # type: ignore[arg-type]
+    summary = summarise(table, policy, within=within)  # type: ignore[arg-type]
     rows = json.loads(summary.reset_index().to_json(orient="records"))
-    return json.dumps({"policy": policy, "picture": str(picture), "groups": rows}, indent=2)
+    used, unit = policy_for(policy, summary.attrs["unit"]), summary.attrs["unit"]  # type: ignore[arg-type]
+    content = {"policy": used, "unit": unit, "picture": str(picture), "groups": rows}
+    return json.dumps(content, indent=2)

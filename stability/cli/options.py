@@ -293,7 +293,11 @@ Reference = Annotated[
 ]
 Within = Annotated[
     str | None,
-    Option(help="Points above the reference [default: the study's, 4].", metavar="D"),
+    Option(
+        help="Points above the reference, or a distance in the unit of a loss [default: the "
+        "study's, 4].",
+        metavar="D",
+    ),
 ]
 ComparePolicy = Annotated[
     str | None,
@@ -382,9 +386,6 @@ HalfWidth = Annotated[
     str, Option(help="Half-widths of intervals, as shares from 0.02 to 0.5.", metavar="W,...")
 ]
 PlanConfidence = Annotated[str, Option(help="Of each interval and band.", metavar="P")]
-PlanWithin = Annotated[
-    str, Option(help="Points from the reference that count as near it.", metavar="D")
-]
 PlanBy = Annotated[
     str | None,
     Option(help="Columns that make groups [default: those that vary].", metavar="NAME,..."),

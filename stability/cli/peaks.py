@@ -18,6 +18,8 @@ def print_peaks(run: Path) -> None:
 
     from analysis import load, samples
     from analysis.confirmed import confirmed, peaks_of
+    from analysis.policies import error_name
+    from analysis.units import number
 
     groups = samples(load(run))
     peaks: Mapping[str, Confirmed] = peaks_of(groups, confirmed(run))
@@ -28,14 +30,15 @@ def print_peaks(run: Path) -> None:
     for group in groups:
         cells = ["-"] * 4
         if (peak := peaks.get(group.label)) is not None:
-            mean, low, high = peak.interval()
             counts = [str(peak.errors.size), str(peak.diverged)]
-            cells = [*counts, f"{mean:.2f}", f"{low:.2f} .. {high:.2f}"]
-        grid.add_row(escaped(group.label), f"{group.best:.2f}", *cells)
+            mean, low, high = (number(x, group.unit) for x in peak.interval())
+            cells = [*counts, mean, f"{low} .. {high}"]
+        grid.add_row(escaped(group.label), number(group.best, group.unit), *cells)
     console().print(grid)
     legend = [
-        "best: test error in percent of the luckiest run of the sweep",
+        f"best: {error_name('chance', groups[0].unit)} of the luckiest run of the sweep",
         "mean: of the configuration that was best in validation, trained again with fresh seeds; "
-        "Student's interval over the seeds (div: diverged, at chance)",
+        "Student's interval over the seeds (div: diverged, "
+        f"{'at chance' if groups[0].unit == 'percent' else 'an infinite mean'})",
     ]
     print("\n".join(line for text in legend for line in wrap(text, WIDTH)))

@@ -7,13 +7,15 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from stability.cli.edf import refresh
+from stability.cli.edf import declared_loss, refresh
 from stability.cli.parsing import Faults, not_one_of, number
 from stability.cli.tables import WIDTH, notes
 from sweeps.errors import SpecError
 from sweeps.trust import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis import Estimand, Sample
 
 NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes seconds there
@@ -32,7 +34,7 @@ class Asked:
 
     half_width: str = "0.1"
     confidence: str = "0.95"
-    within: str = "4"
+    within: str | None = None
     policy: str = "chance"
     by: str | None = None
     draws: str | None = None
@@ -45,7 +47,7 @@ class Plan:
 
     half_widths: list[float]
     confidence: float
-    within: float
+    within: float | None
     policy: str
     by: list[str] | None
     draws: int | None
@@ -72,7 +74,7 @@ def read(runs: list[Path], asked: Asked) -> Plan:
         for text in asked.half_width.split(",")
     ]
     confidence = _between(faults, "--confidence", asked.confidence, (0.5, 0.9999))
-    within = _between(faults, "--within", asked.within, (0.0, 100.0))
+    within = None if asked.within is None else faults.amount("--within", asked.within, low=0)
     if asked.policy not in MEANINGS:
         faults.add("--policy", not_one_of(asked.policy, MEANINGS))
     counts = {"--draws": asked.draws, "--workers": asked.workers}
@@ -82,7 +84,7 @@ def read(runs: list[Path], asked: Asked) -> Plan:
             if text is not None:
                 faults.add(option, f"got {text!r}, but no pilot run to plan from")
     faults.found += [fault for run in runs if (fault := refresh(run))]
-    if faults.found or confidence is None or within is None:
+    if faults.found or confidence is None:
         raise SpecError(faults.found)
     return Plan(
         half_widths=[w for w in widths if w is not None],
@@ -114,19 +116,10 @@ def _half_widths(plan: Plan) -> list[dict[str, Any]]:
 
 def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
-    from analysis import Estimand, TableError, load, samples
-    from analysis.confirmed import confirmed, peaks_of
+    from analysis import TableError
     from analysis.planning import WANTED, cost, seconds_by_group
-    from analysis.strata import with_peaks
 
-    estimand = Estimand(d=plan.within, confidence=plan.confidence)
-    try:
-        table = load(runs)
-        groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
-        peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
-    except TableError as error:
-        raise SpecError(list(error.faults)) from error
-    estimand = with_peaks(estimand, groups, peaks)
+    table, groups, estimand = _asked_of(runs, plan)
     draws = plan.draws or max(group.trials for group in groups)
     powers, no_power = [], "one group: no difference to look for"
     try:
@@ -136,7 +129,7 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     found = {
         "question": estimand.wording,
         "fixed": estimand.fixed,
-        "policy": plan.policy,
+        "policy": groups[0].policy,
         "draws": draws,
         "workers": plan.workers,
         "wanted": WANTED,
@@ -152,6 +145,25 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     rows = json.loads(seconds.rename_axis("group").reset_index().to_json(orient="records"))
     whole = {name: None if x != x else x for name, x in total._asdict().items()}  # NaN: timed once
     return {**found, "cost": {"seconds": whole, "groups": rows}}
+
+
+def _asked_of(runs: list[Path], plan: Plan) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
+    """The table of the pilots, its groups, and the question. Raises SpecError."""
+    from analysis import Estimand, load, samples
+    from analysis.confirmed import confirmed, peaks_of
+    from analysis.strata import with_peaks
+    from analysis.units import near, unit_of
+
+    try:
+        table = load(runs)
+        d = declared_loss(runs) if plan.within is None else plan.within
+        unit = unit_of(table)
+        estimand = Estimand(d=near(d, unit), confidence=plan.confidence, unit=unit)
+        groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
+        peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
+    except ValueError as error:
+        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+    return table, groups, with_peaks(estimand, groups, peaks)
 
 
 def _power(a: "Sample", b: "Sample", draws: int, estimand: "Estimand") -> dict[str, Any]:

@@ -107,7 +107,8 @@ class Display:
     def state(self, tally: Tally) -> str:
         """The words beside the bar."""
         words = [f"{len(tally.failed)} failed"] if tally.failed else []
-        words += [f"best {tally.best:.2f}%"] if tally.best is not None else []
+        is_loss = tally.ledger.unit == "raw"
+        words += [best_in_words(tally.best, is_loss=is_loss)] if tally.best is not None else []
         left = tally.seconds_left(self.slots)
         if not tally.open:
             words.append(f"done in {duration(time.monotonic() - self._start)}")
@@ -117,6 +118,15 @@ class Display:
             if left is not None or not known:
                 words.append("starting workers" if left is None else f"{duration(left)} left")
         return printable(", ".join(words))
+
+
+def best_in_words(best: float, *, is_loss: bool) -> str:
+    """The best error so far.
+
+    >>> best_in_words(5.0, is_loss=False), best_in_words(0.03125, is_loss=True)
+    ('best 5.00%', 'best loss 0.03125')
+    """
+    return f"best loss {best:.4g}" if is_loss else f"best {best:.2f}%"
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from stability.cli.own_study import check_objective, fields_of_objective
 from stability.cli.parsing import Faults
 from stability.cli.remembered import check_trusted, last_site
 from stability.cli.study_file import check_conditions, is_resolved, with_file
+from stability.cli.unit import is_own, read_unit, with_unit_there
 from stability.training.recipe import PRECISIONS
 from sweeps.errors import SpecError
 from sweeps.run_directory import RunDirectory, unusable_as_new_folder
@@ -39,6 +40,8 @@ class Options:
     pool: str | None = None
     precision: str | None = None
     objective: str | None = None
+    unit: str | None = None
+    within: str | None = None
     study: Path | None = None
     lr: list[str] = field(default_factory=list)
     weight_decay: list[str] = field(default_factory=list)
@@ -78,6 +81,7 @@ def read(options: Options, where: Where) -> Request:
     study = _study(faults, options, site)
     if study is not None and not faults.found:
         run = RunDirectory(Path(where.out or Path("runs") / study.name))
+        study = with_unit_there(study, run)
         faults.found += run.faults(study) + unusable_by_slurm(site, run)
         if not faults.found:
             return Request(study=study, run=run, site=site, confirm=confirm)
@@ -89,9 +93,12 @@ def read(options: Options, where: Where) -> Request:
 def _study(faults: Faults, options: Options, site: Site) -> Study | None:
     """The study that is asked for; None where there is a fault."""
     if options.study is not None and is_resolved(options.study):
-        if any(getattr(options, name) for name in vars(options) if name != "study"):
+        may_be = ("study", "unit", "within")
+        if any(getattr(options, name) for name in vars(options) if name not in may_be):
             faults.add("--study", f"{options.study} says everything: no other option beside it")
-        return resolved(faults, options.study)
+        study = resolved(faults, options.study)
+        named = read_unit(faults, options.unit, options.within, is_own=is_own(study.objective))
+        return None if faults.found else named.of(study)
     if options.study is not None:
         options = with_file(faults, options, options.study)
     fields_of = fields_of_images if options.objective is None else fields_of_objective
@@ -103,6 +110,7 @@ def _study(faults: Faults, options: Options, site: Site) -> Study | None:
         "seed": faults.whole("--seed", asked["seed"], low=0),
         "precision": precision(faults, options, site),
     }
+    named = read_unit(faults, options.unit, options.within, is_own=is_own(options.objective))
     if not faults.found:
         check_conditions(faults, options.space, fields["models"], fields["optims"])
     if fields["sampler"] == "grid" and not faults.found:
@@ -110,7 +118,7 @@ def _study(faults: Faults, options: Options, site: Site) -> Study | None:
             grid_levels(fields["space"], fields["draws"])
         except ValueError as error:
             faults.add("--trials", str(error))
-    return None if faults.found else Study(**fields)
+    return None if faults.found else named.of(Study(**fields))
 
 
 def precision(faults: Faults, options: Options, site: Site) -> str | None:
@@ -138,7 +146,7 @@ def resolved(faults: Faults, path: Path) -> Study:
     return study
 
 
-def reopen(path: Path, where: Where) -> Request:
+def reopen(path: Path, where: Where, unit: str | None = None, within: str | None = None) -> Request:
     """The request to go on with a run directory. Raises SpecError, StoreError."""
     faults, run = Faults(), RunDirectory(path)
     study = run.read_study()
@@ -146,9 +154,13 @@ def reopen(path: Path, where: Where) -> Request:
     remembered = None if where.executor or where.profile else last_site(run)
     site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
     faults.found += unusable_by_slurm(site, run)
+    named = read_unit(faults, unit, within, is_own=is_own(study.objective))
+    if not faults.found:
+        asked = named.of(study)
+        faults.found += asked.differences(study)
     if faults.found:
         raise SpecError(faults.found)
-    return Request(study=study, run=run, site=site, confirm=confirm)
+    return Request(study=asked, run=run, site=site, confirm=confirm)
 
 
 def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:

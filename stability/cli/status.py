@@ -12,6 +12,7 @@ from typing import Any
 
 from stability.cli.engine import engine_in_words, spared_in_words
 from stability.cli.failures import few
+from stability.cli.unit import question_of
 from sweeps import claims
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
@@ -79,6 +80,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
             if t in tally.failed
         ],
         "damaged": [path.name for path in ledger.damaged],
+        "question": question_of(run, ledger),
         "engine": engine_in_words(run),
         "spared": tally.spared,
         "driver": driver_of(run),
@@ -157,6 +159,7 @@ def in_words(state: dict[str, Any]) -> str:
         for f in state["failed"]
     )
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
+    lines += [state["question"]] if state["question"] else []
     return "\n".join(lines)
 
 

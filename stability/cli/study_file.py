@@ -30,7 +30,7 @@ from sweeps.space import Hyperparameter
 if TYPE_CHECKING:
     from stability.cli.request import Options
 
-NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective")
+NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective", "unit")
 CHOICES = ("stem", "depth", "pool", "precision")
 TABLES = ("recipe", "space")
 
@@ -39,12 +39,14 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
     """The options, with what the file says where they are silent."""
     content = _read(faults, path)
     for name in content:
-        faults.one_of(f"{path}", name, (*NAMES, *CHOICES, *TABLES))
+        faults.one_of(f"{path}", name, (*NAMES, "within", *CHOICES, *TABLES))
     texts: dict[str, Any] = {
         name: _text(faults, f"{path}: {name}", content[name])
         for name in (*NAMES, *CHOICES)
         if name in content and getattr(options, name) is None
     }
+    if "within" in content and options.within is None and options.unit is None:
+        texts["within"] = _amount(faults, f"{path}: within", content["within"])
     settings = content.get("recipe", {})
     if not isinstance(settings, dict):
         faults.add(f"{path}: recipe", "allowed is a table")
@@ -80,6 +82,13 @@ def _text(faults: Faults, where: str, value: Any) -> str | None:
     if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
         return ",".join(map(str, values))
     faults.add(where, f"got {value!r}, allowed is a text, a whole number, or a list of these")
+    return None
+
+
+def _amount(faults: Faults, where: str, value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    faults.add(where, f"got {value!r}, allowed is a number")
     return None
 
 

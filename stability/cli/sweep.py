@@ -13,7 +13,7 @@ from threading import Thread
 from stability.cli.announce import cost, describe, earlier_version
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
-from stability.cli.edf import Picture, table_of, write_picture
+from stability.cli.edf import Picture, declared_loss, table_of, write_picture
 from stability.cli.engine import (
     check_engine,
     engine_in_words,
@@ -28,6 +28,7 @@ from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
 from stability.cli.tables import print_groups, shown
+from stability.cli.unit import check_unit
 from stability.models.names import COLLECTIONS, is_own
 from sweeps import claims, provenance, views
 from sweeps.adopt import Adopted, adopt, adoptable
@@ -75,8 +76,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(printable(describe(study)))
-    design = run.readable_design()
-    there = counted(run, design) if design is not None else None
+    design, there = found_in(request, dry_run=dry_run)
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
@@ -90,7 +90,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     own = provenance.code_of(own_modules(study), Path.cwd())
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(run, trials)
+    there = there or counted(run, trials, study.read_by)
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind)
     print_neighbours(request, adopted)
@@ -109,6 +109,20 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)
+
+
+def found_in(request: Request, *, dry_run: bool) -> tuple[Design | None, Tally | None]:
+    """The design and the results that are there; their unit is named now, or has to be."""
+    study, run = request.study, request.run
+    design = run.readable_design()
+    if design is None:
+        return None, None
+    if not dry_run:
+        run.name_unit(study)
+    there = counted(run, design, study.read_by)
+    if not study.unit:
+        check_unit(run, there.ledger)
+    return design, there
 
 
 def print_neighbours(request: Request, adopted: Adopted) -> None:
@@ -192,9 +206,9 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def counted(run: RunDirectory, trials: Sequence[Trial]) -> Tally:
-    """What the parts say of the trials, as of now."""
-    tally = Tally(trials, Ledger(run))
+def counted(run: RunDirectory, trials: Sequence[Trial], unit: str) -> Tally:
+    """What the parts say of the trials, as of now, with errors in `unit`."""
+    tally = Tally(trials, Ledger(run, unit=unit))
     tally.look()
     return tally
 
@@ -230,6 +244,8 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
             f"stability cancel {shown(run.path)}"
         )
         return DONE
+    there.look()
+    check_unit(run, there.ledger)
     if request.site.executor != "inline":  # that worker has said it
         for line in engine_in_words(run):
             print(printable(line))
@@ -277,9 +293,9 @@ def conclude(request: Request, there: Tally) -> int:
     if request.study.sampler == "listed":
         print_peaks(run.path.parent)
     else:
-        table = table_of([run.path])
-        print_groups(table)
-        print(shown(write_picture(table, run.edf, Picture())))
+        table, d = table_of([run.path]), declared_loss([run.path])
+        print_groups(table, within=d)
+        print(shown(write_picture(table, run.edf, Picture(), d)))
     print(shown(run.results))
     there.look()
     for line in spared_in_words(there.spared):
@@ -305,8 +321,9 @@ def complaints(run: RunDirectory, there: Tally) -> list[str]:
     lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         lines.append(
-            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts; the same command "
-            "with --retry-failed tries them again"
+            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts, or 1 where the "
+            "objective's answer cannot be used; the same command with --retry-failed tries them "
+            "again"
         )
     return lines
 

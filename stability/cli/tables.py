@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis import Sample
+    from analysis.units import Unit
 
 WIDTH = 80
 
@@ -26,30 +27,35 @@ COLUMNS = {
 }
 
 
-def print_groups(table: "pd.DataFrame", policy: str = "chance") -> None:
+def print_groups(
+    table: "pd.DataFrame", policy: str = "chance", within: float | None = None
+) -> None:
     """A row per group: n, outcomes, best, median, and the shares within d of the best."""
     from rich.table import Table
 
     from analysis import samples
-    from analysis.summary import DISTANCES, summarise
+    from analysis.policies import policy_for
+    from analysis.summary import summarise
 
-    summary = summarise(table, policy)  # type: ignore[arg-type]
+    summary = summarise(table, policy, within=within)  # type: ignore[arg-type]
+    distances, unit = summary.attrs["distances"], summary.attrs["unit"]
+    is_loss = unit == "raw"
     grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     grid.add_column(escaped(summary.attrs["title"] or ""), no_wrap=False, ratio=1, overflow="fold")
     for heading in COLUMNS.values():
         grid.add_column(heading, justify="right", no_wrap=True)
-    for d in DISTANCES:
-        grid.add_column(f"≤{d}", justify="right", no_wrap=True)
+    for d in distances:
+        grid.add_column(f"≤{d:g}", justify="right", no_wrap=True)
     for label, row in summary.iterrows():
         counts = [str(int(row[name])) for name in ("n", "ok", "collapsed", "diverged", "failed")]
-        errors = [_percent(row[name]) for name in ("best", "median")]
-        shares = [_share(row[f"within_{d}"]) for d in DISTANCES]
+        errors = [_error(row[name], unit) for name in ("best", "median")]
+        shares = [_share(row[f"within_{d:g}"]) for d in distances]
         grid.add_row(escaped(label), *counts, *errors, *shares)
     console().print(grid)
     legend = [
-        "best, med: test error in percent",
-        "≤d: share of n within d points of the best of the sample",
-        f"coll: collapsed, div: diverged (at: {policy}), fail: no result",
+        "best, med: loss" if is_loss else "best, med: test error in percent",
+        *_legend_of_shares(len(distances), is_loss=is_loss),
+        f"coll: collapsed, div: diverged (at: {policy_for(policy, unit)}), fail: no result",  # type: ignore[arg-type]
         *notes(samples(table, policy)),  # type: ignore[arg-type]
     ]
     print("\n".join(line for text in legend for line in wrap(printable(text), WIDTH)))
@@ -84,8 +90,17 @@ def shown(path: Path) -> str:
     return printable(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def _legend_of_shares(distances: int, *, is_loss: bool) -> list[str]:
+    if not distances:
+        return ["to see the share within a distance of the best loss: --within D"]
+    of = "d, in the unit of the loss," if is_loss else "d points"
+    return [f"≤d: share of n within {of} of the best of the sample"]
+
+
+def _error(value: float, unit: "Unit") -> str:
+    from analysis.units import number
+
+    return "-" if math.isnan(value) else number(value, unit)
 
 
 def _share(value: float) -> str:
