@@ -133,8 +133,9 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        optional = ("origin", "model_settings", "left_out")
-        silent = {name for name in optional if not getattr(self, name)}
+        silent = {
+            name for name in ("origin", "model_settings", "left_out") if not getattr(self, name)
+        }
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"

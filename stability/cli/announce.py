@@ -31,10 +31,10 @@ def describe(study: Study) -> str:
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
-    if study.left_out:
-        lines.append(f"  {images_left_out(study.left_out)}")
     for model, own in study.model_settings.items():
         lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
+    if study.left_out:
+        lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
         lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary
