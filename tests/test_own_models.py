@@ -300,7 +300,7 @@ def test_a_sweep_of_ones_own_model_and_of_bad_ones(strange: Path) -> None:
     words += ["--epochs", "1", "--out", "run", "--executor", "inline"]
     bad = call("sweep", "--model", "strange:three,mymodels:mlp,strange:raises", *words, cwd=strange)
     assert bad.returncode == 2
-    assert "needed is (2, 10)" in bad.stderr
+    assert "needed is one tensor of logits of shape (2, 10)" in bad.stderr
     assert "no luck" in bad.stderr
     assert not (strange / "run").exists()
     said = call("sweep", "--model", "mymodels:mlp", *words, cwd=strange)
