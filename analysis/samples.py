@@ -1,5 +1,6 @@
 """From a table to one sample per group: what every figure, summary and comparison starts from."""
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self, get_args
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bands import FloatArray, Method
+from analysis.code import MixedCodeWarning, code_notes
 from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
@@ -53,6 +55,8 @@ class Sample:
     """Drawn point of each error, then of each unknown one; empty where the table has no `draw`."""
     sampler: str = "random"
     """Law of the design; only independent draws (`random`) have a band."""
+    code: tuple[str, ...] = ()
+    """What must be said of the versions of the user's code behind the table (`code_notes`)."""
 
     @property
     def n(self) -> int:
@@ -207,7 +211,10 @@ def samples(
     parts, groups, labels = cut(table, by)
     rows = zip(labels, parts, groups, strict=True)
     bounded = unfinished == "bounds"
-    return [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+    found = [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+    # Of all rows: the groups of a table are compared, so they should come from one version.
+    code = tuple(code_notes(table))
+    return [replace(sample, code=code) for sample in found]
 
 
 def cut(
@@ -243,6 +250,8 @@ def cut(
         faults = [fault for part, label in named for fault in _repeats(part, label)]
     if faults:
         raise TableError(faults)
+    for note in code_notes(table):
+        warnings.warn(note, MixedCodeWarning, stacklevel=3)
     return parts, groups, labels
 
 

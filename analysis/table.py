@@ -13,6 +13,8 @@ they exist, and every further column is kept as it is.
 | `last_finite_error`, `best_val_error` | percent, 0 or more, on validation images | see `Policy` |
 | `trial`, `study`, `draw` | identity: a trial counts once, a point once per group | unchecked |
 | `sampler` | law of the design; bands need `random` | taken as independent |
+| `code` | digest of the user's own code behind the result | see `code_notes` |
+| `objective` | `module:function` that trained it | unknown |
 """
 
 import json
@@ -36,9 +38,9 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
 
     A folder is a run directory: the rows are those of `design.parquet`, joined with
     `results.parquet`, so that a trial without a result appears with the outcome `missing`; the
-    column `sampler` is read from `study.toml`. A file is read by its ending: `.parquet`, `.csv`,
-    `.jsonl`. A trial that several sources hold (a larger study adopts finished trials) counts
-    once, finished before missing.
+    columns `sampler` and `objective` are read from `study.toml`. A file is read by its ending:
+    `.parquet`, `.csv`, `.jsonl`. A trial that several sources hold (a larger study adopts finished
+    trials) counts once, finished before missing.
 
     Args:
         paths: run directories or files.
@@ -70,7 +72,10 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
             faults += [f"{source}: {fault}" for fault in error.faults]
     if faults:
         raise TableError(faults)
-    return as_table(_each_trial_once(pd.concat(tables, ignore_index=True)))
+    together = pd.concat(tables, ignore_index=True)
+    if twice := _of_several_versions(together):
+        raise TableError(twice)
+    return as_table(_each_trial_once(together))
 
 
 def as_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -136,8 +141,7 @@ def _read_run(folder: Path) -> pd.DataFrame:
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
-    sampler = _sampler(folder / "study.toml")
-    return table if sampler is None else table.assign(sampler=sampler)
+    return table.assign(**_of_study(folder / "study.toml"))
 
 
 def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -163,16 +167,16 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
 
 
-def _sampler(study: Path) -> str | None:
-    """Name of the law that the design was drawn from, where the study says it."""
+def _of_study(study: Path) -> dict[str, str]:
+    """Columns that the study says: the law of the design, and what trained the trials."""
     if not study.is_file():
-        return None
+        return {}
     try:
         text = tomllib.loads(study.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TableError([f"study.toml cannot be read: {error}"]) from error
-    sampler = text.get("sampler")
-    return sampler if isinstance(sampler, str) else None
+    names = ("sampler", "objective")
+    return {name: text[name] for name in names if isinstance(text.get(name), str)}
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
@@ -196,6 +200,19 @@ def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return column
     plain = column.astype(object).where(column.notna(), None)
     return pd.Series(plain.tolist(), index=column.index, name=column.name)
+
+
+def _of_several_versions(table: pd.DataFrame) -> list[str]:
+    """A fault where sources hold the same trial, trained by different versions of the code."""
+    if not {"trial", "code"} <= set(table.columns):
+        return []
+    versions = table[table["trial"].notna()].groupby("trial", sort=False)["code"].nunique()
+    if not len(several := versions[versions > 1]):
+        return []
+    return [
+        f"trial {several.index[0]!r} (and {len(several) - 1} more) has results of different "
+        "versions of your code in these sources: read them one at a time"
+    ]
 
 
 def _each_trial_once(table: pd.DataFrame) -> pd.DataFrame:

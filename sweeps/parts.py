@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.accepted import ALL, Accepted, accepted
 from sweeps.alike import Hosts, Row, was_too_many
 from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
@@ -29,7 +30,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
 _BRIEF = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
-    *("message", "host", "cohort_size"),
+    *("message", "host", "cohort_size", "code"),
 ]
 
 
@@ -83,6 +84,8 @@ class Record(NamedTuple):
     computed: float | None = None
     """Epochs, where it was one of several trained as one."""
     finished: datetime | None = None
+    code: str | None = None
+    """Version of the user's code; empty where there is none, None where it is not known."""
     failures: int = 0
     """Cohorts that were too large for the memory are none."""
     failures_since: int = 0
@@ -109,7 +112,7 @@ class Record(NamedTuple):
         if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
             # Half of what `_replace` takes.
             first = row["outcome"], row["error"], row["seconds"], row["computed"]
-            return Record(*first, finished, *self[5:])
+            return Record(*first, finished, row.get("code"), *self[6:])
         return self
 
 
@@ -139,7 +142,8 @@ class Ledger:
 
     `refresh` reads only files that changed since it last looked, and of these takes in only the
     rows that are new: what a look costs does not grow with what was known before. Only where rows
-    have gone, with a part that was damaged or set aside, everything is read anew.
+    have gone, with a part that was damaged or set aside, or other versions of the user's code are
+    accepted, everything is read anew.
     """
 
     def __init__(
@@ -162,6 +166,8 @@ class Ledger:
         self.begun = begun
         self.trusting = trusting
         self.damaged: list[Path] = []
+        self.accepted: Accepted = ALL
+        """Whose rows count; those of other code are not seen."""
         self._forget()
 
     def _forget(self) -> None:
@@ -180,7 +186,10 @@ class Ledger:
         """By trial, the size of the smallest cohort with it that ran out of memory."""
 
     def refresh(self) -> None:
-        """Look again."""
+        """Look again. Raises StoreError where nobody knows which rows count."""
+        if (now := accepted(self.run)) != self.accepted:
+            self.accepted = now
+            self._forget()
         self.damaged = []
         names = _names(self.run.parts)
         before, seen, new = self._seen, {}, []
@@ -224,7 +233,8 @@ class Ledger:
         else:
             self.rows.append(row)
         self.arrived.append(row["trial"])
-        self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
+        if self.accepted.counts(row["outcome"], row["code"]):
+            self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
         self.longest = max(self.longest, row["seconds"] or 0.0)
         if was_too_many(row):
@@ -308,6 +318,10 @@ def read_parts(run: RunDirectory) -> pa.Table:
 
 def _as_part(table: pa.Table) -> pa.Table:
     """With the columns of today: an older version had fewer, also of the curves."""
+    for field in PART:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = table.select(PART.names)
     if table.schema.equals(PART):
         return table
     return pa.Table.from_pylist(table.to_pylist(), schema=PART)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.accepted import ALL, accepted
 from sweeps.design import read_table
 from sweeps.files import atomic_write
 from sweeps.parts import read_parts
@@ -20,11 +21,12 @@ from sweeps.trial import FAILED
 def rebuild(run: RunDirectory) -> None:
     """Write both views: one row per finished trial, and per trial and epoch, in design order.
 
-    The first complete result of a trial wins. A trial that only failed is there with its last
-    failure, so that it is seen and counted; a trial that never ended is not.
+    The first complete result of a trial wins, among those whose code is accepted. A trial that only
+    failed is there with its last failure, so that it is seen and counted; a trial that never ended
+    is not.
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
-    study, design, parts = run.read_study(), read_table(run.design), read_parts(run)
+    study, design, parts = run.read_study(), read_table(run.design), counted_parts(run)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
     has_ended = pa.array([place is not None for place in places])
@@ -32,12 +34,24 @@ def rebuild(run: RunDirectory) -> None:
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
     with atomic_write(run.results) as temporary:
-        found = _columns(metrics) | _columns(measured) | _columns(identity)
+        # In the parts, no code of the user is an empty text, which tells it from an unknown one.
+        code = measured["code"]
+        code = pc.if_else(pc.equal(code, ""), pa.scalar(None, pa.string()), code)
+        found = {**_columns(measured), "code": code, **_columns(metrics), **_columns(identity)}
         schema = results_schema(study.space, metrics.column_names)
         table = pa.table([found[name] for name in schema.names], schema=schema)
         pq.write_table(table.combine_chunks(), temporary)
     with atomic_write(run.curves) as temporary:
         pq.write_table(_curves(measured), temporary)
+
+
+def counted_parts(run: RunDirectory) -> pa.Table:
+    """The rows of all parts that count, oldest first. Raises StoreError."""
+    parts, known = read_parts(run), accepted(run)
+    if known == ALL:
+        return parts
+    rows = zip(parts["outcome"].to_pylist(), parts["code"].to_pylist(), strict=True)
+    return parts.filter(pa.array([known.counts(*row) for row in rows], pa.bool_()))
 
 
 def _best(parts: pa.Table) -> dict[str, int]:

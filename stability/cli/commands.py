@@ -1,10 +1,12 @@
 """The commands. Each imports what it needs when it runs, so that `--help` starts at once."""
 
+from dataclasses import replace
 from typing import Any
 
 import typer
 
 from stability.cli import options as o
+from stability.cli.code_options import KeepChanged, RetrainChanged
 
 app = typer.Typer(
     name="stability",
@@ -52,6 +54,8 @@ def sweep(
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
     dry_run: o.DryRun = False,
     *,
     place: dict[str, Any],
@@ -62,9 +66,11 @@ def sweep(
     as parquet. The same command again trains only what is missing.
     """
     from stability.cli.cluster import where_of
+    from stability.cli.code import if_changed
     from stability.cli.request import Options, read
     from stability.cli.sweep import run_request
 
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
     where = where_of(place, confirm=confirm, out=out)
     what = Options(
         model=model,
@@ -86,7 +92,7 @@ def sweep(
         recipe=recipe,
         set=set_ or [],
     )
-    request = read(what, where)
+    request = replace(read(what, where), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
 
@@ -96,16 +102,20 @@ def resume(
     run: o.Run,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
     *,
     place: dict[str, Any],
 ) -> None:
     """Train what is missing in a run directory."""
     from stability.cli.cluster import where_of
+    from stability.cli.code import if_changed
     from stability.cli.request import reopen
     from stability.cli.sweep import run_request
 
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
     where = where_of(place, confirm=confirm)
-    request = reopen(run, where)
+    request = replace(reopen(run, where), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 

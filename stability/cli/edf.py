@@ -1,12 +1,14 @@
 """`stability edf`: the picture, and the numbers under it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from stability.cli.code import outdated
 from stability.cli.parsing import not_one_of
-from stability.cli.tables import print_groups, shown
+from stability.cli.tables import print_groups, print_wrapped, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
@@ -46,12 +48,15 @@ def draw(runs: list[Path], output: Path | None, how: Picture, *, as_json: bool) 
     if faults:
         raise SpecError(faults)
     table = table_of(runs)
-    picture = write_picture(table, target, how)
+    edited = outdated(runs)
+    picture = write_picture(table, target, how, edited)
     if as_json:
-        print(to_json(table, how.policy, picture))
+        print(to_json(table, how.policy, picture, edited))
     else:
         print_groups(table, how.policy)
         print(shown(picture))
+        for line in edited:
+            print_wrapped(line)
 
 
 def table_of(runs: list[Path]) -> "pd.DataFrame":
@@ -64,12 +69,15 @@ def table_of(runs: list[Path]) -> "pd.DataFrame":
         raise SpecError(list(error.faults)) from error
 
 
-def write_picture(table: "pd.DataFrame", target: Path, how: Picture) -> Path:
-    """Write the EDF of `table` to `target`. Raises SpecError."""
+def write_picture(
+    table: "pd.DataFrame", target: Path, how: Picture, notes: Sequence[str] = ()
+) -> Path:
+    """Write the EDF of `table` to `target`, with `notes` on the code. Raises SpecError."""
     from analysis import samples, save_edf
 
     try:
         groups = samples(table, how.policy)  # type: ignore[arg-type]
+        groups = [replace(group, code=(*group.code, *notes)) for group in groups]
         return save_edf(groups, target, delta=how.delta, method=how.band)  # type: ignore[arg-type]
     except (ValueError, OSError) as error:  # a format that is none
         raise SpecError([str(error)]) from error
@@ -90,10 +98,11 @@ def refresh(path: Path) -> str | None:
     return None
 
 
-def to_json(table: "pd.DataFrame", policy: str, picture: Path) -> str:
-    """The numbers of the table."""
-    from analysis import summarise
+def to_json(table: "pd.DataFrame", policy: str, picture: Path, notes: Sequence[str] = ()) -> str:
+    """The numbers of the table, and what must be said of the code behind them."""
+    from analysis import code_notes, summarise
 
     summary = summarise(table, policy)  # type: ignore[arg-type]
     rows = json.loads(summary.reset_index().to_json(orient="records"))
-    return json.dumps({"policy": policy, "picture": str(picture), "groups": rows}, indent=2)
+    said = {"policy": policy, "picture": str(picture), "groups": rows}
+    return json.dumps({**said, "notes": [*code_notes(table), *notes]}, indent=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.code import outdated
 from stability.cli.edf import refresh
 from stability.cli.parsing import Faults, not_one_of, number
 from stability.cli.tables import WIDTH, notes
@@ -141,7 +142,7 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
         "wanted": WANTED,
         "power": powers,
         "no_power": None if powers else no_power,
-        "notes": notes(groups),
+        "notes": [*notes(groups), *outdated(runs)],
     }
     try:
         seconds = seconds_by_group(table)

@@ -1,0 +1,124 @@
+"""The user's code was edited: whether results of it count, who decides that, what is said of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from stability.cli.tables import shown
+from sweeps.accepted import Accepted, accept
+from sweeps.driver import sole_driver
+from sweeps.errors import SpecError
+from sweeps.parts import Ledger
+from sweeps.provenance import last_dispatch
+from sweeps.run_directory import RunDirectory
+from sweeps.user_code import UserCode
+from sweeps.versions import Versions
+
+IfChanged = Literal["stop", "retrain", "keep"]
+"""What to do where results come from another version of the user's code than the current one."""
+
+
+def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
+    """What the options --retrain-changed and --keep-changed ask for. Raises SpecError."""
+    if retrain and keep:
+        raise SpecError(["--retrain-changed, --keep-changed: got both, allowed is one of them"])
+    return "retrain" if retrain else "keep" if keep else "stop"
+
+
+def settle_versions(
+    run: RunDirectory, versions: Versions, asked: IfChanged, *, dry_run: bool
+) -> bool:
+    """See to it that results of different code are pooled only where somebody asked for it.
+
+    Args:
+        run: the run directory.
+        versions: of its results, and of the code as it is now.
+        asked: for results of other versions.
+        dry_run: only say what would be done.
+
+    Returns:
+        Whether other results count from now on.
+
+    Raises:
+        SpecError: there are results of another version, and nobody has said what to do with them.
+        DispatchError: another driver has the run directory.
+    """
+    known, others = versions.accepted, versions.others()
+    if asked == "stop" and versions.others(undecided=True):
+        raise SpecError([stopped(run, versions)])
+    if asked == "retrain":
+        if versions.not_found:
+            missing = ", ".join(versions.not_found)
+            raise SpecError([f"--retrain-changed: {missing} cannot be found from {Path.cwd()}"])
+        dropped = others.total() + versions.unknown
+        now = Accepted(codes=versions.current, unknown=False)
+        if not dropped and (known.codes is None or versions.current <= known.codes):
+            return False
+        verb = "would be" if dry_run else "are"
+        print(f"{results(dropped)} of other code {verb} replaced: their trials are trained again")
+        print(f"  (what was trained stays in {shown(run.parts)})")
+    else:
+        dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
+        is_asked = asked == "keep" and others
+        if not is_asked and (known.codes is None or versions.current <= known.codes):
+            return False
+        if is_asked:
+            print(f"{results(others.total())} of another version of the code are kept")
+    if not dry_run:
+        with sole_driver(run):
+            accept(run, now, replaces_results=bool(dropped))
+    return not dry_run
+
+
+def stopped(run: RunDirectory, versions: Versions) -> str:
+    """Why nothing is trained, and the two ways on."""
+    others = versions.others(undecided=True).total()
+    return (
+        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited since {others} of its "
+        f"{versions.finished} finished trials were trained. To train these again with the code as "
+        "it is now: --retrain-changed. To keep them, beside results of the current code: "
+        "--keep-changed"
+    )
+
+
+def results(count: int) -> str:
+    """So many results, in words."""
+    return "1 result" if count == 1 else f"{count} results"
+
+
+def versions_in(run: RunDirectory) -> Versions | None:
+    """Versions of a run's results and of the code now, searched from where it was dispatched.
+
+    None where no code of the user is involved. Raises StoreError.
+    """
+    study = run.read_study()
+    folder = last_dispatch(run).get("folder")
+    code = UserCode.search(study.objective, study.models, Path(folder) if folder else Path.cwd())
+    if not code.modules:
+        return None
+    ledger = Ledger(run)
+    ledger.refresh()
+    return Versions.of(run.read_design(), ledger, code)
+
+
+def outdated(paths: Sequence[Path]) -> list[str]:
+    """Sentences on run directories whose results come from another version than the current one.
+
+    Their confirmations are among them. Other tables are passed over.
+    """
+    found = []
+    for path in paths:
+        for folder in (path, *sorted(path.glob("confirm-r*"))):
+            run = RunDirectory(folder)
+            if run.exists() and (versions := versions_in(run)) is not None:
+                # What is mixed in the run itself is seen in its table.
+                said = [] if folder == path else versions.mixed()
+                said += versions.outdated(run)
+                found += [f"{shown(run.path)}: {text}" for text in said]
+    return found
+
+
+def of_run(run: RunDirectory) -> list[str]:
+    """All that must be said of the versions in one run directory."""
+    versions = versions_in(run)
+    return [] if versions is None else [*versions.mixed(), *versions.outdated(run)]
