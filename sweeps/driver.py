@@ -160,8 +160,9 @@ class Driver:
         if edited and not self._busy():
             raise DispatchError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
-                f"started: {self._tally.left()} trials are left. Undo the edit and give the same "
-                "command again, or give it with --retrain-changed or --keep-changed"
+                f"started: {self._tally.left()} trials are left. To go on, undo the edit and give "
+                "the same command again, or give it with --retrain-changed or --keep-changed, which "
+                "decide whether results of the earlier version count"
             )
         if edited and not self._edited:
             print(

@@ -108,8 +108,9 @@ def named_modules(objective: str, model: str) -> tuple[str, ...]:
 
 
 def changed_modules(before: Modules, after: Modules) -> list[str]:
-    """Modules that differ, in alphabetical order; new and missing ones are among them."""
-    return sorted(m for m in before.keys() | after.keys() if before.get(m) != after.get(m))
+    """Modules that were edited, in alphabetical order; where none was, those on one side alone."""
+    edited = [module for module in before.keys() & after.keys() if before[module] != after[module]]
+    return sorted(edited or before.keys() ^ after.keys())
 
 
 def _closure(root: str, folder: Path) -> Modules:

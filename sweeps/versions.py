@@ -108,6 +108,6 @@ class Versions:
             return []
         kept = "" if self.others(undecided=True) else " (kept on purpose)"
         return [
-            f"{others.total()} of {self.finished} results come from another version of the code "
-            f"than the current one, {', '.join(self.changed(run))} was edited{kept}"
+            f"{', '.join(self.changed(run))} was edited since: {others.total()} of {self.finished} "
+            f"results come from another version of the code than the current one{kept}"
         ]
