@@ -46,8 +46,8 @@ def code_notes(table: pd.DataFrame) -> list[str]:
             notes.append(f"results come from {len(counts)} versions of {what}: {listed}")
         if (unknown := int(part.isna().sum())) and (module or len(counts)):
             notes.append(
-                f"{unknown} of {len(part)} results come from an unknown version of {what}, written "
-                "before versions were recorded"
+                f"{unknown} of {len(part)} results come from an unknown version of {what}: "
+                "it was not recorded"
             )
     return notes
 

@@ -49,8 +49,10 @@ def accepted(run: RunDirectory) -> Accepted:
     """
     try:
         content = parse_toml(read_text(run.code))
-        codes = [str(code) for code in content["accepted"]]
-        return Accepted(codes=frozenset(codes), unknown=bool(content["unknown"]))
+        codes, unknown = content["accepted"], content["unknown"]
+        if not isinstance(codes, list) or not isinstance(unknown, bool):
+            raise TypeError("accepted is no list, or unknown is neither true nor false")
+        return Accepted(codes=frozenset(map(str, codes)), unknown=unknown)
     except FileNotFoundError:
         return ALL
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -161,8 +161,8 @@ class Driver:
             raise DispatchError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
                 f"started: {self._tally.left()} trials are left. To go on, undo the edit and give "
-                "the same command again, or give it with --retrain-changed or --keep-changed, which "
-                "decide whether results of the earlier version count"
+                "the same command again, or add --retrain-changed or --keep-changed, which decide "
+                "whether results of the earlier version count"
             )
         if edited and not self._edited:
             print(

@@ -83,7 +83,8 @@ class UserCode:
 
     def again(self, folder: Path) -> "UserCode":
         """The same, as the files are now."""
-        importlib.invalidate_caches()  # a file may be new
+        if self.modules:
+            importlib.invalidate_caches()  # a file may be new
         modules = {name: _closure(name, folder) for name in self.modules}
         return UserCode(objective=self.objective, modules=modules)
 

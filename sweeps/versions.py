@@ -88,7 +88,7 @@ class Versions:
             if counts[None]:
                 said.append(
                     f"{counts[None]} of {counts.total()} results come from an unknown "
-                    f"version of {name}, written before versions were recorded"
+                    f"version of {name}: it was not recorded"
                 )
         return said
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_run
 from test_cli import call
 from typer.testing import CliRunner
 
@@ -21,8 +22,10 @@ from sweeps.accepted import Accepted, accept, accepted
 from sweeps.dispatch.inline import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import ChangedCodeError, DispatchError, StabilityError, StoreError
-from sweeps.parts import read_parts
+from sweeps.parts import Ledger, PartWriter, read_parts
 from sweeps.run_directory import RunDirectory
+from sweeps.space import Hyperparameter
+from sweeps.trial import Result
 from sweeps.user_code import UserCode
 from sweeps.worker import Order, work
 
@@ -64,9 +67,10 @@ class Project:
         text = " ".join(f"{found.output} {error if status == 2 else ''}".split())
         return SimpleNamespace(status=status, said=text)
 
-    def sweep(self, *more: str, trials: int = 4, out: str = "run") -> SimpleNamespace:
-        words = ("sweep", "--objective", "edited:fit", "--vary", "C=0.1:3", "--out", out)
-        return self.call(*words, "--trials", str(trials), "--executor", "inline", *more)
+    def sweep(self, *more: str, draws: int = 2, out: str = "run") -> SimpleNamespace:
+        words = ("sweep", "--objective", "edited:fit", "--vary", "C=0.1:3", "--model", "a,b")
+        words += ("--out", out, "--trials", str(draws), "--executor", "inline")
+        return self.call(*words, *more)
 
     def results(self, out: str = "run") -> pd.DataFrame:
         return pd.read_parquet(self.folder / out / "results.parquet")
@@ -152,7 +156,7 @@ def test_comments_docstrings_and_layout_stop_nothing(
 def test_every_command_that_shows_results_states_an_edit(finished: Project) -> None:
     edit(finished)
     words = "edited_helper was edited since: 4 of 4 results come from another version"
-    for command in (("status", "run"), ("edf", "run"), ("plan", "run")):
+    for command in (("status", "run"), ("edf", "run"), ("plan", "run"), ("compare", "run")):
         assert words in finished.call(*command).said
     assert words in finished.call("edf", "run", "--json", "-o", "edf.svg").said
     assert "was edited since" in Path("edf.svg").read_text()
@@ -217,8 +221,8 @@ def test_what_is_kept_is_stated_for_ever_and_asked_once(finished: Project) -> No
     errors = finished.results()["error"]
     assert (errors < 14).tolist() == [True, True, True, False]
     assert finished.results()["code"].nunique() == 2
-    for command in (("status", "run"), ("edf", "run"), ("sweep",), ("plan", "run")):
-        again = finished.sweep() if command == ("sweep",) else finished.call(*command)
+    for command in ("status", "edf", "compare", "sweep", "plan"):
+        again = finished.sweep() if command == "sweep" else finished.call(command, "run")
         assert again.status == 0
         assert "results come from 2 versions of edited: 3 from" in again.said
         assert "(kept on purpose)" in again.said
@@ -236,7 +240,7 @@ def test_results_of_an_unknown_version_are_accepted_and_stated(finished: Project
     words = "3 of 4 results come from an unknown version of edited"
     assert said.status == 0
     assert words in said.said
-    for command in ("status", "edf", "plan"):
+    for command in ("status", "edf", "compare", "plan"):
         assert words in finished.call(command, "run").said
     assert finished.results()["code"].isna().tolist() == [True, True, True, False]
     assert "3 results of other code are replaced" in finished.sweep("--retrain-changed").said
@@ -246,22 +250,22 @@ def test_results_of_an_unknown_version_are_accepted_and_stated(finished: Project
 
 def test_a_neighbour_must_have_been_trained_with_the_same_code(finished: Project) -> None:
     edit(finished)
-    assert "taken over" not in finished.sweep(trials=5, out="other").said
+    assert "taken over" not in finished.sweep(draws=3, out="other").said
     assert finished.results("other")["error"].min() > 50
     finished.write("edited_helper", HELPER)
     shutil.rmtree("other")
     assert (
         "4 trials were trained in run and are taken over"
-        in finished.sweep("--dry-run", trials=5, out="larger").said
+        in finished.sweep("--dry-run", draws=3, out="larger").said
     )
     (part,) = finished.run.parts.glob("*.parquet")
     pq.write_table(pq.read_table(part).drop_columns(["code"]), part, write_page_checksum=True)
-    said = finished.sweep(trials=5, out="larger").said
+    said = finished.sweep(draws=3, out="larger").said
     assert "4 of them come from an unknown version of edited" in said
-    assert "4 of 5 results come from an unknown version" in said
-    # Of an unknown version nothing is taken then: one trial of `larger` was trained with this one.
-    words = "1 trials were trained in larger and are taken over"
-    assert words in finished.sweep("--retrain-changed", trials=6, out="newest").said
+    assert "4 of 6 results come from an unknown version" in said
+    # Nothing of an unknown version is taken then: two trials of `larger` have the current one.
+    words = "2 trials were trained in larger and are taken over"
+    assert words in finished.sweep("--retrain-changed", draws=4, out="newest").said
 
 
 # While a sweep runs.
@@ -275,7 +279,7 @@ def order(project: Project, code: UserCode | None) -> Order:
 
 def test_a_worker_that_starts_after_an_edit_trains_nothing(finished: Project) -> None:
     finished.lose(keep=2)
-    dispatched = UserCode.search("edited:fit", ["fit"], finished.folder)
+    dispatched = UserCode.search("edited:fit", ["a"], finished.folder)
     edit(finished)
     forget()
     with pytest.raises(ChangedCodeError, match="edited_helper was edited after the sweep had"):
@@ -291,7 +295,7 @@ def test_a_process_that_imported_the_code_before_the_edit_trains_nothing(finishe
         part.unlink()
     edit(finished)
     with pytest.raises(ChangedCodeError, match="edited_helper was edited after this process"):
-        work(order(finished, UserCode.search("edited:fit", ["fit"], finished.folder)))
+        work(order(finished, UserCode.search("edited:fit", ["a"], finished.folder)))
 
 
 def test_a_result_of_a_module_that_was_edited_before_its_late_import_is_not_kept(
@@ -336,7 +340,7 @@ class Editing(InlineDispatcher):
 
 def test_a_driver_starts_no_worker_after_an_edit_and_says_how_to_go_on(finished: Project) -> None:
     finished.lose(keep=2)
-    code = UserCode.search("edited:fit", ["fit"], finished.folder)
+    code = UserCode.search("edited:fit", ["a"], finished.folder)
     plan = Plan(slots=("cpu:0",), submission_folder=finished.folder, code=code)
     dispatcher = Editing(finished.run, lambda: None)
     with pytest.raises(DispatchError, match=r"edited while the sweep ran.*: 2 trials"):
@@ -353,7 +357,6 @@ def test_a_sweep_whose_worker_dies_after_an_edit_ends_and_asks(project: Project)
     said = call(*words, "--trials", "6", "--workers", "1", cwd=project.folder)
     assert said.returncode == 1
     assert "edited was edited while the sweep ran" in said.stderr
-    (code,) = project.results()["code"].dropna().unique()
     again = project.call("resume", "run")
     assert again.status == 2
     assert "edited was edited since 1 of its 1" in again.said
@@ -374,3 +377,27 @@ def test_what_is_accepted_must_be_readable(finished: Project) -> None:
     with pytest.raises(StoreError, match="which results count"):
         accepted(finished.run)
     assert finished.sweep().status == 2
+
+
+def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    first, second, *_ = run.read_design()
+    writer = PartWriter(run, "w")
+    writer.append(Result(trial=first.id, outcome="ok", values={"error": 1.0}), code="")
+    writer.append(Result(trial=second.id, outcome="ok", values={"error": 1.0}))
+    views.rebuild(run)
+    assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
+    accept(run, Accepted(codes=frozenset(), unknown=False), replaces_results=True)
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)
+
+
+def test_a_hyperparameter_called_code_keeps_its_column(tmp_path: Path) -> None:
+    """Earlier versions allowed the name."""
+    run = make_run(tmp_path / "run", space=(Hyperparameter(name="code", low=1.0, high=2.0),))
+    trial = run.read_design()[0]
+    values = {"error": 1.0, "metrics": [{"name": "other", "value": 3.0}]}
+    PartWriter(run, "w").append(Result(trial=trial.id, outcome="ok", values=values), code="0" * 12)
+    views.rebuild(run)
+    assert pd.read_parquet(run.results)["code"].tolist() == [trial.hyperparameters["code"]]

@@ -14,6 +14,7 @@ from sweeps.run_directory import RunDirectory
 from sweeps.user_code import UserCode
 from sweeps.versions import Versions
 
+NOTHING_CHANGED = "no finished result comes from another version of your code"
 IfChanged = Literal["stop", "retrain", "keep"]
 """What to do where results come from another version of the user's code than the current one."""
 
@@ -53,6 +54,7 @@ def settle_versions(
         dropped = others.total() + versions.unknown
         now = Accepted(codes=versions.current, unknown=False)
         if not dropped and (known.codes is None or versions.current <= known.codes):
+            print(NOTHING_CHANGED)
             return False
         verb = "would be" if dry_run else "are"
         print(f"{results(dropped)} of other code {verb} replaced: their trials are trained again")
@@ -60,6 +62,8 @@ def settle_versions(
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
         is_asked = asked == "keep" and others
+        if asked == "keep" and not others:
+            print(NOTHING_CHANGED)
         if not is_asked and (known.codes is None or versions.current <= known.codes):
             return False
         if is_asked:
@@ -120,5 +124,11 @@ def outdated(paths: Sequence[Path]) -> list[str]:
 
 def of_run(run: RunDirectory) -> list[str]:
     """All that must be said of the versions in one run directory."""
-    versions = versions_in(run)
-    return [] if versions is None else [*versions.mixed(), *versions.outdated(run)]
+    if (versions := versions_in(run)) is None:
+        return []
+    missing = [
+        f"{name} is not found from here, so whether it was edited is not known"
+        for name in versions.not_found
+        if versions.finished
+    ]
+    return [*versions.mixed(), *versions.outdated(run), *missing]

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stability.cli.parsing import Faults, interval, number
+from sweeps.imported import before_import
 from sweeps.plain import RESERVED, fault_of, is_plain
 from sweeps.space import Hyperparameter, Value
+from sweeps.user_code import UserCode
 
 if TYPE_CHECKING:
     from stability.cli.request import Options
@@ -79,6 +81,7 @@ def check_objective(faults: Faults, name: str) -> None:
     module, _, function = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, as in a worker
+    before_import(UserCode.search(name, [""], Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), function)
     except (Exception, SystemExit) as error:  # whatever a stranger's module does
