@@ -4,6 +4,8 @@
 pools different versions when somebody asks for it.
 """
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from analysis.outcomes import KNOWN
@@ -14,7 +16,7 @@ OURS = ("stability", "sweeps", "analysis", "timm", "torchvision")
 
 
 class MixedCodeWarning(UserWarning):
-    """A sample holds results of several, or of unknown, versions of the user's code."""
+    """A table holds results of several versions of the user's code, one of them perhaps unknown."""
 
 
 def code_notes(table: pd.DataFrame) -> list[str]:
@@ -34,22 +36,38 @@ def code_notes(table: pd.DataFrame) -> list[str]:
     ['results come from 2 versions of your code: 1 from 000000000000, 1 from 111111111111']
 
     """
-    rows = table[table["outcome"].isin(KNOWN)] if "outcome" in table else table
-    code = rows["code"] if "code" in rows else pd.Series(index=rows.index, dtype=object)
-    code = code.astype(object).where(code.astype(str).str.fullmatch(DIGEST), None)
     notes = []
-    for module, part in code.groupby(_modules(rows), sort=False):
-        counts = part.value_counts(sort=False)
+    for module, counts, unknown in _versions(table):
         what = module or "your code"
         if len(counts) > 1:
             listed = ", ".join(f"{n} from {version}" for version, n in counts.items())
             notes.append(f"results come from {len(counts)} versions of {what}: {listed}")
-        if (unknown := int(part.isna().sum())) and (module or len(counts)):
+        if unknown:
             notes.append(
-                f"{unknown} of {len(part)} results come from an unknown version of {what}: "
-                "it was not recorded"
+                f"{unknown} of {unknown + sum(counts.values())} results come from an unknown "
+                f"version of {what}: it was not recorded"
             )
     return notes
+
+
+def is_mixed(table: pd.DataFrame) -> bool:
+    """Whether results of one module come from several versions; unknown ones count as one more.
+
+    >>> is_mixed(pd.DataFrame({"model": "a", "code": ["0" * 12, None]}))
+    True
+    """
+    return any(len(counts) + bool(unknown) > 1 for _, counts, unknown in _versions(table))
+
+
+def _versions(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, int], int]]:
+    """For each of the user's modules, results of each version and of unknown ones."""
+    rows = table[table["outcome"].isin(KNOWN)] if "outcome" in table else table
+    code = rows["code"] if "code" in rows else pd.Series(index=rows.index, dtype=object)
+    code = code.astype(object).where(code.astype(str).str.fullmatch(DIGEST), None)
+    for module, part in code.groupby(_modules(rows), sort=False):
+        counts = {str(version): int(n) for version, n in part.value_counts(sort=False).items()}
+        if module or counts:
+            yield str(module), counts, int(part.isna().sum())
 
 
 def _modules(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bands import FloatArray, Method
-from analysis.code import MixedCodeWarning, code_notes
+from analysis.code import MixedCodeWarning, code_notes, is_mixed
 from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
@@ -250,8 +250,8 @@ def cut(
         faults = [fault for part, label in named for fault in _repeats(part, label)]
     if faults:
         raise TableError(faults)
-    for note in code_notes(table):
-        warnings.warn(note, MixedCodeWarning, stacklevel=3)
+    if is_mixed(table):
+        warnings.warn("; ".join(code_notes(table)), MixedCodeWarning, stacklevel=3)
     return parts, groups, labels
 
 

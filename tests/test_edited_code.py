@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_run
 from test_cli import call
 from typer.testing import CliRunner
 
@@ -22,10 +21,8 @@ from sweeps.accepted import Accepted, accept, accepted
 from sweeps.dispatch.inline import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import ChangedCodeError, DispatchError, StabilityError, StoreError
-from sweeps.parts import Ledger, PartWriter, read_parts
+from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.trial import Result
 from sweeps.user_code import UserCode
 from sweeps.worker import Order, work
 
@@ -377,27 +374,3 @@ def test_what_is_accepted_must_be_readable(finished: Project) -> None:
     with pytest.raises(StoreError, match="which results count"):
         accepted(finished.run)
     assert finished.sweep().status == 2
-
-
-def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    first, second, *_ = run.read_design()
-    writer = PartWriter(run, "w")
-    writer.append(Result(trial=first.id, outcome="ok", values={"error": 1.0}), code="")
-    writer.append(Result(trial=second.id, outcome="ok", values={"error": 1.0}))
-    views.rebuild(run)
-    assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
-    accept(run, Accepted(codes=frozenset(), unknown=False), replaces_results=True)
-    ledger = Ledger(run)
-    ledger.refresh()
-    assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)
-
-
-def test_a_hyperparameter_called_code_keeps_its_column(tmp_path: Path) -> None:
-    """Earlier versions allowed the name."""
-    run = make_run(tmp_path / "run", space=(Hyperparameter(name="code", low=1.0, high=2.0),))
-    trial = run.read_design()[0]
-    values = {"error": 1.0, "metrics": [{"name": "other", "value": 3.0}]}
-    PartWriter(run, "w").append(Result(trial=trial.id, outcome="ok", values=values), code="0" * 12)
-    views.rebuild(run)
-    assert pd.read_parquet(run.results)["code"].tolist() == [trial.hyperparameters["code"]]

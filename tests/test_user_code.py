@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import make_run
 
 from analysis import MixedCodeWarning, TableError, code_notes, load, samples
 from analysis.code import OURS
-from sweeps import provenance, user_code
+from sweeps import provenance, user_code, views
+from sweeps.accepted import Accepted, accept
+from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
+from sweeps.space import Hyperparameter
+from sweeps.trial import Result
 from sweeps.user_code import UserCode, digest_of, named_modules
 
 IMAGES = "stability.objective:train_images"
@@ -184,7 +189,31 @@ def test_a_dispatch_says_which_modules_a_version_had(folder: Path) -> None:
     assert provenance.modules_of(run, "0" * 12) == {}
 
 
-# Of tables.
+# Of run directories and tables.
+
+
+def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    first, second, *_ = run.read_design()
+    writer = PartWriter(run, "w")
+    writer.append(Result(trial=first.id, outcome="ok", values={"error": 1.0}), code="")
+    writer.append(Result(trial=second.id, outcome="ok", values={"error": 1.0}))
+    views.rebuild(run)
+    assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
+    accept(run, Accepted(codes=frozenset(), unknown=False), replaces_results=True)
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)
+
+
+def test_a_hyperparameter_called_code_keeps_its_column(tmp_path: Path) -> None:
+    """Earlier versions allowed the name."""
+    run = make_run(tmp_path / "run", space=(Hyperparameter(name="code", low=1.0, high=2.0),))
+    trial = run.read_design()[0]
+    values = {"error": 1.0, "metrics": [{"name": "other", "value": 3.0}]}
+    PartWriter(run, "w").append(Result(trial=trial.id, outcome="ok", values=values), code="0" * 12)
+    views.rebuild(run)
+    assert pd.read_parquet(run.results)["code"].tolist() == [trial.hyperparameters["code"]]
 
 
 def table(**columns: object) -> pd.DataFrame:
