@@ -42,6 +42,15 @@ class Accepted:
 ALL = Accepted()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What counts from now on, before it is written."""
+
+    accepted: Accepted
+    replaces_results: bool
+    """Whether results that counted do not any more."""
+
+
 def accepted(run: RunDirectory) -> Accepted:
     """What is accepted in a run directory.
 
@@ -62,18 +71,16 @@ def accepted(run: RunDirectory) -> Accepted:
         ) from error
 
 
-def accept(run: RunDirectory, now: Accepted, *, replaces_results: bool) -> None:
-    """Write what is accepted.
+def accept(run: RunDirectory, decision: Decision) -> None:
+    """Write what is accepted; for who holds the driver's lock.
 
-    Args:
-        run: where; its driver's lock is held.
-        now: versions that count from now on.
-        replaces_results: results that counted do not any more. Confirmations chose the best among
-            them: they are renamed first, so that a command that is killed in between asks again.
+    Confirmations chose the best among results that do not count any more: they are renamed first,
+    so that a command that is killed in between asks again.
     """
     import tomli_w
 
-    if replaces_results:
+    now = decision.accepted
+    if decision.replaces_results:
         for folder in sorted(run.path.glob("confirm-r*")):
             taken = len(list(run.path.glob(f"replaced-*-{folder.name}")))
             folder.rename(folder.with_name(f"replaced-{taken + 1}-{folder.name}"))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeps.accepted import ALL, Accepted, accepted
+from sweeps.accepted import ALL, Accepted, Decision, accepted
 from sweeps.alike import Hosts, Row, was_too_many
 from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
@@ -153,8 +153,11 @@ class Ledger:
         *,
         begun: datetime = EVER,
         trusting: bool = False,
+        decision: Decision | None = None,
     ) -> None:
         """`begun`: since when hosts are judged.
+
+        `decision`: which rows count, where that is decided and not written yet.
 
         `trusting`: not even look at parts again that were read when they were full.
 
@@ -165,6 +168,7 @@ class Ledger:
         self.since = since
         self.begun = begun
         self.trusting = trusting
+        self.decision = decision
         self.damaged: list[Path] = []
         self.accepted: Accepted = ALL
         """Whose rows count; those of other code are not seen."""
@@ -187,7 +191,8 @@ class Ledger:
 
     def refresh(self) -> None:
         """Look again. Raises StoreError where nobody knows which rows count."""
-        if (now := accepted(self.run)) != self.accepted:
+        now = accepted(self.run) if self.decision is None else self.decision.accepted
+        if now != self.accepted:
             self.accepted = now
             self._forget()
         self.damaged = []

@@ -17,7 +17,7 @@ from stability.cli import sweep
 from stability.cli.commands import app
 from stability.cli.machine import Machine
 from sweeps import imported, views
-from sweeps.accepted import Accepted, accept, accepted
+from sweeps.accepted import Accepted, Decision, accept, accepted
 from sweeps.dispatch.inline import InlineDispatcher
 from sweeps.driver import Driver, Plan
 from sweeps.errors import ChangedCodeError, DispatchError, StabilityError, StoreError
@@ -124,7 +124,11 @@ def test_an_edited_helper_stops_every_command_that_would_train(finished: Project
     edit(finished)
     for said in (finished.sweep(), finished.call("resume", "run"), finished.sweep("--dry-run")):
         assert said.status == 2
-        for words in ("edited_helper was edited since 4 of its 4", "--retrain-changed", "--keep"):
+        for words in (
+            "edited_helper was edited since: 4 of 4 results",
+            "--retrain-changed",
+            "--keep",
+        ):
             assert words in said.said
     assert finished.results()["error"].max() < 14
     assert finished.sweep("--retrain-changed", "--keep-changed").status == 2
@@ -163,9 +167,11 @@ def test_what_is_retrained_replaces_the_old_results_which_stay_on_disk(finished:
     finished.call("resume", "run", "--confirm", "2", "--executor", "inline")
     edit(finished)
     before = set(finished.results()["code"])
+    assert "training 4 trials" in finished.sweep("--retrain-changed", "--dry-run").said
+    assert not finished.run.code.exists()
     said = finished.sweep("--retrain-changed")
     assert said.status == 0
-    assert "4 results of other code are replaced" in said.said
+    assert "4 results of another or an unknown" in said.said
     assert finished.results()["error"].min() > 50
     assert set(finished.results()["code"]).isdisjoint(before)
     assert len(read_parts(finished.run)) == 8
@@ -240,7 +246,7 @@ def test_results_of_an_unknown_version_are_accepted_and_stated(finished: Project
     for command in ("status", "edf", "compare", "plan"):
         assert words in finished.call(command, "run").said
     assert finished.results()["code"].isna().tolist() == [True, True, True, False]
-    assert "3 results of other code are replaced" in finished.sweep("--retrain-changed").said
+    assert "3 results of another or an unknown" in finished.sweep("--retrain-changed").said
     assert finished.results()["code"].nunique() == 1
     assert "version" not in finished.call("status", "run").said
 
@@ -318,9 +324,8 @@ def fit(trial):
 
 def test_results_that_do_not_count_any_more_are_not_trained_on(finished: Project) -> None:
     finished.lose(keep=2)
-    accept(
-        finished.run, Accepted(codes=frozenset({"0" * 12}), unknown=False), replaces_results=True
-    )
+    now = Accepted(codes=frozenset({"0" * 12}), unknown=False)
+    accept(finished.run, Decision(accepted=now, replaces_results=True))
     with pytest.raises(ChangedCodeError, match="do not count"):
         work(order(finished, None))
 
@@ -356,7 +361,7 @@ def test_a_sweep_whose_worker_dies_after_an_edit_ends_and_asks(project: Project)
     assert "edited was edited while the sweep ran" in said.stderr
     again = project.call("resume", "run")
     assert again.status == 2
-    assert "edited was edited since 1 of its 1" in again.said
+    assert "edited was edited since: 1 of 1 result" in again.said
 
 
 EDITS = '''

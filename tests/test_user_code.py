@@ -10,7 +10,7 @@ from conftest import make_run
 from analysis import MixedCodeWarning, TableError, code_notes, load, samples
 from analysis.code import OURS
 from sweeps import provenance, user_code, views
-from sweeps.accepted import Accepted, accept
+from sweeps.accepted import Accepted, Decision, accept
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.space import Hyperparameter
@@ -200,7 +200,8 @@ def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None
     writer.append(Result(trial=second.id, outcome="ok", values={"error": 1.0}))
     views.rebuild(run)
     assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
-    accept(run, Accepted(codes=frozenset(), unknown=False), replaces_results=True)
+    now = Accepted(codes=frozenset(), unknown=False)
+    accept(run, Decision(accepted=now, replaces_results=True))
     ledger = Ledger(run)
     ledger.refresh()
     assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)

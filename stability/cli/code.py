@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from stability.cli.tables import shown
-from sweeps.accepted import Accepted, accept
-from sweeps.driver import sole_driver
+from sweeps.accepted import Accepted, Decision
 from sweeps.errors import SpecError
 from sweeps.parts import Ledger
 from sweeps.provenance import last_dispatch
@@ -26,23 +25,19 @@ def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
-def settle_versions(
-    run: RunDirectory, versions: Versions, asked: IfChanged, *, dry_run: bool
-) -> bool:
-    """See to it that results of different code are pooled only where somebody asked for it.
+def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision | None:
+    """Which results count; those of different code are pooled only if somebody asks for it.
 
     Args:
-        run: the run directory.
+        run: the run directory; nothing is written.
         versions: of its results, and of the code as it is now.
         asked: for results of other versions.
-        dry_run: only say what would be done.
 
     Returns:
-        Whether other results count from now on.
+        What is to be written before anything is trained; None where nothing changes.
 
     Raises:
         SpecError: there are results of another version, and nobody has said what to do with them.
-        DispatchError: another driver has the run directory.
     """
     known, others = versions.accepted, versions.others()
     if asked == "stop" and versions.others(undecided=True):
@@ -55,33 +50,31 @@ def settle_versions(
         now = Accepted(codes=versions.current, unknown=False)
         if not dropped and (known.codes is None or versions.current <= known.codes):
             print(NOTHING_CHANGED)
-            return False
-        verb = "would be" if dry_run else "are"
-        print(f"{results(dropped)} of other code {verb} replaced: their trials are trained again")
-        print(f"  (what was trained stays in {shown(run.parts)})")
+            return None
+        print(
+            f"{results(dropped)} of another or an unknown version of your code: trained again (the "
+            f"old ones stay in {shown(run.parts)})"
+        )
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
         is_asked = asked == "keep" and others
         if asked == "keep" and not others:
             print(NOTHING_CHANGED)
         if not is_asked and (known.codes is None or versions.current <= known.codes):
-            return False
+            return None
         if is_asked:
-            print(f"{results(others.total())} of another version of the code are kept")
-    if not dry_run:
-        with sole_driver(run):
-            accept(run, now, replaces_results=bool(dropped))
-    return not dry_run
+            print(f"{results(others.total())} of another version of your code: kept")
+    return Decision(accepted=now, replaces_results=bool(dropped))
 
 
 def stopped(run: RunDirectory, versions: Versions) -> str:
     """Why nothing is trained, and the two ways on."""
     others = versions.others(undecided=True).total()
     return (
-        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited since {others} of its "
-        f"{versions.finished} finished trials were trained. To train these again with the code as "
-        "it is now: --retrain-changed. To keep them, beside results of the current code: "
-        "--keep-changed"
+        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited since: {others} of "
+        f"{results(versions.finished)} of your own code come from another version. To train these "
+        "trials again with the current one: --retrain-changed. To keep their results, beside those "
+        "of the current one: --keep-changed"
     )
 
 

@@ -12,7 +12,7 @@ from threading import Thread
 
 from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
-from stability.cli.code import of_run, outdated, settle_versions
+from stability.cli.code import decide, of_run, outdated
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, table_of, write_picture
 from stability.cli.engine import (
@@ -31,6 +31,7 @@ from stability.cli.request import Request
 from stability.cli.tables import print_groups, print_wrapped, shown
 from stability.models.names import is_own
 from sweeps import claims, provenance, views
+from sweeps.accepted import accept
 from sweeps.adopt import Adopted, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
@@ -79,20 +80,20 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     print(printable(describe(study)))
     code = UserCode.search(study.objective, study.models, Path.cwd())
     design = run.readable_design()
-    there = counted(request, design, code, dry_run=dry_run) if design is not None else None
+    there = counted(request, design, code) if design is not None else None
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
         if dry_run:
             return DONE
-        put_in_order(run)
+        put_in_order(run, there.ledger)
         return conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     trials = design if design is not None else draw_design(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(request, trials, code, dry_run=dry_run)
+    there = there or counted(request, trials, code)
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else found_beside(request, trials, code, kind)
     before = there.done + sum(map(len, adopted.values()))
@@ -132,6 +133,8 @@ def dispatch(
     """Take over what is adopted, train the rest of what is there; returns the exit status."""
     run, device = request.run, plan.slots[0].partition(":")[0]
     with sole_driver(run), sigterm_as_interrupt():
+        if there.ledger.decision is not None:
+            accept(run, there.ledger.decision)
         warn(run, there.ledger)
         adopt(run, adopted)
         forget_unused(run, request.site, device, begun=there.done > 0)
@@ -182,8 +185,11 @@ def machine_measured(request: Request) -> Machine:
         return measured.result()
 
 
-def put_in_order(run: RunDirectory) -> None:
+def put_in_order(run: RunDirectory, ledger: Ledger) -> None:
     """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
+    if ledger.decision is not None:
+        with sole_driver(run):
+            accept(run, ledger.decision)
     with suppress(DispatchError), sole_driver(run):  # where one lives, it does so itself
         sweep_up(run)
         set_damaged_aside(Ledger(run))
@@ -196,15 +202,17 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def counted(request: Request, trials: Sequence[Trial], code: UserCode, *, dry_run: bool) -> Tally:
-    """What the parts say of the trials, as of now, once it is settled which results count.
+def counted(request: Request, trials: Sequence[Trial], code: UserCode) -> Tally:
+    """What the parts say of the trials, as of now, once it is decided which results count.
 
     Raises SpecError where the user's code was edited and nobody has said what to do then.
     """
     tally = Tally(trials, Ledger(request.run))
     tally.look()
     versions = Versions.of(trials, tally.ledger, code)
-    if settle_versions(request.run, versions, request.if_changed, dry_run=dry_run):
+    decision = decide(request.run, versions, request.if_changed)
+    if decision is not None:
+        tally = Tally(trials, Ledger(request.run, decision=decision))
         tally.look()
     return tally
 
