@@ -10,7 +10,7 @@ from sweeps.parts import Ledger
 from sweeps.provenance import modules_of
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import Trial
-from sweeps.user_code import UserCode, changed_modules, named_modules
+from sweeps.user_code import UserCode, named_modules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Versions:
             found.update({code: n for code, n in counts.items() if code and code != current})
         return found
 
-    def mixed(self) -> list[str]:
+    def mixed(self, where: str = "") -> list[str]:
         """Sentences where results of a module come from several or from unknown versions."""
         by_module: dict[str, Counter[str | None]] = {}
         for model, counts in self.found.items():
@@ -84,10 +84,10 @@ class Versions:
             known = {code: n for code, n in counts.items() if code is not None}
             if len(known) > 1:
                 listed = ", ".join(f"{n} from {code}" for code, n in known.items())
-                said.append(f"results come from {len(known)} versions of {name}: {listed}")
+                said.append(f"results{where} come from {len(known)} versions of {name}: {listed}")
             if counts[None]:
                 said.append(
-                    f"{counts[None]} of {counts.total()} results come from an unknown "
+                    f"{counts[None]} of {counts.total()} results{where} come from an unknown "
                     f"version of {name}: it was not recorded"
                 )
         return said
@@ -98,16 +98,15 @@ class Versions:
         for code in self.others():
             before = modules_of(run, code)
             for now in self.now.modules.values():
-                if before.keys() & now.keys():
-                    found |= dict.fromkeys(changed_modules(before, now))
+                found |= dict.fromkeys(m for m in now if before.get(m, now[m]) != now[m])
         return list(found or self.now.modules)
 
-    def outdated(self, run: RunDirectory) -> list[str]:
+    def outdated(self, run: RunDirectory, where: str = "") -> list[str]:
         """A sentence where results come from another version than the current one."""
         if not (others := self.others()):
             return []
         kept = "" if self.others(undecided=True) else " (kept on purpose)"
         return [
-            f"{', '.join(self.changed(run))} was edited since: {others.total()} of {self.finished} "
-            f"results come from another version of the code than the current one{kept}"
+            f"{others.total()} of {self.finished} results{where} come from another version of "
+            f"{', '.join(self.changed(run))} than the current one{kept}"
         ]

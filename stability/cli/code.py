@@ -108,10 +108,10 @@ def outdated(paths: Sequence[Path]) -> list[str]:
         for folder in (path, *sorted(path.glob("confirm-r*"))):
             run = RunDirectory(folder)
             if run.exists() and (versions := versions_in(run)) is not None:
-                # What is mixed in the run itself is seen in its table.
-                said = [] if folder == path else versions.mixed()
-                said += versions.outdated(run)
-                found += [f"{shown(run.path)}: {text}" for text in said]
+                where = f" in {shown(run.path)}" if len(paths) > 1 or folder != path else ""
+                if folder != path:  # what is mixed in the run itself is seen in its table
+                    found += versions.mixed(where)
+                found += versions.outdated(run, where)
     return found
 
 
