@@ -101,10 +101,10 @@ class RunDirectory:
             against = contradiction(draw_design(study), self.design, self.parts)
             return [f"{damage}; {against}"] if against else []
         there = self.read_study()
-        return [
-            f"{self.path} holds another study: {difference}"
-            for difference in study.differences(there)
-        ]
+        faults = [f"{self.path} holds another study: {d}" for d in study.differences(there)]
+        if faults:
+            faults[-1] += f". Give another --out; stability resume {self.path} continues that study"
+        return faults
 
     def exists(self) -> bool:
         """Whether there is a study in this folder."""

@@ -67,6 +67,9 @@ class Study(BaseModel):
     """`module:function`"""
     recipe: dict[str, dict[str, Any]]
     """For each optimizer, the settings that are not drawn."""
+    model_settings: dict[str, dict[str, Any]] = {}
+    """Further settings by model, for trials of this model alone. They replace the recipe's, and
+    drawn values replace them."""
     space: tuple[Hyperparameter, ...] = Field(min_length=1)
     configurations: tuple[Configuration, ...] = ()
     """What is trained where nothing is drawn: the sampler is `listed`."""
@@ -82,9 +85,15 @@ class Study(BaseModel):
                 raise ValueError(f"{name} holds {values}: the same twice")
         if missing := [optim for optim in self.optims if optim not in self.recipe]:
             raise ValueError(f"no recipe for {', '.join(missing)}")
+        if unknown := [model for model in self.model_settings if model not in self.models]:
+            raise ValueError(f"model_settings names {', '.join(unknown)}, not a model of the study")
         if (self.sampler == "listed") != bool(self.configurations):
             raise ValueError("configurations are listed where the sampler is 'listed', only there")
         return self
+
+    def constants(self, model: str, optim: str) -> dict[str, Any]:
+        """Settings of this model's trials with this optimizer that are not drawn."""
+        return {**self.recipe[optim], **self.model_settings.get(model, {})}
 
     @property
     def hash(self) -> str:
@@ -122,7 +131,7 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        silent = set() if self.origin else {"origin"}
+        silent = {name for name in ("origin", "model_settings") if not getattr(self, name)}
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"

@@ -37,6 +37,84 @@ def test_norms_and_biases_of_any_model_are_not_decayed(monkeypatch: pytest.Monke
     assert len(exempt) == 4
 
 
+class Attention(nn.Module):
+    """Biases under the names that timm's BEiT and Swin give them, a table of 2 axes, a token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(4, 12, bias=False)
+        self.q_bias, self.v_bias = (nn.Parameter(torch.zeros(4)) for _ in range(2))
+        self.logit_scale = nn.Parameter(torch.zeros(()))
+        self.table = nn.Parameter(torch.zeros(9, 2))
+        self.token = nn.Parameter(torch.zeros(1, 1, 4))
+
+
+# Layer, and the parameters of it that are decayed from revision 2 on, and in revision 1.
+DECAYED = {
+    "torch's attention": (
+        lambda: nn.MultiheadAttention(4, 2, add_bias_kv=True),
+        {"in_proj_weight", "out_proj.weight"},
+        {"in_proj_weight", "in_proj_bias", "out_proj.weight", "bias_k", "bias_v"},
+    ),
+    "attention of others": (
+        Attention,
+        {"qkv.weight", "table", "token"},
+        {"qkv.weight", "table", "token", "q_bias", "v_bias", "logit_scale"},
+    ),
+    "recurrent": (
+        lambda: nn.LSTM(3, 4),
+        {"weight_ih_l0", "weight_hh_l0"},
+        {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"},
+    ),
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(4), set(), {"weight"}),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), set(), set()),
+    "InstanceNorm": (lambda: nn.InstanceNorm2d(4, affine=True), set(), set()),
+    "RMSNorm": (lambda: nn.RMSNorm((4, 4)), set(), set()),
+    "LayerNorm of an image": (lambda: nn.LayerNorm((2, 4, 4)), set(), set()),
+    "PReLU": (lambda: nn.PReLU(4), set(), {"weight"}),
+    "convolution": (lambda: nn.Conv1d(2, 3, 3), {"weight"}, {"weight"}),
+    "embedding": (lambda: nn.Embedding(5, 4), {"weight"}, {"weight"}),
+}
+
+
+@pytest.mark.parametrize("layer", DECAYED)
+def test_what_is_decayed_is_decided_by_shape_and_type(layer: str) -> None:
+    """Also in a stack, whose parameters have one axis more; revision 1 went by the name."""
+    make, *expected = DECAYED[layer]
+    module = make()
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    for revision, decayed in zip((2, 1), expected, strict=True):
+        groups = decay_groups(module, revision)
+        assert {names[p] for p in groups[0]} == decayed
+        assert {*groups[0], *groups[1]} == set(names)
+    for holder in module.modules():
+        for name, parameter in list(holder.named_parameters(recurse=False)):
+            setattr(holder, name, nn.Parameter(torch.stack([parameter.detach()] * 3)))
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    assert {names[p] for p in decay_groups(module, stacked=True)[0]} == expected[0]
+
+
+def test_a_parameter_of_two_layers_is_moved_once_a_step() -> None:
+    first, last = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
+    last.weight = first.weight
+    decayed, exempt = decay_groups(nn.Sequential(first, last))
+    assert [*map(id, decayed)] == [id(first.weight)]
+    assert [*map(id, exempt)] == [id(first.bias)]
+    assert len(decay_groups(nn.Sequential(first, last), 1)[0]) == 2
+
+
+def test_no_bias_of_torchvisions_vit_is_decayed() -> None:
+    """12 blocks of 3 * 768 biases of attention: 27,648 numbers that revision 1 decays."""
+    torchvision = pytest.importorskip("torchvision")
+    with torch.device("meta"):
+        model = torchvision.models.vit_b_16()
+    old, new = ({id(p) for p in decay_groups(model, revision)[0]} for revision in (1, 2))
+    changed = [(n, p) for n, p in model.named_parameters() if id(p) in old - new]
+    assert sum(p.numel() for _, p in changed) == 27_648
+    assert all(name.endswith("in_proj_bias") for name, _ in changed)
+    assert new < old
+
+
 MODELS = """
 from torch import nn
 

@@ -6,7 +6,8 @@ from stability.cli.cluster import Site
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine
 from stability.cli.progress import duration
-from stability.cli.tables import WIDTH
+from stability.cli.tables import WIDTH, shown
+from sweeps.run_directory import RunDirectory
 from sweeps.study import Study
 
 
@@ -28,6 +29,8 @@ def describe(study: Study) -> str:
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
+    for model, own in study.model_settings.items():
+        lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
     if study.origin:
         lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary
@@ -37,6 +40,24 @@ def describe(study: Study) -> str:
     )
     name, *rest = lines  # of a folder: left whole
     return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+
+
+def earlier_version(study: Study, run: RunDirectory) -> str | None:
+    """A note where an earlier version of this program began the same study beside `run`.
+
+    Trials of the models in `model_settings` have other settings there and are not taken over.
+    """
+    before = study.model_copy(update={"model_settings": {}})
+    path = run.path.parent / before.name
+    if not study.model_settings or run.exists() or not RunDirectory(path).exists():
+        return None
+    models = ", ".join(study.model_settings)
+    note = (
+        f"note: {shown(path)} is this study as an earlier version of this program trained it. Its "
+        f"trials of {models} have other settings and are not taken over. To continue it instead: "
+        f"stability resume {shown(path)}"
+    )
+    return "\n".join(wrapped(note))
 
 
 def wrapped(line: str) -> list[str]:

@@ -53,6 +53,7 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
         "epochs": epochs,
         **named,
         "recipe": recipe,
+        "model_settings": choice.by_model(models, optims),
         "space": tuple(space),
         "objective": OBJECTIVE,
         "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),

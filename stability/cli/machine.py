@@ -101,7 +101,7 @@ def _kinds(study: Study) -> list[tuple[str, str]]:
 def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
     """A trial in the middle of the ranges."""
     drawn = {h.name: h.at(0.5) for h in study.space if h.applies_to(model, optim)}
-    settings = {**study.recipe[optim], **drawn}
+    settings = {**study.constants(model, optim), **drawn}
     return {"model": model, "optim": optim, "settings": settings, "data": source(study)}
 
 

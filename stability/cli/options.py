@@ -143,8 +143,9 @@ Device = Annotated[
 Engine = Annotated[
     str | None,
     Option(
-        help="How trials are trained: auto measures on a GPU; eager, captured, streams, stacked, "
-        "as in stacked:16. Fixed once something is trained  [default: auto]",
+        help="How trials are trained: auto measures on a GPU; eager; experimental, not measured on "
+        "a GPU yet: captured, streams, stacked, as in stacked:16. Fixed once something is trained  "
+        "[default: auto]",
         metavar="NAME",
     ),
 ]

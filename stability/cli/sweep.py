@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.announce import cost, describe
+from stability.cli.announce import cost, describe, earlier_version
 from stability.cli.cluster import Site
 from stability.cli.code import decide, of_run, outdated
 from stability.cli.data_names import check_unchanged
@@ -95,7 +95,9 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
     there = there or counted(request, trials, code)
     check_engine(request, kind, begun=there.done > 0)
-    adopted = {} if run.exists() else found_beside(request, trials, code, kind)
+    take_unknown = request.if_changed != "retrain"
+    adopted = {} if run.exists() else adoptable(run, trials, code, kind, take_unknown=take_unknown)
+    print_neighbours(request, adopted, code)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
@@ -114,17 +116,16 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     return dispatch(request, plan, there, adopted, headline)
 
 
-def found_beside(request: Request, trials: Sequence[Trial], code: UserCode, kind: str) -> Adopted:
-    """What neighbouring studies have trained, and say so."""
-    take_unknown = request.if_changed != "retrain"
-    adopted = adoptable(request.run, trials, code, kind, take_unknown=take_unknown)
+def print_neighbours(request: Request, adopted: Adopted, code: UserCode) -> None:
+    """Print what the run directories beside this one have of the study."""
     for neighbour, rows in adopted.items():
         print(
             f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
         )
         if code.modules and (unknown := rows["code"].null_count):
             print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
-    return adopted
+    if note := earlier_version(request.study, request.run):
+        print(printable(note))
 
 
 def dispatch(

@@ -218,7 +218,7 @@ class _Cohort:
                 )
                 for some in torch.split(whole, size, dim=1)
             )
-            set_precise_statistics(each.module, batches, self.stack.precision)
+            set_precise_statistics(each.module, batches, self.stack.precision, recipe.revision)
 
     def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
         """Slots that did in this epoch, with the step, as `loop.first_non_finite` sees it.

@@ -76,6 +76,8 @@ def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
         generator=streams.weights,
         device=data.device,
         image=data.shape[1:],
+        stem_init=job.recipe.stem_init,
+        revision=job.recipe.revision,
     )
 
 
@@ -258,7 +260,7 @@ def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Bes
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
         batches = (inputs(part, some, recipe, statistics)[0] for some in whole)
-        set_precise_statistics(each, batches, beside.precision)
+        set_precise_statistics(each, batches, beside.precision, recipe.revision)
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:
