@@ -17,6 +17,7 @@ from analysis.all_pairs import compare_all, compare_table
 from analysis.bands import count_bounds, half_width, method_for
 from analysis.best_region import edge_warnings, landscape, span_of_the_best, winning_probabilities
 from analysis.box import Range, box_of, range_for, read_box
+from analysis.code import MixedCodeWarning, code_notes
 from analysis.compare import Comparison, compare
 from analysis.convergence import epochs_to_reach, load_curves, training_curves
 from analysis.dominance import dominance
@@ -69,6 +70,7 @@ __all__ = [
     "Comparison",
     "Estimand",
     "Interval",
+    "MixedCodeWarning",
     "Range",
     "Sample",
     "Scenario",
@@ -80,6 +82,7 @@ __all__ = [
     "box_of",
     "brunner_munzel",
     "clopper_pearson",
+    "code_notes",
     "compare",
     "compare_all",
     "compare_table",

@@ -193,6 +193,7 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
         "n = k of N: unfinished; only the first k of the N points drawn are used.": any(
             s.used < s.trials for s in samples
         ),
+        **{f"{text[0].upper()}{text[1:]}.": True for s in samples for text in s.code},
     }
     return [note for note, applies in notes.items() if applies]
 

@@ -1,5 +1,6 @@
 """From a table to one sample per group: what every figure, summary and comparison starts from."""
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self, get_args
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bands import FloatArray, Method
+from analysis.code import MixedCodeWarning, code_notes, is_mixed
 from analysis.edf import EDF
 from analysis.faults import TableError, not_one_of
 from analysis.groups import GROUPS, complete_prefix, describe, group_columns
@@ -56,6 +58,8 @@ class Sample:
     """Law of the design; only independent draws (`random`) have a band."""
     unit: Unit = "percent"
     """Of the errors; `raw` for a loss, which has no chance."""
+    code: tuple[str, ...] = ()
+    """What must be said of the versions of the user's code behind the table (`code_notes`)."""
 
     @property
     def n(self) -> int:
@@ -210,7 +214,10 @@ def samples(
     parts, groups, labels = cut(table, by)
     rows = zip(labels, parts, groups, strict=True)
     bounded = unfinished == "bounds"
-    return [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+    found = [_sample(label, part, group, policy, bounded=bounded) for label, part, group in rows]
+    # Of all rows: the groups of a table are compared, so they should come from one version.
+    code = tuple(code_notes(table))
+    return [replace(sample, code=code) for sample in found]
 
 
 def cut(
@@ -246,6 +253,8 @@ def cut(
         faults = [fault for part, label in named for fault in _repeats(part, label)]
     if faults:
         raise TableError(faults)
+    if is_mixed(table):
+        warnings.warn("; ".join(code_notes(table)), MixedCodeWarning, stacklevel=3)
     return parts, groups, labels
 
 

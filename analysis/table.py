@@ -14,6 +14,8 @@ they exist, and every further column is kept as it is.
 | `last_finite_error`, `best_val_error` | in the same unit, on validation data | see `Policy` |
 | `trial`, `study`, `draw` | identity: a trial counts once, a point once per group | unchecked |
 | `sampler` | law of the design; bands need `random` | taken as independent |
+| `code` | digest of the user's own code behind the result | see `code_notes` |
+| `objective` | `module:function` that trained it | unknown |
 """
 
 import json
@@ -33,6 +35,8 @@ from analysis.outcomes import DIVERGED, MISSING, OK
 from analysis.units import unit_of
 
 Source = str | os.PathLike[str]
+FROM_STUDY = ("sampler", "objective")
+"""Columns of a run directory's table that study.toml says."""
 
 
 def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
@@ -40,9 +44,9 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
 
     A folder is a run directory: the rows are those of `design.parquet`, joined with
     `results.parquet`, so that a trial without a result appears with the outcome `missing`; the
-    column `sampler` is read from `study.toml`. A file is read by its ending: `.parquet`, `.csv`,
-    `.jsonl`. A trial that several sources hold (a larger study adopts finished trials) counts
-    once, finished before missing.
+    columns `sampler` and `objective` are read from `study.toml`. A file is read by its ending:
+    `.parquet`, `.csv`, `.jsonl`. A trial that several sources hold (a larger study adopts finished
+    trials) counts once, finished before missing.
 
     Args:
         paths: run directories or files.
@@ -80,7 +84,10 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
         faults.append(f"errors in different units cannot be put together ({listed})")
     if faults:
         raise TableError(faults)
-    return as_table(_each_trial_once(pd.concat(tables, ignore_index=True)))
+    together = pd.concat(tables, ignore_index=True)
+    if twice := _of_several_versions(together):
+        raise TableError(twice)
+    return as_table(_each_trial_once(together))
 
 
 def as_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -153,8 +160,8 @@ def _read_run(folder: Path) -> pd.DataFrame:
         is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
         table = table.assign(error_unit="raw" if is_raw else "percent")
     table = _without_impossible(table, folder)
-    sampler = study.get("sampler")
-    return table.assign(sampler=sampler) if isinstance(sampler, str) else table
+    said = {name: study[name] for name in FROM_STUDY if isinstance(study.get(name), str)}
+    return table.assign(**said)
 
 
 def _without_impossible(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -202,7 +209,7 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _study(study: Path) -> dict[str, Any]:
-    """What study.toml says: the sampler, the unit of the errors; empty where there is none."""
+    """What study.toml says: sampler, objective, unit of the errors; empty where there is none."""
     if not study.is_file():
         return {}
     try:
@@ -232,6 +239,19 @@ def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return column
     plain = column.astype(object).where(column.notna(), None)
     return pd.Series(plain.tolist(), index=column.index, name=column.name)
+
+
+def _of_several_versions(table: pd.DataFrame) -> list[str]:
+    """A fault where sources hold the same trial, trained by different versions of the code."""
+    if not {"trial", "code"} <= set(table.columns):
+        return []
+    versions = table[table["trial"].notna()].groupby("trial", sort=False)["code"].nunique()
+    if not len(several := versions[versions > 1]):
+        return []
+    return [
+        f"trial {several.index[0]!r} (and {len(several) - 1} more) has results of different "
+        "versions of your code in these sources: read them one at a time"
+    ]
 
 
 def _each_trial_once(table: pd.DataFrame) -> pd.DataFrame:

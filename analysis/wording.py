@@ -116,6 +116,7 @@ def notes(a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool) ->
         "the configurations are paired, but pairs need a reference from elsewhere (confirmed, "
         "tuned, a pilot)": paired and not estimand.fixed,
         **{f"{s.label}: {s.note}": bool(s.note) for s in (a, b)},
+        **{text: True for s in (a, b) for text in s.code},
     }
     return tuple(note for note, applies in found.items() if applies)
 

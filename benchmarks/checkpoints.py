@@ -74,12 +74,12 @@ def place_in(folder: Path) -> Checkpoint:
     all_of_them = Checkpoints(
         run=run,
         owner=owner,
-        code="none",
+        code=None,
         every=0.0,
         on_save=lambda: None,
         on_epoch=lambda: False,
     )
-    return Checkpoint(all_of_them, "trial", 1)
+    return Checkpoint(all_of_them, "trial", 1, "none")
 
 
 def median_seconds(do: Callable[[], object]) -> float:

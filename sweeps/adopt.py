@@ -14,45 +14,55 @@ from sweeps.answers import as_read
 from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.parts import ROWS, read_parts
-from sweeps.provenance import last_dispatch
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
 from sweeps.trial import TRAINED, Trial
+from sweeps.user_code import UserCode
 
 WORKER = "adopted"
-_LOOKED_AT = ("trial", "outcome", "device")
+_LOOKED_AT = ("trial", "outcome", "device", "code")
 
 Adopted = dict[Path, pa.Table]
 """Rows of parts, by the run directory that they are from."""
 
 
 def adoptable(
-    run: RunDirectory, trials: Sequence[Trial], own: dict[str, str], device: str = "cpu"
+    run: RunDirectory,
+    trials: Sequence[Trial],
+    code: UserCode | None = None,
+    device: str = "cpu",
+    *,
+    take_unknown: bool = True,
 ) -> Adopted:
     """Rows of these trials in the run directories beside `run`, by run directory.
 
-    Each trial once, from the first neighbour by name that has it. Where modules of the user decide
-    results (`own`, of `provenance.code_of`), the neighbour must have been trained with the same.
-    Only what was trained on this kind of device, `cpu` or `cuda`: a study's trials are comparable.
-    What cannot be read is passed over: nothing is lost by training a trial again.
+    Each trial once, from the first neighbour by name that has it. Of the user's `code` it must have
+    the same version; rows of an unknown one (an earlier version of stability wrote them) are taken
+    where there is nothing better and `take_unknown` allows it. Only what was trained on this kind
+    of device, `cpu` or `cuda`: a study's trials are comparable. What cannot be read is passed over:
+    nothing is lost by training a trial again.
     """
-    wanted = {trial.id for trial in trials}
+    versions = {trial.id: code.version(trial.model) if code else None for trial in trials}
+    tables = [
+        (neighbour.path, (rows := read_parts(neighbour)), as_read(rows, neighbour.unit))
+        for neighbour in neighbours(run)
+        if _has_any(neighbour, set(versions))
+    ]
     found: Adopted = {}
-    for neighbour in neighbours(run):
-        last = last_dispatch(neighbour)
-        if last.get("own", {}) != own or not _has_any(neighbour, wanted):
-            continue
-        rows = read_parts(neighbour)
-        places = []
-        read = as_read(rows, neighbour.unit)
-        ended = zip(*(read[name].to_pylist() for name in _LOOKED_AT), strict=True)
-        for place, (trial, outcome, where) in enumerate(ended):
-            is_alike = where is None or (where == "cpu") == (device == "cpu")
-            if trial in wanted and outcome in TRAINED and is_alike:
-                wanted.remove(trial)
-                places.append(place)
-        if places:
-            found[neighbour.path] = rows.take(places)
+    for unknown in (False, True)[: 1 + take_unknown]:
+        for path, rows, read in tables:
+            places = []
+            ended = zip(*(read[name].to_pylist() for name in _LOOKED_AT), strict=True)
+            for place, (trial, outcome, where, version) in enumerate(ended):
+                is_alike = where is None or (where == "cpu") == (device == "cpu")
+                if trial not in versions or outcome not in TRAINED or not is_alike:
+                    continue
+                if code is None or version == (None if unknown else versions[trial]):
+                    del versions[trial]
+                    places.append(place)
+            if places:
+                taken = rows.take(places)
+                found[path] = pa.concat_tables([found[path], taken]) if path in found else taken
     return found
 
 

@@ -22,9 +22,9 @@ from sweeps.errors import EvictedError, SpecError
 from sweeps.files import atomic_write
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
-from sweeps.provenance import last_dispatch
 from sweeps.run_directory import RunDirectory
-from sweeps.trial import TRAINED, Cohort, Result, Saved, State, digest
+from sweeps.trial import TRAINED, Cohort, Result, Saved, State
+from sweeps.user_code import UserCode
 
 EVERY_SECONDS = 60.0
 SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
@@ -50,9 +50,9 @@ def every_seconds() -> float:
 class Checkpoint(Saved):
     """That of one trial, in the hands of the worker that holds it."""
 
-    def __init__(self, of: "Checkpoints", trial: str, size: int) -> None:
-        """`size`: of the cohort, whose time its trials share."""
-        self.trial, self._of, self._size = trial, of, size
+    def __init__(self, of: "Checkpoints", trial: str, size: int, code: str) -> None:
+        """`size`: of the cohort, whose time its trials share; `code`: digest of the user's."""
+        self.trial, self._of, self._size, self._code = trial, of, size, code
         self.path = of.run.checkpoint(trial)
         self._begun = perf_counter()
         self._due = self._begun + of.every
@@ -72,7 +72,7 @@ class Checkpoint(Saved):
         if match is None or sealed(state, *match.groups()[:3]) != line:
             self._say("its checkpoint is damaged, training begins anew")
             return None
-        if match[1] != self.trial.encode() or match[2] != self._of.code.encode():
+        if match[1] != self.trial.encode() or match[2] != self._code.encode():
             self._say("its checkpoint is of another trial or other code, training begins anew")
             return None
         self.earlier, self._went_on = float(match[3]), True
@@ -131,7 +131,7 @@ class Checkpoint(Saved):
         self.path.parent.mkdir(exist_ok=True)
         remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
         seconds = self.earlier + (perf_counter() - self._begun) / self._size
-        facts = (self.trial.encode(), self._of.code.encode(), f"{seconds:.3f}".encode())
+        facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
         with atomic_write(self.path) as temporary, temporary.open("wb") as file:
             file.write(state)
             file.write(b"\n" + sealed(state, *facts))
@@ -146,8 +146,8 @@ class Checkpoints:
 
     run: RunDirectory
     owner: Owner
-    code: str
-    """Digest of the user's own modules: what other code has kept is not gone on from."""
+    code: UserCode | None
+    """What this worker has imported: no training continues from what other code has kept."""
     every: float
     on_save: Callable[[], None]
     on_epoch: Callable[[], bool]
@@ -161,9 +161,9 @@ class Checkpoints:
         owner: Owner,
         on_save: Callable[[], None] = lambda: None,
         on_epoch: Callable[[], bool] = lambda: False,
+        code: UserCode | None = None,
     ) -> "Checkpoints":
-        """By what was recorded at the last dispatch, and by the environment. Raises SpecError."""
-        code = digest(last_dispatch(run).get("own", {}), 12)
+        """As often as the environment says. Raises SpecError."""
         return cls(
             run=run,
             owner=owner,
@@ -175,7 +175,11 @@ class Checkpoints:
 
     def of(self, cohort: Cohort) -> dict[str, Checkpoint]:
         """A place for each trial of the cohort."""
-        return {t.id: Checkpoint(self, t.id, len(cohort.trials)) for t in cohort.trials}
+        code = self.code or UserCode(objective="", modules={})
+        return {
+            trial.id: Checkpoint(self, trial.id, len(cohort.trials), code.seal(trial.model))
+            for trial in cohort.trials
+        }
 
 
 def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:

@@ -36,6 +36,12 @@ class Design(Sequence[Trial]):
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def models(self) -> list[str]:
+        """Model of each trial."""
+        models: list[str] = self._table["model"].to_pylist()
+        return models
+
     @overload
     def __getitem__(self, place: int) -> Trial: ...
     @overload
@@ -68,6 +74,13 @@ def epochs_of(trials: Sequence[Trial]) -> dict[str, int]:
     if isinstance(trials, Design):
         return dict(zip(trials.ids, trials.epochs, strict=True))
     return {trial.id: trial.epochs for trial in trials}
+
+
+def models_of(trials: Sequence[Trial]) -> dict[str, str]:
+    """Model of each trial by its id, in the order of the design."""
+    if isinstance(trials, Design):
+        return dict(zip(trials.ids, trials.models, strict=True))
+    return {trial.id: trial.model for trial in trials}
 
 
 def draw_design(study: Study) -> list[Trial]:

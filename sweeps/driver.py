@@ -28,6 +28,7 @@ from sweeps.run_directory import RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.trust import printable
+from sweeps.user_code import UserCode
 from sweeps.worker import Order
 
 TICK_SECONDS = 0.5
@@ -48,6 +49,8 @@ class Plan:
     """That is asked for."""
     wall_seconds: float | None = None
     """Wall time that is asked for, for each worker; None where there is no limit."""
+    code: UserCode | None = None
+    """The user's code that results are to come from; None for whatever is there."""
 
 
 @dataclass
@@ -77,6 +80,8 @@ class Driver:
         self._nodes: set[str] = set()
         """Of the cluster, on which jobs of the run were: only those can be left out."""
         self._left_out: set[str] = set()
+        self._edited: list[str] = []
+        """Modules of the user that were edited since the sweep began."""
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
@@ -139,11 +144,40 @@ class Driver:
                 self.dispatcher.rest(TICK_SECONDS)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
-        """Start workers in free slots; returns their names by slot."""
+        """Start workers in free slots; returns their names by slot. Raises DispatchError."""
         orders = [self._order(slot) for slot in free[: max(0, wanted)]]
-        if orders:
+        if orders and self._is_code_as_it_was():
             self.dispatcher.start(orders)
-        return {order.slot: order.name for order in orders}
+            return {order.slot: order.name for order in orders}
+        return {}
+
+    def _is_code_as_it_was(self) -> bool:
+        """Whether a worker that starts now finds the user's code as it was when the sweep began.
+
+        Else those that run go on with what they have imported. Raises DispatchError when none does.
+        """
+        if self.plan.code is None:
+            return True
+        now = self.plan.code.again(self.plan.submission_folder)
+        edited = self.plan.code.differences(now)
+        if edited and not self._busy():
+            raise DispatchError(
+                f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
+                f"started: {self._tally.left()} trials are left. To go on, undo the edit and give "
+                "the same command again, or add --retrain-changed or --keep-changed, which decide "
+                "whether results of the earlier version count"
+            )
+        if edited and not self._edited:
+            print(
+                printable(
+                    f"{', '.join(edited)} was edited: no more workers are started, those that run "
+                    "go on with the version that they have imported"
+                ),
+                file=sys.stderr,
+                flush=True,
+            )
+        self._edited = edited
+        return not edited
 
     def _judge(self) -> None:
         """Stop where nothing but one error comes, or a person asked for it; leave bad nodes out."""
@@ -182,6 +216,7 @@ class Driver:
             engine=self.plan.engine,
             workers=len(self.plan.slots),
             wall_seconds=self.plan.wall_seconds,
+            code=self.plan.code,
         )
 
     def _look(self) -> None:

@@ -5,6 +5,7 @@ StabilityError
     StoreError     a run directory cannot be read or written
     DispatchError  workers cannot be started, or end without doing anything
     EvictedError   this worker was taken for dead, and others have its work
+    ChangedCodeError  the user's code is not what the results are to come from
     SpoiltError    this process should train nothing: another one goes on
     AnswerError    what an objective returned is no result
     UnitError      the unit of an objective's errors has to be named
@@ -34,6 +35,10 @@ class DispatchError(StabilityError):
 
 class EvictedError(StabilityError):
     """This worker was taken for dead, and others have its work."""
+
+
+class ChangedCodeError(StabilityError):
+    """The user's code is another version than the one that results are to come from."""
 
 
 class AnswerError(StabilityError, TypeError):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.accepted import ALL, Accepted, Decision, accepted
 from sweeps.alike import Hosts, Row, was_refused, was_too_many
 from sweeps.answers import as_read
 from sweeps.design import DAMAGED
@@ -31,7 +32,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
 _BRIEF = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
-    *("message", "host", "cohort_size", "wrong", "chance", "error_unit"),
+    *("message", "host", "cohort_size", "code", "wrong", "chance", "error_unit"),
 ]
 
 
@@ -85,6 +86,8 @@ class Record(NamedTuple):
     computed: float | None = None
     """Epochs, where it was one of several trained as one."""
     finished: datetime | None = None
+    code: str | None = None
+    """Version of the user's code; empty where there is none, None where it is not known."""
     failures: int = 0
     """Cohorts that were too large for the memory are none."""
     failures_since: int = 0
@@ -112,7 +115,7 @@ class Record(NamedTuple):
         if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
             # Half of what `_replace` takes.
             first = row["outcome"], row["error"], row["seconds"], row["computed"]
-            return Record(*first, finished, *self[5:])
+            return Record(*first, finished, row.get("code"), *self[6:])
         return self
 
 
@@ -142,7 +145,8 @@ class Ledger:
 
     `refresh` reads only files that changed since it last looked, and of these takes in only the
     rows that are new: what a look costs does not grow with what was known before. Only where rows
-    have gone, with a part that was damaged or set aside, everything is read anew.
+    have gone, with a part that was damaged or set aside, or other versions of the user's code are
+    accepted, everything is read anew.
     """
 
     def __init__(
@@ -153,8 +157,11 @@ class Ledger:
         begun: datetime = EVER,
         trusting: bool = False,
         unit: str | None = None,
+        decision: Decision | None = None,
     ) -> None:
         """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
+
+        `decision`: which rows count, where that is decided and not written yet.
 
         `trusting`: not even look at parts again that were read when they were full.
 
@@ -166,7 +173,10 @@ class Ledger:
         self.begun = begun
         self.trusting = trusting
         self.unit = run.unit if unit is None else unit
+        self.decision = decision
         self.damaged: list[Path] = []
+        self.accepted: Accepted = ALL
+        """Whose rows count; those of other code are not seen."""
         self._forget()
 
     def _forget(self) -> None:
@@ -185,7 +195,11 @@ class Ledger:
         """By trial, the size of the smallest cohort with it that ran out of memory."""
 
     def refresh(self) -> None:
-        """Look again."""
+        """Look again. Raises StoreError where nobody knows which rows count."""
+        now = accepted(self.run) if self.decision is None else self.decision.accepted
+        if now != self.accepted:
+            self.accepted = now
+            self._forget()
         self.damaged = []
         names = _names(self.run.parts)
         before, seen, new = self._seen, {}, []
@@ -229,7 +243,8 @@ class Ledger:
         else:
             self.rows.append(row)
         self.arrived.append(row["trial"])
-        self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
+        if self.accepted.counts(row["outcome"], row["code"]):
+            self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
         self.longest = max(self.longest, row["seconds"] or 0.0)
         if was_too_many(row):
@@ -316,6 +331,10 @@ def read_parts(run: RunDirectory) -> pa.Table:
 
 def _as_part(table: pa.Table) -> pa.Table:
     """With the columns of today: an older version had fewer, also of the curves."""
+    for field in PART:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = table.select(PART.names)
     if table.schema.equals(PART):
         return table
     return pa.Table.from_pylist(table.to_pylist(), schema=PART)

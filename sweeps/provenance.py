@@ -1,18 +1,18 @@
 """Under what circumstances a study was dispatched: not part of what a trial is."""
 
-import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sweeps.files import atomic_write, parse_toml, read_text
 from sweeps.run_directory import RunDirectory
+from sweeps.trial import digest
+from sweeps.user_code import DIGITS, Modules
 
 PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "scikit-learn")
 
@@ -34,23 +34,6 @@ def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
     }
     with atomic_write(run.provenance / f"{max(taken, default=0) + 1}.toml") as temporary:
         temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
-
-
-def code_of(modules: Iterable[str], folder: Path) -> dict[str, str]:
-    """12 hexadecimal digits of the SHA-256 of each module's file; a module without one is left out.
-
-    They are searched as a worker does, `folder` last, and not imported.
-    """
-    found = {}
-    for module in modules:
-        path: list[str] | None = [*sys.path, str(folder)]
-        spec = None
-        for name in module.split("."):
-            spec = PathFinder.find_spec(name, path)
-            path = list(spec.submodule_search_locations or []) if spec else []
-        if spec and spec.origin and Path(spec.origin).is_file():
-            found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:12]
-    return found
 
 
 def _version(package: str) -> str | None:
@@ -92,15 +75,21 @@ def last_dispatch(run: RunDirectory) -> dict[str, Any]:
         return {}
 
 
-def changed_code(run: RunDirectory, own: dict[str, str]) -> str | None:
-    """A sentence where the code differs from that of the last dispatch; `own` is of `code_of`."""
+def modules_of(run: RunDirectory, version: str) -> Modules:
+    """Modules of a version of the user's code, as a dispatch recorded them; empty if none did."""
+    for path in run.provenance.glob("*.toml"):
+        # Whatever is not as we write it: a dispatch of an earlier version, a damaged file.
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            for modules in parse_toml(read_text(path))["code"].values():
+                if digest(modules, DIGITS) == version:
+                    return Modules(modules)
+    return {}
+
+
+def changed_program(run: RunDirectory) -> str | None:
+    """A sentence where this program is another version than at the last dispatch."""
     if not (before := last_dispatch(run)):
         return None
-    if changed := [name for name in own if before.get("own", own).get(name) != own[name]]:
-        return (
-            f"{', '.join(changed)} has changed since the last dispatch; earlier trials were "
-            "trained with what it was then"
-        )
     now: dict[str, Any] = {"git": _git(), "version": _version("stability")}
     then = {"git": before.get("git"), "version": before.get("versions", {}).get("stability")}
     if now == then:

@@ -39,6 +39,7 @@ class RunDirectory:
         self.lock = self.path / "driver.lock"
         self.cancel = self.path / "cancel"
         self.engine = self.path / "engine.toml"
+        self.code = self.path / "code.toml"
         self.engine_lock = self.path / "engine.lock"
 
     def claim(self, trial: str) -> Path:

@@ -79,6 +79,12 @@ MEASURED = (
     Column("worker", TEXT, "which worker trained it"),
     Column("message", TEXT, "of a failure: the last line of the error"),
     Column(
+        "code",
+        TEXT,
+        "digest of the user's own code that trained it: modules of the objective and of the model "
+        "and what they import; null where there is none, or an earlier version did not record it",
+    ),
+    Column(
         "error_unit",
         TEXT,
         "percent, or raw: the errors are values of a loss of the user's own. In parts: the unit by "
@@ -153,8 +159,12 @@ def design_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
 
 def results_schema(space: Sequence[Hyperparameter], metrics: Sequence[str] = ()) -> pa.Schema:
     """results.parquet: the design's columns and what was measured, an objective's own last."""
-    own = (Column(name, FLOAT, "metric of the objective") for name in metrics)
-    return _schema((*IDENTITY, *hyperparameter_columns(space), *MEASURED, *own))
+    own = [Column(name, FLOAT, "metric of the objective") for name in metrics]
+    drawn = hyperparameter_columns(space)
+    # The names of an earlier version's study go before those that were added later.
+    taken = {column.name for column in (*drawn, *own)}
+    measured = [column for column in MEASURED if column.name not in taken]
+    return _schema((*IDENTITY, *drawn, *measured, *own))
 
 
 CURVES = _schema((IDENTITY[0], *CURVE))

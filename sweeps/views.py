@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps.accepted import ALL, accepted
 from sweeps.answers import as_read
 from sweeps.design import read_table
 from sweeps.files import atomic_write
@@ -21,14 +22,14 @@ from sweeps.trial import FAILED
 def rebuild(run: RunDirectory) -> dict[str, str]:
     """Write both views: one row per finished trial, and per trial and epoch, in design order.
 
-    The first complete result of a trial wins. A trial that only failed is there with its last
-    failure, so that it is seen and counted; a trial that never ended is not. Errors are in percent,
-    whichever unit the objective returns, those of a loss as they are.
+    The first complete result of a trial wins, among those whose code is accepted. A trial that only
+    failed is there with its last failure, so that it is seen and counted; a trial that never ended
+    is not. Errors are in percent, whichever unit the objective returns; a loss is as it is.
 
     Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
-    study, design, returned = run.read_study(), read_table(run.design), read_parts(run)
+    study, design, returned = run.read_study(), read_table(run.design), counted_parts(run)
     parts = as_read(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
@@ -37,10 +38,12 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
     with atomic_write(run.results) as temporary:
-        unit = pa.repeat("raw" if study.unit == "raw" else "percent", len(measured))
+        # In the parts, no code of the user is an empty text, which tells it from an unknown one.
+        code = measured["code"]
         found = {
             **_columns(measured),
-            "error_unit": unit,
+            "code": pc.if_else(pc.equal(code, ""), pa.scalar(None, pa.string()), code),
+            "error_unit": pa.repeat("raw" if study.unit == "raw" else "percent", len(measured)),
             **_columns(metrics),
             **_columns(identity),
         }
@@ -50,6 +53,15 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     with atomic_write(run.curves) as temporary:
         pq.write_table(_curves(measured, study.unit), temporary)
     return _refused_now(returned, parts)
+
+
+def counted_parts(run: RunDirectory) -> pa.Table:
+    """The rows of all parts that count, oldest first. Raises StoreError."""
+    parts, known = read_parts(run), accepted(run)
+    if known == ALL:
+        return parts
+    rows = zip(parts["outcome"].to_pylist(), parts["code"].to_pylist(), strict=True)
+    return parts.filter(pa.array([known.counts(*row) for row in rows], pa.bool_()))
 
 
 def _best(parts: pa.Table) -> dict[str, int]:

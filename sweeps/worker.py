@@ -4,7 +4,6 @@ Started by submitit here or on a cluster, or called in the driver's own process.
 is a folder and its place; everything else it reads from the run directory.
 """
 
-import importlib
 import os
 import signal
 import sys
@@ -19,20 +18,22 @@ from types import FrameType
 from typing import Any
 
 from sweeps import claims
+from sweeps.accepted import accepted
 from sweeps.alike import same_failure, suspicion
 from sweeps.answers import question
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
-from sweeps.errors import EvictedError, SpecError, SpoiltError
+from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
 from sweeps.files import atomic_write
 from sweeps.forming import ALONE, Forming
+from sweeps.imported import ImportedCode, import_code
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
-from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
 from sweeps.units import judged
+from sweeps.user_code import UserCode
 from sweeps.waiting import Waiting
 
 
@@ -59,6 +60,8 @@ class Order:
     """How many there are to be."""
     wall_seconds: float | None = None
     """Wall time that a job of a cluster asks for, where the cluster does not say what it gave."""
+    code: UserCode | None = None
+    """The user's code that results are to come from; None for whatever is there."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
 
@@ -106,7 +109,8 @@ def work(
 ) -> int:
     """Train cohorts until none is left; returns how many trials got a result.
 
-    `after_each` is called after each result. Raises what importing the objective raises.
+    `after_each` is called after each result. Raises what importing the objective raises, and
+    ChangedCodeError where the user's code is another version than the order says.
     """
     run, shift = RunDirectory(Path(order.run)), shift or Shift()
     if order.device == "cuda" and order.visible_gpu is not None:
@@ -117,12 +121,14 @@ def work(
     # Registered before torch is imported, which takes seconds in which a driver must see it.
     with registered(run, owner):
         trials = run.read_design()
-        objective = import_objective(trials[0].objective, order.submission_folder)
+        imported = import_code(
+            trials[0].objective, trials.models, order.submission_folder, order.code
+        )
         try:
             taken = cohorts(
-                run, trials, owner, order, shift, forming_of(run, objective, trials, order)
+                run, trials, owner, order, shift, forming_of(run, imported.objective, trials, order)
             )
-            return train(run, owner, order, taken, objective, after_each, shift)
+            return train(run, owner, order, taken, imported, after_each, shift)
         except (EvictedError, SpoiltError) as error:
             print(error, file=sys.stderr)
             return 0
@@ -154,22 +160,28 @@ def train(
     owner: Owner,
     order: Order,
     taken: Iterator["ClaimedCohort"],
-    objective: Objective,
+    imported: ImportedCode,
     after_each: Callable[[], None],
     shift: Shift,
 ) -> int:
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
-    checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended)
+    code = imported.code
+    checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended, code)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
-        for given, circumstances in outcomes(objective, replace(cohort, saved=saved)):
+        versions = {trial.id: code.version(trial.model) for trial in cohort.trials}
+        if not all(accepted(run).counts("ok", version) for version in versions.values()):
+            raise ChangedCodeError("results of this version of the code do not count any more")
+        for given, circumstances in outcomes(imported.objective, replace(cohort, saved=saved)):
+            imported.check()
             result = judged(given, cohort.unit)
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
             host = owner.node or owner.host
-            writer.append(result, attempt=attempt, host=host, **circumstances)
+            circumstances |= {"host": host, "code": versions[result.trial]}
+            writer.append(result, attempt=attempt, **circumstances)
             saved[result.trial].end(result)
             claims.release(run, result.trial)
             failed |= result.outcome in FAILED
@@ -190,22 +202,11 @@ def work_as_job(order: Order) -> int:
         raise AskedToEnd(0)
 
     signal.signal(signal.SIGTERM, stop)
-    return work(order)
-
-
-def import_objective(name: str, submission_folder: str) -> Objective:
-    """The function that `module:function` names, a plain one as an objective of cohorts.
-
-    Raises SpecError where there is none.
-    """
-    module, _, function = name.partition(":")
-    if submission_folder not in sys.path:
-        sys.path.append(submission_folder)  # last: a user's own `sweeps/` must not shadow ours
     try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise SpecError([f"objective {name!r} cannot be imported: {error}"]) from error
-    return of_plain(found) if is_plain(found) else found
+        return work(order)
+    except ChangedCodeError as error:
+        print(error, file=sys.stderr)
+        return 0
 
 
 @contextmanager

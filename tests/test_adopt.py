@@ -8,7 +8,7 @@ from conftest import make_toy
 from test_cli import call
 from test_confirm import run_of
 
-from sweeps import provenance, views
+from sweeps import views
 from sweeps.adopt import adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import draw_design
@@ -25,7 +25,7 @@ def small(tmp_path: Path) -> RunDirectory:
 def made(tmp_path: Path, **changes: object) -> RunDirectory:
     study = make_toy(**changes)
     run = RunDirectory(tmp_path / "large")
-    adopted = adoptable(run, draw_design(study), {})
+    adopted = adoptable(run, draw_design(study))
     run.create(study, draw_design(study))
     adopt(run, adopted)
     views.rebuild(run)
@@ -47,19 +47,19 @@ def test_other_ranges_and_other_recipes_have_no_trial_in_common(
 ) -> None:
     for changes in ({"recipe": {"sgd": {"momentum": 0.8}}}, {"seed": 1}, {"fingerprint": "x"}):
         design = draw_design(make_toy(**changes))
-        assert adoptable(RunDirectory(tmp_path / "large"), design, {}) == {}
+        assert adoptable(RunDirectory(tmp_path / "large"), design) == {}
 
 
 def test_of_two_neighbours_each_trial_is_taken_once(small: RunDirectory, tmp_path: Path) -> None:
     run_of(make_toy(draws=3), tmp_path / "smaller")
-    found = adoptable(RunDirectory(tmp_path / "large"), draw_design(make_toy(draws=6)), {})
+    found = adoptable(RunDirectory(tmp_path / "large"), draw_design(make_toy(draws=6)))
     assert {path.name: len(rows) for path, rows in found.items()} == {"small": 8}
 
 
 def test_a_failure_is_not_taken_over(tmp_path: Path) -> None:
     run_of(make_toy(objective="objectives:always_fails"), tmp_path / "small")
     design = draw_design(make_toy(objective="objectives:always_fails"))
-    (rows,) = adoptable(RunDirectory(tmp_path / "large"), design, {}).values()
+    (rows,) = adoptable(RunDirectory(tmp_path / "large"), design).values()
     assert set(rows["outcome"].to_pylist()) == {"ok"}
     assert len(rows) == 4  # the draws 1 and 2 of both models failed
 
@@ -68,22 +68,14 @@ def test_a_damaged_neighbour_is_passed_over(small: RunDirectory, tmp_path: Path)
     large, design = RunDirectory(tmp_path / "large"), draw_design(make_toy())
     for part in small.parts.iterdir():
         part.write_bytes(b"not a table")
-    assert adoptable(large, design, {}) == {}
+    assert adoptable(large, design) == {}
     small.design.write_bytes(b"nor this")
-    assert adoptable(large, design, {}) == {}
-
-
-def test_code_of_the_user_must_be_the_same(small: RunDirectory, tmp_path: Path) -> None:
-    large, design = RunDirectory(tmp_path / "large"), draw_design(make_toy())
-    provenance.record(small, {"own": {"mine": "abc"}})
-    assert adoptable(large, design, {"mine": "abd"}) == {}
-    assert adoptable(large, design, {}) == {}
-    assert len(adoptable(large, design, {"mine": "abc"})) == 1
+    assert adoptable(large, design) == {}
 
 
 def test_more_fresh_seeds_begin_with_those_that_are_there(small: RunDirectory) -> None:
     run_of(confirmation(small, 2), small.confirmation(2).path)
-    found = adoptable(small.confirmation(5), draw_design(confirmation(small, 5)), {})
+    found = adoptable(small.confirmation(5), draw_design(confirmation(small, 5)))
     assert [len(rows) for rows in found.values()] == [4]  # two models, two seeds
 
 
@@ -110,6 +102,6 @@ def test_what_was_trained_on_another_kind_of_device_is_not_taken_over(
     for trial in trials:
         values = {"error": 1.0, "device": device}
         writer.append(Result(trial=trial.id, outcome="ok", values=values), attempt=1)
-    assert adoptable(run, trials, {}, there) == {}
+    assert adoptable(run, trials, device=there) == {}
     here = "cuda" if there == "cpu" else "cpu"
-    assert [len(rows) for rows in adoptable(run, trials, {}, here).values()] == [len(trials)]
+    assert [len(rows) for rows in adoptable(run, trials, device=here).values()] == [len(trials)]

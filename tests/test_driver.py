@@ -20,10 +20,10 @@ from sweeps.design import draw_design
 from sweeps.dispatch import InlineDispatcher, LocalDispatcher
 from sweeps.driver import Driver, Plan, sole_driver
 from sweeps.errors import DispatchError, SpecError
+from sweeps.imported import import_objective
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
-from sweeps.worker import import_objective
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0  # seconds; a moment on a quiet machine

@@ -11,11 +11,11 @@ from test_cli import call, request
 
 from stability.cli.own_study import law
 from stability.cli.parsing import Faults
-from sweeps import provenance
 from sweeps.errors import SpecError
 from sweeps.plain import fault_of, is_plain, of_plain, result_of
 from sweeps.space import Hyperparameter
 from sweeps.trial import Cohort, Trial
+from sweeps.user_code import UserCode
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
@@ -243,14 +243,6 @@ def test_two_laws_of_a_name_are_a_fault(tmp_path: Path) -> None:
         request(study=written(tmp_path / "s.toml", one + one))
 
 
-def test_a_module_is_known_by_its_file_without_being_imported(tmp_path: Path) -> None:
-    (tmp_path / "explosive.py").write_text("raise SystemExit(1)")
-    first = provenance.code_of(["explosive", "nosuch.module"], tmp_path)
-    assert list(first) == ["explosive"]
-    (tmp_path / "explosive.py").write_text("raise SystemExit(2)")
-    assert provenance.code_of(["explosive"], tmp_path) != first
-
-
 # Whole commands.
 
 
@@ -267,7 +259,5 @@ def test_a_study_of_a_support_vector_machine(tmp_path: Path) -> None:
     ]
     assert (results["error"] == 100 * results["wrong"] / 400).all()
     assert (results["vectors"] > 0).all()
-    (tmp_path / "svm.py").write_text((tmp_path / "svm.py").read_text() + "# changed\n")
-    for part in (tmp_path / "run" / "parts").iterdir():
-        part.unlink()
-    assert "svm has changed since the last dispatch" in call(*words, cwd=tmp_path).stderr
+    (code,) = results["code"].unique()
+    assert code == UserCode.search("svm:fit", ["fit"], tmp_path).version("fit")

@@ -22,6 +22,8 @@ DEBUG = "STABILITY_DEBUG"
 
 def say(message: Warning | str, *where: object, **more: object) -> None:
     """A warning of a library, for a person: what it says, not where."""
+    if type(message).__name__ == "MixedCodeWarning":
+        return  # tables and figures state it
     from sweeps.trust import printable
 
     print(f"note: {printable(str(message))}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -9,6 +10,7 @@ from typer.core import TyperGroup
 
 from stability.cli import options as o
 from stability.cli import options_own as own
+from stability.cli.code_options import KeepChanged, RetrainChanged
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -89,6 +91,8 @@ def sweep(
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
     dry_run: o.DryRun = False,
     *,
     place: dict[str, Any],
@@ -99,9 +103,11 @@ def sweep(
     as parquet. The same command again trains only what is missing.
     """
     from stability.cli.cluster import where_of
+    from stability.cli.code import if_changed
     from stability.cli.request import Options, read
     from stability.cli.sweep import run_request
 
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
     where = where_of(place, confirm=confirm, out=out)
     what = Options(
         model=model,
@@ -126,7 +132,7 @@ def sweep(
         set=set_ or [],
         skip_unreadable=skip_unreadable,
     )
-    request = read(what, where)
+    request = replace(read(what, where), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
 
@@ -138,16 +144,20 @@ def resume(
     retry_failed: o.RetryFailed = False,
     unit: own.ErrorUnit = None,
     within: own.OwnWithin = None,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
     *,
     place: dict[str, Any],
 ) -> None:
     """Train what is missing in a run directory."""
     from stability.cli.cluster import where_of
+    from stability.cli.code import if_changed
     from stability.cli.request import reopen
     from stability.cli.sweep import run_request
 
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
     where = where_of(place, confirm=confirm)
-    request = reopen(run, where, unit, within)
+    request = replace(reopen(run, where, unit, within), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 

@@ -5,16 +5,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.code import outdated
 from stability.cli.edf import refresh, table_of
 from stability.cli.parsing import Faults, number
-from stability.cli.tables import WIDTH, console, escaped
+from stability.cli.tables import console, escaped, print_wrapped
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
 from sweeps.study import Estimand as Declared
-from sweeps.trust import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,12 +54,15 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
     if faults.found or estimand is None:
         raise SpecError(faults.found)
     strata = compared(runs, question, estimand, policy)
+    edited = outdated(runs)
     if as_json:
-        print(json.dumps([as_data(stratum) for stratum in strata], indent=2))
-    else:
-        for place, stratum in enumerate(strata):
-            print("\n" if place else "", end="")
-            print_stratum(stratum)
+        print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
+        return
+    for place, stratum in enumerate(strata):
+        print("\n" if place else "", end="")
+        print_stratum(stratum)
+    for line in edited:
+        print_wrapped(f"Note: {line}")
 
 
 def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
@@ -247,14 +249,8 @@ def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
     return f"{estimate:+.3f}", "-" if math.isnan(low) else f"{low:+.3f} .. {high:+.3f}"
 
 
-def print_wrapped(text: str) -> None:
-    """Lines of at most the width of a terminal."""
-    for line in printable(text).splitlines():
-        print("\n".join(wrap(line, WIDTH)))
-
-
-def as_data(stratum: "Stratum") -> dict[str, Any]:
-    """A stratum as plain data."""
+def as_data(stratum: "Stratum", notes: list[str]) -> dict[str, Any]:
+    """A stratum as plain data, with what must be said of the runs."""
     from analysis.confirmed import as_table
 
     peaks = json.loads(as_table(stratum.peaks).reset_index().to_json(orient="records"))
@@ -269,4 +265,5 @@ def as_data(stratum: "Stratum") -> dict[str, Any]:
         "peaks": peaks,
         "pairs": [comparison.to_dict() for comparison in stratum.pairs],
         "together": rows,
+        "notes": notes,
     }

@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from stability.cli.code import outdated
 from stability.cli.failures import few
 from stability.cli.parsing import Faults, not_one_of
-from stability.cli.tables import print_groups, shown
+from stability.cli.tables import print_groups, print_wrapped, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
 from sweeps.run_directory import RunDirectory
@@ -55,12 +56,15 @@ def draw(
     if faults:
         raise SpecError(faults)
     table = table_of(runs)
-    picture = write_picture(table, target, how, d)
+    edited = outdated(runs)
+    picture = write_picture(table, target, how, d, edited)
     if as_json:
-        print(to_json(table, how.policy, picture, d))
+        print(to_json(table, how.policy, picture, d, edited))
     else:
         print_groups(table, how.policy, d)
         print(shown(picture))
+        for line in edited:
+            print_wrapped(line)
 
 
 def table_of(runs: list[Path]) -> "pd.DataFrame":
@@ -82,13 +86,18 @@ def declared_loss(runs: Sequence[Path]) -> float | None:
 
 
 def write_picture(
-    table: "pd.DataFrame", target: Path, how: Picture, within: float | None = None
+    table: "pd.DataFrame",
+    target: Path,
+    how: Picture,
+    within: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Path:
-    """Write the EDF of `table` to `target`. Raises SpecError."""
+    """Write the EDF of `table` to `target`, with `notes` on the code. Raises SpecError."""
     from analysis import samples, save_edf
 
     try:
         groups = samples(table, how.policy)  # type: ignore[arg-type]
+        groups = [replace(group, code=(*group.code, *notes)) for group in groups]
         return save_edf(
             groups,
             target,
@@ -122,13 +131,19 @@ def warn_refused(found: Mapping[str, str]) -> None:
         print(printable(line), file=sys.stderr)
 
 
-def to_json(table: "pd.DataFrame", policy: str, picture: Path, within: float | None = None) -> str:
-    """The numbers of the table."""
-    from analysis import summarise
+def to_json(
+    table: "pd.DataFrame",
+    policy: str,
+    picture: Path,
+    within: float | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The numbers of the table, and what must be said of the code behind them."""
+    from analysis import code_notes, summarise
     from analysis.policies import policy_for
 
     summary = summarise(table, policy, within=within)  # type: ignore[arg-type]
     rows = json.loads(summary.reset_index().to_json(orient="records"))
     used, unit = policy_for(policy, summary.attrs["unit"]), summary.attrs["unit"]  # type: ignore[arg-type]
     content = {"policy": used, "unit": unit, "picture": str(picture), "groups": rows}
-    return json.dumps(content, indent=2)
+    return json.dumps({**content, "notes": [*code_notes(table), *notes]}, indent=2)

@@ -15,9 +15,11 @@ from stability.cli.parsing import (
     interval,
     value_of,
 )
+from sweeps.imported import before_import
 from sweeps.plain import RESERVED, fault_of, is_plain
 from sweeps.space import LARGEST_INTEGER, Hyperparameter, Value
 from sweeps.trial import canonical
+from sweeps.user_code import UserCode
 
 if TYPE_CHECKING:
     from stability.cli.request import Options
@@ -121,6 +123,7 @@ def check_objective(faults: Faults, name: str) -> None:
     module, _, function = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, as in a worker
+    before_import(UserCode.search(name, [""], Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), function)
     except (Exception, SystemExit) as error:  # whatever a stranger's module does

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.code import outdated
 from stability.cli.edf import declared_loss, refresh
 from stability.cli.parsing import Faults, not_one_of, number
 from stability.cli.tables import WIDTH, notes
@@ -135,7 +136,7 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
         "wanted": WANTED,
         "power": powers,
         "no_power": None if powers else no_power,
-        "notes": notes(groups),
+        "notes": [*notes(groups), *outdated(runs)],
     }
     try:
         seconds = seconds_by_group(table)
@@ -201,8 +202,9 @@ def _power_in_words(found: dict[str, Any]) -> list[str]:
     from analysis.planning import MOST
 
     draws, wanted = found["draws"], f"{100 * found['wanted']:g}%"
+    notes = [line for note in found["notes"] for line in wrap(note, WIDTH)]
     if not found["power"]:
-        return wrap(f"power: {found['no_power']}", WIDTH)
+        return [*wrap(f"power: {found['no_power']}", WIDTH), *notes]
     held = "" if found["fixed"] else "in the study these references are to be held fixed; "
     question = f"power to show who has more {found['question']}; {held}policy {found['policy']!r}"
     lines = wrap(question, WIDTH)
@@ -221,7 +223,7 @@ def _power_in_words(found: dict[str, Any]) -> list[str]:
     )
     if any(not _as_pilot(pair, pair["pessimistic"]) for pair in found["power"]):
         legend += "; none: the pilot leaves open who has more"
-    return lines + wrap(legend, WIDTH) + [line for n in found["notes"] for line in wrap(n, WIDTH)]
+    return [*lines, *wrap(legend, WIDTH), *notes]
 
 
 def _as_pilot(pair: dict[str, Any], row: dict[str, Any]) -> bool:

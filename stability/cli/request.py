@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stability.cli.cluster import Site, Where, read_site
+from stability.cli.code import IfChanged
 from stability.cli.data_names import check_unchanged
 from stability.cli.gpus import is_gpu_here
 from stability.cli.image_study import OBJECTIVE, fields_of_images
@@ -72,6 +73,7 @@ class Request:
     site: Site
     confirm: int | None = None
     """Fresh seeds for the best of each group; None does not train it again."""
+    if_changed: IfChanged = "stop"
 
 
 def read(options: Options, where: Where) -> Request:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stability.cli.code import of_run
 from stability.cli.engine import engine_in_words, spared_in_words
 from stability.cli.failures import few
 from stability.cli.unit import question_of
@@ -81,6 +82,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         ],
         "damaged": [path.name for path in ledger.damaged],
         "question": question_of(run, ledger),
+        "code": of_run(run),
         "engine": engine_in_words(run),
         "spared": tally.spared,
         "driver": driver_of(run),
@@ -146,7 +148,7 @@ def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
 def in_words(state: dict[str, Any]) -> str:
     """The state for a person."""
     engine = *state["engine"], *spared_in_words(state["spared"])
-    lines = [state["run"], progress(state), *engine, *of_workers(state)]
+    lines = [state["run"], progress(state), *state["code"], *engine, *of_workers(state)]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])

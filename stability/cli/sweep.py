@@ -12,6 +12,7 @@ from threading import Thread
 
 from stability.cli.announce import cost, describe, earlier_version
 from stability.cli.cluster import Site
+from stability.cli.code import decide, of_run, outdated
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, declared_loss, table_of, write_picture
 from stability.cli.engine import (
@@ -27,10 +28,11 @@ from stability.cli.peaks import print_peaks
 from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
-from stability.cli.tables import print_groups, shown
+from stability.cli.tables import print_groups, print_wrapped, shown
 from stability.cli.unit import check_unit
-from stability.models.names import COLLECTIONS, is_own
+from stability.models.names import is_own
 from sweeps import claims, provenance, views
+from sweeps.accepted import accept
 from sweeps.adopt import Adopted, adopt, adoptable
 from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
@@ -42,10 +44,11 @@ from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
-from sweeps.study import Study
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
 from sweeps.trust import printable
+from sweeps.user_code import UserCode
+from sweeps.versions import Versions
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -76,24 +79,25 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     print(printable(describe(study)))
-    design, there = found_in(request, dry_run=dry_run)
+    code = UserCode.search(study.objective, study.models, Path.cwd())
+    design, there = found_in(request, code, dry_run=dry_run)
     if there is not None and not (there.open if retry_failed else there.left()):
         share = "all" if there.done == study.trials else f"{there.done} of"
         print(f"{share} {study.trials} trials are finished already")
         if dry_run:
             return DONE
-        put_in_order(run)
+        put_in_order(run, there.ledger)
         return conclude(request, there)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
     trials = design if design is not None else draw_design(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
-    own = provenance.code_of(own_modules(study), Path.cwd())
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(run, trials, study.read_by)
+    there = there or counted(request, trials, code)
     check_engine(request, kind, begun=there.done > 0)
-    adopted = {} if run.exists() else adoptable(run, trials, own, kind)
-    print_neighbours(request, adopted)
+    take_unknown = request.if_changed != "retrain"
+    adopted = {} if run.exists() else adoptable(run, trials, code, kind, take_unknown=take_unknown)
+    print_neighbours(request, adopted, code)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
@@ -106,12 +110,15 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         detach=site.detach,
         engine=site.engine,
         wall_seconds=60.0 * site.slurm.time if site.executor == "slurm" else None,
+        code=code,
     )
     run.create(study, trials)
-    return dispatch(request, plan, there, own, adopted, headline)
+    return dispatch(request, plan, there, adopted, headline)
 
 
-def found_in(request: Request, *, dry_run: bool) -> tuple[Design | None, Tally | None]:
+def found_in(
+    request: Request, code: UserCode, *, dry_run: bool
+) -> tuple[Design | None, Tally | None]:
     """The design and the results that are there; their unit is named now, or has to be."""
     study, run = request.study, request.run
     design = run.readable_design()
@@ -119,38 +126,42 @@ def found_in(request: Request, *, dry_run: bool) -> tuple[Design | None, Tally |
         return None, None
     if not dry_run:
         run.name_unit(study)
-    there = counted(run, design, study.read_by)
+    there = counted(request, design, code)
     if not study.unit:
         check_unit(run, there.ledger)
     return design, there
 
 
-def print_neighbours(request: Request, adopted: Adopted) -> None:
+def print_neighbours(request: Request, adopted: Adopted, code: UserCode) -> None:
     """Print what the run directories beside this one have of the study."""
     for neighbour, rows in adopted.items():
         print(
             f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
         )
+        if code.modules and (unknown := rows["code"].null_count):
+            print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
     if note := earlier_version(request.study, request.run):
         print(printable(note))
 
 
 def dispatch(
-    request: Request,
-    plan: Plan,
-    there: Tally,
-    own: dict[str, str],
-    adopted: Adopted,
-    headline: "Headline",
+    request: Request, plan: Plan, there: Tally, adopted: Adopted, headline: "Headline"
 ) -> int:
     """Take over what is adopted, train the rest of what is there; returns the exit status."""
     run, device = request.run, plan.slots[0].partition(":")[0]
     with sole_driver(run), sigterm_as_interrupt():
-        warn(run, own, there.ledger)
+        if there.ledger.decision is not None:
+            accept(run, there.ledger.decision)
+        warn(run, there.ledger)
         adopt(run, adopted)
         forget_unused(run, request.site, device, begun=there.done > 0)
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {"slots": list(plan.slots), "own": own, "adopted": taken}
+        circumstances = {
+            "slots": list(plan.slots),
+            "folder": str(plan.submission_folder),
+            "code": plan.code.modules if plan.code else {},
+            "adopted": taken,
+        }
         provenance.record(run, {**circumstances, **as_written(request.site)})
         return drive(request, run.read_design(), plan, there, headline)
 
@@ -192,8 +203,11 @@ def machine_measured(request: Request) -> Machine:
         return measured.result()
 
 
-def put_in_order(run: RunDirectory) -> None:
+def put_in_order(run: RunDirectory, ledger: Ledger) -> None:
     """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
+    if ledger.decision is not None:
+        with sole_driver(run):
+            accept(run, ledger.decision)
     with suppress(DispatchError), sole_driver(run):  # where one lives, it does so itself
         sweep_up(run)
         set_damaged_aside(Ledger(run))
@@ -206,10 +220,19 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def counted(run: RunDirectory, trials: Sequence[Trial], unit: str) -> Tally:
-    """What the parts say of the trials, as of now, with errors in `unit`."""
-    tally = Tally(trials, Ledger(run, unit=unit))
+def counted(request: Request, trials: Sequence[Trial], code: UserCode) -> Tally:
+    """What the parts say of the trials, as of now, once it is decided which results count.
+
+    Raises SpecError where the user's code was edited and nobody has said what to do then.
+    """
+    unit = request.study.read_by
+    tally = Tally(trials, Ledger(request.run, unit=unit))
     tally.look()
+    versions = Versions.of(trials, tally.ledger, code)
+    decision = decide(request.run, versions, request.if_changed)
+    if decision is not None:
+        tally = Tally(trials, Ledger(request.run, unit=unit, decision=decision))
+        tally.look()
     return tally
 
 
@@ -295,8 +318,11 @@ def conclude(request: Request, there: Tally) -> int:
     else:
         table, d = table_of([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
-        print(shown(write_picture(table, run.edf, Picture(), d)))
+        print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
     print(shown(run.results))
+    is_sweep = request.study.sampler != "listed"  # what is mixed stands under its table
+    for line in outdated([run.path]) if is_sweep else of_run(run):
+        print_wrapped(line)
     there.look()
     for line in spared_in_words(there.spared):
         print(line)
@@ -344,17 +370,10 @@ def chosen(places: tuple[str, ...], site: Site, left: int) -> tuple[str, ...]:
     return tuple(f"cpu:{i}" for i in range(workers))  # they share the cores
 
 
-def own_modules(study: Study) -> list[str]:
-    """Modules of the user that decide results: of the objective, of models."""
-    names = [study.objective] if study.objective != OBJECTIVE else filter(is_own, study.models)
-    modules = dict.fromkeys(name.partition(":")[0] for name in names)
-    return [module for module in modules if module not in COLLECTIONS]
-
-
-def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
-    """Name damaged parts and set them aside; name a change of the code."""
+def warn(run: RunDirectory, ledger: Ledger) -> None:
+    """Name damaged parts and set them aside; name a change of this program."""
     set_damaged_aside(ledger)
-    if (changed := provenance.changed_code(run, own)) is not None:
+    if (changed := provenance.changed_program(run)) is not None:
         print(f"note: {printable(changed)}", file=sys.stderr)
 
 

@@ -78,9 +78,16 @@ def console() -> "Console":
 def notes(groups: list["Sample"]) -> list[str]:
     """What a reader must know before believing a row, said once where it holds for all."""
     said = {sample.label: sample.note for sample in groups if sample.note}
+    code = list(dict.fromkeys(text for sample in groups for text in sample.code))
     if len(said) == len(groups) > 1 and len(set(said.values())) == 1:
-        return [f"each group: {next(iter(said.values()))}"]
-    return [f"{label or 'all'}: {note}" for label, note in said.items()]
+        return [f"each group: {next(iter(said.values()))}", *code]
+    return [*(f"{label or 'all'}: {note}" for label, note in said.items()), *code]
+
+
+def print_wrapped(text: str) -> None:
+    """Lines of at most the width of a terminal."""
+    for line in printable(text).splitlines():
+        print("\n".join(wrap(line, WIDTH)))
 
 
 def shown(path: Path) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from sweeps.errors import DispatchError
+from sweeps.errors import ChangedCodeError, DispatchError
 from sweeps.parts import Ledger
 from sweeps.slurm import commands
 from sweeps.slurm.place import Place, seconds_left
@@ -173,6 +173,9 @@ def work_in_slurm(order: Order) -> int:
         signal.signal(number, stop)
     try:
         return work(order, shift=shift)
+    except ChangedCodeError as error:
+        print(error, file=sys.stderr)
+        return 0
     finally:
         ignore(SIGNALS)
         if shift.wants_more:
