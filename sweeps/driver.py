@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import signal
 import sys
 import time
 import uuid
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from sweeps import checkpoints, claims
 from sweeps.alike import same_failure
@@ -27,9 +25,13 @@ from sweeps.run_directory import RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.trust import printable
-from sweeps.worker import Order
+from sweeps.worker import INLINE, Order
 
 TICK_SECONDS = 0.5
+ENDED = (
+    "the process ended in this trial: killed, out of memory, or ended by the objective; "
+    "--executor local trains the other trials all the same"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Driver:
         """
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
-        claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
+        self._settle_earlier()
         sweep_up(self.run, self.dispatcher.is_gone)
         if self.plan.detach:
             self._detach()
@@ -100,6 +102,17 @@ class Driver:
             sweep_up(self.run, self.dispatcher.is_gone)
             self._look()
             checkpoints.tidy(self.run, self.ledger)
+
+    def _settle_earlier(self) -> None:
+        """Free what workers of earlier dispatches held: no fault of those trials.
+
+        Except where the trial was trained in the driver's own process. Nobody saw that process end,
+        so it may be the trial that ends it, and would end every driver that comes after.
+        """
+        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+            if owner is not None and owner.name.startswith(INLINE) and owner.ended_alone:
+                self._record_loss(trial, owner, ("crashed", ENDED))
+            claims.release(self.run, trial)
 
     def _detach(self) -> None:
         self._look()
@@ -224,6 +237,7 @@ class Driver:
 
     def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
         self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")
+        self.ledger.refresh()
         attempt = self.ledger[trial].failures + 1
         lost = Result(trial=trial, outcome=fault[0])
         host = (owner.node or owner.host) if owner else None
@@ -254,17 +268,3 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
         lock.write(Owner.this_process("driver").to_json())
         lock.flush()
         yield
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the driver as Ctrl-C does: workers stopped, views written."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

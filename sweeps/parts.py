@@ -6,7 +6,7 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 
 import os
 from bisect import insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
+from sweeps.storable import as_text, row_of
 from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
@@ -48,22 +49,20 @@ class PartWriter:
         self._rows = PART.empty_table()
         self._number = 0
 
-    def append(self, result: Result, **circumstances: Any) -> None:
+    def append(self, result: Result, **circumstances: Any) -> Result:
         """Write one result; when this returns it is on the disk.
 
-        Raises TypeError for a value that is no column of the results table.
+        Returns the result with the outcome that was written: `crashed` where its values cannot be
+        stored, which the row's `message` names.
         """
         row = {
+            **row_of(result),
             "trial": result.trial,
-            "outcome": result.outcome,
-            **result.values,
             "worker": self.worker,
             "finished": datetime.now(UTC),
-            "curve": result.curve,
-            **circumstances,
         }
-        if unknown := sorted(set(row) - set(PART.names)):
-            raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
+        message = "; ".join(filter(None, (circumstances.pop("message", None), row.get("message"))))
+        row |= {"message": as_text(message) or None, **circumstances}
         # Only the new row is converted: the others, with their curves, are as Arrow holds them.
         new = pa.Table.from_pylist([row], schema=PART)
         self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
@@ -71,6 +70,7 @@ class PartWriter:
             pq.write_table(self._rows, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
             self._rows, self._number = PART.empty_table(), self._number + 1
+        return replace(result, outcome=row["outcome"])
 
 
 class Record(NamedTuple):

@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sweeps.schema import CURVE, MEASURED
+from sweeps.schema import CURVE, FLOAT, INT, MEASURED
+from sweeps.storable import as_number, converted, shown
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 
 Plain = Callable[..., Any]
@@ -21,6 +22,7 @@ GIVEN = ("model", "optim", "epochs", "seed")
 """What a function gets beside the hyperparameters."""
 COLUMNS = ("error", "wrong", "n_eval", "chance", "val_error", "loss", "train_loss")
 """Metrics that have a column and a meaning; any other number is kept under its own name."""
+WHOLE = ("wrong", "n_eval")
 RESERVED = {c.name for c in MEASURED} | {"trial", "study", "draw", "data", "curve", *GIVEN}
 
 
@@ -75,10 +77,11 @@ def result_of(trial: Trial, answer: Any) -> Result:
     """
     metrics = dict(answer) if isinstance(answer, Mapping) else {"error": answer}
     curve = metrics.pop("curve", [])
-    if "error" not in metrics and {"wrong", "n_eval"} <= metrics.keys():
-        metrics["error"] = 100 * metrics["wrong"] / metrics["n_eval"]
     if faults := _faults(trial, metrics, curve):
         raise TypeError("; ".join(faults))
+    metrics = {name: None if value is None else as_number(value) for name, value in metrics.items()}
+    if "error" not in metrics:
+        metrics["error"] = 100 * metrics["wrong"] / metrics["n_eval"]
     values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
     extra = [
         {"name": name, "value": float(value)}
@@ -95,18 +98,20 @@ def result_of(trial: Trial, answer: Any) -> Result:
 
 def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     faults = []
-    if "error" not in metrics:
-        faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
+    if "error" not in metrics and not {"wrong", "n_eval"} <= metrics.keys():
+        faults.append(f"the objective gave {shown(list(metrics))}, needed is 'error'")
     for name, value in metrics.items():
-        is_number = isinstance(value, int | float) or hasattr(value, "__float__")
-        if value is not None and not is_number:
-            faults.append(f"{name} is {value!r}, allowed is a number")
+        try:
+            is_whole = name in WHOLE and math.isfinite(as_number(value or 0))
+            converted(value, INT if is_whole else FLOAT)
+        except ValueError as error:
+            faults.append(f"{name} is {shown(value)}, allowed is a number ({error})")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
     columns = {c.name for c in CURVE}
     if not isinstance(curve, list) or any(not isinstance(row, Mapping) for row in curve):
         faults.append("curve is no list of dicts")
-    elif unknown := sorted({name for row in curve for name in row} - columns):
+    elif unknown := sorted(str(name) for name in {name for row in curve for name in row} - columns):
         faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
     return faults
 
@@ -123,9 +128,8 @@ def _outcome(values: dict[str, Any]) -> str:
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """Plain numbers for the columns; what is not finite has none."""
-    whole = ("wrong", "n_eval")
     return {
-        name: (int(value) if name in whole else float(value))
+        name: (int(value) if name in WHOLE else float(value))
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     }

@@ -13,7 +13,7 @@ from sweeps.design import read_table
 from sweeps.files import atomic_write
 from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
-from sweeps.schema import CURVES, results_schema
+from sweeps.schema import CURVES, PART, results_schema
 from sweeps.trial import FAILED
 
 
@@ -31,6 +31,10 @@ def rebuild(run: RunDirectory) -> None:
     identity = design.filter(has_ended)
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
+    taken = {*design.column_names, *PART.names}
+    metrics = metrics.rename_columns(
+        [f"metric_{name}" if name in taken else name for name in metrics.column_names]
+    )
     with atomic_write(run.results) as temporary:
         found = _columns(metrics) | _columns(measured) | _columns(identity)
         schema = results_schema(study.space, metrics.column_names)

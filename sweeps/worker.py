@@ -14,24 +14,28 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
 from types import FrameType
-from typing import Any
 
-from sweeps import claims
+from sweeps import claims, interrupts
 from sweeps.alike import same_failure, suspicion
+from sweeps.attempt import outcomes
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError, SpoiltError
 from sweeps.files import atomic_write
 from sweeps.forming import ALONE, Forming
+from sweeps.interrupts import AskedToEnd as AskedToEnd
+from sweeps.interrupts import OutOfTimeError as OutOfTimeError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.plain import is_plain, of_plain
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
 from sweeps.waiting import Waiting
+
+INLINE = "inline-"
+"""Begins the names of workers that share the driver's process: what ends one ends the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +93,6 @@ class Shift:
     def is_over(self, ledger: Ledger) -> bool:
         """Whether nothing more should be taken; asked before each cohort."""
         return False
-
-
-class AskedToEnd(SystemExit):
-    """Unwinds through the worker, which gives its claims back: no error, no end of the training."""
-
-
-class OutOfTimeError(BaseException):
-    """The wall time ended a training that had all of it: not caught as an error of the training."""
 
 
 def work(
@@ -166,7 +162,7 @@ def train(
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
             host = owner.node or owner.host
-            writer.append(result, attempt=attempt, host=host, **circumstances)
+            result = writer.append(result, attempt=attempt, host=host, **circumstances)
             saved[result.trial].end(result)
             claims.release(run, result.trial)
             failed |= result.outcome in FAILED
@@ -184,7 +180,7 @@ def work_as_job(order: Order) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        raise AskedToEnd(0)
+        interrupts.request(AskedToEnd(0))
 
     signal.signal(signal.SIGTERM, stop)
     return work(order)
@@ -273,47 +269,3 @@ def cohorts(
             failures={trial.id: ledger[trial.id].failures for trial in taken},
         )
         ledger.refresh()
-
-
-def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
-    """Each trial's result with its cost and circumstances; an exception fails what is left.
-
-    The seconds are of all pieces of the training; what an interruption lost is not among them.
-    """
-    size, start = len(cohort.trials), perf_counter()
-    left = {trial.id for trial in cohort.trials}
-
-    def cost(trial: str) -> dict[str, Any]:
-        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
-        return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
-
-    try:
-        for result in objective(cohort):
-            left.discard(result.trial)
-            yield result, cost(result.trial)
-        if left:
-            raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
-    except OutOfTimeError as error:
-        for trial in sorted(left):
-            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
-    except AskedToEnd:
-        raise
-    except (Exception, SystemExit) as error:  # of the infrastructure, whatever it is: run again
-        for trial in sorted(left):
-            told = {"message": says(error), **cost(trial)}
-            yield Result(trial=trial, outcome=failure(error)), told
-
-
-def failure(error: BaseException) -> str:
-    """Outcome of a trial whose training raised `error`."""
-    out_of_memory = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
-    return "out_of_memory" if out_of_memory else "crashed"
-
-
-def says(error: BaseException) -> str:
-    """The error in one line, and where it was raised."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{where}"

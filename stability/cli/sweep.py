@@ -35,8 +35,9 @@ from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.forked import Errand
-from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.driver import Driver, Plan, sole_driver
 from sweeps.errors import DispatchError, SpecError
+from sweeps.interrupts import as_interrupts
 from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
@@ -124,7 +125,7 @@ def dispatch(
 ) -> int:
     """Take over what is adopted, train the rest of what is there; returns the exit status."""
     run, device = request.run, plan.slots[0].partition(":")[0]
-    with sole_driver(run), sigterm_as_interrupt():
+    with sole_driver(run), as_interrupts():
         warn(run, own, there.ledger)
         adopt(run, adopted)
         forget_unused(run, request.site, device, begun=there.done > 0)
