@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps import interrupts
 from sweeps.interrupts import AskedToEnd, Interrupted, OutOfTimeError
-from sweeps.storable import as_text, shown
+from sweeps.storable import as_text, fault_of, shown
 from sweeps.trial import Cohort, Objective, Result
 
 
@@ -57,7 +57,7 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
 
 
 def check_expected(result: Any, left: dict[str, None]) -> None:
-    """Raise TypeError unless this is a result of a trial that has none yet."""
+    """Raise TypeError or ValueError unless this is a usable result of a trial that has none yet."""
     if not isinstance(result, Result):
         raise TypeError(f"the objective gave {shown(result)}, expected a sweeps.trial.Result")
     if not isinstance(result.trial, str) or result.trial not in left:
@@ -65,6 +65,8 @@ def check_expected(result: Any, left: dict[str, None]) -> None:
             f"the objective gave a result for {shown(result.trial)}, expected one of the trials "
             f"that have none yet: {', '.join(left)[:200] or 'none is left'}"
         )
+    if fault := fault_of(result):
+        raise ValueError(f"the objective's result cannot be used: {fault}")
 
 
 class Call:

@@ -1,27 +1,26 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
-import fcntl
 import os
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweeps import checkpoints, claims
+from sweeps import checkpoints, claims, locks
 from sweeps.alike import same_failure
 from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
-from sweeps.errors import DispatchError, StoreError
+from sweeps.errors import DispatchError, DisplacedError, StoreError
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
+from sweeps.run_directory import Identity, RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.trust import printable
@@ -78,13 +77,15 @@ class Driver:
         self._nodes: set[str] = set()
         """Of the cluster, on which jobs of the run were: only those can be left out."""
         self._left_out: set[str] = set()
+        self._identity = Identity(self.run)
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
         Raises DispatchError where workers end without doing anything, or the first or last trials
-        all fail alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends
-        it, the workers are stopped and what they held is free again, unless the plan is to detach.
+        all fail alike; DisplacedError where the run directory was moved or removed meanwhile;
+        KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
+        are stopped and what they held is free again, unless the plan is to detach.
         """
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
@@ -98,6 +99,7 @@ class Driver:
         finally:
             self._accounting.shutdown(wait=False, cancel_futures=True)
             self.dispatcher.stop()
+            self._check_place()
             claims.void(self.run, self.dispatcher.is_gone)
             sweep_up(self.run, self.dispatcher.is_gone)
             self._look()
@@ -125,6 +127,7 @@ class Driver:
         """Keep workers in the slots as long as there is work."""
         started: dict[str, str] = {}  # slot -> name of the worker that was started in it
         while True:
+            self._check_place()
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
             self._record_losses()
@@ -147,6 +150,11 @@ class Driver:
             started |= self._start(self._free(busy), left - len(waiting))
             if self._busy() or self._asked:
                 self.dispatcher.rest(TICK_SECONDS)
+
+    def _check_place(self) -> None:
+        """Raises DisplacedError where this is no longer the folder that the driver began with."""
+        if (change := self._identity.change()) is not None:
+            raise DisplacedError(change)
 
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
         """Start workers in free slots; returns their names by slot."""
@@ -250,21 +258,20 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
 
     Raises DispatchError, saying who has it, where another driver lives.
     """
-    try:
-        # Not through a link: what it leads to would be emptied.
-        handle = os.open(run.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        lock = os.fdopen(handle, "a+", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = stack.enter_context(locks.opened(run.lock))
+        except OSError as error:
+            raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
+        try:
+            locks.take(handle)
         except BlockingIOError as error:
             raise DispatchError(
                 f"{run.path} is being driven by {Owner.read(run.lock) or 'another process'}; "
                 f"to watch it: stability status {run.path}"
             ) from error
-        lock.truncate(0)
-        lock.write(Owner.this_process("driver").to_json())
-        lock.flush()
+        if not os.path.samestat(os.fstat(handle), run.lock.lstat()):
+            raise DispatchError(f"{run.lock} was replaced just now; the same command continues")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, Owner.this_process("driver").to_json().encode(), 0)
         yield

@@ -214,12 +214,18 @@ def _unusable(outcome: Any, row: Row, faults: Faults) -> str:
         return f"outcome is {shown(outcome)}, expected {', '.join(allowed)}"
     if outcome not in TRAINED:
         return ""
-    if faults.columns.intersection(ESSENTIAL):
-        return str(faults)
-    error, wrong, n = (row.get(name) for name in ("error", "wrong", "n_eval"))
-    if outcome == "ok" and (error is None or not math.isfinite(error)):
-        return f"outcome is 'ok' and error is {error}, expected a finite number"
-    chance = row.get("chance")
+    return str(faults) if faults.columns.intersection(ESSENTIAL) else ""
+
+
+def fault_of(result: Result) -> str:
+    """Why the values of a trained result cannot be analysed; empty where they can."""
+    if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
+        return ""
+    row = _values(result.values, Faults())[0]
+    error, wrong, n, chance = (row.get(name) for name in ("error", "wrong", "n_eval", "chance"))
+    if result.outcome == "ok" and (error is None or not math.isfinite(error)):
+        got = shown(result.values.get("error"))
+        return f"outcome is 'ok' and error is {got}, expected a finite number"
     bad = {
         f"error is {error}, expected 0 or more": error is not None and error < 0,
         f"chance is {chance}, expected above 0 to 100": chance is not None

@@ -183,7 +183,7 @@ YIELDED: dict[str, Callable[[Cohort], list[Any]]] = {
     "error is nan": lambda cohort: [of(cohort, values={"error": float("nan")})],
     "values is 3": lambda cohort: [of(cohort, values=3)],
     "n_eval is 0": lambda cohort: [of(cohort, values={"error": 5.0, "n_eval": 0})],
-    "(not a number)": lambda c: [of(c, values={"error": np.datetime64("2026-01-01")})],
+    "is np.datetime64": lambda c: [of(c, values={"error": np.datetime64("2026-01-01")})],
     "gave no result": lambda cohort: [],
     "object is not iterable": lambda cohort: None,  # type: ignore[dict-item,return-value]
 }

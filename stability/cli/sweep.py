@@ -36,7 +36,7 @@ from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.errors import DispatchError, SpecError
+from sweeps.errors import DispatchError, DisplacedError, SpecError
 from sweeps.interrupts import as_interrupts
 from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
@@ -198,6 +198,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
     display = Display(design, len(plan.slots), headline)
     dispatcher = dispatcher_of(request, display.look(there.ledger), headline)
     display.workers = dispatcher.state
+    is_in_place = True
     try:
         with display:
             Driver(run, design, dispatcher, plan, display.update).drive()
@@ -209,11 +210,13 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         )
         return INTERRUPTED
     except DispatchError as error:
+        is_in_place = not isinstance(error, DisplacedError)
         print(f"stability: {printable(str(error))}", file=sys.stderr)
         return LEFT_FAILED
     finally:
-        set_damaged_aside(there.ledger)  # while it trained, too
-        views.rebuild(run)
+        if is_in_place:
+            set_damaged_aside(there.ledger)  # while it trained, too
+            views.rebuild(run)
         if dispatcher.parting:
             print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
