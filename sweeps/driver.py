@@ -39,7 +39,8 @@ class Plan:
 
     slots: tuple[str, ...]
     """Places that workers may fill: `cpu:0`, `cpu:1`, ..."""
-    submission_folder: Path
+    submission_folder: Path | None
+    """Where the user's own objective or models may lie; None where the study uses none."""
     retry_failed: bool = False
     """Whether trials that failed too often are tried again."""
     detach: bool = False
@@ -196,7 +197,7 @@ class Driver:
             max_failures=RETRIES,
             since=self.since,
             begun=self.begun,
-            submission_folder=str(self.plan.submission_folder),
+            submission_folder=str(self.plan.submission_folder or ""),
             engine=self.plan.engine,
             workers=len(self.plan.slots),
             wall_seconds=self.plan.wall_seconds,

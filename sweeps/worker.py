@@ -54,7 +54,7 @@ class Order:
     begun: datetime
     """When the driver began: since then hosts are judged, and all workers end where all fails."""
     submission_folder: str
-    """Where the user's own objective may lie: searched last."""
+    """Where the user's own objective or models may lie: searched last; empty where none is used."""
     engine: str = AUTO
     """That is asked for, where none has been settled yet."""
     workers: int = 1
@@ -192,7 +192,7 @@ def import_objective(name: str, submission_folder: str) -> Objective:
     Raises SpecError where there is none.
     """
     module, _, function = name.partition(":")
-    if submission_folder not in sys.path:
+    if submission_folder and submission_folder not in sys.path:
         sys.path.append(submission_folder)  # last: a user's own `sweeps/` must not shadow ours
     try:
         found = getattr(importlib.import_module(module), function)

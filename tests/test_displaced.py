@@ -1,4 +1,4 @@
-"""A run directory that is moved or changed while it is driven; locks, which no forked child keeps."""
+"""A run directory that is moved or changed while it is driven; locks and forked children."""
 
 import os
 import shutil

@@ -105,7 +105,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return show_dry(request, slots, headline)
     plan = Plan(
         slots=slots,
-        submission_folder=Path.cwd(),
+        submission_folder=Path.cwd() if own_modules(study) else None,
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
@@ -148,14 +148,17 @@ def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> 
 def machine_known(request: Request) -> Machine | None:
     """The places, where nothing that a measurement could find forbids to start workers at once.
 
-    What the study costs is then measured beside them.
+    What a study of our own models costs is then measured beside them; that of another objective
+    cannot be.
     """
     study, site = request.study, request.site
-    ours = study.objective == OBJECTIVE and not any(map(is_own, study.models))
-    if not ours or site.executor != "local" or site.detach or sys.platform != "linux":
+    is_ours = study.objective == OBJECTIVE
+    if (is_ours and any(map(is_own, study.models))) or site.executor == "slurm":
+        return None
+    if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
         return None  # workers are forked only on Linux: see sweeps.dispatch.forked
     slots = known_slots(site.device)
-    return None if slots is None else Machine(slots=slots, seconds=None, is_measured=False)
+    return None if slots is None else Machine(slots=slots, seconds=None, is_measured=not is_ours)
 
 
 def machine_measured(request: Request) -> Machine:
@@ -254,7 +257,10 @@ def dispatcher_of(
     if site.executor == "slurm":
         return SlurmDispatcher(request.run, after_each, site.slurm)
     if headline.machine.is_measured:
-        return EXECUTORS[site.executor](request.run, after_each)
+        if site.executor != "local" or sys.platform != "linux":
+            return EXECUTORS[site.executor](request.run, after_each)
+        is_cpu = headline.machine.slots[0].startswith("cpu")
+        return LocalDispatcher(request.run, after_each, shared_module(study, is_cpu=is_cpu))
     errand = Errand(function="stability.training.probe:answer", question=question(study, "cpu"))
     local = LocalDispatcher(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
     Thread(target=load_for_the_end).start()  # on a core that has nothing to do before they fork
@@ -265,6 +271,17 @@ def dispatcher_of(
 
     headline.answer = machine
     return local
+
+
+def shared_module(study: Study, *, is_cpu: bool) -> str | None:
+    """What workers import before they are forked from one process; None where each is started.
+
+    Code of the user is imported after that: it may start threads, which no fork survives. A
+    process that has torch with a GPU is not forked at all.
+    """
+    if study.objective != OBJECTIVE:
+        return "sweeps.dispatch.forked"
+    return OBJECTIVE.partition(":")[0] if is_cpu else None
 
 
 def conclude(request: Request, there: Tally) -> int:
