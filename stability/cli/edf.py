@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from stability.cli.parsing import not_one_of
+from stability.cli.pictures import import_matplotlib
 from stability.cli.tables import print_groups, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
@@ -66,6 +67,7 @@ def table_of(runs: list[Path]) -> "pd.DataFrame":
 
 def write_picture(table: "pd.DataFrame", target: Path, how: Picture) -> Path:
     """Write the EDF of `table` to `target`. Raises SpecError."""
+    import_matplotlib()
     from analysis import samples, save_edf
 
     try:

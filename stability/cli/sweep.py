@@ -24,6 +24,7 @@ from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, known_slots, machine_of, measure, question
 from stability.cli.peaks import print_peaks
+from stability.cli.pictures import import_matplotlib
 from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
@@ -75,6 +76,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
 def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
+    import_matplotlib()  # before threads are started
     print(printable(describe(study)))
     design = run.readable_design()
     there = counted(run, design) if design is not None else None
