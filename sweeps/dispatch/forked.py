@@ -2,8 +2,8 @@
 
 torch takes more than a second of a core and 200 MB to import, the libraries of a worker without it
 another second: paid once instead of by each worker. Code of the user is imported after the fork,
-since it may start threads, which do not survive one. Linux only: macOS' own libraries do not survive
-it. A process that has torch with a GPU is not forked.
+since it may start threads, which do not survive one. Linux only: macOS' own libraries do not
+survive it. A process that has torch with a GPU is not forked.
 """
 
 import gc
