@@ -82,7 +82,8 @@ def measured_on(found: Found) -> str:
         f"{1e3 * whole['each']:.2f} ms of a processor a trial.\n\n"
         f"The command `stability sweep` for {many['trials']:.0f} trials of 1 ms each, by "
         f"{many['workers']:.0f} workers: {many['seconds']:.0f} s\n"
-        f"on the wall (n = 1, with a load of {many['load']:.1f} from other processes), {many['cpu']:.0f} s of processor time."
+        f"on the wall (n = 1, with a load of {many['load']:.1f} from other processes),\n"
+        f"{many['cpu']:.0f} s of processor time."
     )
 
 

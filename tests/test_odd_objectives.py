@@ -106,7 +106,6 @@ def test_whatever_is_raised_is_the_message_of_a_failure(
         (Decimal("7.5"), 7.5, {}),
         (Fraction(15, 2), 7.5, {}),
         (UserDict(error=7.5, size=3), 7.5, {"size": 3.0}),
-        ({"error": 7.5, 3: 4.0}, 7.5, {"3": 4.0}),
         ({"error": 7.5, "caf\udce9": 1}, 7.5, {"caf\\udce9": 1.0}),
         ({"error": 7.5, "nul\0": True}, 7.5, {"nul\\x00": 1.0}),
         ({"error": 7.5, "draw_": np.int8(3), "gone": None}, 7.5, {"draw_": 3.0}),
@@ -136,6 +135,8 @@ def test_numbers_of_any_kind_are_stored(
         ({"error": 5.0, "curve": [{3: 1.0, "loss": 1.0}]}, "curve: 3"),
         ({"error": 5.0, "curve": [{"\udce9": 1.0}]}, "\\udce9"),
         ({"error": 5.0, "curve": 3}, "curve"),
+        ({"error": 5.0, "curve": [{"loss": "abc"}]}, "loss is 'abc'"),
+        ({"error": 5.0, 3: 4.0}, "3 is a int"),
         ({"error": 5.0, "size": "big\udce9"}, "size is 'big\\udce9'"),
         ({("a", 1): 5.0, 3: 1}, "needed is 'error'"),
         ({"error": 5.0, "n_eval": float("nan")}, ""),
@@ -158,8 +159,12 @@ def test_a_result_is_kept_without_the_part_that_cannot_be_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     curve = [{"loss": "abc"}, {"loss": np.float16(1.5), "val_error": 10**400}, {"epoch": None}]
-    answer = {"error": 5.0, "curve": curve, **{f"m{i}": i for i in range(1200)}}
-    (row,) = worked(tmp_path, of_plain(lambda trial: answer), monkeypatch)
+    metrics = [{"name": f"m{i}", "value": i} for i in range(1200)]
+
+    def objective(cohort: Cohort) -> Iterator[Result]:
+        yield of(cohort, values={"error": 5.0, "metrics": metrics}, curve=curve)
+
+    (row,) = worked(tmp_path, objective, monkeypatch)
     assert (row["outcome"], row["error"], row["m3"]) == ("ok", 5.0, 3.0)
     for words in ("loss = 'abc'", "val_error = 1000", "200 metrics beyond the first 1000"):
         assert words in row["message"]
