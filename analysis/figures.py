@@ -21,6 +21,7 @@ from analysis.plots import (
     title_of,
 )
 from analysis.samples import Sample
+from analysis.style import literal, own_style, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,11 +72,12 @@ def save_edf(
     """
     cells = _cells(samples)
     band = (confidence, method)
-    if len(samples) > ONE_PANEL and len(cells) > 1:
-        figure = _grid(cells, delta=delta, band=band, within=within)
-    else:
-        figure = _one_panel(samples, delta=delta, band=band, within=within)
-    return _write_whole(figure, Path(path))
+    with own_style():
+        if len(samples) > ONE_PANEL and len(cells) > 1:
+            figure = _grid(cells, delta=delta, band=band, within=within)
+        else:
+            figure = _one_panel(samples, delta=delta, band=band, within=within)
+        return _write_whole(figure, Path(path))
 
 
 def _one_panel(
@@ -131,7 +133,9 @@ def _grid(
             _panel(ax, cell, everyone, delta=delta, band=band, within=within)
     names = describe([{"epochs": epochs, **dict(row)} for row, epochs in cells])[1]
     for (row, epochs), name in zip(cells, names, strict=True):
-        axes[rows.index(row)][columns.index(epochs)].set_title(name, loc="left", fontsize="medium")
+        axes[rows.index(row)][columns.index(epochs)].set_title(
+            literal(name), loc="left", fontsize="medium"
+        )
     for line in axes:
         line[0].set_ylabel("share of configurations")
     _frame(figure, title_of(everyone), note, bottom=bottom / height)
@@ -179,7 +183,7 @@ def _write_whole(figure: "Figure", path: Path) -> Path:
     # not mkstemp: its files are private to the user, the figure is not
     written = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        figure.savefig(written, format=format_, dpi=200)
+        save(figure, written, format=format_, dpi=200)
         written.replace(path)
     finally:
         written.unlink(missing_ok=True)

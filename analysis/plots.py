@@ -11,6 +11,7 @@ from analysis.edf import EDF
 from analysis.groups import describe
 from analysis.policies import error_name, meaning
 from analysis.samples import Sample
+from analysis.style import literal
 from analysis.units import CURVES, NEAR, amount, one_unit
 
 if TYPE_CHECKING:
@@ -165,11 +166,11 @@ def legend_text(sample: Sample, label: str) -> str:
     """
     size = f"n = {sample.n}" + (f" of {sample.trials}" if sample.used < sample.trials else "")
     if sample.n == 0:
-        return f"{label}: {size}, nothing to show"
+        return f"{literal(label)}: {size}, nothing to show"
     none = "none below chance" if sample.unit == "percent" else "none usable"
     best = none if np.isnan(sample.best) else f"best {amount(sample.best, sample.unit)}"
     ends = f"{sample.diverged} diverged, {sample.collapsed} collapsed, {sample.unknown} failed"
-    return f"{label}: {size}, {best}\n{ends}"
+    return f"{literal(label)}: {size}, {best}\n{ends}"
 
 
 def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> list[str]:
@@ -213,7 +214,7 @@ def title_of(samples: Sequence[Sample]) -> str:
     >>> title_of([a])
     'digits, 1 trial'
     """
-    common = describe([s.group for s in samples])[0]
+    common = literal(describe([s.group for s in samples])[0])
     sizes = {s.n for s in samples}
     if len(sizes) > 1:
         return common

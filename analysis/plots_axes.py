@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.plots import finish, new_axes, style
+from analysis.style import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def plot_schedule_length(
         look = _line(i, len(groups))
         y = rows["gap" if of == "best" else "gap_q50"]
         sizes = _sizes(rows["n"])
-        ax.plot(rows["epochs"], y, marker="o", label=f"{label}: {sizes}", **look)
+        ax.plot(rows["epochs"], y, marker="o", label=f"{literal(label)}: {sizes}", **look)
         if of == "median":
             ends = rows[["gap_q50_low", "gap_q50_high"]].to_numpy()
             shift = rows["epochs"] * 1.03 ** (i - (len(groups) - 1) / 2)  # side by side
@@ -83,7 +84,9 @@ def plot_optimizer_gap(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         label = f"{model} {data}" if several else str(model)
         rows = of.assign(epochs=of["epochs"].fillna(1.0)).sort_values("epochs")
         for name, marker in zip(found.attrs["optims"], MARKERS, strict=True):
-            _optimizer(ax, rows, name, f"{label} {name}", marker=marker, **_line(i, len(models)))
+            _optimizer(
+                ax, rows, name, literal(f"{label} {name}"), marker=marker, **_line(i, len(models))
+            )
     if found["epochs"].notna().any():
         _lengths(ax, found["epochs"])
     else:
@@ -124,7 +127,7 @@ def plot_convergence(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         drawn = rows.replace(np.inf, np.nan)
         last = rows.iloc[-1]
         lost = last["n"] - last["alive"]
-        text = f"{label}: n = {last['n']}" + (
+        text = f"{literal(label)}: n = {last['n']}" + (
             f", {lost} without an error at the end" if lost else ""
         )
         line: dict[str, Any] = {"color": look["color"], "linestyle": look["linestyle"]}

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.best_region import NEAR
 from analysis.box import LINEAR, Range
 from analysis.plots import GREY, finish, new_axes, style
+from analysis.style import literal
 from analysis.units import Unit, amount
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def plot_against(
     for i, (label, rows) in enumerate(groups):
         color = style(i, curves=len(groups))["color"]
         good, bad = rows[rows["usable"]], rows[~rows["usable"]]
-        text = f"{label}: n = {len(rows)}, {len(bad)} failed"
+        text = f"{literal(label)}: n = {len(rows)}, {len(bad)} failed"
         size = 14 if len(rows) < MANY else 5
         ax.scatter(good[hyperparameter], good["error"], s=size, color=color, label=text)
         height = bad["error"].replace(np.inf, 1.05 * top)
@@ -104,7 +105,9 @@ def plot_isolation(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     groups = list(found.groupby("group", sort=False))
     for i, (label, rows) in enumerate(groups):
         color = style(i, curves=len(groups))["color"]
-        text = f"{label}: n = {rows['n'].sum()}, {rows['n'].min()} to {rows['n'].max()} a bin"
+        text = (
+            f"{literal(label)}: n = {rows['n'].sum()}, {rows['n'].min()} to {rows['n'].max()} a bin"
+        )
         edges = np.append(rows["low"], rows["high"].iloc[-1])
         heights = np.append(rows["within"], rows["within"].iloc[-1])
         ax.step(edges, heights, where="post", color=color, linewidth=1.6, label=text)
@@ -166,7 +169,7 @@ def plot_box(
     drawn = [of for of in ranges if of.name in (x, y)]
     for of in drawn:
         _edges(ax, of, vertical=of.name == y)
-    ax.set_title(f"{label}, {len(rows)} trials", loc="left")
+    ax.set_title(f"{literal(label)}, {len(rows)} trials", loc="left")
     finish(ax, [BOX] if drawn else [], columns=3)
     return ax
 
@@ -218,7 +221,7 @@ def _medians(ax: "Axes", rows: pd.DataFrame, color: str, *, many: bool) -> None:
 def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:
     """Name an axis, on a log scale unless the hyperparameter is linear by nature."""
     axis = ax.yaxis if vertical else ax.xaxis
-    axis.set_label_text(NAMES.get(name, name.replace("_", " ")))
+    axis.set_label_text(NAMES.get(name, literal(name.replace("_", " "))))
     if name in LINEAR or not bool((values.dropna() > 0).all()):
         return
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator

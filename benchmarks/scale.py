@@ -13,7 +13,8 @@ in time of a processor, with its display.
 The last two train real trials in a run directory where all but 500 are finished already, in parts
 as workers leave them: so they are measured in the state in which a sweep of this size ends, where
 whatever grows with the trials that are known is at its largest. Besides, one sweep of 3,000 trials
-is driven from nothing to its end. Without `--json` also
+is driven from nothing to its end, and `stability sweep` trains 500 trials of a millisecond by 30
+workers. Without `--json` also
 benchmarks/scale.json, docs/scale.png and the table of docs/scale.md are written. Exits 0 if every
 aim is met at the largest number, 1 otherwise.
 """
@@ -36,6 +37,7 @@ from benchmarks.scale_page import AIMS, value, write_page
 
 SIZES = "1000,3000,10000,30000,100000"
 WHOLE = 3000  # trials of the sweep from nothing
+WORKERS, SHORT = 30, 500  # workers, and trials of a millisecond, of the sweep by many workers
 ROOT = Path(__file__).parent.parent
 STEPS = ("design", "fill", "collect", "work", "drive")
 
@@ -54,9 +56,9 @@ def main() -> int:
     for trials in sorted(map(int, arguments.trials.split(","))):
         rows.append(measured(trials, arguments.folder))
         print(f"{trials} trials: measured", file=sys.stderr)
-    whole = from_nothing(arguments.folder)
+    whole, many = from_nothing(arguments.folder), many_workers(arguments.folder)
     seconds = time.perf_counter() - start
-    found = {"machine": where, "seconds": seconds, "whole": whole, "rows": rows}
+    found = {"machine": where, "seconds": seconds, "whole": whole, "many": many, "rows": rows}
     print(json.dumps(found, indent=1))
     if not arguments.json:
         write_page(found, ROOT)
@@ -81,6 +83,24 @@ def from_nothing(folder: Path | None) -> dict[str, float]:
         run = Path(place, "run")
         step("design", run, WHOLE)
         return step("drive", run, WHOLE)
+
+
+def many_workers(folder: Path | None) -> dict[str, float]:
+    """`stability sweep`, the whole command, with far more workers than cores and short trials."""
+    objective = "import time\n\n\ndef fit(trial):\n    time.sleep(0.001)\n    return trial['x']\n"
+    words = f"--vary x=1:50 --trials {SHORT} --workers {WORKERS} --out run".split()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        Path(place, "short.py").write_text(objective)
+        command = [str(Path(sys.executable).with_name("stability")), "sweep"]
+        command += ["--objective", "short:fit", *words]
+        load = os.getloadavg()[0]
+        start, before = time.perf_counter(), processor_seconds()
+        subprocess.run(
+            command, check=True, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        seconds, cpu = time.perf_counter() - start, processor_seconds() - before
+    numbers = {"workers": WORKERS, "trials": SHORT, "seconds": seconds, "cpu": cpu, "load": load}
+    return {name: float(number) for name, number in numbers.items()}
 
 
 def step(name: str, run: Path, trials: int) -> dict[str, float]:

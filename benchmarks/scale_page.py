@@ -74,11 +74,16 @@ def measured_on(found: Found) -> str:
     """Machine and time, and the sweep from nothing, in a few sentences."""
     whole = found["whole"]
     each = 1e3 * whole["wall"] / whole["trials"]
+    many = found["many"]
     return (
         f"Measured on {found['machine']}, once each, in {found['seconds']:.0f} s.\n\n"
         f"A sweep of {whole['trials']:,.0f} trials from nothing by two workers takes "
         f"{whole['wall']:.0f} s, {each:.1f} ms a trial;\nits driver "
-        f"{1e3 * whole['each']:.2f} ms of a processor a trial."
+        f"{1e3 * whole['each']:.2f} ms of a processor a trial.\n\n"
+        f"The command `stability sweep` for {many['trials']:.0f} trials of 1 ms each, by "
+        f"{many['workers']:.0f} workers: {many['seconds']:.0f} s\n"
+        f"on the wall (n = 1, with a load of {many['load']:.1f} from other processes),\n"
+        f"{many['cpu']:.0f} s of processor time."
     )
 
 

@@ -1,37 +1,38 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
-import fcntl
 import os
-import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
-from sweeps import checkpoints, claims
+from sweeps import checkpoints, claims, locks
 from sweeps.alike import same_failure
 from sweeps.answers import question
 from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
-from sweeps.errors import DispatchError, StoreError
+from sweeps.errors import DispatchError, DisplacedError, StoreError
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
+from sweeps.run_directory import Identity, RunDirectory
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Result, Trial
 from sweeps.trust import printable
 from sweeps.user_code import UserCode
-from sweeps.worker import Order
+from sweeps.worker import INLINE, Order
 
 TICK_SECONDS = 0.5
+ENDED = (
+    "the process ended in this trial: killed, out of memory, or ended by the objective; "
+    "--executor local trains the other trials all the same"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class Plan:
 
     slots: tuple[str, ...]
     """Places that workers may fill: `cpu:0`, `cpu:1`, ..."""
-    submission_folder: Path
+    submission_folder: Path | None
+    """Where the user's own objective or models may lie; None where the study uses none."""
     retry_failed: bool = False
     """Whether trials that failed too often are tried again."""
     detach: bool = False
@@ -82,17 +84,19 @@ class Driver:
         self._left_out: set[str] = set()
         self._edited: list[str] = []
         """Modules of the user that were edited since the sweep began."""
+        self._identity = Identity(self.run)
 
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
         Raises DispatchError where workers end without doing anything, or the first or last trials
-        all fail alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends
-        it, the workers are stopped and what they held is free again, unless the plan is to detach.
+        all fail alike; DisplacedError where the run directory was moved or removed meanwhile;
+        KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
+        are stopped and what they held is free again, unless the plan is to detach.
         """
         self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
         self.dispatcher.settle()
-        claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
+        self._settle_earlier()
         sweep_up(self.run, self.dispatcher.is_gone)
         if self.plan.detach:
             self._detach()
@@ -102,10 +106,22 @@ class Driver:
         finally:
             self._accounting.shutdown(wait=False, cancel_futures=True)
             self.dispatcher.stop()
+            self._check_place()
             claims.void(self.run, self.dispatcher.is_gone)
             sweep_up(self.run, self.dispatcher.is_gone)
             self._look()
             checkpoints.tidy(self.run, self.ledger)
+
+    def _settle_earlier(self) -> None:
+        """Free what workers of earlier dispatches held: no fault of those trials.
+
+        Except where the trial was trained in the driver's own process. Nobody saw that process end,
+        so it may be the trial that ends it, and would end every driver that comes after.
+        """
+        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+            if owner is not None and owner.name.startswith(INLINE) and owner.ended_alone:
+                self._record_loss(trial, owner, ("crashed", ENDED))
+            claims.release(self.run, trial)
 
     def _detach(self) -> None:
         self._look()
@@ -118,6 +134,7 @@ class Driver:
         """Keep workers in the slots as long as there is work."""
         started: dict[str, str] = {}  # slot -> name of the worker that was started in it
         while True:
+            self._check_place()
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
             self._record_losses()
@@ -143,6 +160,11 @@ class Driver:
             if self._busy() or self._asked:
                 self.dispatcher.rest(TICK_SECONDS)
 
+    def _check_place(self) -> None:
+        """Raises DisplacedError where this is no longer the folder that the driver began with."""
+        if (change := self._identity.change()) is not None:
+            raise DisplacedError(change)
+
     def _start(self, free: list[str], wanted: int) -> dict[str, str]:
         """Start workers in free slots; returns their names by slot. Raises DispatchError."""
         orders = [self._order(slot) for slot in free[: max(0, wanted)]]
@@ -158,7 +180,7 @@ class Driver:
         """
         if self.plan.code is None:
             return True
-        now = self.plan.code.again(self.plan.submission_folder)
+        now = self.plan.code.again(self.plan.submission_folder or Path.cwd())
         edited = self.plan.code.differences(now)
         if edited and not self._busy():
             raise DispatchError(
@@ -212,7 +234,7 @@ class Driver:
             max_failures=RETRIES,
             since=self.since,
             begun=self.begun,
-            submission_folder=str(self.plan.submission_folder),
+            submission_folder=str(self.plan.submission_folder or ""),
             engine=self.plan.engine,
             workers=len(self.plan.slots),
             wall_seconds=self.plan.wall_seconds,
@@ -262,6 +284,7 @@ class Driver:
 
     def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
         self._own_part = self._own_part or PartWriter(self.run, f"driver-{time.time_ns()}")
+        self.ledger.refresh()
         attempt = self.ledger[trial].failures + 1
         lost = Result(trial=trial, outcome=fault[0])
         host = (owner.node or owner.host) if owner else None
@@ -274,35 +297,20 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
 
     Raises DispatchError, saying who has it, where another driver lives.
     """
-    try:
-        # Not through a link: what it leads to would be emptied.
-        handle = os.open(run.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        lock = os.fdopen(handle, "a+", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = stack.enter_context(locks.opened(run.lock))
+        except OSError as error:
+            raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
+        try:
+            locks.take(handle)
         except BlockingIOError as error:
             raise DispatchError(
                 f"{run.path} is being driven by {Owner.read(run.lock) or 'another process'}; "
                 f"to watch it: stability status {run.path}"
             ) from error
-        lock.truncate(0)
-        lock.write(Owner.this_process("driver").to_json())
-        lock.flush()
+        if not os.path.samestat(os.fstat(handle), run.lock.lstat()):
+            raise DispatchError(f"{run.lock} was replaced just now; the same command continues")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, Owner.this_process("driver").to_json().encode(), 0)
         yield
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the driver as Ctrl-C does: workers stopped, views written."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,16 +5,16 @@ study asks them while the others wait, and what they answer is written into the 
 first writer wins, and every later worker reads it.
 """
 
-import fcntl
 import os
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweeps import locks
 from sweeps.errors import DispatchError, SpoiltError, StoreError
 from sweeps.files import temporary_beside
 from sweeps.run_directory import RunDirectory
@@ -148,18 +148,10 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
 
     Where a file system knows no locks, nobody waits: each then does the work, and one is first.
     """
-    try:
-        # Not through a link: what it leads to would be made.
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError:
-        yield
-        return
-    try:
+    with ExitStack() as stack:
         with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            locks.take(stack.enter_context(locks.opened(lock)), wait=True)
         yield
-    finally:
-        os.close(handle)
 
 
 def other_device(settled: Settled, device: str) -> str:

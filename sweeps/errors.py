@@ -4,6 +4,7 @@ StabilityError
     SpecError      what was asked for is wrong: every fault at once
     StoreError     a run directory cannot be read or written
     DispatchError  workers cannot be started, or end without doing anything
+        DisplacedError  the run directory was moved, removed or replaced while it was driven
     EvictedError   this worker was taken for dead, and others have its work
     ChangedCodeError  the user's code is not what the results are to come from
     SpoiltError    this process should train nothing: another one goes on
@@ -31,6 +32,10 @@ class StoreError(StabilityError):
 
 class DispatchError(StabilityError):
     """Workers cannot be started, or end without doing anything."""
+
+
+class DisplacedError(DispatchError):
+    """The run directory, or something in it, was moved, removed or replaced meanwhile."""
 
 
 class EvictedError(StabilityError):

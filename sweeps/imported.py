@@ -92,7 +92,7 @@ def import_objective(name: str, folder: str) -> Objective:
     Raises SpecError where there is none.
     """
     module, _, function = name.partition(":")
-    if folder not in sys.path:
+    if folder and folder not in sys.path:
         sys.path.append(folder)  # last: a user's own `sweeps/` must not shadow ours
     try:
         found = getattr(importlib.import_module(module), function)

@@ -77,6 +77,11 @@ class Owner:
         return self.is_here and self.boot != _boot()
 
     @property
+    def ended_alone(self) -> bool:
+        """Whether the process provably ended while the system went on."""
+        return self.is_visible and self.is_gone
+
+    @property
     def is_visible(self) -> bool:
         """Whether this system knows if it runs: same host, same boot, same pids."""
         return (

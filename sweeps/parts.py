@@ -6,7 +6,7 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 
 import os
 from bisect import insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from sweeps.errors import StoreError
 from sweeps.files import atomic_write
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
+from sweeps.storable import as_text, row_of
 from sweeps.trial import FAILED, TRAINED, Result
 
 ROWS = 256
@@ -51,22 +52,20 @@ class PartWriter:
         self._rows = PART.empty_table()
         self._number = 0
 
-    def append(self, result: Result, **circumstances: Any) -> None:
+    def append(self, result: Result, **circumstances: Any) -> Result:
         """Write one result; when this returns it is on the disk.
 
-        Raises TypeError for a value that is no column of the results table.
+        Returns the result with the outcome that was written: `crashed` where its values cannot be
+        stored, which the row's `message` names.
         """
         row = {
+            **row_of(result),
             "trial": result.trial,
-            "outcome": result.outcome,
-            **result.values,
             "worker": self.worker,
             "finished": datetime.now(UTC),
-            "curve": result.curve,
-            **circumstances,
         }
-        if unknown := sorted(set(row) - set(PART.names)):
-            raise TypeError(f"{', '.join(unknown)}: no such column in the results table")
+        message = "; ".join(filter(None, (circumstances.pop("message", None), row.get("message"))))
+        row |= {"message": as_text(message) or None, **circumstances}
         # Only the new row is converted: the others, with their curves, are as Arrow holds them.
         new = pa.Table.from_pylist([row], schema=PART)
         self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
@@ -74,6 +73,7 @@ class PartWriter:
             pq.write_table(self._rows, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
             self._rows, self._number = PART.empty_table(), self._number + 1
+        return replace(result, outcome=row["outcome"])
 
 
 class Record(NamedTuple):
@@ -163,7 +163,8 @@ class Ledger:
 
         `decision`: which rows count, where that is decided and not written yet.
 
-        `trusting`: not even look at parts again that were read when they were full.
+        `trusting`: read only the columns that a ledger keeps, half of the time that a part takes;
+        and do not even look at parts again that were read when they were full.
 
         They are never written again. Who looks before and after each trial saves a `stat` for every
         256 trials of the study; that one of them is damaged later, others notice.
@@ -227,7 +228,7 @@ class Ledger:
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if known and known.stamp == stamp:
                 return known, []
-            table = _read(Path(path))
+            table = _read(Path(path), _BRIEF if self.trusting else None)
         except FileNotFoundError:  # set aside just now
             return None
         except DamagedError:
@@ -287,8 +288,8 @@ class DamagedError(Exception):
     """A part does not hold what was written into it."""
 
 
-def _read(path: Path) -> pa.Table:
-    """Every column of a part, with its checksums looked at. Raises DamagedError, OSError.
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Every column of a part, or some, with checksums looked at. Raises DamagedError, OSError.
 
     Its bytes are read at once: Arrow opens a path more than once, and its writer may put the next
     version in its place in between. Half of the one and half of the other looks like damage.
@@ -297,7 +298,8 @@ def _read(path: Path) -> pa.Table:
         raise DamagedError
     content = pa.BufferReader(path.read_bytes())
     try:
-        return pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+        file = pq.ParquetFile(content, page_checksum_verification=True)
+        return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content
         raise DamagedError from error
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from sweeps.collapse import is_collapsed
 from sweeps.errors import AnswerError
-from sweeps.schema import CURVE, INT, MEASURED
+from sweeps.schema import CURVE, FLOAT, INT, MEASURED
+from sweeps.storable import as_number, converted, shown
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 from sweeps.units import FULL, in_percent, is_real, known, refused
 
@@ -24,6 +25,7 @@ GIVEN = ("model", "optim", "epochs", "seed")
 """What a function gets beside the hyperparameters."""
 COLUMNS = ("error", "wrong", "n_eval", "chance", "val_error", "loss", "train_loss")
 """Metrics that have a column and a meaning; any other number is kept under its own name."""
+WHOLE = ("wrong", "n_eval")
 RESERVED = {c.name for c in MEASURED} | {"trial", "study", "draw", "data", "curve", *GIVEN}
 
 
@@ -90,6 +92,7 @@ def result_of(trial: Trial, answer: Any, unit: str = "percent") -> Result:
         metrics["error"] = _error_of_counts(metrics, FULL[known(unit)])
     if faults := _faults(trial, metrics, curve):
         raise AnswerError("; ".join(faults))
+    metrics = {name: None if value is None else as_number(value) for name, value in metrics.items()}
     values = {name: metrics.pop(name) for name in COLUMNS if name in metrics}
     extra = [
         {"name": name, "value": float(value)}
@@ -106,19 +109,24 @@ def result_of(trial: Trial, answer: Any, unit: str = "percent") -> Result:
 
 def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     faults = []
-    if "error" not in metrics:
-        faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
+    if "error" not in metrics and not {"wrong", "n_eval"} <= metrics.keys():
+        faults.append(f"the objective gave {shown(list(metrics))}, needed is 'error'")
     if nameless := [name for name in metrics if not isinstance(name, str)]:
         faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
-        if value is not None and not is_real(value):
-            faults.append(f"{name} is {value!r}, allowed is a number")
+        try:
+            if value is not None and not is_real(value):
+                raise ValueError("not a real number")
+            is_whole = name in WHOLE and math.isfinite(as_number(value or 0))
+            converted(value, INT if is_whole else FLOAT)
+        except ValueError as error:
+            faults.append(f"{name} is {shown(value)}, allowed is a number ({error})")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
     columns = {c.name for c in CURVE}
     if not isinstance(curve, list) or any(not isinstance(row, Mapping) for row in curve):
         faults.append("curve is no list of dicts")
-    elif unknown := sorted({name for row in curve for name in row} - columns):
+    elif unknown := sorted(str(name) for name in {name for row in curve for name in row} - columns):
         faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
     elif bad := [item for row in curve for item in row.items() if not is_in_curve(*item)]:
         faults.append(f"curve: {bad[0][0]} is {bad[0][1]!r}, allowed is a number")
@@ -136,7 +144,7 @@ def is_in_curve(name: str, value: Any) -> bool:
 def _error_of_counts(metrics: dict[str, Any], full: float) -> float | None:
     """None where the counts give no error; what is wrong with them is said with the result."""
     try:
-        return float(full * metrics["wrong"] / metrics["n_eval"])
+        return float(full * as_number(metrics["wrong"]) / as_number(metrics["n_eval"]))
     except (TypeError, ValueError, ArithmeticError):
         return None
 
@@ -153,9 +161,8 @@ def outcome_of(values: Mapping[str, Any]) -> str:
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """Plain numbers for the columns; what is not finite has none."""
-    whole = ("wrong", "n_eval")
     return {
-        name: int(value) if name in whole and value == int(value) else float(value)
+        name: int(value) if name in WHOLE and value == int(value) else float(value)
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     }

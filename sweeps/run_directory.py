@@ -165,6 +165,45 @@ class RunDirectory:
             return None
 
 
+class Identity:
+    """Which folder and lock a driver began with, to notice that others are in their place."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._folder, self._lock = _inode(run.path), _inode(run.lock)
+
+    def change(self) -> str | None:
+        """What was moved, removed or replaced since; None where nothing was."""
+        run = self.run
+        if (folder := _inode(run.path)) != self._folder:
+            what = "replaced by another folder" if folder else "moved or removed"
+            return (
+                f"{run.path} was {what} while it was driven; nothing more is written there. What "
+                "was trained is where the folder is now: stability resume FOLDER continues there"
+            )
+        if (lock := _inode(run.lock)) != self._lock:
+            what = "replaced" if lock else "removed"
+            return (
+                f"{run.lock} was {what} while it was driven, so another driver may have started; "
+                "this one ends. The same command continues"
+            )
+        if gone := [folder for folder in run.folders if not folder.is_dir()]:
+            return (
+                f"{', '.join(map(str, gone))} was removed while {run.path} was driven. The same "
+                "command makes it again and trains what is missing"
+            )
+        return None
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def unusable_as_new_folder(path: Path) -> list[str]:
     """Why no new run directory can be made at `path`; nothing is left written."""
     try:

@@ -15,7 +15,7 @@ from sweeps.design import read_table
 from sweeps.files import atomic_write
 from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
-from sweeps.schema import CURVES, results_schema
+from sweeps.schema import CURVES, PART, results_schema
 from sweeps.trial import FAILED
 
 
@@ -37,6 +37,10 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     identity = design.filter(has_ended)
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
+    taken = {*design.column_names, *PART.names}
+    metrics = metrics.rename_columns(
+        [f"metric_{name}" if name in taken else name for name in metrics.column_names]
+    )
     with atomic_write(run.results) as temporary:
         # In the parts, no code of the user is an empty text, which tells it from an unknown one.
         code = measured["code"]

@@ -13,14 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
 from types import FrameType
-from typing import Any
 
-from sweeps import claims
+from sweeps import claims, interrupts
 from sweeps.accepted import accepted
 from sweeps.alike import same_failure, suspicion
 from sweeps.answers import question
+from sweeps.attempt import outcomes
 from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
@@ -28,6 +27,8 @@ from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
 from sweeps.files import atomic_write
 from sweeps.forming import ALONE, Forming
 from sweeps.imported import ImportedCode, import_code
+from sweeps.interrupts import AskedToEnd as AskedToEnd
+from sweeps.interrupts import OutOfTimeError as OutOfTimeError
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
@@ -35,6 +36,9 @@ from sweeps.trial import FAILED, Cohort, Objective, Result, Trial
 from sweeps.units import judged
 from sweeps.user_code import UserCode
 from sweeps.waiting import Waiting
+
+INLINE = "inline-"
+"""Begins the names of workers that share the driver's process: what ends one ends the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Order:
     begun: datetime
     """When the driver began: since then hosts are judged, and all workers end where all fails."""
     submission_folder: str
-    """Where the user's own objective may lie: searched last."""
+    """Where the user's own objective or models may lie: searched last; empty where none is used."""
     engine: str = AUTO
     """That is asked for, where none has been settled yet."""
     workers: int = 1
@@ -94,14 +98,6 @@ class Shift:
     def is_over(self, ledger: Ledger) -> bool:
         """Whether nothing more should be taken; asked before each cohort."""
         return False
-
-
-class AskedToEnd(SystemExit):
-    """Unwinds through the worker, which gives its claims back: no error, no end of the training."""
-
-
-class OutOfTimeError(BaseException):
-    """The wall time ended a training that had all of it: not caught as an error of the training."""
 
 
 def work(
@@ -181,7 +177,7 @@ def train(
             attempt = 1 + cohort.failures[result.trial]
             host = owner.node or owner.host
             circumstances |= {"host": host, "code": versions[result.trial]}
-            writer.append(result, attempt=attempt, **circumstances)
+            result = writer.append(result, attempt=attempt, **circumstances)
             saved[result.trial].end(result)
             claims.release(run, result.trial)
             failed |= result.outcome in FAILED
@@ -199,7 +195,7 @@ def work_as_job(order: Order) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        raise AskedToEnd(0)
+        interrupts.request(AskedToEnd(0))
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -282,47 +278,3 @@ def cohorts(
             unit=ledger.unit,
         )
         ledger.refresh()
-
-
-def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
-    """Each trial's result with its cost and circumstances; an exception fails what is left.
-
-    The seconds are of all pieces of the training; what an interruption lost is not among them.
-    """
-    size, start = len(cohort.trials), perf_counter()
-    left = {trial.id for trial in cohort.trials}
-
-    def cost(trial: str) -> dict[str, Any]:
-        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
-        return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
-
-    try:
-        for result in objective(cohort):
-            left.discard(result.trial)
-            yield result, cost(result.trial)
-        if left:
-            raise RuntimeError(f"the objective gave no result for {', '.join(sorted(left))}")
-    except OutOfTimeError as error:
-        for trial in sorted(left):
-            yield Result(trial=trial, outcome="timed_out"), {"message": str(error), **cost(trial)}
-    except AskedToEnd:
-        raise
-    except (Exception, SystemExit) as error:  # of the infrastructure, whatever it is: run again
-        for trial in sorted(left):
-            told = {"message": says(error), **cost(trial)}
-            yield Result(trial=trial, outcome=failure(error)), told
-
-
-def failure(error: BaseException) -> str:
-    """Outcome of a trial whose training raised `error`."""
-    out_of_memory = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
-    return "out_of_memory" if out_of_memory else "crashed"
-
-
-def says(error: BaseException) -> str:
-    """The error in one line, and where it was raised."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{where}"

@@ -9,7 +9,8 @@ from pathlib import Path
 from sweeps import views
 from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher
-from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
+from sweeps.driver import Driver, Plan, sole_driver
+from sweeps.interrupts import as_interrupts
 from sweeps.run_directory import RunDirectory
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     study = run.read_study()
     trials = run.create(study, draw_design(study))
     plan = Plan(slots=slots, submission_folder=Path(__file__).parent)
-    with sole_driver(run), sigterm_as_interrupt():
+    with sole_driver(run), as_interrupts():
         Driver(run, trials, LocalDispatcher(run, lambda: None), plan).drive()
         views.rebuild(run)
 

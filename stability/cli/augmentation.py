@@ -1,14 +1,17 @@
 """A picture of what a recipe's augmentation does to a data set."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-
+from analysis.style import own_style, save
 from stability.data import ImageData
 from stability.training.recipe import REVISION
 from stability.training.recipes import RECIPES
 from stability.training.shown import augmentation_rows
 from sweeps.errors import SpecError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INCH = 0.9  # of an image's side
 LABEL = 2.3  # inches, left of the images
@@ -22,6 +25,18 @@ def draw(name: str, data: ImageData, path: Path) -> None:
     rows = augmentation_rows({**RECIPES[name].settings, "revision": REVISION}, data)
     if len(rows) == 1:
         raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
+    with own_style():
+        figure = figure_of(name, data, rows)
+    try:
+        save(figure, path)
+    except OSError as error:
+        raise SpecError([f"-o: {path} cannot be written: {error.strerror}"]) from error
+
+
+def figure_of(name: str, data: ImageData, rows: list[tuple[str, Any]]) -> "Figure":
+    """A row of images for each of `rows`, with its label."""
+    from matplotlib.figure import Figure
+
     columns = len(rows[0][1])
     figure = Figure(figsize=(LABEL + INCH * columns, INCH * len(rows) + 0.4), dpi=150)
     left, top = LABEL / figure.get_figwidth(), 1 - 0.4 / figure.get_figheight()
@@ -40,7 +55,4 @@ def draw(name: str, data: ImageData, path: Path) -> None:
     figure.suptitle(
         f"Augmentation of {data.name} by the recipe {name}", y=1 - 0.1 / (0.4 + len(rows))
     )
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise SpecError([f"-o: {path} cannot be written: {error.strerror}"]) from error
+    return figure

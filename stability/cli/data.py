@@ -1,7 +1,6 @@
 """`stability data`: what a data set is, before anything is trained on it."""
 
 import json
-import warnings
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -63,12 +62,15 @@ def output_faults(output: Path | None) -> list[str]:
 
 def draw(data: ImageData, output: Path) -> None:
     """Write the contact sheet."""
+    from stability.cli.pictures import import_matplotlib
+
+    import_matplotlib()
+    from analysis.style import own_style, save
     from stability.data.sheet import contact_sheet
     from sweeps.files import atomic_write
 
-    with warnings.catch_warnings(), atomic_write(output) as temporary:
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        contact_sheet(data).savefig(temporary, format=output.suffix[1:].lower())
+    with own_style(), atomic_write(output) as temporary:
+        save(contact_sheet(data), temporary, format=output.suffix[1:].lower())
 
 
 def kinds() -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from stability.cli.code import outdated
 from stability.cli.failures import few
 from stability.cli.parsing import Faults, not_one_of
+from stability.cli.pictures import import_matplotlib
 from stability.cli.tables import print_groups, print_wrapped, shown
 from sweeps import views
 from sweeps.errors import SpecError, StabilityError
@@ -93,6 +94,7 @@ def write_picture(
     notes: Sequence[str] = (),
 ) -> Path:
     """Write the EDF of `table` to `target`, with `notes` on the code. Raises SpecError."""
+    import_matplotlib()
     from analysis import samples, save_edf
 
     try:

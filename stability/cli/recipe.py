@@ -37,6 +37,9 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
     if faults.found:
         raise SpecError(faults.found)
     if name is not None and output is not None and pictured is not None:
+        from stability.cli.pictures import import_matplotlib
+
+        import_matplotlib()
         from stability.cli.augmentation import draw
 
         draw(name, pictured, output)

@@ -25,6 +25,7 @@ from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine, known_slots, machine_of, measure, question
 from stability.cli.peaks import print_peaks
+from stability.cli.pictures import import_matplotlib
 from stability.cli.progress import Display
 from stability.cli.remembered import as_written
 from stability.cli.request import Request
@@ -38,12 +39,14 @@ from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.forked import Errand
-from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
-from sweeps.errors import DispatchError, SpecError
+from sweeps.driver import Driver, Plan, sole_driver
+from sweeps.errors import DispatchError, DisplacedError, SpecError
+from sweeps.interrupts import as_interrupts
 from sweeps.litter import sweep_up
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
+from sweeps.study import Study
 from sweeps.tally import RETRIES, Tally
 from sweeps.trial import Trial
 from sweeps.trust import printable
@@ -78,6 +81,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
 def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
+    import_matplotlib()  # before threads are started
     print(printable(describe(study)))
     code = UserCode.search(study.objective, study.models, Path.cwd())
     design, there = found_in(request, code, dry_run=dry_run)
@@ -105,7 +109,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
         return show_dry(request, slots, headline)
     plan = Plan(
         slots=slots,
-        submission_folder=Path.cwd(),
+        submission_folder=Path.cwd() if code.modules else None,
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
@@ -149,7 +153,7 @@ def dispatch(
 ) -> int:
     """Take over what is adopted, train the rest of what is there; returns the exit status."""
     run, device = request.run, plan.slots[0].partition(":")[0]
-    with sole_driver(run), sigterm_as_interrupt():
+    with sole_driver(run), as_interrupts():
         if there.ledger.decision is not None:
             accept(run, there.ledger.decision)
         warn(run, there.ledger)
@@ -158,7 +162,7 @@ def dispatch(
         taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
         circumstances = {
             "slots": list(plan.slots),
-            "folder": str(plan.submission_folder),
+            "folder": str(plan.submission_folder or Path.cwd()),
             "code": plan.code.modules if plan.code else {},
             "adopted": taken,
         }
@@ -180,14 +184,17 @@ def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> 
 def machine_known(request: Request) -> Machine | None:
     """The places, where nothing that a measurement could find forbids to start workers at once.
 
-    What the study costs is then measured beside them.
+    What a study of our own models costs is then measured beside them; that of another objective
+    cannot be.
     """
     study, site = request.study, request.site
-    ours = study.objective == OBJECTIVE and not any(map(is_own, study.models))
-    if not ours or site.executor != "local" or site.detach or sys.platform != "linux":
+    is_ours = study.objective == OBJECTIVE
+    if (is_ours and any(map(is_own, study.models))) or site.executor == "slurm":
+        return None
+    if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
         return None  # workers are forked only on Linux: see sweeps.dispatch.forked
     slots = known_slots(site.device)
-    return None if slots is None else Machine(slots=slots, seconds=None, is_measured=False)
+    return None if slots is None else Machine(slots=slots, seconds=None, is_measured=not is_ours)
 
 
 def machine_measured(request: Request) -> Machine:
@@ -242,6 +249,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
     display = Display(design, len(plan.slots), headline)
     dispatcher = dispatcher_of(request, display.look(there.ledger), headline)
     display.workers = dispatcher.state
+    is_in_place = True
     try:
         with display:
             Driver(run, design, dispatcher, plan, display.update).drive()
@@ -253,11 +261,13 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         )
         return INTERRUPTED
     except DispatchError as error:
+        is_in_place = not isinstance(error, DisplacedError)
         print(f"stability: {printable(str(error))}", file=sys.stderr)
         return LEFT_FAILED
     finally:
-        set_damaged_aside(there.ledger)  # while it trained, too
-        views.rebuild(run)
+        if is_in_place:
+            set_damaged_aside(there.ledger)  # while it trained, too
+            views.rebuild(run)
         if dispatcher.parting:
             print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
@@ -297,7 +307,10 @@ def dispatcher_of(
     if site.executor == "slurm":
         return SlurmDispatcher(request.run, after_each, site.slurm)
     if headline.machine.is_measured:
-        return EXECUTORS[site.executor](request.run, after_each)
+        if site.executor != "local" or sys.platform != "linux":
+            return EXECUTORS[site.executor](request.run, after_each)
+        is_cpu = headline.machine.slots[0].startswith("cpu")
+        return LocalDispatcher(request.run, after_each, shared_module(study, is_cpu=is_cpu))
     errand = Errand(function="stability.training.probe:answer", question=question(study, "cpu"))
     local = LocalDispatcher(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
     Thread(target=load_for_the_end).start()  # on a core that has nothing to do before they fork
@@ -308,6 +321,17 @@ def dispatcher_of(
 
     headline.answer = machine
     return local
+
+
+def shared_module(study: Study, *, is_cpu: bool) -> str | None:
+    """What workers import before they are forked from one process; None where each is started.
+
+    Code of the user is imported after that: it may start threads, which no fork survives. A
+    process that has torch with a GPU is not forked at all.
+    """
+    if study.objective != OBJECTIVE:
+        return "sweeps.dispatch.forked"
+    return OBJECTIVE.partition(":")[0] if is_cpu else None
 
 
 def conclude(request: Request, there: Tally) -> int:

@@ -150,7 +150,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         return {"faults": [f"--device: {error}"]}
     device = "cpu" if places[0].startswith("cpu") else places[0]
-    sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
+    if any(is_own(job["model"]) for job in question["jobs"]):
+        sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
     faults: list[str] = []
     seconds = []
     jobs, end = question["jobs"], time.perf_counter() + LIMIT_SECONDS

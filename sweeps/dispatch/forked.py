@@ -1,8 +1,9 @@
 """Workers forked from one process that has imported what all of them need.
 
-torch takes more than a second of a core and 200 MB to import: paid once instead of by each worker.
-Linux only, CPU only: a process that has used CUDA must not be forked, and macOS' own libraries do
-not survive it.
+torch takes more than a second of a core and 200 MB to import, the libraries of a worker without it
+another second: paid once instead of by each worker. Code of the user is imported after the fork,
+since it may start threads, which do not survive one. Linux only: macOS' own libraries do not
+survive it. A process that has torch with a GPU is not forked.
 """
 
 import gc
@@ -21,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps.files import atomic_write
+from sweeps.schema import PART
 from sweeps.worker import Order, work_as_job
 
 
@@ -83,6 +85,8 @@ def import_for_good(module: str) -> None:
     """
     gc.disable()
     importlib.import_module(module)
+    # Arrow imports pandas, a third of a second, when it first converts a row.
+    PART.empty_table()
     gc.freeze()
     gc.enable()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.environment import visible_gpu
-from sweeps.worker import Order, work
+from sweeps.worker import INLINE, Order, work
 
 
 class InlineDispatcher(Dispatcher):
@@ -14,7 +14,8 @@ class InlineDispatcher(Dispatcher):
     def start(self, orders: Sequence[Order]) -> None:
         """Work off everything."""
         for order in orders:
-            work(replace(order, visible_gpu=visible_gpu(order.slot)), self.after_each)
+            told = replace(order, name=INLINE + order.name, visible_gpu=visible_gpu(order.slot))
+            work(told, self.after_each)
 
     def busy(self) -> set[str]:
         """Nothing: `start` has returned."""

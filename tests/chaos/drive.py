@@ -20,8 +20,9 @@ from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.forked import Errand
-from sweeps.driver import Driver, Plan, sigterm_as_interrupt, sole_driver
-from sweeps.errors import DispatchError, StabilityError
+from sweeps.driver import Driver, Plan, sole_driver
+from sweeps.errors import DispatchError, DisplacedError, StabilityError
+from sweeps.interrupts import as_interrupts
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import SlurmOptions
@@ -61,16 +62,21 @@ def main() -> int:
 def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
     trials = run.create(study, run.readable_design() or draw_design(study))
-    with sole_driver(run), sigterm_as_interrupt():
+    with sole_driver(run), as_interrupts():
         ledger = Ledger(run)
         ledger.refresh()
         set_aside(ledger.damaged)
+        is_in_place = True
         try:
             Driver(run, trials, dispatcher_of(run, executor), plan).drive()
+        except DisplacedError:
+            is_in_place = False
+            raise
         finally:
-            ledger.refresh()
-            set_aside(ledger.damaged)
-            views.rebuild(run)
+            if is_in_place:
+                ledger.refresh()
+                set_aside(ledger.damaged)
+                views.rebuild(run)
     ledger.refresh()
     return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1
 

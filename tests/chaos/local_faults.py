@@ -1,6 +1,7 @@
 """What can go wrong on one machine. Each function does it once, to a scene in full training."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -216,6 +217,64 @@ def run_out_of_memory(scene: Scene) -> None:
     scene.wait(lambda: not order.exists())
 
 
+def remove_lock(scene: Scene) -> None:
+    """Another driver could start now: the first ends before both drive."""
+    scene.expected.add(STOPPED)
+    scene.driver()
+    scene.wait(lambda: scene.run.lock.exists() and bool(scene.run.lock.read_text()))
+    scene.run.lock.unlink()
+    ended(scene)
+
+
+def remove_folder(scene: Scene) -> None:
+    """Of claims or workers; whoever trained on meanwhile is not known to anybody any more."""
+    scene.expected.add(STOPPED)
+    scene.explained |= {"beside", "twice"}
+    scene.driver()
+    folders = [scene.run.workers, scene.run.claims]
+    folder = folders[scene.rng.integers(len(folders))]
+
+    def is_removed() -> bool:  # not while somebody makes a file in it
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    scene.wait(is_removed)
+    ended(scene)
+
+
+def move_run(scene: Scene) -> None:
+    """The whole run directory, and back once its driver has ended."""
+    scene.expected.add(STOPPED)
+    scene.explained |= {"beside", "twice"}
+    scene.driver()
+    elsewhere = scene.run.path.with_name("elsewhere")
+    scene.run.path.rename(elsewhere)
+    ended(scene)
+    for process in scene.processes():  # nobody can tell them that their folder comes back
+        scene.kill(process)
+    if scene.run.path.exists():
+        scene.oddities.append(f"made in its old place: {sorted(scene.run.path.rglob('*'))}")
+        shutil.rmtree(scene.run.path)
+    elsewhere.rename(scene.run.path)
+
+
+def ended(scene: Scene) -> None:
+    """Wait for the driver to notice; trainings end meanwhile."""
+    scene.let_on(2)
+    driver = scene.drivers[0]
+    scene.wait(lambda: driver.poll() is not None)
+
+
+def odd_objective(scene: Scene, what: str) -> None:
+    """The next training does what no objective should; its trial is tried again."""
+    order = scene.folder / "odd"
+    new = order.with_suffix(".new")
+    new.write_text(what)
+    new.rename(order)
+    scene.let_on(2)
+    scene.wait(lambda: bool(scene.driver()) and not order.exists())
+
+
 KINDS: dict[str, Fault] = {
     "kill -9 of the driver": kill_driver,
     "kill -9 of a worker": kill_worker,
@@ -242,6 +301,13 @@ KINDS: dict[str, Fault] = {
     "clock set back": partial(step_clock, sign=-1),
     "two drivers": second_driver,
     "out of memory": run_out_of_memory,
+    "driver.lock removed": remove_lock,
+    "claims or workers removed": remove_folder,
+    "run directory moved": move_run,
+    "objective raises what cannot be stored": partial(odd_objective, what="raise"),
+    "objective yields what is no result": partial(odd_objective, what="yield"),
+    "objective forks and returns twice": partial(odd_objective, what="fork"),
+    "objective ends its process": partial(odd_objective, what="exit"),
 }
 
 

@@ -1,0 +1,95 @@
+"""How figures look, whatever the settings of matplotlib are; and text of users in figures.
+
+A whole figure that is written to a file has this style. Axes that were passed in (`ax=`) belong to
+the caller's figure and keep the caller's settings; only the text of users is escaped there.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST = 80  # characters of a name in a figure
+KEPT = (
+    "backend",
+    "backend_fallback",
+    "interactive",
+    "toolbar",
+    "timezone",
+    "webagg",
+    "figure.hooks",
+)
+"""Settings of a session, not of a figure."""
+
+
+def literal(text: object) -> str:
+    r"""Text that is drawn as it is: no mathematics, one line, of limited length, never hidden.
+
+    Matplotlib reads what is between two dollar signs as mathematics, and leaves labels that begin
+    with an underscore out of legends.
+
+    >>> literal("a$\\frac{$"), literal("_x"), literal("two\nlines")
+    ('a\\$\\frac{\\$', ' _x', 'two\\nlines')
+    """
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST // 2]}…{shown[-LONGEST // 2 :]}"
+    return escaped(f" {shown}" if shown.startswith("_") else shown)
+
+
+def escaped(text: str) -> str:
+    """The text with its dollar signs escaped, those that are not yet."""
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's own defaults, whatever a `matplotlibrc`, a style or a notebook has set."""
+    import matplotlib
+
+    defaults = {
+        name: value
+        for name, value in matplotlib.rcParamsDefault.items()
+        if not name.startswith(KEPT)
+    }
+    with matplotlib.rc_context(defaults):
+        yield
+
+
+def save(figure: "Figure", path: str | os.PathLike[str] | Any, **how: Any) -> None:
+    """Write a whole figure in our own style; text in it is literal, and has only known glyphs.
+
+    Args:
+        figure: made within `own_style`.
+        path: of the image.
+        how: as `Figure.savefig` takes it (`format`, `dpi`).
+
+    Raises:
+        ValueError: a format that matplotlib does not know.
+        OSError: the file cannot be written.
+    """
+    from matplotlib.text import Text
+
+    with own_style():
+        known = _glyphs()
+        for text in figure.findobj(Text):
+            shown = "".join(
+                c if ord(c) in known or c == "\n" else "\N{REPLACEMENT CHARACTER}"
+                for c in text.get_text()
+            )
+            text.set_text(escaped(shown))
+        figure.savefig(path, **how)
+
+
+def _glyphs() -> frozenset[int]:
+    """Characters that the font of our style can draw."""
+    from matplotlib import get_data_path
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")))
+    return frozenset(font.get_charmap())
