@@ -187,7 +187,12 @@ class Driver:
 
     def _busy(self) -> set[str]:
         """Slots filled by workers of this driver or of an earlier one that still live."""
-        adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
+        here = self.run.identity  # in a copy, workers of the original fill no slot
+        adopted = {
+            owner.slot
+            for owner in claims.living_workers(self.run)
+            if owner.is_here and owner.directory in ("", here)
+        }
         return self.dispatcher.busy() | adopted
 
     def _at_work(self) -> set[str]:
@@ -251,7 +256,7 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
                 f"to watch it: stability status {run.path}"
             ) from error
         lock.truncate(0)
-        lock.write(Owner.this_process("driver").to_json())
+        lock.write(Owner.this_process("driver", directory=run.identity).to_json())
         lock.flush()
         yield
 

@@ -41,6 +41,18 @@ class RunDirectory:
         self.engine = self.path / "engine.toml"
         self.engine_lock = self.path / "engine.lock"
 
+    @property
+    def identity(self) -> str:
+        """Device and inode: a renamed run directory or a bind mount has the same, a copy another.
+
+        Empty where there is no such folder.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}"
+
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""
         return self.claims / f"{trial}.json"

@@ -110,7 +110,7 @@ def work(
     if order.device == "cuda" and order.visible_gpu is not None:
         # Before torch is imported; submitit's local jobs always take GPU 0.
         os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
-    owner = Owner.this_process(order.name, order.slot)
+    owner = Owner.this_process(order.name, order.slot, run.identity)
     owner = replace(owner, name=unused(run, order.name, owner.restarts))
     # Registered before torch is imported, which takes seconds in which a driver must see it.
     with registered(run, owner):

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
 from sweeps.owner import Owner, wait_for_an_end
+from sweeps.processes import send_to_child
 from sweeps.run_directory import RunDirectory
 from sweeps.trust import is_own, private_folder
 from sweeps.worker import Order, work_as_job
@@ -101,23 +102,25 @@ class LocalDispatcher(Dispatcher):
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
+        here = self.run.identity
         for number in (signal.SIGTERM, signal.SIGKILL):
-            # Anybody could write down the pid of a process that is no worker.
-            workers = [
-                owner
-                for owner in claims.living_workers(self.run)
-                if owner.is_here and is_own(self.run.worker(owner.name))
-            ]
-            # A job's id is the pid of the worker's parent, which forwards SIGTERM.
-            parents = {int(job.job_id) for job in self._submitted if not job.done()}
-            for pid in parents.union(owner.pid for owner in workers):
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
+            # A child that was not waited for keeps its pid. It is the workers' parent, and forwards
+            # SIGTERM.
+            for job in self._submitted:
+                if not job.done():
+                    send_to_child(int(job.job_id), number)
+            workers = [owner for owner in self._own_workers() if owner.send(number, here)]
             deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (
                 any(map(alive, workers)) or not all(job.done() for job in self._submitted)
             ):
                 time.sleep(0.05)
+            self.ended |= {owner.name for owner in workers if not alive(owner)}
+
+    def _own_workers(self) -> list[Owner]:
+        """Those whose files this user wrote: anybody could write down a pid of ours."""
+        workers = claims.living_workers(self.run)
+        return [owner for owner in workers if owner.is_here and is_own(self.run.worker(owner.name))]
 
     def complaint(self) -> str:
         """Last line that the last ended worker printed."""
