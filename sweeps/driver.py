@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import stat
 import sys
 import time
 import uuid
@@ -20,6 +21,7 @@ from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, StoreError
+from sweeps.files import put_away
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
@@ -84,7 +86,7 @@ class Driver:
         all fail alike; KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends
         it, the workers are stopped and what they held is free again, unless the plan is to detach.
         """
-        self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
+        put_away(self.run.cancel)  # what was asked of an earlier driver
         self.dispatcher.settle()
         claims.void(self.run, self.dispatcher.is_gone)  # of earlier dispatches: no fault of those
         sweep_up(self.run, self.dispatcher.is_gone)
@@ -244,6 +246,9 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
     try:
         # Not through a link: what it leads to would be emptied.
         handle = os.open(run.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise StoreError(f"{run.lock} is no regular file: remove it, then call again")
         lock = os.fdopen(handle, "a+", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error

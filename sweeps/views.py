@@ -33,7 +33,9 @@ def rebuild(run: RunDirectory) -> None:
     metrics = _metrics(measured["metrics"].combine_chunks())
     with atomic_write(run.results) as temporary:
         found = _columns(metrics) | _columns(measured) | _columns(identity)
-        schema = results_schema(study.space, metrics.column_names)
+        taken = results_schema(study.space).names  # a part may say anything
+        own = [name for name in metrics.column_names if name not in taken]
+        schema = results_schema(study.space, own)
         table = pa.table([found[name] for name in schema.names], schema=schema)
         pq.write_table(table.combine_chunks(), temporary)
     with atomic_write(run.curves) as temporary:
@@ -62,8 +64,8 @@ def _metrics(lists: pa.ListArray) -> pa.Table:
     pairs = lists.flatten()
     names, values = pairs.field("name"), pairs.field("value")
     columns = {}
-    for name in names.unique().to_pylist():
-        is_it = pc.equal(names, name).to_numpy(zero_copy_only=False)
+    for name in names.drop_null().unique().to_pylist():
+        is_it = pc.equal(names, name).fill_null(False).to_numpy(zero_copy_only=False)
         chosen = values.filter(pa.array(is_it))
         column, missing = np.zeros(len(lists)), np.ones(len(lists), bool)
         column[parents[is_it]] = chosen.fill_null(0.0).to_numpy()

@@ -10,7 +10,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import EvictedError, SpecError, SpoiltError
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, put_away
 from sweeps.forming import ALONE, Forming
 from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
@@ -216,8 +216,7 @@ def registered(run: RunDirectory, owner: Owner) -> Iterator[Owner]:
         for trial, holder in claims.held(run).items():
             if holder == owner:
                 claims.release(run, trial)
-        with suppress(FileNotFoundError):
-            run.worker(owner.name).unlink()
+        put_away(run.worker(owner.name))
 
 
 @dataclass(frozen=True, kw_only=True)

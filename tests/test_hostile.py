@@ -316,11 +316,11 @@ def test_only_jobs_that_we_wrote_down_are_cancelled(run: RunDirectory) -> None:
 
 
 def test_pickles_of_jobs_are_in_folders_for_us_alone(tmp_path: Path) -> None:
-    made = trust.private_folder(tmp_path / "run" / "jobs" / "a", tmp_path)
+    made = trust.private_folder(tmp_path / "run" / "jobs" / "a", tmp_path / "run")
     assert made.stat().st_mode & 0o777 == 0o700
     made.chmod(0o750)
     with pytest.raises(StoreError, match="cannot be kept for you alone"):
-        trust.private_folder(made)
+        trust.private_folder(made, tmp_path / "run")
     (tmp_path / "run").chmod(0o777)
     with pytest.raises(StoreError, match=r"run can be written by others.*chmod go-w"):
         trust.private_folder(tmp_path / "run" / "jobs" / "b", tmp_path / "run")

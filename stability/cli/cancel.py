@@ -12,6 +12,7 @@ from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
 from sweeps.driver import sole_driver
 from sweeps.errors import DispatchError, StoreError
+from sweeps.files import put_away
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
@@ -84,7 +85,7 @@ def after_the_driver(run: RunDirectory) -> Iterator[None]:
                     raise
             ask(run)
             time.sleep(0.5)
-        run.cancel.unlink(missing_ok=True)
+        put_away(run.cancel)
         yield
 
 

@@ -92,7 +92,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
     there = there or counted(run, trials)
     check_engine(request, kind, begun=there.done > 0)
-    adopted = {} if run.exists() else adoptable(run, trials, own, kind)
+    adopted = {} if run.exists() else adoptable(run, trials, own, kind, note)
     for neighbour, rows in adopted.items():
         print(
             f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
@@ -112,6 +112,11 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)
+
+
+def note(line: str) -> None:
+    """Something that a person should know, on standard error."""
+    print(f"note: {printable(line)}", file=sys.stderr)
 
 
 def dispatch(
@@ -330,7 +335,7 @@ def warn(run: RunDirectory, own: dict[str, str], ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of the code."""
     set_damaged_aside(ledger)
     if (changed := provenance.changed_code(run, own)) is not None:
-        print(f"note: {printable(changed)}", file=sys.stderr)
+        note(changed)
 
 
 def set_damaged_aside(ledger: Ledger) -> None:

@@ -1,6 +1,5 @@
 """Workers as submitit jobs on this machine."""
 
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
+from sweeps.files import last_lines, parse_json, read_text
 from sweeps.owner import Owner, wait_for_an_end
 from sweeps.processes import send_to_child
 from sweeps.run_directory import RunDirectory
@@ -68,7 +68,7 @@ class LocalDispatcher(Dispatcher):
         """What the errand found; None as long as that is not known."""
         if not self._answer.exists():
             return None
-        return dict(json.loads(self._answer.read_text(encoding="utf-8")))
+        return dict(parse_json(read_text(self._answer)))
 
     def start_detached(self, orders: Sequence[Order]) -> None:
         """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
@@ -78,7 +78,7 @@ class LocalDispatcher(Dispatcher):
     def _submit(self, function: Callable[..., object], *arguments: object) -> Any:
         import submitit
 
-        private_folder(self.folder, self.run.path, self.run.jobs)  # submitit's pickles
+        private_folder(self.folder, self.run.path)  # submitit's pickles
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
@@ -91,7 +91,7 @@ class LocalDispatcher(Dispatcher):
     def busy(self) -> set[str]:
         """Slots whose worker still runs."""
         for slot, (job, name, ended) in list(self._jobs.items()):
-            if job.done() or (ended.exists() and name in ended.read_text().splitlines()):
+            if job.done() or (ended.exists() and name in read_text(ended).splitlines()):
                 self._last_log = job.paths.stdout
                 del self._jobs[slot]
         return set(self._jobs)
@@ -124,9 +124,7 @@ class LocalDispatcher(Dispatcher):
 
     def complaint(self) -> str:
         """Last line that the last ended worker printed."""
-        if self._last_log is None or not self._last_log.exists():
-            return ""
-        lines = self._last_log.read_text(errors="replace").splitlines()
+        lines = last_lines(self._last_log) if self._last_log is not None else []
         return lines[-1] if lines else ""
 
 

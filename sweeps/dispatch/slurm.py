@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError
+from sweeps.files import last_lines
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
 from sweeps.slurm.jobs import Submission, Task, name_of, new_token, submissions
@@ -151,7 +151,7 @@ class SlurmDispatcher(Dispatcher):
 
         token = new_token(self.run)
         folder = self.run.jobs / token
-        private_folder(folder, self.run.path, self.run.jobs)  # submitit's pickles
+        private_folder(folder, self.run.path)  # submitit's pickles
         name = name_of(token)
         record = Submission(
             name=name,
@@ -313,10 +313,10 @@ def quietly(jobs: list[str]) -> bool:
 
 def last_line(log: Path) -> str:
     """Of a file; empty where there is none."""
-    try:
-        lines: list[Any] = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return ""
     # submitit's own lines begin with its name, srun's with its own.
-    said = [line for line in lines if line.strip() and not line.startswith(("submitit ", "srun:"))]
-    return str(said[-1]).strip() if said else ""
+    said = [
+        line
+        for line in last_lines(log)
+        if line.strip() and not line.startswith(("submitit ", "srun:"))
+    ]
+    return said[-1].strip() if said else ""

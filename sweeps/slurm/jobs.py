@@ -123,9 +123,9 @@ class Submission:
 def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     """Every sbatch of a run directory; what has a foreign name is none.
 
-    `own`: only what this user wrote, and only jobs that were submitted for this very folder. Anybody
-    could write down the name of another job, and a copy of the run directory names those of the
-    original: neither may have it cancelled.
+    `own`: only what this user wrote, and only jobs that were submitted for this very folder.
+    Anybody could write down the name of another job, and a copy of the run directory names those of
+    the original: neither may have it cancelled.
     """
     found = []
     for path in sorted(run.jobs.glob("*/slurm.json")):
