@@ -38,11 +38,9 @@ def lets_others_write(path: Path | int, found: os.stat_result, is_private: IsPri
         is_private: whether a group has this user as its only member.
     """
     try:
-        if (access := _read(path, ACCESS)) and _posix(access, found.st_gid, is_private):
-            return True
-        is_folder = stat.S_ISDIR(found.st_mode)
-        if is_folder and (default := _read(path, DEFAULT)):  # what is made in it gets this one
-            if _posix(default, found.st_gid, is_private):
+        # What is made in a folder gets its default list.
+        for name in (ACCESS, DEFAULT) if stat.S_ISDIR(found.st_mode) else (ACCESS,):
+            if (content := _read(path, name)) and _posix(content, found.st_gid, is_private):
                 return True
         if (nfs4 := _read(path, NFS4)) and _nfs4(nfs4):
             return True

@@ -8,6 +8,7 @@ reference of "within d points", and as the peak.
 from typing import Any
 
 import numpy as np
+
 from sweeps.errors import SpecError, StoreError
 from sweeps.files import DamagedError, read_parquet
 from sweeps.run_directory import RunDirectory

@@ -119,7 +119,7 @@ def private_folder(folder: Path, top: Path) -> Path:
 def _made_below(above: int, path: Path, *, is_last: bool) -> int:
     """A descriptor of the folder `path`, made where there is none in the folder `above`."""
     try:
-        os.mkdir(path.name, 0o700 if is_last else FOLDER_MODE, dir_fd=above)  # noqa: PTH102
+        os.mkdir(path.name, 0o700 if is_last else FOLDER_MODE, dir_fd=above)
         is_new = True
     except FileExistsError:
         is_new = False

@@ -29,7 +29,6 @@ from sweeps.owner import Owner
 from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.slurm.jobs import submissions
 from sweeps.trial import Cohort
 
 ROOT = TESTS.parent
@@ -163,7 +162,17 @@ def wrong_types(path: Path) -> None:
     )
 
 
-ODD = (pipe, endless, itself, folder, huge, nested, nested_and_closed, another_encoding, wrong_types)
+ODD = (
+    pipe,
+    endless,
+    itself,
+    folder,
+    huge,
+    nested,
+    nested_and_closed,
+    another_encoding,
+    wrong_types,
+)
 STOPPING = ("study.toml", "design.parquet", "engine.toml", "driver.lock")
 """Where something odd may keep a study from going on, until a person has looked."""
 OTHERS = (
@@ -254,3 +263,111 @@ def go_on(run: RunDirectory) -> None:
         views.rebuild(run)
     assert load(run.path)["outcome"].eq("ok").all()
     assert claims.held(run) == {}
+
+
+FAR = datetime(9999, 12, 31, tzinfo=UTC)
+WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def like_a_part(**changes: object) -> pa.Table:
+    """Two rows of a part, with other columns in place of its own."""
+    columns = {"trial": ["x", "y"], "outcome": ["ok"] * 2, "finished": [WRITTEN] * 2}
+    table = pa.Table.from_pydict(columns, schema=pa.schema([PART.field(n) for n in columns]))
+    for name, values in changes.items():
+        index = table.column_names.index(name) if name in columns else -1
+        if index >= 0:
+            table = table.remove_column(index)
+        if values is not None:
+            table = table.append_column(name, values)
+    return table
+
+
+ODD_PARTS = {
+    "other columns": pa.table({"a": [1], "b": ["x"]}),
+    "no columns": pa.table({}),
+    "no trial": like_a_part(trial=None),
+    "no finished": like_a_part(finished=None),
+    "null finished": like_a_part(finished=pa.array([None, WRITTEN], PART.field("finished").type)),
+    "far-future finished": like_a_part(
+        finished=pa.array([FAR, WRITTEN], PART.field("finished").type)
+    ),
+    "beyond all calendars": like_a_part(
+        finished=pa.array([2**62, 0]).cast(PART.field("finished").type)
+    ),
+    "finished as text": like_a_part(finished=pa.array(["today", "now"])),
+    "finished without a zone": like_a_part(finished=pa.array([WRITTEN] * 2, pa.timestamp("us"))),
+    "null trial": like_a_part(trial=pa.array(["x", None])),
+    "trial as numbers": like_a_part(trial=pa.array([1, 2])),
+    "outcome as a list": like_a_part(outcome=pa.array([["ok"], ["ok"]])),
+    "outcome that there is not": like_a_part(outcome=pa.array(["ok", "splendid"])),
+    "null outcome": like_a_part(outcome=pa.array(["ok", None])),
+    "error as text": like_a_part(error=pa.array(["1", "2"])),
+    "error as a list": like_a_part(error=pa.array([[1.0], [2.0]])),
+    "curve as text": like_a_part(curve=pa.array(["", ""])),
+    "curve of other columns": like_a_part(curve=pa.array([[{"epoch": "x"}], []])),
+    "metrics as numbers": like_a_part(metrics=pa.array([1.0, 2.0])),
+    "message as bytes": like_a_part(message=pa.array([b"\xff", b""])),
+    "a column twice": like_a_part().append_column("trial", pa.array(["x", "y"])),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PARTS)
+def test_a_part_with_an_odd_schema_is_set_aside_like_a_damaged_one(
+    run: RunDirectory, odd: str
+) -> None:
+    path = run.part("odd", 0)
+    pq.write_table(ODD_PARTS[odd], path)
+    ledger = Ledger(run)
+    ledger.refresh()
+    assert ledger.damaged == [path]
+    before = pq.read_table(run.results)
+    views.rebuild(run)
+    assert pq.read_table(run.results).equals(before)
+    assert trained(run.parts) == set(run.read_design().ids)
+    assert [moved.name for moved in set_aside(ledger.damaged)] == ["odd-0000.parquet.damaged"]
+
+
+@pytest.mark.parametrize("name", [None, "error", "trial", "lr"])
+def test_a_metric_without_a_name_or_with_that_of_a_column_has_no_column(
+    run: RunDirectory, name: str | None
+) -> None:
+    metrics = [[{"name": name, "value": 1.0}, {"name": "mine", "value": 2.0}], []]
+    table = like_a_part(trial=pa.array([run.read_design().ids[0], "y"]))
+    table = table.append_column("metrics", pa.array(metrics, PART.field("metrics").type))
+    for part in run.parts.iterdir():
+        part.unlink()
+    pq.write_table(table, run.part("odd", 0))
+    views.rebuild(run)
+    (row,) = pq.read_table(run.results).to_pylist()
+    assert (row["mine"], row["error"]) == (2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("draw", -1), ("draw", 2**62), ("optim", "none"), ("model", "c"), ("epochs", -3)],
+)
+def test_a_design_of_the_right_types_with_other_values_is_refused(
+    run: RunDirectory, column: str, value: object
+) -> None:
+    table = read_table(run.design)
+    rows = table.to_pylist()
+    rows[0][column] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), run.design)
+    with pytest.raises(StabilityError, match=r"not the design of the study"):
+        list(run.read_design())
+
+
+def test_what_is_read_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 11)
+    assert read_bytes(path, 11) == b"x" * 11
+    assert read_bytes(path, 10, only_last=True) == b"x" * 10
+    with pytest.raises(OSError, match="larger than 10 bytes"):
+        read_text(path, 10)
+    for parse in (parse_json, parse_toml):
+        text = "a = " if parse is parse_toml else ""
+        parse(text + "[" * 20 + "]" * 20)
+        with pytest.raises(ValueError, match="levels deep"):
+            parse(text + "[" * 200 + "]" * 200)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse(text + "[" * 50_000 + "]" * 50_000)
