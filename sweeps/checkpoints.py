@@ -19,7 +19,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.errors import EvictedError, SpecError
-from sweeps.files import atomic_write, read_bytes
+from sweeps.files import atomic_write, put_away, read_bytes
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.provenance import last_dispatch
@@ -198,7 +198,7 @@ def tidy(run: RunDirectory, ledger: Ledger) -> None:
 def remove(path: Path) -> None:
     """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
     with suppress(OSError):
-        path.unlink(missing_ok=True)
+        put_away(path)
         remove_halves(path)
 
 

@@ -37,6 +37,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if path.is_dir():  # somebody's: a file cannot replace it
+            set_aside(path)
         temporary.replace(path)
         _sync_folder(path.parent)
 

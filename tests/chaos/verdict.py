@@ -130,6 +130,7 @@ def litter(scene: Scene) -> list[str]:
         str(path)
         for folder in (run.claims, run.workers, run.checkpoints)
         for path in folder.iterdir()
+        if DAMAGED not in path.name
     ]
     found += [str(path) for path in run.path.rglob("*.tmp")]
     if scene.executor == "slurm":
