@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,7 +104,7 @@ def last_lines(path: Path, most: int = 1 << 20) -> list[str]:
         return []
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+def read_parquet(path: Path) -> "pa.Table":
     """The rows of a parquet file, with its checksums looked at.
 
     Its bytes are read at once: Arrow opens a path more than once, and another version may take its
@@ -121,7 +121,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pa.Table"
         groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
         if sum(group.total_byte_size for group in groups) > MOST_TABLE_BYTES:
             raise DamagedError(f"{path} unfolds to more than {MOST_TABLE_BYTES} bytes")
-        return file.read(columns, use_threads=False)
+        return file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:  # an OSError of its content
         raise DamagedError(str(error)) from error
 
