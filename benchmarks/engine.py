@@ -147,18 +147,20 @@ def measured(rows: Rows, effort: Effort) -> tuple[list[Row], dict[str, dict[str,
     found: list[Row] = []
     edf: dict[str, dict[str, Any]] = {}
     for case, name in plan(rows.device, quick=effort.quick):
-        if name == PACKED:
-            new = packed(case, rows, effort)
-        elif name in EDF:
-            new, engine = [], parse(name.removeprefix("edf "))
+        if name in EDF:
+            engine = parse(name.removeprefix("edf "))
             asked = request(case, engine) | {"what": "edf"}
             edf[str(engine)] = asked | rows.measurer.ask(asked, ROW_SECONDS)
-        else:
-            new = [rows.of(case, name)]
-        found += new
-        for row in new:  # minutes are long without a word
-            print(line(row), file=sys.stderr, flush=True)
+            continue
+        for row in rows_of(case, name, rows, effort):
+            found.append(row)
+            print(line(row), file=sys.stderr, flush=True)  # minutes are long without a word
     return found, edf
+
+
+def rows_of(case: Case, name: str, rows: Rows, effort: Effort) -> list[Row]:
+    """Measure one engine of the plan, or packed processes, which are several rows."""
+    return packed(case, rows, effort) if name == PACKED else [rows.of(case, name)]
 
 
 def packed(case: Case, rows: Rows, effort: Effort) -> list[Row]:
@@ -176,7 +178,7 @@ def packed(case: Case, rows: Rows, effort: Effort) -> list[Row]:
         rows.device,
         effort.packed,
         seconds=effort.seconds,
-        deadline=rows.measurer.deadline,
+        deadline=min(rows.measurer.deadline, time.monotonic() + rows.most),
     )
     return [
         replace(row, fault=rate)

@@ -71,13 +71,16 @@ class Row:
 class Rows:
     """Makes rows: asks the measurer, and knows what MFU is a share of."""
 
-    def __init__(self, device: str, peak: float | None, measurer: Measurer) -> None:
-        self.device, self._peak, self.measurer = device, peak, measurer
+    def __init__(
+        self, device: str, peak: float | None, measurer: Measurer, most: float = ROW_SECONDS
+    ) -> None:
+        """`most`: seconds after which a row is given up."""
+        self.device, self._peak, self.measurer, self.most = device, peak, measurer, most
 
     def of(self, case: Case, name: str) -> Row:
         """One engine; why not, where it cannot be measured."""
         engine, empty = parse(name), Row(model=case.model, batch=case.batch, engine=name)
-        answer = self.measurer.ask(request(case, engine) | {"what": "step"}, ROW_SECONDS)
+        answer = self.measurer.ask(request(case, engine) | {"what": "step"}, self.most)
         if "fault" in answer:
             return replace(empty, fault=answer["fault"])
         own = {name: answer[name] for name in ("memory", "took", "steps")}

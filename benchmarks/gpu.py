@@ -3,6 +3,7 @@
 import platform
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,14 @@ def data_of(
     return TensorData(shape, classes, part(images), part(held[0]), part(held[1]))
 
 
-def job_of(model: str, batch: int, device: str, **settings: Any) -> Job:
-    """A training with SGD: bfloat16 on a GPU, no augmentation unless `settings` say so."""
-    precision = "bfloat16" if device == "cuda" else "float32"
+def job_of(
+    model: str, batch: int, device: str, precision: str | None = None, **settings: Any
+) -> Job:
+    """A training with SGD, without augmentation unless `settings` say so.
+
+    `precision` is bfloat16 on a GPU and float32 on a CPU unless it is given.
+    """
+    precision = precision or ("bfloat16" if device == "cuda" else "float32")
     # So low a rate that no trial of noise diverges and ends before its time.
     recipe = Recipe.of({"lr": 1e-3, "weight_decay": 1e-4, **settings, "batch_size": batch})
     return Job(
@@ -80,6 +86,31 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def matmul_rate(device: str, side: int = SIDE, *, dtype: torch.dtype = torch.bfloat16) -> float:
+    """Floating-point operations a second of products of random square matrices."""
+    one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / seconds_of_many(lambda: one @ other, device)
+
+
+def copy_rate(device: str, size: int) -> float:
+    """Bytes a second, read and written, of copies of `size` bytes within the device's memory."""
+    source = torch.randint(256, (size,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / seconds_of_many(lambda: target.copy_(source), device)
+
+
+def seconds_of_many(work: Callable[[], object], device: str) -> float:
+    """Seconds that `work` takes, the mean of 20 after 5 that are not counted."""
+    for _ in range(5):
+        work()
+    synchronise(torch.device(device))
+    start = time.perf_counter()
+    for _ in range(20):
+        work()
+    synchronise(torch.device(device))
+    return (time.perf_counter() - start) / 20
+
+
 def peak_flops(device: str) -> float | None:
     """Operations a second of a large bfloat16 matrix product, here and now; None without a GPU.
 
@@ -87,18 +118,9 @@ def peak_flops(device: str) -> float | None:
     """
     if device != "cuda":
         return None
-    one, other = (torch.randn(SIDE, SIDE, device=device).bfloat16() for _ in range(2))
-    for _ in range(5):
-        one @ other
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(20):
-        one @ other
-    torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
-    del one, other
+    found = matmul_rate(device)
     torch.cuda.empty_cache()  # the processes that measure need the memory
-    return 20 * 2 * SIDE**3 / seconds
+    return found
 
 
 def peak_of(flops: float | None, device: str) -> dict[str, Any]:

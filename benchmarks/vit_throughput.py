@@ -1,168 +1,225 @@
-"""Training images a second of ViT_C at 224 pixels, against timm's ViTs of the same cost.
+"""Stage d of `gpu_day`: training images a second of ViT_C at 224 pixels, against timm's ViTs.
 
-    python -m benchmarks.vit_throughput [--rounds 5] [--budget SECONDS] [--json]
+    python benchmarks/gpu_day.py --stages d
+    python -m benchmarks.vit_throughput     # the process that trains one model; stage d starts it
 
 bfloat16 (autocast), torch.compile, torch's fused AdamW, random images on the GPU: the same step for
-both, in turn within one run. vitc-4gf against vit_small_patch16_224, vitc-18gf against
-vit_base_patch16_224 (4.6 and 17.6 GFLOPs: arXiv 2012.12877, Table 5 has both). Ours in the layout
-in which it is trained on a GPU (NCHW), which is what the aims are of, and in channels-last. MFU is
-the share of a large bfloat16 matrix product's rate, measured in the same run. Needs a GPU and timm;
-without them it says "not measured", there is no part for a CPU. What fails is a row with its
-reason, what the budget (280 s) leaves no time for is "not measured". Exits 0 where ours is at least
-as fast and reaches 35% MFU in both pairs, 1 otherwise.
+all. vitc-4gf against vit_small_patch16_224, vitc-18gf against vit_base_patch16_224 (4.6 and 17.6
+GFLOPs: arXiv 2012.12877, Table 5 has both). Each model has a process of its own; all compile at
+once, and are measured in turn when no other runs. MFU is the share of a large bfloat16 matrix
+product's rate, measured in the same run. What fails is a row with its reason: without timm only
+ours are measured. On a CPU smaller models, nothing compiled: that it runs, not how fast.
 """
 
-import argparse
-import importlib.util
-import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.metadata import version
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.children import Measurer, serve
-from benchmarks.gpu import (
-    BUDGET,
-    NO_GPU,
-    NOT_MEASURED,
-    machine,
-    peak_flops,
-    peak_in_words,
-    peak_of,
-    run_facts,
-    synchronise,
-    train_flops,
-    verdict,
-)
+from benchmarks.children import OUT_OF_TIME, Child, ChildError, serve
+from benchmarks.gpu import peak_flops, synchronise, train_flops
+from benchmarks.gpu_report import Report
 from stability.models.build import build
 from stability.training.precision import arithmetic
 
 MODULE = "benchmarks.vit_throughput"
 PAIRS = {"vitc-4gf": ("vit_small_patch16_224", 256), "vitc-18gf": ("vit_base_patch16_224", 128)}
 """Ours to timm's and the batch."""
-LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
-"""Of weights and images; the first is what `build` gives on a GPU."""
-TRAINED = "NCHW"
-SIDE, CLASSES = 224, 1000
+DRY = {"vitc-micro": ("vit_tiny_patch16_224", 2)}
+SIDE, DRY_SIDE, CLASSES = 224, 32, 1000
 WARM_UP = 5  # steps
-STEPS = 20  # of a round
+STEPS = 10  # of a round
+ROUNDS = 3
+ROUND_SECONDS = 15.0  # a round that takes longer hangs
+KEPT_SECONDS = 7.0
+"""For the first rounds: a model that is not compiled by then is not measured."""
 LEAST_RATIO, LEAST_MFU = 1.0, 0.35
+"""Aims: ours over timm's, and the MFU of ours."""
 
 Step = Callable[[], None]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure the pairs and judge them."""
-    given, start = parsed(argv), time.monotonic()
-    if given.serve:
-        serve(answer)
-        return 0
-    missing = why_not()
-    device = "cpu" if missing else "cuda"
-    peak = peak_flops(device)
-    rows = requests(given.rounds)
-    if missing:
-        rows = [row | {"fault": missing} for row in rows]
-    else:
-        with Measurer(MODULE, ["--serve"], start + given.budget) as measurer:
-            rows = [row | measurer.ask(row, given.budget) for row in rows]
-        rows = [row if "fault" in row else with_mfu(row, peak) for row in rows]
-    aims = judged(rows)
-    if given.json:
-        facts = run_facts(MODULE, argv, device, start) | {"mfu_of": peak_of(peak, device)}
-        timm = version("timm") if importlib.util.find_spec("timm") else None
-        facts["machine"] |= {"timm": timm}
-        print(json.dumps(facts | {"rows": rows, "aims": aims}, indent=2))
-    else:
-        show(rows, aims, device, peak_of(peak, device))
-    return 0 if all(aim["met"] for aim in aims) else 1
+@dataclass
+class Row:
+    """One model."""
+
+    model: str
+    batch: int
+    rival: str = ""
+    """The model of timm that it is held against; empty where it is timm's itself."""
+    images: float | None = None
+    """A second, the median of the rounds."""
+    flops: int | None = None
+    """Of a training step, for one image."""
+    mfu: float | None = None
+    ratio: float | None = None
+    """Over its rival."""
+    rounds: list[float] = field(default_factory=list)
+    fault: str = ""
 
 
-def parsed(argv: list[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--budget", type=float, default=BUDGET, metavar="SECONDS")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+def stage(report: Report) -> None:
+    """Have every model warm at once, then measure them in turn; rows are kept after each round."""
+    on_gpu = report.device == "cuda"
+    rows = rows_of(PAIRS if on_gpu else DRY)
+    # Each process would start as many compilers as there are cores.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max((os.cpu_count() or 1) // 4, 1)))
+    children: dict[str, Child] = {}
+    try:
+        for row in rows:
+            children[row.model] = child = Child(MODULE, report.device)
+            side = SIDE if on_gpu else DRY_SIDE
+            asked = {
+                "model": row.model,
+                "batch": row.batch,
+                "side": side,
+                "is_ours": bool(row.rival),
+            }
+            tell(row, child, asked)
+        report.content["peak_flops"] = peak = peak_flops(report.device)  # they still import torch
+        kept = KEPT_SECONDS if on_gpu else 0.0
+        for row in rows:  # they get ready side by side
+            row.flops = hear(row, children[row.model], report.left - kept, "flops")
+        for _ in range(ROUNDS if on_gpu else 1):
+            for row in (row for row in rows if not row.fault):
+                one_round(row, children[row.model], report.left)
+            judge(rows, peak)
+            report.content["rows"] = list(map(asdict, rows))
+            report.save()
+    finally:
+        for child in children.values():
+            child.close()
+    for row in rows:
+        report.say(line(row))
+        if row.fault:
+            report.fail(f"{row.model}: {row.fault}")
 
 
-def why_not() -> str:
-    """What is missing for a measurement; empty where nothing is."""
-    if not torch.cuda.is_available():
-        return NO_GPU
-    return "" if importlib.util.find_spec("timm") else "timm is not installed"
+def rows_of(pairs: dict[str, tuple[str, int]]) -> list[Row]:
+    """Every model of the pairs; the first pair first."""
+    found = []
+    for ours, (theirs, batch) in pairs.items():
+        found += [Row(model=ours, batch=batch, rival=theirs), Row(model=theirs, batch=batch)]
+    return found
 
 
-def requests(rounds: int) -> list[dict[str, Any]]:
-    """The rows before they are measured, the most important first."""
-    return [
-        {"model": ours, "layout": layout, "batch": batch, "rival": theirs, "rounds": rounds}
-        for layout in LAYOUTS
-        for ours, (theirs, batch) in PAIRS.items()
-    ]
+def tell(row: Row, child: Child, asked: dict[str, Any]) -> None:
+    """Ask a model's process; why that cannot be is the row's fault."""
+    try:
+        child.tell(asked)
+    except ChildError as error:
+        row.fault = str(error)
 
 
-def answer(asked: dict[str, Any], device: str = "cuda") -> dict[str, Any]:
-    """Images a second of both, in turn; medians over the rounds, and of the rounds' ratios."""
-    ours, theirs, batch = asked["model"], asked["rival"], asked["batch"]
-    made = [prepared(ours, asked["layout"], batch, device), rival(theirs, batch, device)]
-    found: list[list[float]] = [[], []]
-    for number in range(asked["rounds"]):
-        for i in (0, 1) if number % 2 == 0 else (1, 0):
-            found[i].append(rate(made[i][0], batch, device))
-    mine, other = map(statistics.median, found)
-    return {
-        "images": mine,
-        "rival_images": other,
-        "ratio": statistics.median(a / b for a, b in zip(*found, strict=True)),
-        "flops": made[0][1],
-        "rival_flops": made[1][1],
-    }
+def hear(row: Row, child: Child, seconds: float, name: str) -> Any:
+    """The answer's value; None where there is none, and why is the row's fault."""
+    if row.fault:
+        return None
+    try:
+        return child.hear(max(seconds, 0.1))[name]  # it may have answered long ago
+    except ChildError as error:
+        row.fault = (
+            OUT_OF_TIME if seconds < ROUND_SECONDS and "no answer" in str(error) else str(error)
+        )
+        child.close()  # what it holds of the device is free for the others
+        return None
 
 
-def prepared(name: str, layout: str, batch: int, device: str) -> tuple[Step, int]:
-    """A warm step of our model, placed as in training (`loop.Rig.fresh`), and an image's flops."""
+def one_round(row: Row, child: Child, left: float) -> None:
+    """Measure one model once."""
+    tell(row, child, {"steps": STEPS if row.batch > 2 else 1})
+    rate = hear(row, child, min(left, ROUND_SECONDS), "images")
+    if rate is not None:
+        row.rounds.append(rate)
+        row.images = statistics.median(row.rounds)
+
+
+def judge(rows: list[Row], peak: float | None) -> None:
+    """MFU where the peak is known, and ours over timm's where both were measured."""
+    images = {row.model: row.images for row in rows}
+    for row in rows:
+        if row.images is None or row.flops is None:
+            continue
+        row.mfu = row.images * row.flops / peak if peak else None
+        other = images.get(row.rival)
+        row.ratio = row.images / other if other else None
+
+
+def line(row: Row) -> str:
+    """Of the summary."""
+    head = f"{row.model:22} batch {row.batch:3}"
+    if row.images is None:
+        return f"{head}  not measured: {row.fault}"
+    said = f"{head} {row.images:9,.0f} images/s"
+    said += "" if row.mfu is None else f", MFU {100 * row.mfu:.1f}%"
+    said += f" (aim {100 * LEAST_MFU:.0f}%)" if row.mfu is not None and row.rival else ""
+    ratio = f", {row.ratio:.3f}x {row.rival} (aim {LEAST_RATIO:g}x)" if row.ratio else ""
+    return said + ratio
+
+
+class Trainer:
+    """In the process of one model: the first request makes it ready, each other is a round."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._step: Step | None = None
+        self._batch = 0
+
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Flops of an image; then images a second of a round."""
+        if self._step is None:
+            self._batch, side = asked["batch"], asked["side"]
+            model = ours if asked["is_ours"] else timms
+            self._step, flops = warm(model(asked["model"], side, self._device), self._batch, side)
+            return {"flops": flops}
+        return {"images": rate(self._step, self._batch, self._device, asked["steps"])}
+
+
+def ours(name: str, side: int, device: str) -> nn.Module:
+    """Our model, placed as in training (`loop.Rig.fresh`)."""
     generator = torch.Generator().manual_seed(0)
-    model = build(name, channels=3, classes=CLASSES, generator=generator, device=device)
-    return warm(model.to(memory_format=LAYOUTS[layout]), layout, batch, device)  # type: ignore[call-overload]
+    return build(
+        name, channels=3, classes=CLASSES, generator=generator, device=device, image=(side, side)
+    )
 
 
-@cache
-def rival(name: str, batch: int, device: str) -> tuple[Step, int]:
-    """The same of a model of timm, made once for all rows of this process."""
+def timms(name: str, side: int, device: str) -> nn.Module:
+    """A model of timm, without trained weights."""
     import timm
 
-    return warm(timm.create_model(name, num_classes=CLASSES).to(device), "NCHW", batch, device)
+    made: nn.Module = timm.create_model(name, num_classes=CLASSES, img_size=side).to(device)
+    return made
 
 
-def warm(model: nn.Module, layout: str, batch: int, device: str) -> tuple[Step, int]:
+def warm(model: nn.Module, batch: int, side: int) -> tuple[Step, int]:
     """A training step after its first few, and the flops that it takes for an image."""
-    flops = train_flops(model, torch.zeros(1, 3, SIDE, SIDE, device=device))
-    step = step_of(model.train(), layout, batch, torch.device(device))
-    for _ in range(WARM_UP):
+    device = next(model.parameters()).device
+    flops = train_flops(model, torch.zeros(1, 3, side, side, device=device))
+    step = step_of(model.train(), batch, side, device)
+    for _ in range(WARM_UP if device.type == "cuda" else 1):
         step()
+    synchronise(device)
     return step, flops
 
 
-def step_of(model: nn.Module, layout: str, batch: int, device: torch.device) -> Step:
-    """A training step, given out but not waited for."""
+def step_of(model: nn.Module, batch: int, side: int, device: torch.device) -> Step:
+    """A training step, given out but not waited for; on a GPU compiled and in bfloat16."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    images = torch.randn(batch, 3, SIDE, SIDE, device=device)
-    images = images.to(memory_format=LAYOUTS[layout])
+    images = torch.randn(batch, 3, side, side, device=device)
     labels = torch.randint(CLASSES, (batch,), device=device)
-    forward = torch.compile(model, dynamic=False)
+    is_fast = device.type == "cuda"
+    forward = torch.compile(model, dynamic=False) if is_fast else model
+    precision = "bfloat16" if is_fast else "float32"
 
     def step() -> None:
-        with arithmetic("bfloat16", device):
+        with arithmetic(precision, device):
             loss = F.cross_entropy(forward(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -171,70 +228,21 @@ def step_of(model: nn.Module, layout: str, batch: int, device: torch.device) -> 
     return step
 
 
-def rate(step: Step, batch: int, device: str) -> float:
+def rate(step: Step, batch: int, device: str, steps: int) -> float:
     """Images a second of a round."""
     synchronise(torch.device(device))
     start = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(steps):
         step()
     synchronise(torch.device(device))
-    return STEPS * batch / (time.perf_counter() - start)
+    return steps * batch / (time.perf_counter() - start)
 
 
-def with_mfu(row: dict[str, Any], peak: float | None) -> dict[str, Any]:
-    """MFU of both, where the peak is known."""
-    assert peak is not None
-    return row | {
-        "mfu": row["images"] * row["flops"] / peak,
-        "rival_mfu": row["rival_images"] * row["rival_flops"] / peak,
-    }
-
-
-def judged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both aims, of the worse pair in the layout of training; None unless both were measured."""
-    ours = [row for row in rows if row["layout"] == TRAINED]
-    is_measured = not any("fault" in row for row in ours)
-    return [
-        {
-            "aim": name,
-            "value": (value := min(row[key] for row in ours) if is_measured else None),
-            "least": least,
-            "met": value is not None and value >= least,
-        }
-        for name, key, least in (
-            ("ours over timm's, the slower pair", "ratio", LEAST_RATIO),
-            ("MFU, the lower", "mfu", LEAST_MFU),
-        )
-    ]
-
-
-def show(
-    rows: Sequence[dict[str, Any]],
-    aims: Sequence[dict[str, Any]],
-    device: str,
-    peak: dict[str, Any],
-) -> None:
-    """The table."""
-    where = machine(device)
-    print(f"{where['device']}, torch {where['torch']}, CUDA {where['cuda'] or '-'}")
-    print(peak_in_words(peak))
-    print(
-        "model      layout batch  images/s    MFU  timm, NCHW              images/s    MFU  ratio"
-    )
-    for r in rows:
-        head = f"{r['model']:10} {r['layout']:6} {r['batch']:5}"
-        if "fault" in r:
-            print(f"{head}  {NOT_MEASURED}: {r['fault']} (against {r['rival']})")
-            continue
-        print(
-            f"{head} {r['images']:9,.0f} {100 * r['mfu']:5.1f}%  {r['rival']:22}"
-            f" {r['rival_images']:9,.0f} {100 * r['rival_mfu']:5.1f}% {r['ratio']:6.3f}"
-        )
-    print(f"{TRAINED} is what is trained on a GPU; the aims are of it")
-    for aim, scale, unit in zip(aims, (1, 100), ("x", "%"), strict=True):
-        value = None if aim["value"] is None else scale * aim["value"]
-        print(f"{aim['aim']}: {verdict(value, scale * aim['least'], unit)}")
+def main() -> None:
+    """Answer until nobody asks."""
+    torch.set_num_threads(1)
+    serve(Trainer(sys.argv[1]).answer)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,6 +19,7 @@ from stability.training.outcome import Training, chance_of
 from stability.training.precision import exact_float32
 from stability.training.recipe import Recipe
 from stability.training.tensors import TensorData
+from sweeps.collapse import is_collapsed
 from sweeps.engine import trained_by
 from sweeps.trial import Cohort, Result, Trial
 
@@ -78,10 +79,18 @@ def _result(
     values = _values(training, curve, cohort.device) | {"chance": chance_of(data.test)}
     return Result(
         trial=trial.id,
-        outcome=training.outcome,
+        outcome=outcome_of(training),
         values=values | circumstances,
         curve=[asdict(epoch) for epoch in curve],
     )
+
+
+def outcome_of(training: Training) -> str:
+    """`ok`, `collapsed` or `diverged`."""
+    test = training.test
+    if test is not None and is_collapsed(test.error, test.chance, test.n, constant=test.constant):
+        return "collapsed"
+    return training.outcome
 
 
 def _job(trial: Trial) -> Job:
@@ -101,7 +110,7 @@ def _data(trial: Trial, device: str) -> TensorData:
     if data.fingerprint != trial.fingerprint:
         raise RuntimeError(
             f"the data {source!r} have fingerprint {data.fingerprint} here, "
-            f"{trial.fingerprint} in the study"
+            f"{trial.fingerprint} in the study: files changed or became (un)readable"
         )
     return _on_device(source, device)
 

@@ -121,7 +121,7 @@ class _Resolver:
             self._draw, self._seed = draw, training_seed(study.seed, draw)
         resolved: dict[str, Any] = {
             "seed": self._seed,
-            "settings": {**study.recipe[optim], **drawn},
+            "settings": {**study.constants(model, optim), **drawn},
             "precision": study.precision,
             "fingerprint": study.fingerprint,
             "objective": study.objective,

@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sweeps.schema import CURVE, MEASURED
+from sweeps.collapse import is_collapsed
+from sweeps.schema import CURVE, INT, MEASURED
 from sweeps.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
 
 Plain = Callable[..., Any]
@@ -33,6 +34,8 @@ def fault_of(function: Any) -> str | None:
     """Why this is no objective, or None."""
     if not callable(function):
         return f"is a {type(function).__name__}, no function"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is an async function, which nothing awaits: allowed is a plain one"
     try:
         inspect.signature(function).bind({}, **_beside(function, NOWHERE))
     except TypeError:
@@ -68,8 +71,7 @@ def result_of(trial: Trial, answer: Any) -> Result:
     A number is the error. A dict has `error`, or `wrong` and `n_eval`; further keys of `COLUMNS`,
     a `curve` (a list of dicts with `epoch` and other columns of the curves), and any other numbers.
     An error that is NaN or infinite, or None, is a diverged training; one that a guess may have
-    (at least chance - 3 sd where `chance` and `n_eval` are given, at least chance without
-    `n_eval`) a collapsed one.
+    (`sweeps.collapse`) a collapsed one, where `chance` is given.
 
     Raises TypeError or ValueError, naming every fault, where the answer is none of this.
     """
@@ -97,9 +99,10 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
     faults = []
     if "error" not in metrics:
         faults.append(f"the objective gave {sorted(metrics)}, needed is 'error'")
+    if nameless := [name for name in metrics if not isinstance(name, str)]:
+        faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
-        is_number = isinstance(value, int | float) or hasattr(value, "__float__")
-        if value is not None and not is_number:
+        if value is not None and not is_number(value):
             faults.append(f"{name} is {value!r}, allowed is a number")
         if name not in COLUMNS and (name in RESERVED or name in trial.settings):
             faults.append(f"{name} is the name of another column")
@@ -108,7 +111,22 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
         faults.append("curve is no list of dicts")
     elif unknown := sorted({name for row in curve for name in row} - columns):
         faults.append(f"curve: {', '.join(unknown)}: allowed are {', '.join(sorted(columns))}")
+    elif bad := [item for row in curve for item in row.items() if not is_in_curve(*item)]:
+        faults.append(f"curve: {bad[0][0]} is {bad[0][1]!r}, allowed is a number")
     return faults
+
+
+def is_number(value: Any) -> bool:
+    """Whether it can be a float; numpy's and torch's numbers can."""
+    return isinstance(value, int | float) or hasattr(value, "__float__")
+
+
+def is_in_curve(name: str, value: Any) -> bool:
+    """Whether a column of the curves can hold it."""
+    whole = {c.name for c in CURVE if c.type == INT}
+    if value is None:
+        return True
+    return hasattr(value, "__index__") if name in whole else is_number(value)
 
 
 def _outcome(values: dict[str, Any]) -> str:
@@ -117,8 +135,7 @@ def _outcome(values: dict[str, Any]) -> str:
         return "diverged"
     if chance is None:
         return "ok"
-    sd = math.sqrt(max(chance * (100 - chance), 0) / n) if n else 0.0
-    return "collapsed" if error >= chance - 3 * sd else "ok"
+    return "collapsed" if is_collapsed(error, chance, n) else "ok"
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

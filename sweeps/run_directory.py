@@ -112,10 +112,10 @@ class RunDirectory:
             against = contradiction(draw_design(study), self.design, self.parts)
             return [f"{damage}; {against}"] if against else []
         there = self.read_study()
-        return [
-            f"{self.path} holds another study: {difference}"
-            for difference in study.differences(there)
-        ]
+        faults = [f"{self.path} holds another study: {d}" for d in study.differences(there)]
+        if faults:
+            faults[-1] += f". Give another --out; stability resume {self.path} continues that study"
+        return faults
 
     def exists(self) -> bool:
         """Whether there is a study in this folder."""
@@ -156,6 +156,10 @@ class RunDirectory:
 
 def unusable_as_new_folder(path: Path) -> list[str]:
     """Why no new run directory can be made at `path`; nothing is left written."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return [f"{path} is not valid UTF-8, which tables need for their paths: take another --out"]
     try:
         if path.exists() and not path.is_dir():
             return [f"{path} is a file, a folder is needed"]

@@ -24,7 +24,7 @@ class Column:
     meaning: str
 
 
-TEXT, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
+TEXT, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 IDENTITY = (
     Column("trial", TEXT, "readable part and hash of everything that decides the result"),
@@ -129,6 +129,8 @@ def hyperparameter_columns(space: Sequence[Hyperparameter]) -> tuple[Column, ...
         values = h.choices or (h.low,)
         if any(isinstance(value, str) for value in values):
             kind = TEXT
+        elif all(isinstance(value, bool) for value in values):
+            kind = BOOL
         else:
             whole = h.integer or all(isinstance(value, int) for value in values)
             kind = INT if whole else FLOAT

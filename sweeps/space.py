@@ -1,19 +1,22 @@
 """The search space: named hyperparameters, and the map from the unit cube into their ranges."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Value = float | int | str
+Value = bool | float | int | str
 SIGNIFICANT_DIGITS = 6
+LARGEST_INTEGER = 2**63 - 1  # that a column of a table holds
 
 
 class Hyperparameter(BaseModel):
     """One hyperparameter's law, for the models and optimizers that it applies to.
 
     Either an interval [low, high) on which it is uniform (`linear`) or log-uniform (`log`), whole
-    numbers where `integer`; or `choices`, each with equal probability.
+    numbers where `integer`; or `choices`, each with equal probability: numbers, texts, or booleans,
+    of one kind because they share a column of the tables. Whole numbers beside others are floats.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -29,14 +32,25 @@ class Hyperparameter(BaseModel):
     optims: tuple[str, ...] = Field(default=(), strict=False)
     """Optimizers that it applies to; empty for all."""
 
+    @field_validator("choices")
+    @classmethod
+    def _one_column(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
+        if fault := fault_of_choices(choices):
+            raise ValueError(fault)
+        if any(isinstance(value, float) for value in choices):
+            return tuple(map(float, choices))
+        return choices
+
     @model_validator(mode="after")
     def _is_a_law(self) -> Self:
         if self.choices:
             if self.low is not None or self.high is not None:
                 raise ValueError(f"{self.name}: either choices or an interval, got both")
             return self
-        if self.low is None or self.high is None or not self.low < self.high < math.inf:
+        if self.low is None or self.high is None or not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"{self.name}: low {self.low} is not below high {self.high}")
+        if self.integer and max(abs(self.low), abs(self.high)) >= LARGEST_INTEGER:
+            raise ValueError(f"{self.name}: a whole number must be below 2^63 in magnitude")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"{self.name}: a log scale needs low above 0, got {self.low}")
         return self
@@ -79,10 +93,46 @@ class Hyperparameter(BaseModel):
         'log-uniform on 0.001 .. 0.1'
         """
         if self.choices:
-            return "one of " + ", ".join(map(str, self.choices))
+            return "one of " + ", ".join(map(in_words, self.choices))
         whole = "whole numbers, " if self.integer else ""
         uniform = "log-uniform" if self.scale == "log" else "uniform"
         return f"{whole}{uniform} on {self.low:g} .. {self.high:g}"
+
+
+def in_words(value: object) -> str:
+    """A value as it is typed: `true` for True.
+
+    >>> in_words(True), in_words(0.1), in_words("rbf")
+    ('true', '0.1', 'rbf')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def fault_of_choices(choices: Sequence[Value]) -> str | None:
+    """Why values cannot be the choices of one hyperparameter, or None.
+
+    >>> fault_of_choices(("auto", 0.1))
+    'got auto (text), 0.1 (number); allowed are only numbers, only text, or only true and false'
+    """
+    kinds = {kind_of(value): value for value in reversed(choices)}
+    if len(kinds) > 1:
+        got = ", ".join(f"{in_words(value)} ({kind})" for kind, value in reversed(kinds.items()))
+        return f"got {got}; allowed are only numbers, only text, or only true and false"
+    if "" in choices:
+        return "got an empty text, allowed is a value between each two commas"
+    for value in choices:
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"got {value}, allowed are finite numbers"
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            return f"got {value:.3e}, allowed are whole numbers below 2^63 in magnitude"
+    return None
+
+
+def kind_of(value: Value) -> str:
+    """What a value is: `boolean`, `number` or `text`."""
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "number"
 
 
 def significant(value: float) -> float:

@@ -60,6 +60,8 @@ class Study(BaseModel):
     data_source: str = ""
     """By which the objective loads the data, `folder:/home/me/flowers`; empty where `data` is
     enough. A place is no content: the hash leaves it out."""
+    left_out: dict[str, tuple[str, ...]] = {}
+    """By class, unreadable images that the data are without. The fingerprint is of the others."""
     fingerprint: str
     """Of the data's content."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -67,6 +69,9 @@ class Study(BaseModel):
     """`module:function`"""
     recipe: dict[str, dict[str, Any]]
     """For each optimizer, the settings that are not drawn."""
+    model_settings: dict[str, dict[str, Any]] = {}
+    """Further settings by model, for trials of this model alone. They replace the recipe's, and
+    drawn values replace them."""
     space: tuple[Hyperparameter, ...] = Field(min_length=1)
     configurations: tuple[Configuration, ...] = ()
     """What is trained where nothing is drawn: the sampler is `listed`."""
@@ -82,9 +87,15 @@ class Study(BaseModel):
                 raise ValueError(f"{name} holds {values}: the same twice")
         if missing := [optim for optim in self.optims if optim not in self.recipe]:
             raise ValueError(f"no recipe for {', '.join(missing)}")
+        if unknown := [model for model in self.model_settings if model not in self.models]:
+            raise ValueError(f"model_settings names {', '.join(unknown)}, not a model of the study")
         if (self.sampler == "listed") != bool(self.configurations):
             raise ValueError("configurations are listed where the sampler is 'listed', only there")
         return self
+
+    def constants(self, model: str, optim: str) -> dict[str, Any]:
+        """Settings of this model's trials with this optimizer that are not drawn."""
+        return {**self.recipe[optim], **self.model_settings.get(model, {})}
 
     @property
     def hash(self) -> str:
@@ -94,7 +105,7 @@ class Study(BaseModel):
         before as its default, renames no old study. So a default may never change. The place of
         the data is left out: the same data elsewhere are the same study.
         """
-        silent = {"origin", "data_source"}
+        silent = {"origin", "data_source", "left_out"}
         content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         return digest(content, STUDY_DIGITS)
 
@@ -122,7 +133,9 @@ class Study(BaseModel):
         """As TOML, whole or not at all."""
         import tomli_w
 
-        silent = set() if self.origin else {"origin"}
+        silent = {
+            name for name in ("origin", "model_settings", "left_out") if not getattr(self, name)
+        }
         content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
         with atomic_write(path) as temporary:
             header = f"# Study {self.hash}: {self.trials} trials. Written once, never changed.\n"
@@ -143,7 +156,9 @@ class Study(BaseModel):
 
     def differences(self, other: "Study") -> list[str]:
         """One sentence for each field in which `other` differs from this study."""
-        mine, theirs = (s.model_dump(mode="json", exclude={"origin"}) for s in (self, other))
+        mine, theirs = (
+            s.model_dump(mode="json", exclude={"origin", "left_out"}) for s in (self, other)
+        )
         return [
             f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
             for name in mine

@@ -25,7 +25,7 @@ class Tally:
         """Those of them that have failed."""
         self._given_up: set[str] = set()
         self.best: float | None = None
-        """The lowest error, in percent."""
+        """The lowest error of the trials that are `ok`, in percent; as in the table of a run."""
         self._spent = self._epochs_done = 0.0
         self._computed = self._asked = 0.0  # epochs of those that were trained as one
         self._epochs_left = sum(self._epochs.values())
@@ -56,7 +56,7 @@ class Tally:
         self.failed.pop(trial, None)
         self._given_up.discard(trial)
         self._epochs_left -= self._epochs[trial]
-        if record.error is not None:
+        if record.error is not None and record.outcome == "ok":
             self.best = record.error if self.best is None else min(self.best, record.error)
         if record.seconds is not None:
             self._spent += record.seconds

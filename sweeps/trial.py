@@ -23,6 +23,8 @@ BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
         "flip": 0.0,
         "autoaugment": False,
         "precise_bn": None,
+        "stem_init": "main",
+        "revision": 1,
     }
 }
 """By objective, settings added after the first release, with the value that trials had until then.

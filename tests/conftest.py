@@ -1,15 +1,20 @@
-"""What all tests share: no display, one thread, small studies."""
+"""What all tests share: no display, one thread, small studies.
+
+`sweeps` is imported where it is used: the tests on a GPU run without pydantic and optuna.
+"""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import pytest
 
-from sweeps.design import draw_design
-from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.study import Study
+if TYPE_CHECKING:
+    from sweeps.run_directory import RunDirectory
+    from sweeps.study import Study
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -34,6 +39,9 @@ def toy_study() -> Study:
 
 def make_toy(**changes: object) -> Study:
     """A study of the toy objective."""
+    from sweeps.space import Hyperparameter
+    from sweeps.study import Study
+
     fields: dict[str, object] = {
         "models": ("a", "b"),
         "optims": ("sgd",),
@@ -55,6 +63,9 @@ def make_toy(**changes: object) -> Study:
 
 def make_run(folder: Path, **changes: object) -> RunDirectory:
     """The run directory of such a study, of which nothing is trained yet."""
+    from sweeps.design import draw_design
+    from sweeps.run_directory import RunDirectory
+
     study, run = make_toy(**changes), RunDirectory(folder)
     run.create(study, draw_design(study))
     return run

@@ -46,9 +46,9 @@ EVERY = [*VARIANTS, *STEMMED, "vitp-nano+gap", "vitc-4gf+gap"]
 every_model = pytest.mark.parametrize("name", EVERY)
 
 
-def fresh(name: str | Config, seed: int = 0, channels: int = 1) -> nn.Module:
+def fresh(name: str | Config, seed: int = 0, channels: int = 1, **how: Any) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
-    return build(name, channels=channels, classes=CLASSES, generator=generator)
+    return build(name, channels=channels, classes=CLASSES, generator=generator, **how)
 
 
 def restless(*args: Any, **kwargs: Any) -> nn.Module:

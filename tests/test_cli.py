@@ -72,7 +72,7 @@ def test_the_main_job_is_resolved_to_the_last_number() -> None:
     ]
     assert study.recipe["sgd"]["momentum"] == 0.9
     assert (study.draws, study.epochs, study.seed, study.sampler) == (64, (5,), 0, "random")
-    assert study.name == "vitc-nano-sgd-digits-e5-n64-e6763b"
+    assert study.name == "vitc-nano-sgd-digits-e5-n64-877144"
 
 
 def test_one_study_of_lists() -> None:
@@ -218,6 +218,7 @@ def test_choices_alter_the_names_of_vits_and_nothing_else(
     assert list(study.models) == models
     assert {f for f in study.model_dump() if getattr(study, f) != getattr(request().study, f)} <= {
         "models",
+        "model_settings",
         "space",
     }
 

@@ -33,16 +33,19 @@ def test_each_image_is_itself_or_its_mirror_image_with_the_probability() -> None
     assert torch.equal(mirrored(images, 1.0, seeded()), images.flip(3))
 
 
+@pytest.mark.parametrize("revision", [1, 2])
 @pytest.mark.parametrize("padding", [1, 4])
-def test_a_padded_crop_is_a_window_of_the_framed_image_at_any_place(padding: int) -> None:
-    n, places = 1500, (2 * padding + 1) ** 2
+def test_a_padded_crop_is_a_window_of_the_framed_image(padding: int, revision: int) -> None:
+    """At any place but the last, as pycls' `np.random.randint(0, h - size)`; in revision 1 too."""
+    side = 2 * padding + (revision == 1)
+    n, places = 1500, side**2
     images, fill = noise(n), torch.tensor([3.0, 7.0, 250.0])[:, None, None]
-    found = padded_crops(images, padding, fill, seeded())
+    found = padded_crops(images, padding, fill, seeded(), revision)
     framed = fill.expand(n, 3, H + 2 * padding, W + 2 * padding).clone()
     framed[:, :, padding:-padding, padding:-padding] = images
     seen = torch.zeros(places)
     for place in range(places):
-        y, x = divmod(place, 2 * padding + 1)
+        y, x = divmod(place, side)
         window = framed[:, :, y : y + H, x : x + W]
         seen[place] = (found == window).all(dim=(1, 2, 3)).sum()
     assert seen.sum() == n
@@ -76,16 +79,14 @@ def test_where_no_box_fits_it_is_the_whole_image() -> None:
     assert boxes(5, 4, 400, 0.9, seeded()).tolist() == [[0, 0, 4, 400]] * 5
 
 
-def test_every_corner_of_a_small_image_is_reached() -> None:
-    """No place is left out at the far edge."""
-    found = boxes(4000, 4, 4, 0.08, seeded())
+@pytest.mark.parametrize("revision", [1, 2])
+def test_every_place_of_a_small_image_is_reached_but_the_last(revision: int) -> None:
+    """As pycls' `0 if h_crop == h else np.random.randint(0, h - h_crop)`; in revision 1 all are."""
+    found = boxes(4000, 4, 4, 0.08, seeded(), revision).int()
     for start, size in ((0, 2), (1, 3)):
-        ends = found[:, start] + found[:, size]
-        assert ends.max() == 4
-        assert found[:, start].min() == 0
-        smallest = found[:, size] == found[:, size].min()
-        free = int(4 - found[:, size].min())
-        assert set(found[smallest, start].int().tolist()) == set(range(free + 1))
+        for length in set(found[:, size].tolist()):
+            starts = set(found[found[:, size] == length, start].tolist())
+            assert starts == set(range(max(1, 4 - length + (revision == 1)))), length
 
 
 def test_a_box_is_enlarged_as_pillow_does() -> None:

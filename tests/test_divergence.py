@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainings import Train, job, keeping, losses_and_norms, plain_training, small
 
 from stability.models.build import build
+from stability.objective import outcome_of
 from stability.training import loop
 from stability.training.loop import Epoch, first_non_finite
 from stability.training.outcome import Evaluation, Training
@@ -143,6 +144,6 @@ def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
 def test_a_constant_model_is_collapsed(train: Train) -> None:
     """A learning rate of nearly nothing leaves the zero head's one answer for every image."""
     found = train(job(lr=1e-300, model="vitp-nano", epochs=1))
-    assert found.training.outcome == "collapsed"
+    assert outcome_of(found.training) == "collapsed"
     assert found.training.test.constant
     assert len(found.curve) == 2

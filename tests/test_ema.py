@@ -96,3 +96,17 @@ def test_the_error_is_that_of_the_averaged_weights_and_both_are_stored(train: Tr
     assert values["wrong"] == found.training.test.wrong
     plain = _values(replace(found.training, raw_test=None), found.curve, "cpu")
     assert not {"raw_error", "ema_error"} & set(plain)
+
+
+def test_updates_are_counted_over_the_whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """977 in 50 epochs of 625 steps, where pycls, which counts anew in each epoch, makes 1,000."""
+    epochs, steps = 50, 625
+    updates: list[object] = []
+    monkeypatch.setattr("stability.training.ema._copy", lambda *tensors: updates.append(tensors))
+    plain = recipe(warmup=0.0, ema=1e-5, ema_period=32)
+    average = Average(nn.Linear(1, 1), plain, epochs, epochs * steps)
+    for _ in range(epochs * steps):
+        average.follow()
+    assert len(updates) == 977
+    assert "1,000 in 50 epochs, this class 977" in (Average.__doc__ or "")
+    assert epochs * len(range(0, steps, 32)) == 1000

@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from sweeps.errors import SpecError
 from sweeps.foreign import Chance, Foreign, Wish, convert, read
-from sweeps.foreign.chance import heaps, is_useless
+from sweeps.foreign.chance import heaps
 from sweeps.foreign.reading import recognise
 
 
@@ -143,16 +143,6 @@ def test_states_mean_what_the_person_says_and_nothing_is_guessed() -> None:
 def test_what_is_no_error_is_named_with_its_row(bad: object, said: str) -> None:
     (fault,) = faults_of(foreign(e=[1.0, bad]), columns={"error": "e"})
     assert fault.startswith(f"mine: e: row 2 is {said}, allowed is a number of 0 or more")
-
-
-def test_the_rule_of_collapse_is_that_of_our_own_trainings() -> None:
-    """Two packages that must not import each other state it; they must not drift apart."""
-    from stability.training import outcome
-
-    for n, chance in ((20, 90.0), (400, 89.5), (9815, 64.5543), (50_000, 99.9)):
-        for wrong in range(0, n + 1, max(1, n // 400)):
-            ours = outcome.Evaluation(wrong=wrong, n=n, loss=1.0, chance=chance, constant=False)
-            assert is_useless(100 * wrong / n, chance, n) == outcome.is_useless(ours)
 
 
 def test_constant_predictions_of_every_class_are_collapsed_given_the_shares() -> None:

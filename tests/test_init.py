@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import each_model, each_vit, every_model, fresh, reduced
+from nets import EVERY, each_model, each_vit, every_model, fresh, reduced
 from scipy import stats
 from torch import nn
 
 from stability.models import ViTConfig, config_of
 from stability.models.init import init_weights
+from stability.models.names import has_batchnorm, has_conv_stem, has_squeeze_excitation
+from stability.models.regnet import SqueezeExcitation
+from stability.models.stems import StemProjection
 from stability.models.vit import ViT
 
 SEEDS = 8  # pooled, so that the smallest layers have enough weights to be judged
@@ -35,26 +38,29 @@ def xavier_bound(layer: nn.Linear) -> float:
     return math.sqrt(6 / (layer.in_features + layer.out_features))
 
 
-def stem_variance(conv: nn.Conv2d, stem: str) -> float:
+def stem_law(conv: nn.Conv2d, stem: str, stem_init: str) -> Any:
     """Fan in for patches, and where no norm sets the scale; outputs for the convs of ViT_C."""
     size = conv.kernel_size[0]
     fan_in = conv.in_channels * size**2
     if size == conv.stride[0] > 1:
-        return 1 / fan_in
+        return normal(1 / fan_in)
     if size == 1:
-        return 1 / conv.out_channels
-    unnormed = {"conv-nonorm": 2 / fan_in, "conv-linear": 1 / fan_in}
-    return unnormed.get(stem, 2 / conv.out_channels)
+        return normal({"main": 1, "release": 2}[stem_init] / conv.out_channels)
+    if stem in ("conv-nonorm", "conv-linear"):
+        return normal({"conv-nonorm": 2, "conv-linear": 1}[stem] / fan_in)
+    if stem_init == "release":
+        return uniform(1 / math.sqrt(fan_in))
+    return normal(2 / conv.out_channels)
 
 
-def vit_laws(model: ViT, stem: str) -> Laws:
+def vit_laws(model: ViT, stem: str, stem_init: str) -> Laws:
     """Those of pycls, by the place of the module and not by its type."""
     laws: Laws = {
         model: {"class_token": 0.0, "positions": stats.norm(scale=0.02)},
         model.head: {"weight": 0.0, "bias": 0.0},
     }
     convs = [m for m in model.stem.modules() if isinstance(m, nn.Conv2d)]
-    laws |= {conv: {"weight": normal(stem_variance(conv, stem)), "bias": 0.0} for conv in convs}
+    laws |= {conv: {"weight": stem_law(conv, stem, stem_init), "bias": 0.0} for conv in convs}
     for block in model.blocks:
         qkv, project = block.attention.qkv, block.attention.project
         laws[qkv] = {"weight": uniform(xavier_bound(qkv)), "bias": 0.0}
@@ -64,45 +70,55 @@ def vit_laws(model: ViT, stem: str) -> Laws:
     return laws
 
 
-def resnet_laws(model: nn.Module) -> Laws:
-    """ResNet's: by fan out, 0.01 for the head."""
+def resnet_laws(model: nn.Module, revision: int) -> Laws:
+    """ResNet's: by fan out, 0.01 for the head. From revision 2 on biases have torch's default."""
     laws: Laws = {model.head: {"weight": stats.norm(scale=0.01), "bias": 0.0}}
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] ** 2 * module.out_channels
-            laws[module] = {"weight": normal(2 / fan_out), "bias": 0.0}
+            fan_in = module.kernel_size[0] ** 2 * module.in_channels // module.groups
+            bias = 0.0 if revision == 1 else uniform(1 / math.sqrt(fan_in))
+            laws[module] = {"weight": normal(2 / fan_out), "bias": bias}
     return laws
 
 
-def laws_of(name: str, model: nn.Module) -> Laws:
+def laws_of(name: str, model: nn.Module, stem_init: str, revision: int) -> Laws:
     norms = (m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.BatchNorm2d))
     config = config_of(name)
     if isinstance(config, ViTConfig):
         assert isinstance(model, ViT)
-        laws = vit_laws(model, config.stem)
+        laws = vit_laws(model, config.stem, stem_init)
     else:
-        laws = resnet_laws(model)
+        laws = resnet_laws(model, revision)
     return laws | {norm: {"weight": 1.0, "bias": 0.0} for norm in norms}
 
 
 @cache
-def drawn(name: str) -> list[nn.Module]:
-    return [fresh(name, seed) for seed in range(SEEDS)]
+def drawn(name: str, **how: Any) -> list[nn.Module]:
+    return [fresh(name, seed, **how) for seed in range(SEEDS)]
 
 
+NEW: dict[str, Any] = {"stem_init": "release", "revision": 2}
+CHANGED = [name for name in EVERY if has_conv_stem(name) or has_squeeze_excitation(name)]
+BOTH = [*((name, {}) for name in EVERY), *((name, NEW) for name in CHANGED)]
+
+
+@pytest.mark.parametrize("how", [{}, NEW], ids=["old", "new"])
 @each_model
-def test_every_parameter_starts_from_its_law(name: str) -> None:
-    hold(name, drawn(name))
+def test_every_parameter_starts_from_its_law(name: str, how: dict[str, Any]) -> None:
+    hold(name, drawn(name, **how), **how)
 
 
-@every_model
-def test_every_parameter_of_the_registry_starts_from_its_law(name: str) -> None:
+@pytest.mark.parametrize(("name", "how"), BOTH)
+def test_every_parameter_of_the_registry_starts_from_its_law(
+    name: str, how: dict[str, Any]
+) -> None:
     """One draw each, in the published widths."""
-    hold(name, [fresh(reduced(name), channels=3)])
+    hold(name, [fresh(reduced(name), channels=3, **how)], **how)
 
 
-def hold(name: str, models: list[nn.Module]) -> None:
-    laws = laws_of(name, models[0])
+def hold(name: str, models: list[nn.Module], stem_init: str = "main", revision: int = 1) -> None:
+    laws = laws_of(name, models[0], stem_init, revision)
     for path, module in models[0].named_modules():
         for parameter, _ in module.named_parameters(recurse=False):
             tensors = [m.get_submodule(path).get_parameter(parameter) for m in models]
@@ -123,6 +139,12 @@ PINNED = {
 }
 """Of the weights of seed 0 on one channel: their sum, and their projection on a cosine."""
 
+PINNED_NEW = PINNED | {
+    "vitc-nano": (529.215191, -10.1022484),
+    "regnety-nano": (1830.2469, 13.4854366),
+}
+"""The same with the stem of the release and revision 2."""
+
 
 @each_model
 def test_the_weights_of_a_seed_are_pinned(name: str) -> None:
@@ -134,6 +156,30 @@ def test_the_weights_of_a_seed_are_pinned(name: str) -> None:
     cosine = torch.cos(torch.arange(len(values), dtype=torch.float64))
     found = (float(values.sum()), float(values @ cosine))
     assert found == pytest.approx(PINNED[name], rel=0, abs=1e-3)
+
+
+def test_new_weights_of_a_seed_are_pinned_too() -> None:
+    for name, pinned in PINNED_NEW.items():
+        model = fresh(name, **NEW)
+        values = torch.cat([p.detach().double().flatten() for p in model.parameters()])
+        cosine = torch.cos(torch.arange(len(values), dtype=torch.float64))
+        found = (float(values.sum()), float(values @ cosine))
+        assert found == pytest.approx(pinned, rel=0, abs=1e-3), name
+
+
+@every_model
+def test_what_a_name_says_of_its_layers_is_so(name: str) -> None:
+    """The command line, which has no torch, decides by names which settings concern a model."""
+    modules = list(fresh(reduced(name), channels=3).modules())
+    assert has_conv_stem(name) == any(isinstance(m, StemProjection) for m in modules)
+    assert has_batchnorm(name) == any(isinstance(m, nn.BatchNorm2d) for m in modules)
+    gates = [m for m in modules if isinstance(m, SqueezeExcitation)]
+    assert has_squeeze_excitation(name) == bool(gates)
+
+
+def test_an_unknown_initialisation_is_refused() -> None:
+    with pytest.raises(ValueError, match="stem_init: got 'mian', allowed is main or release"):
+        fresh("vitc-nano", stem_init="mian")
 
 
 @each_vit

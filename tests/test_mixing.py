@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -42,7 +43,7 @@ def test_shares_have_their_beta_distribution(alpha: float) -> None:
 def test_a_box_is_its_share_of_the_image_where_it_is_not_cut(share: float) -> None:
     height, width = 100, 200
     found = [box(height, width, share, seeded(seed)) for seed in range(400)]
-    h, w = int(height * math.sqrt(1 - share)), int(width * math.sqrt(1 - share))
+    h, w = (int(size * math.sqrt(1 - share)) // 2 * 2 for size in (height, width))
     for top, bottom, left, right in found:
         assert 0 <= top <= bottom <= height
         assert 0 <= left <= right <= width
@@ -53,6 +54,22 @@ def test_a_box_is_its_share_of_the_image_where_it_is_not_cut(share: float) -> No
     if share == 0.9:
         centres = [(left + right) / 2 for _, _, left, right in found if left > 0 and right < width]
         assert abs(sum(centres) / len(centres) - width / 2) < 10
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+@pytest.mark.parametrize("share", [0.0, 0.37, 0.64, 0.9])
+def test_a_box_reaches_half_its_size_from_its_centre(share: float, revision: int) -> None:
+    """The formula of pycls; in revision 1 the box of an odd size kept its last pixel."""
+    for seed in range(100):
+        generator = seeded(seed)
+        y, x = (int(torch.randint(size, (), generator=generator)) for size in (H, W))
+        h, w = (int(size * math.sqrt(1 - share)) for size in (H, W))
+        below, right = (h // 2, w // 2) if revision == 2 else (h - h // 2, w - w // 2)
+        rows, columns = (
+            np.clip([y - h // 2, y + below], 0, H),
+            np.clip([x - w // 2, x + right], 0, W),
+        )
+        assert box(H, W, share, seeded(seed), revision) == (*rows, *columns)
 
 
 def test_mixup_is_the_weighted_mean_of_two_images_and_of_their_targets() -> None:

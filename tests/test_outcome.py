@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stability.models.build import build
 from stability.training import outcome
-from stability.training.outcome import Evaluation, ended, evaluate, evaluate_stacked, is_useless
+from stability.training.outcome import evaluate, evaluate_stacked
 from stability.training.tensors import TensorPart
 
 CLASSES = 4
@@ -113,41 +113,6 @@ def test_running_statistics_are_used_and_nothing_is_changed(name: str) -> None:
         running_var.mul_(9.0)
     assert (evaluate(model, noise(20)).loss != found.loss) == bool(buffers)
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-# --- collapsed ---------------------------------------------------------------------------------
-
-
-def evaluation(**changes: float) -> Evaluation:
-    """A guess is wrong 50 times in 100 with a standard deviation of 5: the limit is 35."""
-    fields = {"wrong": 30, "n": 100, "loss": 1.0, "chance": 50.0, "constant": False}
-    return Evaluation(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "expected"), [(0, "ok"), (34, "ok"), (35, "collapsed"), (50, "collapsed")]
-)
-def test_collapsed_from_three_standard_deviations_below_chance_on(
-    wrong: int, expected: str
-) -> None:
-    found = ended(evaluation(wrong=wrong))
-    assert found.outcome == expected
-    assert found.test == evaluation(wrong=wrong)
-    assert found.diverged_at is None
-
-
-@pytest.mark.parametrize(("n", "chance"), [(400, 89.75), (300, 89.0), (10_000, 90.0), (50, 60.0)])
-def test_limit_is_that_of_a_binomial_guess(n: int, chance: float) -> None:
-    p = chance / 100
-    limit = n * p - 3 * np.sqrt(n * p * (1 - p))  # of wrong answers
-    for wrong in range(n + 1):
-        if abs(wrong - limit) > 1e-6:
-            assert is_useless(evaluation(wrong=wrong, n=n, chance=chance)) == (wrong > limit)
-
-
-def test_the_same_answer_for_every_image_is_collapsed_however_right() -> None:
-    assert ended(evaluation(constant=True, wrong=0)).outcome == "collapsed"
-    assert ended(evaluation(constant=False, wrong=0)).outcome == "ok"
 
 
 def test_models_evaluated_as_one_see_so_many_images_that_all_together_are_a_batch(

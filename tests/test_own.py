@@ -4,6 +4,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_cli import call, request
@@ -75,6 +76,25 @@ def test_other_numbers_are_kept_and_curves_are_numbered() -> None:
     assert [row["epoch"] for row in found.curve] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({1: 2.0, "error": 3.0}, "1 is a int, names are text"),
+        ({"error": 3.0, "curve": [{"epoch": "a"}]}, "curve: epoch is 'a', allowed is a number"),
+        ({"error": 3.0, "curve": [{"loss": "low"}]}, "curve: loss is 'low', allowed is a number"),
+    ],
+)
+def test_what_no_table_can_hold_is_a_fault_of_the_answer(answer: object, words: str) -> None:
+    with pytest.raises(TypeError) as error:
+        result_of(trial(), answer)
+    assert words in str(error.value)
+
+
+def test_numpys_numbers_are_numbers_in_a_curve() -> None:
+    row = {"epoch": np.int64(3), "loss": np.float32(0.5), "val_error": None}
+    assert result_of(trial(), {"error": 1.0, "curve": [row]}).curve == [row]
+
+
 def test_every_fault_of_an_answer_is_named() -> None:
     answer = {"C": 1.0, "seed": 3, "size": "big", "curve": [{"colour": 1}]}
     with pytest.raises(TypeError) as error:
@@ -99,6 +119,11 @@ def test_what_is_no_function_of_a_trial_is_told() -> None:
     assert "no function" in str(fault_of(3))
     assert "one argument" in str(fault_of(lambda a, b: a))
     assert fault_of(lambda trial: 1.0) is None
+
+    async def waits(trial: object) -> float:
+        return 1.0
+
+    assert "async" in str(fault_of(waits))
 
 
 # What --vary means with an objective.

@@ -100,7 +100,7 @@ def test_where_the_time_is_up_only_models_from_elsewhere_are_looked_at(
     for changes, patience in (({}, -1.0), ({"is_timed": False}, 60.0)):
         model.seen.clear()
         assert probe.seconds_of(own | changes, "cpu", patience) is None
-        assert model.seen == [2]
+        assert model.seen == [2, 2]  # in evaluation mode, in training mode
     model.layer = nn.Linear(1024, 7)
     with pytest.raises(probe.OwnModelError, match="logits"):
         probe.seconds_of(own | {"is_timed": False}, "cpu", 60.0)

@@ -12,6 +12,7 @@ from stability.training.recipe import (
     ONLY_FOR,
     OPTIONAL,
     RANGES,
+    REVISION,
     SWITCHES,
     VARIABLE,
     WORDS,
@@ -45,6 +46,8 @@ PROTOCOL = {
     "flip": 0.0,
     "autoaugment": False,
     "precise_bn": None,
+    "stem_init": "main",
+    "revision": 1,
 }
 DRAWN = {"lr": 0.1, "weight_decay": 1e-4}
 
@@ -116,6 +119,7 @@ LIMITS: dict[str, tuple[list[Any], list[Any]]] = {
     "crop_padding": ([0, 4], [-1, 1.5]),
     "flip": SHARE,
     "precise_bn": ([1, 8192], [0, 0.5, -1]),
+    "revision": ([1, REVISION], [0, REVISION + 1, 1.5]),
 }
 
 

@@ -19,7 +19,8 @@ from sweeps.errors import SpecError
 
 def test_nano_is_the_recipe_of_digits_and_names_no_origin() -> None:
     assert request().study == request(recipe="nano").study
-    assert request().study.hash == "e6763b"
+    assert request().study.hash == "877144"
+    assert request(set=["stem_init=main"]).study.hash == "e6763b"  # as before there was a choice
     assert request().study.origin == ""
 
 
@@ -54,7 +55,10 @@ def test_single_settings_of_every_kind() -> None:
 
 
 def test_a_setting_that_is_what_it_was_names_the_same_study() -> None:
-    assert request(set=["flip=0", "mixup=off", "ema_period=32"]).study.hash == "e6763b"
+    off = ["flip=0", "mixup=off", "ema_period=32"]
+    assert request(set=off).study.hash == request().study.hash
+    old = request(set=[*off, "stem_init=main", "revision=1"])
+    assert old.study.hash == request(set=["stem_init=main"]).study.hash
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_norms_and_biases_are_not_decayed_everything_else_is(name: str) -> None:
     """They are the vectors of a model; class token and positions are (1, N, D) and decayed."""
     model = untouched(name)
     decayed, exempt = map(set, decay_groups(model))
+    assert decay_groups(model, 1) == decay_groups(model, 2)
     for path, parameter in model.named_parameters():
         trained = not is_frozen(name, path)
         assert (parameter in decayed) == (trained and parameter.ndim > 1), path

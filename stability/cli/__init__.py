@@ -5,14 +5,19 @@ Each command imports what it needs when it runs, so that `--help` starts at once
 
 import gc
 import io
+import os
 import sys
+import traceback
 import warnings
+from pathlib import Path
 
 from stability.cli.commands import app
 
 __all__ = ["app", "main"]
 
 FAILED, BAD_INPUT = 1, 2
+DEBUG = "STABILITY_DEBUG"
+"""Name of the variable with which an unexpected error is raised, with its traceback."""
 
 
 def say(message: Warning | str, *where: object, **more: object) -> None:
@@ -22,6 +27,16 @@ def say(message: Warning | str, *where: object, **more: object) -> None:
     print(f"note: {printable(str(message))}", file=sys.stderr)
 
 
+def unexpected(error: Exception) -> str:
+    """An error that no command foresees, in a sentence."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return (
+        f"unexpected {type(error).__name__} ({where}): {error}. Results that are written are kept. "
+        f"Please report it, with what the same command prints after export {DEBUG}=1"
+    )
+
+
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
@@ -29,7 +44,7 @@ def main() -> None:
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
     warnings.showwarning = say
     try:
         app()
@@ -38,6 +53,15 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     except OSError as error:  # a disk that is full: what was trained is kept
         print(f"stability: {printable(str(error))}", file=sys.stderr)
+        sys.exit(FAILED)
+    except UnicodeEncodeError as error:  # of a path: output can be encoded, whatever it is
+        name = printable(str(error.object))
+        print(f"stability: {name} is not valid UTF-8, take another name", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"stability: {printable(unexpected(error))}", file=sys.stderr)
         sys.exit(FAILED)
     finally:
         gc.freeze()  # nobody needs the garbage of pandas and matplotlib: a quarter of a second

@@ -6,7 +6,10 @@ from stability.cli.cluster import Site
 from stability.cli.image_study import OBJECTIVE
 from stability.cli.machine import Machine
 from stability.cli.progress import duration
-from stability.cli.tables import WIDTH
+from stability.cli.tables import WIDTH, shown
+from stability.data.listing import in_words as images_left_out
+from sweeps.run_directory import RunDirectory
+from sweeps.space import in_words
 from sweeps.study import Study
 
 
@@ -26,8 +29,12 @@ def describe(study: Study) -> str:
         whose = ", ".join([*h.optims, *h.models])
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
-        settings = [f"{name} {value}" for name, value in study.recipe[optim].items()]
+        settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
+    for model, own in study.model_settings.items():
+        lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
+    if study.left_out:
+        lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
         lines += in_lines("  from: ", study.origin.split("; "))
     primary = study.primary
@@ -37,6 +44,24 @@ def describe(study: Study) -> str:
     )
     name, *rest = lines  # of a folder: left whole
     return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+
+
+def earlier_version(study: Study, run: RunDirectory) -> str | None:
+    """A note where an earlier version of this program began the same study beside `run`.
+
+    Trials of the models in `model_settings` have other settings there and are not taken over.
+    """
+    before = study.model_copy(update={"model_settings": {}})
+    path = run.path.parent / before.name
+    if not study.model_settings or run.exists() or not RunDirectory(path).exists():
+        return None
+    models = ", ".join(study.model_settings)
+    note = (
+        f"note: {shown(path)} is this study as an earlier version of this program trained it. Its "
+        f"trials of {models} have other settings and are not taken over. To continue it instead: "
+        f"stability resume {shown(path)}"
+    )
+    return "\n".join(wrapped(note))
 
 
 def wrapped(line: str) -> list[str]:
@@ -63,7 +88,9 @@ def describe_listed(study: Study) -> str:
     """The configurations that are trained again."""
     lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
     for c in study.configurations:
-        settings = ", ".join(f"{name} {value}" for name, value in c.hyperparameters.items())
+        settings = ", ".join(
+            f"{name} {in_words(value)}" for name, value in c.hyperparameters.items()
+        )
         lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
     return "\n".join(lines)
 

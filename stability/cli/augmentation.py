@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from stability.data import ImageData
+from stability.training.recipe import REVISION
 from stability.training.recipes import RECIPES
 from stability.training.shown import augmentation_rows
 from sweeps.errors import SpecError
@@ -18,7 +19,7 @@ def draw(name: str, data: ImageData, path: Path) -> None:
 
     Raises SpecError where the recipe changes no image, or the file cannot be written.
     """
-    rows = augmentation_rows(RECIPES[name].settings, data)
+    rows = augmentation_rows({**RECIPES[name].settings, "revision": REVISION}, data)
     if len(rows) == 1:
         raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
     columns = len(rows[0][1])

@@ -110,7 +110,7 @@ def _site(faults: Faults, where: Where, remembered: Site | None) -> Site:
     faults.one_of("--executor", executor, EXECUTORS)
     same = remembered if remembered and remembered.executor == executor else None
     device = where.device or (same.device if same else "auto")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
         faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
     workers = _workers(faults, where, executor) or (same.workers if same else None)
     engine = _engine(faults, where, same)
@@ -170,7 +170,7 @@ def _slurm(
         for name in (*WORDS, "memory")
         if (text := getattr(typed, name)) is not None
     }
-    if typed.memory is not None and not re.fullmatch(r"\d+[KMGT]?", typed.memory):
+    if typed.memory is not None and not re.fullmatch(r"[0-9]+[KMGT]?", typed.memory):
         faults.add("--memory", f"got {typed.memory!r}, allowed is a number with K, M, G or T: 8G")
     if typed.time is not None:
         changes["time"] = _minutes(faults, typed.time)
@@ -236,7 +236,7 @@ def _minutes(faults: Faults, text: str) -> int | None:
         (r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?", (1440, 60, 1, 1 / 60)),
     )
     for shape, units in shapes:
-        if found := re.fullmatch(shape, text):
+        if found := re.fullmatch(shape, text, re.ASCII):
             parts = zip(found.groups(), units, strict=True)
             minutes = sum(int(part or 0) * unit for part, unit in parts)
             if minutes >= 1:

@@ -1,13 +1,46 @@
 """The commands. Each imports what it needs when it runs, so that `--help` starts at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from stability.cli import options as o
 
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class Printable(TyperGroup):
+    """Commands whose usage errors are printed without what a terminal would obey."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """As typer does."""
+        with printable_errors():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does."""
+        with printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """What was typed is quoted in the errors of the parser."""
+    try:
+        yield
+    except UsageError as error:
+        from sweeps.trust import printable
+
+        error.message = printable(error.message)
+        raise
+
+
 app = typer.Typer(
     name="stability",
+    cls=Printable,
     help="Measure how stable a model's training is to its hyperparameters, and draw the proof.",
     epilog="A first study, in two minutes: stability sweep --model vitc --optim sgd",
     no_args_is_help=True,
@@ -34,6 +67,7 @@ def sweep(
     model: o.Model = None,
     optim: o.Optim = None,
     data: o.Data = None,
+    skip_unreadable: o.SkipUnreadable = False,
     epochs: o.Epochs = None,
     trials: o.Trials = None,
     sampler: o.Sampler = None,
@@ -85,6 +119,7 @@ def sweep(
         vary=vary or [],
         recipe=recipe,
         set=set_ or [],
+        skip_unreadable=skip_unreadable,
     )
     request = read(what, where)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
@@ -144,6 +179,7 @@ def edf(
 def data(
     name: o.DataName = None,
     output: o.Sheet = None,
+    skip_unreadable: o.SkipUnreadable = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Show a data set: parts, classes, shape, fingerprint; as a picture too.
@@ -152,7 +188,7 @@ def data(
     """
     from stability.cli.data import show_data
 
-    show_data(name, output, as_json=as_json)
+    show_data(name, output, as_json=as_json, skip_unreadable=skip_unreadable)
 
 
 @app.command()

@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from stability.cli.data_names import with_next_step
 from stability.cli.tables import WIDTH, shown
-from stability.data import KINDS, DataError, ImageData, Part, load, resolve, suits
+from stability.data import KINDS, DataError, ImageData, Part, load, resolve, skipping, suits
 from stability.models import FAMILIES, VARIANTS
 from stability.models.names import resolve as full_name
 from stability.models.names import takes
 from sweeps.errors import SpecError
+from sweeps.trust import printable
 
 CLASSES_SHOWN = 20
 
 
-def show_data(text: str | None, output: Path | None, *, as_json: bool) -> None:
+def show_data(
+    text: str | None, output: Path | None, *, as_json: bool, skip_unreadable: bool = False
+) -> None:
     """Print what the data set `text` is, and draw its contact sheet to `output`.
 
     Raises SpecError with every fault.
@@ -30,16 +34,17 @@ def show_data(text: str | None, output: Path | None, *, as_json: bool) -> None:
         return
     faults = output_faults(output)
     try:
+        text = skipping(text) if skip_unreadable else text
         name, data = resolve(text), load(text)
     except DataError as error:
-        raise SpecError([*(f"NAME: {fault}" for fault in error.faults), *faults]) from None
+        raise SpecError([*(f"NAME: {fault}" for fault in with_next_step(error)), *faults]) from None
     if faults:
         raise SpecError(faults)
     facts = describe(name.canonical, KINDS[name.kind].source, data)
     if output is not None:
         facts["picture"] = str(output)
         draw(data, output)
-    print(json.dumps(facts, indent=2) if as_json else in_words(facts))
+    print(json.dumps(facts, indent=2) if as_json else printable(in_words(facts)))
     if output is not None and not as_json:
         print(shown(output))
 
@@ -102,6 +107,7 @@ def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "size": size,
         "models": [name for name in models if takes(name, data.shape[1])],
+        "left_out": {name: list(images) for name, images in data.left_out.items()},
         "notes": list(data.notes),
     }
 
@@ -171,14 +177,14 @@ def notes(facts: dict[str, Any]) -> list[str]:
 def class_table(facts: dict[str, Any]) -> list[str]:
     """Counts by class and part; the classes after the first are summed up in a line."""
     classes, numbers = facts["classes"], facts["images"]
-    names = list(classes)[:CLASSES_SHOWN]
-    width = max(len("class"), len("all 1,000"), *(len(name[:40]) for name in names))
+    names = {name: printable(name)[:40] for name in list(classes)[:CLASSES_SHOWN]}
+    width = max(len("class"), len("all 1,000"), *map(len, names.values()))
 
     def row(name: str, counts: dict[str, int]) -> str:
-        return f"{name[:40]:{width}}" + "".join(f"{count:>12,}" for count in counts.values())
+        return f"{name:{width}}" + "".join(f"{count:>12,}" for count in counts.values())
 
     heading = f"{'class':{width}}" + "".join(f"{part:>12}" for part in numbers)
-    lines = [heading, *(row(name, classes[name]) for name in names)]
+    lines = [heading, *(row(safe, classes[name]) for name, safe in names.items())]
     if len(classes) > len(names):
         lines.append(f"... and {len(classes) - len(names)} more")
     return [*lines, row(f"all {len(classes):,}", numbers)]

@@ -25,7 +25,7 @@ Space = list[Hyperparameter]
 def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     """Fields of the study that images decide; of use only where no fault was found."""
     asked = options.with_defaults(DEFAULTS)
-    named, data = images(faults, asked["data"])
+    named, data = images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
     choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, asked["model"], choices, data)
     optims = faults.many_of(
@@ -53,6 +53,7 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
         "epochs": epochs,
         **named,
         "recipe": recipe,
+        "model_settings": choice.by_model(models, optims),
         "space": tuple(space),
         "objective": OBJECTIVE,
         "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),

@@ -1,6 +1,7 @@
 """`stability import`: sweeps of other tools as a results table."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from sweeps.files import atomic_write
 from sweeps.foreign import FORMATS, Chance, Foreign, Imported, Wish, convert, read
 from sweeps.foreign.source import OUTCOMES
 from sweeps.schema import METADATA
+from sweeps.trust import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +163,7 @@ def _value(text: str) -> int | float | str:
     value = number(text)
     if value is None:
         return text
-    return int(text) if text.lstrip("-").isdigit() else value
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else value
 
 
 def _check_target(faults: Faults, out: Path | None, *, dry_run: bool, force: bool) -> None:
@@ -222,7 +224,7 @@ def _together(imported: list[Imported]) -> "pd.DataFrame":
 def _say(foreign: Foreign, imported: Imported) -> None:
     """Print what became of a source."""
     rows = f"{len(imported.table)} runs"
-    print(f"{foreign.name}: {rows}, read as {foreign.format}")
+    print(printable(f"{foreign.name}: {rows}, read as {foreign.format}"))
     moved = [
         f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
         for ours, theirs in imported.taken.items()
@@ -230,5 +232,5 @@ def _say(foreign: Foreign, imported: Imported) -> None:
     ]
     lines = [f"columns: {', '.join(moved)}"] if moved else []
     for note in [*lines, *imported.notes]:
-        print("\n".join(wrap(note, WIDTH, initial_indent="- ", subsequent_indent="  ")))
+        print("\n".join(wrap(printable(note), WIDTH, initial_indent="- ", subsequent_indent="  ")))
     print()

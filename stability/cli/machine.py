@@ -55,9 +55,13 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
         env={**os.environ, **ENVIRONMENT},
         check=False,
     )
+    last = " ".join(probe.stderr.strip().splitlines()[-1:])
+    own = [model for model in study.models if is_own(model)]
+    if own and (probe.returncode != 0 or not probe.stdout):
+        ended = f"ended the process that was looking at it (status {probe.returncode}): {last}"
+        raise SpecError([f"--model: {' or '.join(own)} {ended}"])
     if probe.returncode != 0:
-        last = probe.stderr.strip().splitlines()[-1:]
-        raise DispatchError(f"torch cannot be used here: {' '.join(last)}")
+        raise DispatchError(f"torch cannot be used here: {last}")
     return machine_of(study, json.loads(probe.stdout))
 
 
@@ -101,7 +105,7 @@ def _kinds(study: Study) -> list[tuple[str, str]]:
 def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
     """A trial in the middle of the ranges."""
     drawn = {h.name: h.at(0.5) for h in study.space if h.applies_to(model, optim)}
-    settings = {**study.recipe[optim], **drawn}
+    settings = {**study.constants(model, optim), **drawn}
     return {"model": model, "optim": optim, "settings": settings, "data": source(study)}
 
 

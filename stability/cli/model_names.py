@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from stability.cli.parsing import Faults, not_one_of
+from stability.cli.parsing import Faults, import_hint, not_one_of
 from stability.data import ImageData, suits
 from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
 from stability.models.names import DEEPEST, is_own, may_choose, takes
@@ -42,10 +42,13 @@ def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | 
 
 def model(faults: Faults, text: str, size: str) -> str | None:
     """The full name of the model `text` on data that `size` suits."""
-    if is_own(text):
-        if OWN.fullmatch(text):
+    hint = import_hint(text)
+    if is_own(text) or hint:
+        if OWN.fullmatch(text) and not hint:
             return text  # looked at where there is torch: `cli.machine`
-        faults.add("--model", f"got {text!r}, allowed is package.module:function, or timm:NAME")
+        faults.add(
+            "--model", f"got {text!r}, allowed is package.module:function, or timm:NAME{hint}"
+        )
         return None
     try:
         return resolve(text, size)

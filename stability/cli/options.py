@@ -54,6 +54,7 @@ DataName = Annotated[
     str | None,
     Argument(help="As --data takes it [default: list the kinds].", show_default=False),
 ]
+SkipUnreadable = Annotated[bool, Option("--skip-unreadable", help="Leave out unreadable images.")]
 Sheet = Annotated[
     Path | None,
     Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),
@@ -143,8 +144,9 @@ Device = Annotated[
 Engine = Annotated[
     str | None,
     Option(
-        help="How trials are trained: auto measures on a GPU; eager, captured, streams, stacked, "
-        "as in stacked:16. Fixed once something is trained  [default: auto]",
+        help="How trials are trained: auto measures on a GPU; eager; experimental, not measured on "
+        "a GPU yet: captured, streams, stacked, as in stacked:16. Fixed once something is trained  "
+        "[default: auto]",
         metavar="NAME",
     ),
 ]

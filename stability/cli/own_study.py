@@ -7,9 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stability.cli.parsing import Faults, interval, number
+from stability.cli.parsing import (
+    Faults,
+    fault_of_text,
+    fault_of_values,
+    import_hint,
+    interval,
+    value_of,
+)
 from sweeps.plain import RESERVED, fault_of, is_plain
-from sweeps.space import Hyperparameter, Value
+from sweeps.space import LARGEST_INTEGER, Hyperparameter, Value
+from sweeps.trial import canonical
 
 if TYPE_CHECKING:
     from stability.cli.request import Options
@@ -33,16 +41,21 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
         if getattr(options, option):
             text = f"with --objective the space is what --vary names: --vary {option}=..."
             faults.add(f"--{option.replace('_', '-')}", text)
+    if options.skip_unreadable:
+        faults.add("--skip-unreadable", "with --objective the data are read by the function")
     if options.recipe is not None:
         faults.add("--recipe", "with --objective the settings are what --set names: --set NAME=...")
     models, optims = (
         faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))
         for option in ("model", "optim")
     )
-    space = [h for text in options.vary if (h := law(faults, text))] + list(options.space)
+    typed = [h for text in options.vary if (h := law(faults, text))]
+    space = [*typed, *options.space]
+    _check_settings(faults, options, [h.name for h in space])
     constants = _constants(faults, options, [h.name for h in space])
     for h in options.space:
         _check_name(faults, "space", h.name)
+    _check_drawn_once(faults, typed, options.space)
     if not options.vary and not options.space:
         faults.add("--vary", "names nothing: say what shall be drawn, as in --vary C=0.01:100")
     return {
@@ -67,14 +80,43 @@ def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str
         elif name in drawn or name in found:
             faults.add(f"--set {text}", f"{name} is named twice")
         elif _check_name(faults, f"--set {text}", name):
-            found[name] = _value(word)
+            try:
+                found[name] = value_of(word)
+            except ValueError as error:
+                faults.add(f"--set {text}", str(error))
     return found
+
+
+def _check_drawn_once(
+    faults: Faults, typed: list[Hyperparameter], of_file: tuple[Hyperparameter, ...]
+) -> None:
+    """A law of --vary holds for all trials, so nothing else may name the same hyperparameter."""
+    names = [h.name for h in (*typed, *of_file)]
+    for name in dict.fromkeys(h.name for h in typed):
+        if names.count(name) > 1:
+            faults.add("--vary", f"{name} is drawn by two laws, allowed is one")
+
+
+def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> None:
+    """What a study file sets under [recipe]."""
+    for name, value in options.settings.items():
+        where = f"recipe: {name}"
+        try:
+            canonical(value)
+        except (TypeError, ValueError):  # a date, or a number that is not finite
+            faults.add(where, f"got {value}, allowed is text, a finite number, true or false")
+        if fault := fault_of_text(value):
+            faults.add(where, fault)
+        if name in drawn:
+            faults.add(where, "is set, and drawn too: allowed is one of the two")
+        _check_name(faults, "recipe", name)
 
 
 def check_objective(faults: Faults, name: str) -> None:
     """Import the function and look at it, as a worker will."""
-    if not FUNCTION.fullmatch(name):
-        faults.add("--objective", f"got {name!r}, allowed is package.module:function")
+    hint = import_hint(name)
+    if hint or not FUNCTION.fullmatch(name):
+        faults.add("--objective", f"got {name!r}, allowed is package.module:function{hint}")
         return
     module, _, function = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
@@ -98,7 +140,8 @@ def law(faults: Faults, text: str) -> Hyperparameter | None:
         return None
     if not _check_name(faults, option, name):
         return None
-    return _interval(faults, option, name, words) if ":" in words else _choices(option, name, words)
+    of_kind = _interval if ":" in words else _choices
+    return of_kind(faults, option, name, words)
 
 
 def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
@@ -114,19 +157,23 @@ def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparamet
     if integer and not all(end.is_integer() for end in ends):
         faults.add(option, f"got {ends_text}, whole numbers need whole ends")
         return None
+    if integer and max(map(abs, ends)) >= LARGEST_INTEGER:
+        faults.add(option, f"got {ends_text}, allowed are whole numbers below 2^63 in magnitude")
+        return None
     low, high = (int(end) if integer else end for end in ends)
     return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
-def _choices(option: str, name: str, text: str) -> Hyperparameter:
-    return Hyperparameter(name=name, choices=tuple(_value(part) for part in text.split(",")))
-
-
-def _value(text: str) -> Value:
-    value = number(text)
-    if value is None:
-        return text.strip()
-    return int(value) if re.fullmatch(r"\s*-?\d+\s*", text) else value
+def _choices(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
+    try:
+        values = tuple(map(value_of, text.split(",")))
+    except ValueError as error:
+        faults.add(option, str(error))
+        return None
+    if fault := fault_of_values(values):
+        faults.add(option, fault)
+        return None
+    return Hyperparameter(name=name, choices=values)
 
 
 def _check_name(faults: Faults, option: str, name: str) -> bool:

@@ -5,11 +5,22 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from stability.training.recipe import RANGES, VARIABLE, fault_of
-from sweeps.space import Hyperparameter
+from sweeps.space import (
+    LARGEST_INTEGER,
+    SIGNIFICANT_DIGITS,
+    Hyperparameter,
+    Value,
+    fault_of_choices,
+    in_words,
+    significant,
+)
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+BOOLEANS = {"true": True, "false": False}
 LARGEST = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
 
 
@@ -41,7 +52,7 @@ class Faults:
 
     def whole(self, option: str, text: str, low: int, high: int = LARGEST) -> int | None:
         """A whole number from `low` to `high`."""
-        value = int(text) if re.fullmatch(r"-?\d{1,12}", text) else None
+        value = int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else None
         if value is not None and low <= value <= high:
             return value
         self.add(option, f"got {text!r}, allowed is a whole number from {low} to {high}")
@@ -79,13 +90,113 @@ def not_one_of(got: str, names: Iterable[str]) -> str:
     return f"{got!r} is not one of {', '.join(names)}{hint}"
 
 
+def import_hint(text: str) -> str:
+    """What to write in place of a file as in `mymodel.py:tiny`; empty where none is named.
+
+    >>> import_hint("mymodel.py:tiny"), import_hint("mymodel:tiny")
+    (" (did you mean 'mymodel:tiny'?)", '')
+    """
+    file, _, function = text.partition(":")
+    path = PurePath(file)
+    if path.suffix != ".py" and len(path.parts) < 2:
+        return ""
+    inside = ".".join(part for part in path.with_suffix("").parts if part != ".")
+    if path.is_absolute() or ".." in path.parts:
+        where = f"in the folder {path.parent}, "
+        return f" (did you mean, {where}{path.stem + ':' + (function or 'FUNCTION')!r}?)"
+    return f" (did you mean {inside + ':' + (function or 'FUNCTION')!r}?)"
+
+
 def number(text: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        value = float(text)
-    except ValueError:
+    """A decimal number in ASCII digits; None for anything else.
+
+    Python's `float` also reads `1_0`, digits of other scripts, `nan`, and numbers too large or too
+    small for a float, as infinity and 0: these are typing errors here.
+
+    >>> number("1e-3"), number("1_0e-4"), number("1e400"), number("1e-400")
+    (0.001, None, None, None)
+    """
+    text = text.strip()
+    if not NUMBER.fullmatch(text):
         return None
-    return value if math.isfinite(value) else None
+    value = float(text)
+    is_rounded_to_0 = value == 0 and re.search("[1-9]", re.split("[eE]", text)[0])
+    return None if math.isinf(value) or is_rounded_to_0 else value
+
+
+def value_of(text: str) -> Value:
+    """A typed value of any kind: true or false, a number, otherwise a text.
+
+    Raises ValueError, saying what is allowed, for what is meant as a number and is none.
+
+    >>> value_of("true"), value_of("3"), value_of("1e-3"), value_of("rbf")
+    (True, 3, 0.001, 'rbf')
+    """
+    text = text.strip()
+    if not text:
+        raise ValueError("got an empty value, allowed is a number, a text, true or false")
+    if text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
+    value = number(text)
+    if value is not None:
+        is_whole = re.fullmatch("-?[0-9]+", text)
+        if is_whole and abs(value) >= LARGEST_INTEGER:
+            raise ValueError(f"got {text}, allowed are whole numbers below 2^63 in magnitude")
+        return int(text) if is_whole else value
+    if _python_reads_a_number(text):
+        raise ValueError(f"got {text!r}, allowed are numbers such as 10, 0.001 or 1e-3")
+    if text[0] in "'\"" or text[-1] in "'\"":
+        raise ValueError(f"got {text}, allowed is text without quotes")
+    return text
+
+
+def _python_reads_a_number(text: str) -> bool:
+    compact = re.sub(r"[\s_]", "", text)
+    for read in (float, lambda word: int(word, 0)):
+        try:
+            read(compact)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def fault_of_text(value: Value) -> str | None:
+    """Why a text of a study file is not allowed, or None; an objective would take 'false' as true.
+
+    >>> fault_of_text("false"), fault_of_text("rbf")
+    ("got the text 'false', allowed is false without quotes", None)
+    """
+    if not isinstance(value, str):
+        return None
+    if value.lower() in BOOLEANS:
+        return f"got the text {value!r}, allowed is {value.lower()} without quotes"
+    if not value.isprintable():
+        return f"got {value!r}, allowed is text without control characters"
+    return None
+
+
+def fault_of_values(values: Iterable[Value]) -> str | None:
+    """Why values cannot be choices: `fault_of_choices`, or the same value twice.
+
+    >>> fault_of_values((1, 1.0))
+    'the same value twice: 1 and 1.0 agree to 6 significant digits'
+    """
+    values = tuple(values)
+    if fault := fault_of_choices(values):
+        return fault
+    for fault in filter(None, map(fault_of_text, values)):
+        return fault
+    is_rounded = any(isinstance(value, float) for value in values)
+    seen: dict[Value, Value] = {}
+    for value in values:
+        key = significant(float(value)) if is_rounded else value
+        if key in seen:
+            first, second = in_words(seen[key]), in_words(value)
+            digits = f" agree to {SIGNIFICANT_DIGITS} significant digits" if is_rounded else ""
+            return f"the same value twice: {first} and {second}{digits}"
+        seen[key] = value
+    return None
 
 
 def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
@@ -165,8 +276,8 @@ def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter 
     if bad := [text for text, value in zip(texts, values, strict=True) if value is None]:
         faults.add(option, f"got {', '.join(map(repr, bad))}, allowed are numbers")
         return None
-    if len(set(values)) != len(values):
-        faults.add(option, "the same value twice")
+    if fault := fault_of_values(value for value in values if value is not None):
+        faults.add(option, fault)
         return None
     numbers = [_as_kind(name, value) for value in values if value is not None]
     if not _allowed(faults, option, name, numbers):

@@ -11,6 +11,7 @@ from stability.cli.edf import refresh
 from stability.cli.parsing import Faults, not_one_of, number
 from stability.cli.tables import WIDTH, notes
 from sweeps.errors import SpecError
+from sweeps.trust import printable
 
 if TYPE_CHECKING:
     from analysis import Estimand, Sample
@@ -58,7 +59,7 @@ def show_plan(runs: list[Path], asked: Asked, *, as_json: bool) -> None:
     found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": _half_widths(plan)}
     if runs:
         found |= _of_pilot(runs, plan)
-    print(json.dumps(found, indent=2) if as_json else _in_words(found))
+    print(json.dumps(found, indent=2) if as_json else printable(_in_words(found)))
 
 
 def read(runs: list[Path], asked: Asked) -> Plan:

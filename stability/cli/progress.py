@@ -99,7 +99,7 @@ class Display:
         if text is None:
             return False
         if text:
-            print(text, flush=True)
+            print(printable(text), flush=True)
         if self.console.is_terminal:
             self._live.start()
         return True

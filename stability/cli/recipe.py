@@ -7,9 +7,9 @@ from typing import Any
 
 from stability.cli.data_names import images
 from stability.cli.parsing import Faults
-from stability.cli.tables import WIDTH
+from stability.cli.tables import WIDTH, shown
 from stability.training.recipe import DEFAULTS, OPTIMIZERS, allowed
-from stability.training.recipes import IMAGENET, RECIPES, UPDATES, Named, source_of
+from stability.training.recipes import CURRENT, IMAGENET, RECIPES, UPDATES, Named, source_of
 from sweeps.errors import SpecError
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -46,7 +46,7 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
     else:
         print(described(name) if name else side_by_side())
         if output is not None:
-            print(f"\n{output}")
+            print(f"\n{shown(output)}")
 
 
 def as_dict(name: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def as_dict(name: str) -> dict[str, Any]:
 
 def values_of(name: str) -> dict[str, Any]:
     """Each setting with its value; of two that say the same the one that is used."""
-    values = {**DEFAULTS, **RECIPES[name].settings}
+    values = {**DEFAULTS, **CURRENT, **RECIPES[name].settings}
     return values | ({"warmup": None} if values["warmup_epochs"] is not None else {})
 
 

@@ -1,7 +1,7 @@
 """Which recipe a study has: by name, with single settings in place of its own."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from stability.training.recipes import (
     RECIPES,
     Interval,
     default_recipe,
+    model_settings,
     ranges_of,
     settings_of,
 )
@@ -52,6 +53,14 @@ class Choice:
             return {}
         drawn = [name for name, optims in self.drawn.items() if optim in (optims or (optim,))]
         return settings_of(self.name, optim, self.own, drawn=drawn, images=self.images)
+
+    def by_model(self, models: Iterable[str], optims: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The settings of single models; of models without any, nothing."""
+        if not self.name:
+            return {}
+        used = {*self.drawn, *(name for optim in optims for name in self.constants(optim))}
+        found = {model: model_settings(model, self.own, used) for model in models}
+        return {model: settings for model, settings in found.items() if settings}
 
     def ranges(self, family: str, optim: str) -> dict[str, Interval]:
         """Intervals of lr and weight decay; of lr none where it hangs on a batch that varies."""

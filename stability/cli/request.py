@@ -51,6 +51,8 @@ class Options:
     """Single settings of the recipe."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of a study file: single settings of the recipe."""
+    skip_unreadable: bool = False
+    """Leave out the images that cannot be read."""
 
     def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
         """What was typed for these options, or their defaults."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from stability.cli.parsing import Faults
+from stability.cli.parsing import Faults, fault_of_values
 from sweeps.files import parse_toml, read_text
 from sweeps.space import Hyperparameter
 
@@ -87,15 +87,33 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
     if not isinstance(tables, list):
         faults.add(f"{path}: space", "allowed are tables: [[space]]")
         return []
-    found = []
+    found: list[Hyperparameter] = []
     for place, table in enumerate(tables, start=1):
         try:
-            found.append(Hyperparameter.model_validate(table))
+            h = Hyperparameter.model_validate(table)
         except ValidationError as error:
-            for e in error.errors():
-                where = ".".join(map(str, e["loc"])) or "it"
-                faults.add(f"{path}: space {place}", f"{where}: {e['msg']}")
+            for where, sentence in sentences(error):
+                faults.add(f"{path}: space {place}", f"{where}: {sentence}")
+            continue
+        if fault := fault_of_values(table.get("choices", ())):
+            faults.add(f"{path}: space {place}", f"choices: {fault}")
+        elif h.integer and not all(float(end or 0).is_integer() for end in (h.low, h.high)):
+            faults.add(f"{path}: space {place}", "low and high: whole numbers need whole ends")
+        else:
+            found.append(h)
     return found
+
+
+def sentences(error: ValidationError) -> list[tuple[str, str]]:
+    """Where a table of the space is wrong, and why; a place that is wrong in many ways once."""
+    found: dict[str, str] = {}
+    for e in error.errors():
+        where = ".".join(map(str, e["loc"][:2])) or "it"
+        fault = e["msg"].removeprefix("Value error, ")
+        if e["loc"][:1] == ("choices",) and len(e["loc"]) > 1:
+            fault = f"got {e['input']!r}, allowed are numbers, text, true and false"
+        found.setdefault(where, fault)
+    return list(found.items())
 
 
 def check_conditions(

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.announce import cost, describe
+from stability.cli.announce import cost, describe, earlier_version
 from stability.cli.cluster import Site
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, table_of, write_picture
@@ -93,10 +93,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     there = there or counted(run, trials)
     check_engine(request, kind, begun=there.done > 0)
     adopted = {} if run.exists() else adoptable(run, trials, own, kind, note)
-    for neighbour, rows in adopted.items():
-        print(
-            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
-        )
+    print_neighbours(request, adopted)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
@@ -112,6 +109,16 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     )
     run.create(study, trials)
     return dispatch(request, plan, there, own, adopted, headline)
+
+
+def print_neighbours(request: Request, adopted: Adopted) -> None:
+    """Print what the run directories beside this one have of the study."""
+    for neighbour, rows in adopted.items():
+        print(
+            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
+        )
+    if earlier := earlier_version(request.study, request.run):
+        print(printable(earlier))
 
 
 def note(line: str) -> None:
@@ -141,10 +148,11 @@ def dispatch(
 
 def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> int:
     """What a dry run ends with."""
-    print(headline(wait=False))
+    print(printable(headline(wait=False) or ""))
     site, run = request.site, request.run
     if site.executor == "slurm":
-        print(script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots)))
+        text = script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots))
+        print(printable(text))
     print("dry run: nothing was written")
     return DONE
 
@@ -229,7 +237,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         return DONE
     if request.site.executor != "inline":  # that worker has said it
         for line in engine_in_words(run):
-            print(line)
+            print(printable(line))
     return conclude(request, there)
 
 

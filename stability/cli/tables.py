@@ -66,7 +66,7 @@ def console() -> "Console":
     """The terminal, or a pipe `WIDTH` columns wide."""
     from rich.console import Console
 
-    return Console(width=None if Console().is_terminal else WIDTH)
+    return Console(width=None if Console().is_terminal else WIDTH, emoji=False)
 
 
 def notes(groups: list["Sample"]) -> list[str]:
@@ -78,10 +78,10 @@ def notes(groups: list["Sample"]) -> list[str]:
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it: relative where it lies below the current folder."""
+    """A path to print: relative where it lies below the current folder."""
     absolute = path.absolute()
     here = Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+    return printable(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))
 
 
 def _percent(value: float) -> str:

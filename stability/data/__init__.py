@@ -3,6 +3,16 @@
 from stability.data.faults import DataError
 from stability.data.images import ImageData, Part
 from stability.data.names import DataName
-from stability.data.sources import KINDS, load, resolve, suits
+from stability.data.sources import KINDS, load, resolve, skipping, suits
 
-__all__ = ["KINDS", "DataError", "DataName", "ImageData", "Part", "load", "resolve", "suits"]
+__all__ = [
+    "KINDS",
+    "DataError",
+    "DataName",
+    "ImageData",
+    "Part",
+    "load",
+    "resolve",
+    "skipping",
+    "suits",
+]

@@ -4,7 +4,8 @@
 - EXIF orientation is applied: the label is of what a viewer shows.
 - Transparency is laid over white, which is what a page shows; opaque alpha changes nothing.
 - Palettes and CMYK become colour. More than 8 bits a channel and animations are faults, since a
-  decoder would clip the one and take the first frame of the other without a word.
+  decoder would clip the one and take the first frame of the other without a word. Of the MPO files
+  of phones, which hold a preview or a depth map beside the photograph, the photograph is taken.
 - Grey stays grey where every image is grey; where one has colour, all have.
 - Nothing is resized unless a size is asked for: then the shorter side is brought to it (bicubic,
   antialiased) and the middle is cut out. Otherwise all images must be square and of one size.
@@ -15,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -35,6 +36,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 GREY = ("1", "L", "LA")
 WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+UNREADABLE = ("unreadable", "truncated", "missing", "too large to decode")
+"""Kinds of faults begin so, where an image cannot be had: it may be left out if that is wanted."""
 CHUNK = 64  # images that a thread decodes in a row
 MEMORY = 0.5  # share of the machine's memory that decoded images may take
 
@@ -56,32 +59,47 @@ class Decoded:
     """(N, C, H, W)."""
     notes: tuple[str, ...]
     """What was done that a user should know."""
+    left_out: tuple[int, ...] = ()
+    """Numbers of the images that cannot be read and are not among `images`."""
 
 
-def decode(sources: Iterable[Source], size: int | None, how_to_resize: str) -> Decoded:
+def decode(
+    sources: Iterable[Source],
+    size: int | None,
+    how_to_resize: str,
+    *,
+    skip_unreadable: bool = False,
+) -> Decoded:
     """Every image, in order. Raises DataError naming every image that cannot be used.
 
     `size`: pixels of the side that is wanted, None for images as they are. `how_to_resize`: what
-    the user would write to have one size.
+    the user would write to have one size. `skip_unreadable`: leave out what cannot be read.
     """
     sources = list(sources)
     findings = Findings()
     pixels: list[Pixels] = []
+    left_out: list[int] = []
     with careful(), ThreadPoolExecutor() as pool:
         if sources:
             _check_first(sources[0], size, len(sources))
         chunks = [sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK)]
         read = pool.map(lambda chunk: [_read(s, size) for s in chunk], chunks)
         for source, (image, fault) in zip(sources, chain.from_iterable(read), strict=True):
-            if fault:
+            is_left_out = skip_unreadable and fault.startswith(UNREADABLE)
+            if fault and not is_left_out:
                 findings.add(fault, source.name)
+            if is_left_out:
+                left_out.append(len(pixels))
             pixels.append(np.zeros((0, 0), np.uint8) if image is None else image)
     usable = [i for i, image in enumerate(pixels) if image.size]
     faults = findings.sentences(of=f" of {len(sources)} images")
+    if not usable and not faults:
+        faults.append(f"none of {len(sources)} images can be read" if sources else "no images")
     faults += _size_faults([pixels[i] for i in usable], [sources[i] for i in usable], how_to_resize)
     if faults:
-        raise DataError(faults)
-    return _stack(pixels)
+        has_unreadable = any(kind.startswith(UNREADABLE) for kind in findings.found)
+        raise DataError(faults, has_unreadable=has_unreadable)
+    return replace(_stack([pixels[i] for i in usable]), left_out=tuple(left_out))
 
 
 @contextmanager
@@ -108,7 +126,7 @@ def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
 
     try:
         with Image.open(source.open(), formats=FORMATS) as opened:
-            if getattr(opened, "n_frames", 1) > 1:
+            if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
                 return None, "with more than one frame"
             if opened.mode in WIDE:
                 return None, "with more than 8 bits a channel"
@@ -119,9 +137,9 @@ def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
             return np.array(image), ""
     except UnidentifiedImageError:
         return None, "unreadable (no image of a known format)"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         return None, "too large to decode"
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
+    except Exception as error:  # Pillow's decoders raise anything for damaged files
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
         return None, kind if source_exists(source) else "missing"
 

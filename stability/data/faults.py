@@ -8,8 +8,10 @@ SHOWN = 3  # names of files per fault; the count says how many there are
 class DataError(ValueError):
     """Data that cannot be used, with every fault that was found."""
 
-    def __init__(self, faults: list[str]) -> None:
+    def __init__(self, faults: list[str], *, has_unreadable: bool = False) -> None:
         self.faults = faults
+        self.has_unreadable = has_unreadable
+        """Whether it names images that could be left out because they cannot be read."""
         super().__init__("; ".join(faults))
 
 
@@ -33,6 +35,10 @@ class Findings:
         """
         sentences = []
         for kind, names in self.found.items():
-            listed = ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
-            sentences.append(f"{kind}: {len(names)}{of} ({listed})")
+            sentences.append(f"{kind}: {len(names)}{of} ({first_of(names)})")
         return sentences
+
+
+def first_of(names: list[str]) -> str:
+    """The first few names, and whether there are more."""
+    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])

@@ -8,6 +8,7 @@ there may be other files (a README), but no images.
 """
 
 import difflib
+import os
 from pathlib import Path
 
 from stability.data.decode import SUFFIXES, Source
@@ -24,7 +25,7 @@ PART_OF = {
     "validation": "validation",
     "test": "test",
 }
-"""Name of a folder -> part."""
+"""Name of a folder, in lower case -> part."""
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # left by file managers, as hidden files are
 
 
@@ -54,21 +55,46 @@ def list_folder(root: Path) -> Listing:
     parts = {
         name: folder
         for name, folder in folders.items()
-        if name in PART_OF and any(child.is_dir() for child in visible(folder))
+        if name.lower() in PART_OF and any(child.is_dir() for child in visible(folder))
     }
     if not parts:
+        check_level(root, folders)
         found = {"all": class_folders(root, root, findings)}
     else:
         images_outside(root, root, findings)
         found = {}
         for name, folder in parts.items():
-            if PART_OF[name] in found:
-                findings.add(f"folders that are both the {PART_OF[name]} part", name)
-            found[PART_OF[name]] = class_folders(root, folder, findings)
+            part = PART_OF[name.lower()]
+            if part in found:
+                findings.add(f"folders that are both the {part} part", name)
+            found[part] = class_folders(root, folder, findings)
         strangers = sorted(set(folders) - set(parts))
         if strangers:
             findings.add(f"folders beside {' and '.join(parts)} that are no part", *strangers)
     return listing_of(root, found, findings)
+
+
+def check_level(root: Path, folders: dict[str, Path]) -> None:
+    """Raise DataError where the folders of `root` hold folders, and none a file."""
+    inside = {name: visible(folder) for name, folder in folders.items()}
+    higher = [name for name, children in inside.items() if any(c.is_dir() for c in children)]
+    if higher and all(child.is_dir() for children in inside.values() for child in children):
+        nearest = " or ".join(f"folder:{root / name}" for name in higher[:3])
+        raise DataError(
+            [
+                f"{root}: its folders hold folders and no images, needed is PATH/<class>/*.jpg; "
+                f"one level deeper is {nearest}"
+            ]
+        )
+
+
+def text_of(path: Path | str) -> str:
+    r"""A name as text: bytes that are not UTF-8 are written out, as a study is kept in UTF-8.
+
+    >>> text_of(os.fsdecode(b"caf\xe9"))
+    'caf\\xe9'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def listing_of(root: Path, found: dict[str, dict[str, list[Path]]], findings: Findings) -> Listing:
@@ -79,7 +105,7 @@ def listing_of(root: Path, found: dict[str, dict[str, list[Path]]], findings: Fi
         for text in sorted(set(by_class) - set(classes)):
             findings.add("classes without training images", f"{part}/{text}")
         parts[part] = [
-            (label, Source(path.relative_to(root).as_posix(), lambda path=path: path))  # type: ignore[misc]
+            (label, Source(text_of(path.relative_to(root)), lambda path=path: path))  # type: ignore[misc]
             for label, text in enumerate(classes)
             for path in by_class.get(text, [])
         ]
@@ -94,8 +120,10 @@ def class_folders(root: Path, folder: Path, findings: Findings) -> dict[str, lis
     found = {}
     for child in visible(folder):
         if child.is_dir():
-            found[child.name] = [path for path in visible(child) if not path.is_dir()]
-            nested = [p.relative_to(root).as_posix() for p in visible(child) if p.is_dir()]
+            if text_of(child.name) in found:
+                findings.add("two folders of one class, as their names are written out", child.name)
+            found[text_of(child.name)] = [path for path in visible(child) if not path.is_dir()]
+            nested = [text_of(p.relative_to(root)) for p in visible(child) if p.is_dir()]
             if nested:
                 findings.add("folders inside a class", *nested)
     return found
@@ -104,7 +132,7 @@ def class_folders(root: Path, folder: Path, findings: Findings) -> dict[str, lis
 def images_outside(root: Path, folder: Path, findings: Findings) -> None:
     """Find images that have no label, as they lie beside the folders of the classes."""
     loose = [
-        child.relative_to(root).as_posix()
+        text_of(child.relative_to(root))
         for child in visible(folder)
         if child.suffix.lower() in SUFFIXES and not child.is_dir()
     ]

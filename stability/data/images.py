@@ -1,7 +1,8 @@
 """Images in memory: the one interface between a data set and everything that trains on it."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -46,6 +47,8 @@ class ImageData:
     test: Part
     notes: tuple[str, ...] = ()
     """What was done to the images, or which part became which."""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By class, the unreadable images that are left out."""
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:

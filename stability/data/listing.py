@@ -1,11 +1,12 @@
 """Images that are listed and not decoded yet, whatever lists them; and the way to their data."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from stability.data.decode import Source, decode
-from stability.data.faults import DataError, Findings
+from stability.data.faults import DataError, Findings, first_of
 from stability.data.images import ImageData
 from stability.data.names import DataName
 from stability.data.splits import Labelled
@@ -24,17 +25,46 @@ class Listing:
 
     def data(self, name: DataName, how_to_resize: str) -> ImageData:
         """Decode everything. Raises DataError with every fault of list, labels and images."""
+        everything = [image for images in self.parts.values() for image in images]
+        decoded, unusable = None, DataError([])
+        try:
+            decoded = decode(
+                [source for _, source in everything],
+                name.size,
+                how_to_resize,
+                skip_unreadable=name.skip_unreadable,
+            )
+        except DataError as error:
+            unusable = error
+        left_out = {
+            everything[i][1].name: everything[i][0] for i in (decoded.left_out if decoded else ())
+        }
         labels = {
-            part: np.array([label for label, _ in images], dtype=np.int64)
+            part: np.array([n for n, image in images if image.name not in left_out], dtype=np.int64)
             for part, images in self.parts.items()
         }
         labelled = Labelled(self.classes, labels)
-        faults = [*self.findings.sentences(), *labelled.faults()]
-        try:
-            sources = [source for images in self.parts.values() for _, source in images]
-            decoded = decode(sources, name.size, how_to_resize)
-        except DataError as error:
-            faults += error.faults
-        if faults:
-            raise DataError([f"{name.argument}: {fault}" for fault in faults])
-        return labelled.data(name.short, decoded.images, decoded.notes)
+        faults = [*self.findings.sentences(), *labelled.faults(), *unusable.faults]
+        if faults or decoded is None:
+            named = [f"{name.argument}: {fault}" for fault in faults]
+            raise DataError(named, has_unreadable=unusable.has_unreadable)
+        by_class = self._by_class(left_out)
+        notes = decoded.notes + ((in_words(by_class),) if by_class else ())
+        return replace(labelled.data(name.short, decoded.images, notes), left_out=by_class)
+
+    def _by_class(self, left_out: dict[str, int]) -> dict[str, tuple[str, ...]]:
+        by_class: dict[str, tuple[str, ...]] = {}
+        for image, label in left_out.items():
+            by_class[self.classes[label]] = (*by_class.get(self.classes[label], ()), image)
+        return by_class
+
+
+def in_words(left_out: Mapping[str, tuple[str, ...]]) -> str:
+    """How many images of which class are left out, and the first of them.
+
+    >>> in_words({"cat": ("cat/1.png", "cat/7.png"), "dog": ("dog/2.png",)})
+    'left out as unreadable: 2 of cat, 1 of dog (cat/1.png, cat/7.png, dog/2.png)'
+    """
+    names = [name for images in left_out.values() for name in images]
+    counts = ", ".join(f"{len(images)} of {name}" for name, images in left_out.items())
+    return f"left out as unreadable: {counts} ({first_of(names)})"

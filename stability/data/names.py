@@ -11,6 +11,8 @@ from pathlib import Path
 
 from stability.data.faults import DataError
 
+SKIP = "+skip-unreadable"
+"""Follows the kind where unreadable images are left out: `folder+skip-unreadable:flowers`."""
 LONGEST = 40  # characters of a short name: it becomes part of a folder's name
 SMALLEST, LARGEST = 8, 1024  # pixels of a side
 
@@ -26,12 +28,14 @@ class DataName:
     """Pixels to which images are brought; None leaves them as they are."""
     short: str
     """For people: `folder-flowers@64`."""
+    skip_unreadable: bool = False
+    """Whether unreadable images are left out instead of being a fault."""
 
     @property
     def canonical(self) -> str:
         """By which it is loaded, from whatever folder."""
         argument = f":{self.argument}" if self.argument else ""
-        return f"{self.kind}{argument}{at(self.size)}"
+        return f"{self.kind}{SKIP if self.skip_unreadable else ''}{argument}{at(self.size)}"
 
     @property
     def path(self) -> Path:
@@ -76,7 +80,7 @@ def size_of(text: str) -> tuple[str, int | None]:
     >>> size_of("flowers@64"), size_of("me@home/flowers")
     (('flowers', 64), ('me@home/flowers', None))
     """
-    found = re.fullmatch(r"(.*)@(-?\d+)", text, re.DOTALL)
+    found = re.fullmatch(r"(.*)@(-?[0-9]+)", text, re.DOTALL)
     if not found:
         return text, None
     size = int(found[2][:9])

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from stability.data.cifar import load_cifar
@@ -11,7 +11,7 @@ from stability.data.faults import DataError
 from stability.data.folder import load_folder
 from stability.data.huggingface import load_hf, parse_hf
 from stability.data.images import ImageData
-from stability.data.names import DataName, with_path, with_path_and_size, without_argument
+from stability.data.names import SKIP, DataName, with_path, with_path_and_size, without_argument
 from stability.data.synthetic import load_synthetic, parse_synthetic
 
 LARGE_IMAGE = 128  # pixels of a side; from here on a model of ImageNet's kind suits
@@ -28,6 +28,8 @@ class Kind:
     """From the kind and what stands after the colon."""
     load: Callable[[DataName], ImageData]
     source: str
+    has_images: bool = False
+    """Whether it is made of single images, of which one may be unreadable."""
 
 
 KINDS: dict[str, Kind] = {
@@ -42,6 +44,7 @@ KINDS: dict[str, Kind] = {
         parse=with_path_and_size,
         load=load_folder,
         source="PATH/<class>/*.jpg, or PATH/train/<class>/*.jpg with val or test",
+        has_images=True,
     ),
     "cifar10": Kind(
         form="cifar10:PATH",
@@ -60,6 +63,7 @@ KINDS: dict[str, Kind] = {
         parse=parse_hf,
         load=load_hf,
         source="parquet, image folders, data sets of the Hugging Face hub; extra data",
+        has_images=True,
     ),
     "synthetic": Kind(
         form="synthetic:[classes=10,size=32,channels=3,n=5000,seed=0]",
@@ -76,13 +80,36 @@ def resolve(text: str) -> DataName:
     >>> resolve("synthetic:n=600").canonical
     'synthetic:classes=10,size=32,channels=3,n=600,seed=0'
     """
-    kind, _, argument = text.partition(":")
+    word, _, argument = text.partition(":")
+    kind = word.removesuffix(SKIP)
     if kind not in KINDS:
         forms = ", ".join(k.form.partition("[")[0].rstrip(":") for k in KINDS.values())
         near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise DataError([f"{text!r} is not one of {forms}{hint}"])
-    return KINDS[kind].parse(kind, argument)
+    try:
+        name = KINDS[kind].parse(kind, argument)
+        name.argument.encode()
+    except OSError as error:  # a path that is too long, a folder that may not be entered
+        raise DataError([f"{text}: {error}"]) from None
+    except UnicodeEncodeError:
+        where = "the path is not valid UTF-8, in which studies are written: rename it"
+        raise DataError([f"{text}: {where}"]) from None
+    if word == kind:
+        return name
+    if not KINDS[kind].has_images:
+        raise DataError([f"{kind} has no single images that could be left out"])
+    return replace(name, skip_unreadable=True)
+
+
+def skipping(text: str) -> str:
+    """The name of the same data where unreadable images are left out.
+
+    >>> skipping("folder:flowers@64")
+    'folder+skip-unreadable:flowers@64'
+    """
+    kind, colon, argument = text.partition(":")
+    return text if kind.endswith(SKIP) else f"{kind}{SKIP}{colon}{argument}"
 
 
 def load(text: str) -> ImageData:
@@ -92,7 +119,10 @@ def load(text: str) -> ImageData:
 
 @cache
 def _load(name: DataName) -> ImageData:
-    data = KINDS[name.kind].load(name)
+    try:
+        data = KINDS[name.kind].load(name)
+    except (OSError, ImportError) as error:
+        raise DataError([f"{name.canonical}: {error}"]) from error
     if not data.std.all():
         raise DataError([f"{name.canonical}: a channel is the same in every training image"])
     return data

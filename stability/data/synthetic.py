@@ -72,7 +72,7 @@ def parse_synthetic(kind: str, text: str) -> DataName:
             faults.append(f"synthetic: {name!r} is not one of {', '.join(ALLOWED)}{hint}")
         elif name in given:
             faults.append(f"synthetic: {name} is named twice")
-        elif not re.fullmatch(r"\d{1,12}", value) or not low <= int(value) <= high:
+        elif not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
             allowed = f"a whole number from {low} to {high}"
             faults.append(f"synthetic: got {name}={value}, allowed is {allowed}")
         else:

@@ -12,7 +12,7 @@ from stability.models.variants import Config, RegNetConfig, ViTConfig
 from stability.models.vit import ViT
 
 
-def build(
+def build(  # noqa: PLR0913 - all that decides the weights of a model
     name: str | Config,
     *,
     channels: int,
@@ -20,12 +20,15 @@ def build(
     generator: torch.Generator,
     device: torch.device | str = "cpu",
     image: tuple[int, int] | None = None,
+    stem_init: str = "main",
+    revision: int = 1,
 ) -> nn.Module:
     """The model `name` with fresh weights drawn from `generator` (a CPU generator).
 
     Takes images (B, channels, image, image), gives logits (B, classes). The weights are drawn on
     the CPU and then moved, so that a seed means the same weights on every device.
     `image` is the height and width of the images, which models from elsewhere are told.
+    `stem_init` and `revision`: of `init_weights`. Their defaults are those of `Recipe`.
     Raises ModelNameError, a KeyError, for a name that is no model's, OwnModelError for a model
     from elsewhere that cannot be made.
     """
@@ -36,7 +39,7 @@ def build(
     # every weight is drawn anew. (Building on `meta` would load 500 modules, 0.6 s a process.)
     with torch.random.fork_rng(devices=[]):
         model = assemble(config, channels, classes)
-    init_weights(model, generator)
+    init_weights(model, generator, stem_init=stem_init, revision=revision)
     return _placed(model, device)
 
 

@@ -1,8 +1,9 @@
 """What a model costs: multiply-adds, parameters, activations, as pycls counts them.
 
 Source: "Fast and Accurate Model Scaling" (Dollár et al. 2021, arXiv 2103.06877) for activations,
-and appendix D of arXiv 2106.14881: the outputs of all convolutions and matrix products, nothing
-else. Biases, norms, activation functions and pooling cost nothing.
+and appendix D of arXiv 2106.14881: the outputs of all convolutions and matrix products, and, in
+pycls (`blocks.py`, `pool2d_cx`) and in Table 2, of the maximum pooling of a ResNet's stem. Biases,
+norms, activation functions and average pooling cost nothing.
 """
 
 import math
@@ -31,11 +32,11 @@ class Complexity:
     params: int
     """Weights, frozen ones included."""
     acts: int
-    """Numbers that convolutions and matrix products put out."""
+    """Numbers that convolutions, matrix products and maximum pooling put out."""
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up what the convolutions and matrix products under it do."""
+    """Adds up what the convolutions, matrix products and maximum poolings under it do."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -56,6 +57,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._add(output, args[0].shape[-1])
             case aten.addmm.default:  # bias, matrix, matrix
                 self._add(output, args[1].shape[-1])
+            case aten.max_pool2d_with_indices.default | aten.max_pool2d.default:
+                values = output if isinstance(output, torch.Tensor) else output[0]
+                self._add(values, 0)
         return output
 
     def _add(self, output: torch.Tensor, products: int) -> None:

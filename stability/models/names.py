@@ -10,7 +10,17 @@ A model has one name, so that a trial has one identity: `vitc-4gf+conv` is `vitc
 import re
 from dataclasses import replace
 
-from stability.models.variants import FAMILIES, LATE_PATCHIFY, STEMS, VARIANTS, Config, ViTConfig
+from stability.models.variants import (
+    BATCHNORM_STEMS,
+    CONV_STEMS,
+    FAMILIES,
+    LATE_PATCHIFY,
+    STEMS,
+    VARIANTS,
+    Config,
+    RegNetConfig,
+    ViTConfig,
+)
 
 SMALLEST_CNN_IMAGE = 32  # five strides of two leave one pixel
 COLLECTIONS = ("timm", "torchvision")
@@ -86,6 +96,35 @@ def is_own(name: str) -> bool:
     (True, False)
     """
     return ":" in name
+
+
+def has_conv_stem(name: str) -> bool:
+    """Whether `stem_init` applies to the model: a ViT with one of `CONV_STEMS`.
+
+    >>> has_conv_stem("vitc-nano"), has_conv_stem("vitp-nano+s2"), has_conv_stem("regnety-nano")
+    (True, True, False)
+    """
+    config = None if is_own(name) else config_of(name)
+    return isinstance(config, ViTConfig) and config.stem in CONV_STEMS
+
+
+def has_batchnorm(name: str) -> bool:
+    """Whether the model has BatchNorm; a model from elsewhere may have it and counts as one.
+
+    >>> has_batchnorm("vitp-nano"), has_batchnorm("vitc-nano"), has_batchnorm("timm:resnet18")
+    (False, True, True)
+    """
+    config = None if is_own(name) else config_of(name)
+    return not isinstance(config, ViTConfig) or config.stem in BATCHNORM_STEMS
+
+
+def has_squeeze_excitation(name: str) -> bool:
+    """Whether the model is a RegNetY, the only family here with squeeze-and-excitation.
+
+    >>> has_squeeze_excitation("regnety-nano"), has_squeeze_excitation("resnet-nano")
+    (True, False)
+    """
+    return not is_own(name) and isinstance(config_of(name), RegNetConfig)
 
 
 def may_choose(name: str) -> bool:

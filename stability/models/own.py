@@ -20,6 +20,9 @@ from torch.nn.parameter import is_lazy
 Shape = tuple[int, int, int]
 
 
+MODES = {False: "evaluation", True: "training"}
+
+
 class OwnModelError(Exception):
     """A model from elsewhere that cannot be had, or does not do what is needed."""
 
@@ -36,7 +39,7 @@ def own_model(name: str, shape: Shape, classes: int) -> nn.Module:
         model = make(rest, shape, classes) if make else _function(origin, rest)(classes, shape)
     except OwnModelError:
         raise
-    except Exception as error:  # whatever a stranger's code does
+    except (Exception, SystemExit) as error:  # whatever a stranger's code does
         raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise OwnModelError(f"{name}: gave a {type(model).__name__}, needed is a torch.nn.Module")
@@ -49,33 +52,57 @@ def own_model(name: str, shape: Shape, classes: int) -> nn.Module:
 def _filled(model: nn.Module, name: str, shape: Shape) -> None:
     """Lazy layers draw their weights at the first images: here, from the seed of the trial."""
     training = model.training
+    model.eval()
     _answer(model, name, torch.zeros(2, *shape))
     model.train(training)
 
 
-@torch.no_grad()
 def check_logits(model: nn.Module, name: str, shape: Shape, classes: int) -> None:
-    """Look at what it makes of two images. Raises OwnModelError for anything but their logits."""
-    weight = next(model.parameters(), None)
+    """Look at what it makes of two images, in evaluation and in training mode.
+
+    Raises OwnModelError for anything but logits, one floating-point row an image, that depend on
+    parameters which can be trained.
+    """
+    weight = next((weight for weight in model.parameters() if weight.requires_grad), None)
     if weight is None:
         raise OwnModelError(f"{name}: has no parameters to train")
     images = torch.zeros(2, *shape, device=weight.device)
-    logits = _answer(model, name, images)
-    if not isinstance(logits, Tensor):
-        raise OwnModelError(f"{name}: gave a {type(logits).__name__} for images, needed are logits")
-    if logits.shape != (2, classes):
-        got = tuple(logits.shape)
+    for training in (False, True):
+        model.train(training)
+        with torch.set_grad_enabled(training):
+            logits = _answer(model, name, images)
+        _check_answer(logits, f"{name}: gave {{}} in {MODES[training]} mode", (2, classes))
+    if not logits.requires_grad:
         raise OwnModelError(
-            f"{name}: gave logits of shape {got} for 2 images, needed is {(2, classes)}"
+            f"{name}: gave logits in training mode that depend on no parameter: return what the "
+            "layers compute, without detach() and outside of torch.no_grad()"
         )
 
 
+def _check_answer(answer: Any, gave: str, needed: tuple[int, int]) -> None:
+    what = f"one tensor of logits of shape {needed} for 2 images"
+    if not isinstance(answer, Tensor):
+        kind = type(answer).__name__
+        parts = f" of {len(answer)}" if isinstance(answer, tuple | list | dict) else ""
+        raise OwnModelError(
+            f"{gave.format(f'a {kind}{parts}')}, needed is {what}: return the logits alone"
+        )
+    if answer.shape != needed:
+        raise OwnModelError(
+            f"{gave.format(f'logits of shape {tuple(answer.shape)}')}, needed is {what}"
+        )
+    if not answer.is_floating_point():
+        raise OwnModelError(f"{gave.format(f'{answer.dtype}')}, needed are floating-point numbers")
+
+
 def _answer(model: nn.Module, name: str, images: Tensor) -> Any:
-    """What it gives for images, in evaluation mode."""
+    """What it gives for images."""
     try:
-        return model.eval()(images)
-    except Exception as error:  # whatever a stranger's code does
-        raise OwnModelError(f"{name}: {type(error).__name__}: {error}") from error
+        return model(images)
+    except (Exception, SystemExit) as error:  # whatever a stranger's code does
+        mode = MODES[model.training]
+        fault = f"{name}: {type(error).__name__} in {mode} mode: {error}"
+        raise OwnModelError(fault) from error
 
 
 def _function(module: str, function: str) -> Callable[[int, Shape], Any]:
@@ -121,4 +148,12 @@ def _installed(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise OwnModelError(f"{package} is not installed: pip install {package}") from error
+        missing = getattr(error, "name", None) or ""
+        if missing == package:
+            fault = f"{package} is not installed: pip install {package}"
+        elif isinstance(error, ModuleNotFoundError) and missing:
+            needed = missing.partition(".")[0]
+            fault = f"{package} needs {needed}, which is not installed: pip install {needed}"
+        else:
+            fault = f"{package} cannot be imported: {error}"
+        raise OwnModelError(fault) from error

@@ -38,6 +38,16 @@ STEMS = {
 }
 """Stems that any ViT may have, and where each is from; built in `stability.models.stems`."""
 
+CONV_STEMS = ("conv", "s1", "s2", "s3", "s4", "conv-ln", "conv-nonorm", "conv-noact", "conv-linear")
+"""Stems that end in a 1x1 convolution: `stem_init` says how they start."""
+
+BATCHNORM_STEMS = ("conv", "s1", "s2", "s3", "s4", "patchify-bn-relu", "conv-noact", "hmlp")
+"""Stems with BatchNorm."""
+
+STEM_INITS = ("main", "release")
+"""Initial weights of the conv stems: those of pycls' main branch (from commit 5b23abd, September
+2021), or those of its first public ViT code (July and August 2021)."""
+
 LATE_PATCHIFY = {"s1": 2, "s2": 4, "s3": 8, "s4": 16}
 """Stride of the patchify convolution that ends the 3x3s of S1 to S4: at most that of the stem."""
 

@@ -59,9 +59,10 @@ def augmented(images: Tensor, recipe: Recipe, fill: Tensor, generator: torch.Gen
     `fill` (C, 1, 1) is the colour of a padded border.
     """
     if recipe.crop_area is not None:
-        images = resized_crops(images, recipe.crop_area, generator)
+        images = resized_crops(images, recipe.crop_area, generator, recipe.revision)
     elif recipe.crop_padding > 0:
-        images = padded_crops(images, recipe.crop_padding, fill.round(), generator)
+        border = recipe.crop_padding, fill.round()
+        images = padded_crops(images, *border, generator, recipe.revision)
     if recipe.flip > 0:
         images = mirrored(images, recipe.flip, generator)
     return autoaugment(images, generator) if recipe.autoaugment else images

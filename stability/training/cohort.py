@@ -19,7 +19,7 @@ from stability.training.batches import inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.checkpoint import Past, Saved, device_name
 from stability.training.loop import Epoch, Job, model_of, row_of, told
-from stability.training.outcome import Evaluation, Training, ended, evaluate_stacked
+from stability.training.outcome import Evaluation, Training, evaluate_stacked
 from stability.training.schedule import lr_at
 from stability.training.slots import Slot, begun, by_epoch
 from stability.training.stack import Stack, Weights
@@ -218,7 +218,7 @@ class _Cohort:
                 )
                 for some in torch.split(whole, size, dim=1)
             )
-            set_precise_statistics(each.module, batches, self.stack.precision)
+            set_precise_statistics(each.module, batches, self.stack.precision, recipe.revision)
 
     def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
         """Slots that did in this epoch, with the step, as `loop.first_non_finite` sees it.
@@ -315,10 +315,15 @@ class _Cohort:
         alive = [k for k, slot in enumerate(self.slots) if slot.alive]
         computed = self.epochs + self._idle / len(alive)
         for k in alive:
-            training = ended(test[k], raw[k])
             yield (
                 self.slots[k].index,
-                replace(training, devices=self._devices(self.slots[k]), computed=computed),
+                Training(
+                    outcome="ok",
+                    test=test[k],
+                    raw_test=raw[k],
+                    devices=self._devices(self.slots[k]),
+                    computed=computed,
+                ),
             )
 
 

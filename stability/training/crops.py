@@ -28,18 +28,25 @@ def mirrored_where(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
-def padded_crops(images: Tensor, padding: int, fill: Tensor, generator: torch.Generator) -> Tensor:
+def padded_crops(
+    images: Tensor, padding: int, fill: Tensor, generator: torch.Generator, revision: int = 2
+) -> Tensor:
     """A window of the image's size out of the image with a border of `padding` pixels.
 
-    `fill` (C, 1, 1) is the border's colour. Each of the (2 * padding + 1)^2 places is as likely.
+    `fill` (C, 1, 1) is the border's colour. `revision`: of `corners`.
     """
-    places = sent(corners(len(images), padding, generator), images.device)
+    places = sent(corners(len(images), padding, generator, revision), images.device)
     return cropped_at(images, padding, fill, places)
 
 
-def corners(n: int, padding: int, generator: torch.Generator) -> Tensor:
-    """(2, n, 1): top and left of each window, in pixels of the image with its border."""
-    return torch.randint(2 * padding + 1, (2, n, 1), generator=generator)
+def corners(n: int, padding: int, generator: torch.Generator, revision: int = 2) -> Tensor:
+    """(2, n, 1): top and left of each window, in pixels of the image with its border.
+
+    Each place from 0 to 2 * padding - 1 is equally likely. The last one, 2 * padding, is never
+    drawn, as in pycls (`transforms.py`, `random_crop`); in revision 1 it was.
+    """
+    places = 2 * padding + (revision == 1)
+    return torch.randint(places, (2, n, 1), generator=generator)
 
 
 def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> Tensor:
@@ -54,14 +61,17 @@ def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> T
     return framed[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def resized_crops(images: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
+def resized_crops(
+    images: Tensor, smallest: float, generator: torch.Generator, revision: int = 2
+) -> Tensor:
     """A random box of each image, enlarged bilinearly to the image's size.
 
     Its share of the area is uniform on `smallest` to 1 (0.08 in Szegedy et al. 2015,
-    arXiv 1409.4842). Levels are rounded to whole numbers.
+    arXiv 1409.4842). Levels are rounded to whole numbers. `revision`: of `boxes`.
     """
     b, _, h, w = images.shape
-    top, left, height, width = sent(boxes(b, h, w, smallest, generator), images.device).unbind(1)
+    drawn = boxes(b, h, w, smallest, generator, revision)
+    top, left, height, width = sent(drawn, images.device).unbind(1)
     v = _places(top, height, h)  # (B, H), in pixels of the image
     u = _places(left, width, w)
     grid = torch.stack(
@@ -74,12 +84,16 @@ def resized_crops(images: Tensor, smallest: float, generator: torch.Generator) -
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False).round()
 
 
-def boxes(n: int, h: int, w: int, smallest: float, generator: torch.Generator) -> Tensor:
+def boxes(
+    n: int, h: int, w: int, smallest: float, generator: torch.Generator, revision: int = 2
+) -> Tensor:
     """(n, 4) top, left, height and width, in pixels, of boxes in images of h x w.
 
     Area uniform on `smallest` to 1 of the image's, ratio of the sides uniform on 3/4 to 4/3,
     turned on its side in half of the cases; the first of ten that fits, the whole image where none
-    does (pycls `transforms.py`). Each place is as likely.
+    does (pycls `transforms.py`). A box that is smaller than the image by k pixels starts at 0 to
+    k - 1 with equal probability: the last place, k, is never drawn, as in pycls
+    (`random_sized_crop`). In revision 1 it was.
     """
     area = _uniform((n, TRIES), smallest, 1.0, generator) * h * w
     ratio = _uniform((n, TRIES), RATIO, 1 / RATIO, generator)
@@ -91,8 +105,9 @@ def boxes(n: int, h: int, w: int, smallest: float, generator: torch.Generator) -
     width = widths.gather(1, first)[:, 0].masked_fill(none, w)
     height = heights.gather(1, first)[:, 0].masked_fill(none, h)
     luck = torch.rand(2, n, dtype=torch.float64, generator=generator)
-    top = (luck[0] * (h - height + 1)).floor()
-    left = (luck[1] * (w - width + 1)).floor()
+    last = int(revision == 1)
+    top = (luck[0] * (h - height + last).clamp(min=1)).floor()
+    left = (luck[1] * (w - width + last).clamp(min=1)).floor()
     return torch.stack([top.float(), left.float(), height, width], dim=1)
 
 

@@ -55,7 +55,8 @@ class EpochBatches:
             rows[:, mine] = order[: steps * size].view(steps, size)
             for step in range(steps):  # one after the other, as `augmented` draws
                 if self._padding > 0:
-                    places[step, :, mine] = corners(size, self._padding, own.images)
+                    where = corners(size, self._padding, own.images, self._recipe.revision)
+                    places[step, :, mine] = where
                 if self._flip > 0:
                     chosen[step, mine] = mirrors(size, self._flip, own.images)
         for table, drawn in zip(tables, (rows, places, chosen), strict=True):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.checkpoint import Live, Past, Saved, device_name, refuse
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
-from stability.training.outcome import Evaluation, Training, ended, evaluate
+from stability.training.outcome import Evaluation, Training, evaluate
 from stability.training.precision import arithmetic, for_the_loss
 from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
@@ -76,6 +76,8 @@ def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
         generator=streams.weights,
         device=data.device,
         image=data.shape[1:],
+        stem_init=job.recipe.stem_init,
+        revision=job.recipe.revision,
     )
 
 
@@ -155,7 +157,8 @@ def train(
         if saved is not None and epoch < job.epochs:
             saved.offer(packed)
     raw = None if live.average is None else judge(live.model, data.test)
-    return replace(ended(judge(judged, data.test), raw), devices=devices)
+    test = judge(judged, data.test)
+    return Training(outcome="ok", test=test, raw_test=raw, devices=devices)
 
 
 def row_of(
@@ -258,7 +261,7 @@ def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Bes
     for each in [model] if average is None else [model, average.model]:
         statistics.set_state(state)  # made anew for each: held, they could fill the device
         batches = (inputs(part, some, recipe, statistics)[0] for some in whole)
-        set_precise_statistics(each, batches, beside.precision)
+        set_precise_statistics(each, batches, beside.precision, recipe.revision)
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:

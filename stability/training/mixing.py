@@ -26,7 +26,7 @@ def mixed(
     others = sent(torch.randperm(len(images), generator=generator), images.device)
     if is_cut:
         _, _, height, width = images.shape
-        top, bottom, left, right = box(height, width, share, generator)
+        top, bottom, left, right = box(height, width, share, generator, recipe.revision)
         images = images.clone()
         images[:, :, top:bottom, left:right] = images[others, :, top:bottom, left:right]
         share = 1 - (bottom - top) * (right - left) / (height * width)
@@ -44,16 +44,19 @@ def beta(alpha: float, generator: torch.Generator) -> float:
 
 
 def box(
-    height: int, width: int, share: float, generator: torch.Generator
+    height: int, width: int, share: float, generator: torch.Generator, revision: int = 2
 ) -> tuple[int, int, int, int]:
     """Top, bottom, left, right of CutMix's box: 1 - share of the area, less what lies outside.
 
-    Its centre is any pixel, so that a box at the edge is cut (Yun et al. 2019, arXiv 1905.04899,
-    algorithm 1).
+    Its centre c is any pixel, so that a box at the edge is cut (Yun et al. 2019, arXiv 1905.04899,
+    algorithm 1). A box of w pixels reaches from c - w // 2 to c + w // 2, as in pycls, so that an
+    odd one loses a pixel. Revision 1 kept that pixel: to c - w // 2 + w.
     """
     h, w = (int(size * math.sqrt(1 - share)) for size in (height, width))
     y, x = (int(torch.randint(size, (), generator=generator)) for size in (height, width))
     top, left = y - h // 2, x - w // 2
+    if revision >= 2:
+        h, w = h // 2 * 2, w // 2 * 2
     ends = (top, height), (top + h, height), (left, width), (left + w, width)
     t, b, l, r = (min(max(end, 0), size) for end, size in ends)  # noqa: E741
     return t, b, l, r

@@ -16,31 +16,53 @@ NORMS = (
     nn.LayerNorm,
     nn.RMSNorm,
     nn.GroupNorm,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
+    nn.modules.batchnorm._BatchNorm,  # SyncBatchNorm too
+    nn.modules.instancenorm._InstanceNorm,
 )
+FIRST_NORMS = (*NORMS[:3], nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, NORMS[4])
+"""Norms of revision 1."""
 
 
-def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def decay_groups(
+    model: nn.Module, revision: int = 2, *, stacked: bool = False
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(decayed, not decayed): no norm and no bias is decayed; class token and positions are.
 
-    What is frozen is in neither.
-    Paper, section 5.4: decaying them "can dramatically reduce top-1" of small models; that the
-    two embeddings are decayed is pycls' rule (names with bn, ln or bias are exempt, no others).
+    Not decayed are all parameters of a norm layer, those with at most one axis (biases under any
+    name, scales of channels), those called `bias`, and `bias_k` and `bias_v` of torch's attention.
+    Frozen parameters are in neither group; one that several modules share is there once.
+
+    Paper, section 5.4: decaying norms and biases "can dramatically reduce top-1" of small models;
+    that class token and positions are decayed is pycls' rule (names with bn, ln or bias are exempt,
+    no others).
+
+    Args:
+        model: any module.
+        revision: in 1, of biases only those called `bias` are exempt, SyncBatchNorm is no norm, and
+            a shared parameter is there once for each module. For the models of this package both
+            revisions are the same.
+        stacked: whether all parameters have a leading axis of trials (`models/stacked.py`).
     """
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
+    seen: set[nn.Parameter] = set()
     for module in model.modules():
-        is_norm = isinstance(module, NORMS)
         for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or (revision >= 2 and parameter in seen):
                 continue
-            (exempt if is_norm or name == "bias" else decayed).append(parameter)
+            seen.add(parameter)
+            axes = parameter.dim() - stacked
+            is_decayed = _is_decayed(module, name, axes, revision)
+            (decayed if is_decayed else exempt).append(parameter)
     return decayed, exempt
+
+
+def _is_decayed(module: nn.Module, name: str, axes: int, revision: int) -> bool:
+    if revision == 1:
+        return not isinstance(module, FIRST_NORMS) and name != "bias"
+    if isinstance(module, nn.MultiheadAttention) and name in ("bias_k", "bias_v"):
+        return False
+    return not isinstance(module, NORMS) and name != "bias" and axes > 1
 
 
 @dataclass
@@ -148,7 +170,7 @@ def build_optimizer(name: str, model: nn.Module, recipe: Recipe) -> Optimizer:
 
     Raises KeyError for another name.
     """
-    decayed, exempt = decay_groups(model)
+    decayed, exempt = decay_groups(model, recipe.revision)
     groups = [Group(decayed, recipe.weight_decay), Group(exempt, 0.0)]
     return {"sgd": SGD, "adamw": AdamW}[name](groups, recipe)
 

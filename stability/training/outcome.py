@@ -1,6 +1,5 @@
-"""How a training ended: its errors as counts, and whether they mean anything."""
+"""How a training ended: its errors as counts."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,7 +37,8 @@ class Evaluation:
 class Training:
     """How a training ended."""
 
-    outcome: Literal["ok", "collapsed", "diverged"]
+    outcome: Literal["ok", "diverged"]
+    """Whether an `ok` one is collapsed is decided by `stability.objective`."""
     diverged_at: int | None = None
     """Step, from 0, of the first non-finite training loss; the epoch's last step where at its end
     only a weight, a running statistic or the validation loss was not finite."""
@@ -110,18 +110,3 @@ def _judged(answer: Tensor, loss: float, part: TensorPart) -> Evaluation:
         chance=chance_of(part),
         constant=bool((answer == answer[0]).all()),
     )
-
-
-def ended(test: Evaluation, raw_test: Evaluation | None = None) -> Training:
-    """The outcome of a training that stayed finite: `ok`, or `collapsed` where it is useless."""
-    outcome: Literal["collapsed", "ok"] = "collapsed" if is_useless(test) else "ok"
-    return Training(outcome=outcome, test=test, raw_test=raw_test)
-
-
-def is_useless(test: Evaluation) -> bool:
-    """One answer for every image, or an error that a guess may have: at least c - 3 sd.
-
-    sd = sqrt(c (100 - c) / n) is that of a guess whose chance of being wrong is c percent.
-    """
-    sd = math.sqrt(test.chance * (100 - test.chance) / test.n)
-    return test.constant or test.error >= test.chance - 3 * sd

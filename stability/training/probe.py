@@ -6,6 +6,7 @@ The command line itself never imports torch; it asks here while it does somethin
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -159,10 +160,22 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             seconds.append(seconds_of(job, device, patience))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
+        except Exception as error:
+            if not is_own(job["model"]):
+                raise
+            fault = f"a training step failed: {type(error).__name__}: {error}"
+            faults.append(f"--model: {job['model']}: {fault}")
     if faults:
         return {"faults": list(dict.fromkeys(faults))}
     return {"slots": places, "seconds": seconds}
 
 
+def main() -> None:
+    """Answer on standard output; what a model from elsewhere prints goes to standard error."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)
+        json.dump(answer(json.load(sys.stdin)), out)
+
+
 if __name__ == "__main__":
-    json.dump(answer(json.load(sys.stdin)), sys.stdout)
+    main()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from stability.models.variants import STEM_INITS
+
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
 """Of the forward pass."""
@@ -66,6 +68,12 @@ class Recipe:
     """The policy that AutoAugment found on ImageNet."""
     precise_bn: int | None = None
     """Training images on which BatchNorm's statistics are computed anew before evaluations."""
+    stem_init: str = "main"
+    """Initial weights of a conv stem: `main` or `release` (`models/init.py`). Stored for models
+    with a conv stem alone; absent means `main`, which all trials had before it was a setting."""
+    revision: int = 1
+    """Of the numerics: 1 is what they were before it was a setting, and what absent means; 2
+    follows pycls in five details (docs/recipe.md). Stored where one of them matters."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Recipe":
@@ -135,14 +143,19 @@ RANGES: dict[str, Range] = {
     "crop_padding": Range(low=0, high=float("inf"), integer=True),
     "flip": Range(low=0, high=1),
     "precise_bn": Range(low=1, high=float("inf"), integer=True),
+    "revision": Range(low=1, high=2, integer=True),
 }
 SWITCHES = ("nesterov", "autoaugment")
 """Settings that are true or false."""
-WORDS = {"lr_per": ("step", "epoch")}
+WORDS = {"lr_per": ("step", "epoch"), "stem_init": STEM_INITS}
 """Settings that are a word."""
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 OPTIONAL = tuple(name for name, value in DEFAULTS.items() if value is None)
 """Settings that may be None: off."""
+BY_MODEL = ("stem_init", "revision")
+"""Settings that a study stores by model, and only where they matter (`recipes.model_settings`)."""
+REVISION = 2
+"""The newest revision of the numerics, which new studies have."""
 RIVALS = (("warmup", "warmup_epochs"), ("crop_area", "crop_padding"))
 """Of two that say the same in two ways a recipe has one."""
 FIRST = ("lr", "weight_decay", "batch_size", "warmup", "warmup_from", "floor", "label_smoothing")

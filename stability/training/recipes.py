@@ -8,7 +8,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stability.training.recipe import DEFAULTS, LATER, ONLY_FOR, RANGES, RIVALS, is_off
+from stability.models.names import (
+    has_batchnorm,
+    has_conv_stem,
+    has_squeeze_excitation,
+    is_own,
+)
+from stability.training.recipe import (
+    BY_MODEL,
+    DEFAULTS,
+    LATER,
+    ONLY_FOR,
+    RANGES,
+    REVISION,
+    RIVALS,
+    is_off,
+)
 
 IMAGENET = 1_281_167
 """Training images of ImageNet-1k, for which the paper's rate of the averaged weights is."""
@@ -59,6 +74,9 @@ RANGES_MICRO: Ranges = {
     ("regnety", "adamw"): {"lr": (3.125e-4, 0.01), "weight_decay": (0.0075, 0.24)},
     ("regnety", "sgd"): {"lr": (0.03125, 0.625), "weight_decay": (5e-5, 1e-3)},
 }
+
+CURRENT: dict[str, Any] = {"stem_init": "release", "revision": REVISION}
+"""What new studies have of the settings that are stored by model, in all recipes."""
 
 SMALL = "of this project, for small images"
 RECIPES: dict[str, Named] = {
@@ -137,6 +155,8 @@ SOURCES: dict[str, str] = {
     "flip": "[2] transforms.py",
     "autoaugment": "[1] section 6; Cubuk et al. 2019 (arXiv 1805.09501), policy of [2]",
     "precise_bn": "[2] NUM_SAMPLES_PRECISE",
+    "stem_init": "[2] vit.py of July and August 2021 (release), since September (main)",
+    "revision": "2 follows [2] in details, 1 is what this program did before: docs/recipe.md",
 }
 
 
@@ -161,7 +181,7 @@ def source_of(recipe: str, setting: str) -> str:
     if setting == "warmup" and "warmup_epochs" in named.settings:
         return "warmup_epochs in its place"
     used = {*named.sources, *named.settings, *({"ema_period"} if "ema" in named.settings else ())}
-    if setting in LATER and setting not in used:
+    if setting in LATER and setting not in (*used, *BY_MODEL):
         return "not used"
     return named.sources.get(setting, SOURCES[setting])
 
@@ -187,7 +207,8 @@ def settings_of(
 
     Returns:
         Settings as a study keeps them. What is off, and what has the value that it had before it
-        was a setting, is left out, so that a study is the same however that was said.
+        was a setting, is left out, so that a study is the same however that was said. Those of
+        `BY_MODEL` are left out too: `model_settings` has them.
 
     >>> settings_of("nano", "sgd")["momentum"], "beta2" in settings_of("nano", "sgd")
     (0.9, False)
@@ -208,10 +229,48 @@ def settings_of(
     return {
         name: _one_kind(name, value)
         for name, value in {**base, **mine}.items()
-        if name not in drawn
+        if name not in (*drawn, *BY_MODEL)
         and not is_off(name, {name: value})
         and ONLY_FOR.get(name, optimizer) == optimizer
     }
+
+
+def model_settings(model: str, own: Mapping[str, Any], used: Collection[str]) -> dict[str, Any]:
+    """The settings that a study stores for one model, beside those of its recipe.
+
+    Each is left out where it has its old value and where it makes no difference to the model, so
+    that a trial that a change does not concern keeps its id.
+
+    Args:
+        model: full name.
+        own: settings that are given, in place of `CURRENT`.
+        used: names of the settings that are on or drawn.
+
+    >>> model_settings("vitc-nano", {}, ["lr"]), model_settings("vitp-nano", {}, ["lr"])
+    ({'stem_init': 'release'}, {})
+    >>> model_settings("vitp-nano", {}, ["cutmix"])
+    {'revision': 2}
+    """
+    applies = {"stem_init": has_conv_stem(model), "revision": is_revised(model, used)}
+    wanted = {**CURRENT, **{name: own[name] for name in BY_MODEL if name in own}}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if applies[name] and name not in used and value != LATER[name]
+    }
+
+
+def is_revised(model: str, used: Collection[str]) -> bool:
+    """Whether trials of the model differ between revisions 1 and 2 (docs/recipe.md).
+
+    `used`: names of the settings that are on or drawn.
+    """
+    return (
+        is_own(model)  # which parameters are decayed
+        or has_squeeze_excitation(model)  # its biases
+        or not {"cutmix", "crop_area", "crop_padding"}.isdisjoint(used)
+        or ("precise_bn" in used and has_batchnorm(model))
+    )
 
 
 def _one_kind(name: str, value: Any) -> Any:

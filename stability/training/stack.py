@@ -26,9 +26,10 @@ from stability.training.tensors import TensorData
 class Weights:
     """A stacked module whose trained parameters are columns of one matrix (K, P)."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        decayed, exempt = decay_groups(module)
+    def __init__(self, module: nn.Module, revision: int) -> None:
+        """`revision`: of the rule of what is decayed."""
+        self.module, self.revision = module, revision
+        decayed, exempt = decay_groups(module, revision, stacked=True)
         names = {p: name for name, p in module.named_parameters()}
         self._names = [names[p] for p in (*decayed, *exempt)]
         self._frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
@@ -91,7 +92,7 @@ class Averages:
     def __init__(self, weights: Weights, jobs: Sequence[Job], steps: int) -> None:
         """`steps`: of an epoch."""
         recipe, epochs = jobs[0].recipe, jobs[0].epochs
-        self.weights = Weights(deepcopy(weights.module))
+        self.weights = Weights(deepcopy(weights.module), weights.revision)
         self._theirs = weights
         self._period = recipe.ema_period
         self._rate = weights.matrix.new_tensor(rate(recipe, epochs))
@@ -134,7 +135,7 @@ class Stack:
         self._data, self._recipe = data, recipe
         self.batch, self.precision = recipe.batch_size, jobs[0].precision
         self.steps = len(data.train) // self.batch  # of an epoch
-        self.weights = Weights(stack(models))
+        self.weights = Weights(stack(models), recipe.revision)
         self.optimizer = STACKED[jobs[0].optimizer](
             self.weights.matrix, self.weights.decayed, recipes
         )

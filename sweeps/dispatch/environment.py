@@ -4,6 +4,7 @@ import os
 
 ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a `sweeps/` in the folder of submission must not be imported
+    "PYTHONIOENCODING": ":backslashreplace",  # a print never fails, whatever the locale encodes
     # A process per core, one thread each: 1.6 times the throughput of one process with two
     # threads; and an OpenMP thread that waits must not burn the other worker's core.
     "OMP_NUM_THREADS": "1",

@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-SDS = 3.0
+from sweeps.collapse import is_collapsed
+
 WITHOUT_N = "no --n-eval, so no allowance for the luck of a guess"
 HEAP = 5
 """Runs at one error that are called a heap, at least."""
@@ -65,19 +66,6 @@ class Chance:
         return cls(error=error, said=f"{error:.6g}%, as given")
 
 
-def is_useless(error: float, chance: float, n_eval: float | None) -> bool:
-    """Whether a guess may have this error: at least c - 3 sd.
-
-    sd = sqrt(c (100 - c) / n) is that of a guess whose chance of being wrong is c percent; without
-    n it is taken as 0.
-
-    >>> is_useless(89.0, 90.0, 400), is_useless(85.0, 90.0, 400), is_useless(89.0, 90.0, None)
-    (True, False, False)
-    """
-    sd = math.sqrt(chance * (100.0 - chance) / n_eval) if n_eval else 0.0
-    return error >= chance - SDS * sd - 1e-9  # a constant prediction is c to the last bit or so
-
-
 def collapse(table: pd.DataFrame) -> int:
     """Call the useless among the `ok` runs of a table collapsed, in place; returns how many.
 
@@ -87,7 +75,7 @@ def collapse(table: pd.DataFrame) -> int:
     """
     n_evals = table["n_eval"] if "n_eval" in table else pd.Series(None, table.index, dtype=object)
     useless = [
-        outcome == "ok" and known(chance) and is_useless(error, chance, n if known(n) else None)
+        outcome == "ok" and known(chance) and is_collapsed(error, chance, n if known(n) else None)
         for outcome, error, chance, n in zip(
             table["outcome"], table["error"], table["chance"], n_evals, strict=True
         )
