@@ -1,7 +1,6 @@
 """The box that hyperparameters were drawn from, and where in it a value lies."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 
 from analysis.bands import FloatArray
 from analysis.faults import TableError, not_one_of
+from analysis.guarded import read_toml
 from analysis.rows import numbers, numeric_faults
 
 Scale = Literal["log", "linear"]
@@ -104,7 +104,7 @@ def read_box(run: str | os.PathLike[str]) -> list[Range]:
     """
     path = Path(run) / "study.toml"
     try:
-        space = tomllib.loads(path.read_text(encoding="utf-8"))["space"]
+        space = read_toml(path)["space"]
         return [_range(entry) for entry in space if not entry.get("choices")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError([f"{path}: no search space can be read ({error!r})"]) from error

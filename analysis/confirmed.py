@@ -180,4 +180,4 @@ def as_table(peaks: Mapping[str, Confirmed], confidence: float = 0.95) -> pd.Dat
 
 def _seeds(folder: Path) -> int:
     digits = folder.name.rpartition("r")[2]
-    return int(digits) if digits.isdigit() else -1
+    return int(digits) if digits.isdecimal() else -1

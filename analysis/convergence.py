@@ -7,14 +7,17 @@ the failures in the denominator. What a curve has reached before it diverged it 
 
 import os
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from analysis.bands import FloatArray, method_for
 from analysis.faults import TableError
+from analysis.guarded import read_bytes
 from analysis.intervals import quantile_interval, share_interval
 from analysis.rows import Measured, measured
 from analysis.samples import Sample
@@ -60,8 +63,9 @@ def load_curves(runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
     for source in sources:
         path = source / "curves.parquet" if source.is_dir() else source
         try:
-            frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-        except (OSError, ValueError) as error:
+            content = BytesIO(read_bytes(path))
+            frame = pd.read_csv(content) if path.suffix == ".csv" else pd.read_parquet(content)
+        except (OSError, ValueError, pa.ArrowException, TableError) as error:
             faults.append(f"{path}: cannot be read: {' '.join(str(error).split())}")
             continue
         faults += [f"{path}: {fault}" for fault in _faults(frame)]

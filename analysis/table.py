@@ -20,23 +20,26 @@ they exist, and every further column is kept as it is.
 
 import json
 import os
-import tomllib
 import warnings
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from analysis.checks import RANGES, faults_of, impossible
 from analysis.faults import TableError
+from analysis.guarded import read_bytes, read_toml
 from analysis.outcomes import DIVERGED, MISSING, OK
 from analysis.units import unit_of
 
 Source = str | os.PathLike[str]
 FROM_STUDY = ("sampler", "objective")
 """Columns of a run directory's table that study.toml says."""
+T = TypeVar("T")
 
 
 def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
@@ -133,7 +136,7 @@ def read(source: Path) -> pd.DataFrame:
         raise TableError(["no such file or folder"])
     if source.is_dir():
         return _read_run(source)
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+    readers: dict[str, Callable[[BytesIO], pd.DataFrame]] = {
         ".parquet": pd.read_parquet,
         ".csv": pd.read_csv,
         ".jsonl": _read_jsonl,
@@ -141,17 +144,17 @@ def read(source: Path) -> pd.DataFrame:
     if source.suffix.lower() not in readers:
         raise TableError([f"got {source.name!r}, allowed: a run directory, {', '.join(readers)}"])
     try:
-        return readers[source.suffix.lower()](source)
-    except (OSError, ValueError) as error:  # pyarrow's and pandas' parse errors are ValueErrors
+        return readers[source.suffix.lower()](BytesIO(read_bytes(source)))
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         raise TableError([f"cannot be read: {' '.join(str(error).split())}"]) from error
 
 
 def _read_run(folder: Path) -> pd.DataFrame:
     """Join the design with its results, keeping the design's order."""
-    names = [n for n in ("design.parquet", "results.parquet") if (folder / n).is_file()]
+    names = [n for n in ("design.parquet", "results.parquet") if os.path.lexists(folder / n)]
     if not names:
         raise TableError(["not a run directory: no design.parquet and no results.parquet"])
-    parts = [read(folder / name) for name in names]
+    parts = [_named(folder / name, read) for name in names]
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
@@ -185,6 +188,14 @@ def _without_impossible(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return table
 
 
+def _named(path: Path, reader: Callable[[Path], T]) -> T:
+    """What `reader` reads; its faults name the file."""
+    try:
+        return reader(path)
+    except TableError as error:
+        raise TableError([f"{path.name}: {fault}" for fault in error.faults]) from error
+
+
 def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     faults = [
         f"{name}: no column {column!r}"
@@ -194,6 +205,11 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         )
         for column in columns
         if column not in part
+    ]
+    faults += [
+        f"{name}: trial holds something else than names"
+        for name, part in (("design.parquet", design), ("results.parquet", results))
+        if "trial" in part and not all(isinstance(trial, str) for trial in part["trial"])
     ]
     if not faults:
         strangers = sorted(set(results["trial"]) - set(design["trial"]))
@@ -210,18 +226,13 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 def _study(study: Path) -> dict[str, Any]:
     """What study.toml says: sampler, objective, unit of the errors; empty where there is none."""
-    if not study.is_file():
-        return {}
-    try:
-        return tomllib.loads(study.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TableError([f"study.toml cannot be read: {error}"]) from error
+    return _named(study, read_toml) if os.path.lexists(study) else {}
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
+def _read_jsonl(content: BytesIO) -> pd.DataFrame:
     """One JSON object per line; NaN and Infinity are understood, empty lines are passed over."""
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(content.read().decode().splitlines(), start=1):
         if line.strip():
             row = json.loads(line)
             if not isinstance(row, dict):

@@ -19,7 +19,7 @@ from typing import Any
 
 from sweeps import claims
 from sweeps.errors import EvictedError, SpecError
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, put_away, read_bytes
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
@@ -27,6 +27,7 @@ from sweeps.trial import TRAINED, Cohort, Result, Saved, State
 from sweeps.user_code import UserCode
 
 EVERY_SECONDS = 60.0
+MOST_BYTES = 64 << 30
 SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
 VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
 SEAL = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
@@ -61,10 +62,10 @@ class Checkpoint(Saved):
     def load(self) -> bytes | None:
         """What an interrupted training of this trial left; None to begin anew."""
         try:
-            content = self.path.read_bytes()
+            content = read_bytes(self.path, MOST_BYTES)
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._say(f"its checkpoint cannot be read, training begins anew: {error}")
             return None
         state, _, line = content.rpartition(b"\n")
@@ -201,7 +202,7 @@ def tidy(run: RunDirectory, ledger: Ledger) -> None:
 def remove(path: Path) -> None:
     """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
     with suppress(OSError):
-        path.unlink(missing_ok=True)
+        put_away(path)
         remove_halves(path)
 
 

@@ -8,10 +8,10 @@ void the claim that the first has just made.
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from sweeps.errors import EvictedError
+from sweeps.files import put_away
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 
@@ -49,8 +49,7 @@ def is_mine(run: RunDirectory, trial: str, owner: Owner) -> bool:
 
 def release(run: RunDirectory, trial: str) -> None:
     """Give a claim back, after the result is written."""
-    with suppress(FileNotFoundError):
-        run.claim(trial).unlink()
+    put_away(run.claim(trial))
 
 
 def held(run: RunDirectory) -> dict[str, Owner | None]:
@@ -92,9 +91,9 @@ def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict
         if owner is None:
             unreadable.append(path)
         elif gone(owner):
-            path.unlink(missing_ok=True)
+            put_away(path)
     for path in unreadable if not living_workers(run, gone) else []:
-        path.unlink(missing_ok=True)
+        put_away(path)
     found = {
         trial: owner
         for trial, owner in held(run).items()
@@ -107,4 +106,5 @@ def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict
 
 def _is_still(run: RunDirectory, trial: str, owner: Owner | None) -> bool:
     """Whether `owner` holds `trial`; None for a claim that cannot be read."""
-    return Owner.read(run.claim(trial)) == owner and run.claim(trial).exists()
+    claim = run.claim(trial)
+    return Owner.read(claim) == owner and os.path.lexists(claim)

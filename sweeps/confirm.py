@@ -8,9 +8,9 @@ reference of "within d points", and as the peak.
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, StoreError
+from sweeps.files import DamagedError, read_parquet
 from sweeps.run_directory import RunDirectory
 from sweeps.sampling import names_of
 from sweeps.study import Study
@@ -30,7 +30,7 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
     Raises SpecError where a trial of the sweep has no result yet, or none is usable.
     """
     study = run.read_study()
-    rows = pq.read_table(run.results).to_pylist() if run.results.exists() else []
+    rows = _results(run)
     if len(rows) < study.trials:
         raise SpecError(
             [
@@ -81,3 +81,16 @@ def _best(rows: list[Row]) -> Row:
 def fresh_seed(seed: int) -> int:
     """Seed of the confirmation of a study with this seed: it shares no training seed with it."""
     return int(np.random.SeedSequence([seed, 0, 1]).generate_state(1)[0] >> 1)
+
+
+def _results(run: RunDirectory) -> list[Row]:
+    """Of the sweep, from its view; none where there is no view yet. Raises StoreError."""
+    try:
+        return list(read_parquet(run.results).to_pylist())
+    except FileNotFoundError:
+        return []
+    except (OSError, DamagedError) as error:
+        raise StoreError(
+            f"{run.results} cannot be read: {error}. Remove it; stability resume {run.path} writes "
+            "it again"
+        ) from error

@@ -5,16 +5,20 @@ trial. They are written again only where nothing that can be read speaks of anot
 """
 
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from sweeps.design import DAMAGED, read_table
+from sweeps.design import read_table
 from sweeps.errors import SpecError, StoreError
-from sweeps.files import read_text
+from sweeps.files import (
+    DAMAGED,
+    MOST_TABLE_BYTES,
+    DamagedError,
+    read_bytes,
+    read_text,
+    set_aside,
+)
+from sweeps.part_file import read_part
 from sweeps.study import Study
 from sweeps.trial import Trial
 
@@ -69,13 +73,20 @@ def trained(parts: Path) -> set[str]:
     found: set[str] = set()
     for path in parts.glob("*.parquet"):
         try:
-            found |= set(pq.read_table(path, columns=["trial"])["trial"].to_pylist())
-        except (OSError, pa.ArrowException):
+            found |= set(read_part(path)["trial"].to_pylist())
+        except (OSError, DamagedError):
             continue
     return found
 
 
 def keep_damaged(path: Path) -> None:
-    """A copy beside it, under a name that nothing reads."""
+    """A copy beside it, under a name that nothing reads; what is no file is renamed."""
+    try:
+        content = read_bytes(path, MOST_TABLE_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError:
+        set_aside(path)
+        return
     taken = len(list(path.parent.glob(f"{path.name}{DAMAGED}*")))
-    shutil.copyfile(path, path.with_name(f"{path.name}{DAMAGED}{taken or ''}"))
+    path.with_name(f"{path.name}{DAMAGED}{taken or ''}").write_bytes(content)

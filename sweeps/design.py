@@ -10,12 +10,10 @@ import pyarrow.parquet as pq
 
 from sweeps import sampling
 from sweeps.errors import StoreError
-from sweeps.files import atomic_write
+from sweeps.files import DamagedError, atomic_write, read_parquet
 from sweeps.schema import IDENTITY, design_schema
 from sweeps.study import Study
 from sweeps.trial import Trial, trial_id
-
-DAMAGED = ".damaged"  # follows the name of what was set aside
 
 
 class Design(Sequence[Trial]):
@@ -63,7 +61,10 @@ class Design(Sequence[Trial]):
         for place, row in enumerate(rows, start):
             drawn = {name: row[name] for name in self._names if row[name] is not None}
             how = (row["draw"], drawn, row["model"], row["optim"], self.epochs[place])
-            trial = self._resolver.trial(*how)
+            try:
+                trial = self._resolver.trial(*how)
+            except (KeyError, TypeError, ValueError) as error:  # no such optimizer, a draw below 0
+                raise _another(self._path) from error
             if trial.id != self.ids[place]:
                 raise _another(self._path)
             yield trial
@@ -167,18 +168,20 @@ def write_design(study: Study, trials: Sequence[Trial], path: Path) -> None:
 
 def read_table(path: Path) -> pa.Table:
     """The rows of a design. Raises StoreError where it cannot be read."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise StoreError(f"{path} is no regular file")
     try:
-        # `pq.read_table` imports pandas, half a second
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(path)
+    except (OSError, DamagedError) as error:
         raise StoreError(
             f"{path} cannot be read: {error}. It is drawn from study.toml: stability resume "
             f"{path.parent} draws the same again"
         ) from error
-    if missing := {column.name for column in IDENTITY} - set(table.column_names):
-        raise StoreError(f"{path} is no design: it has no column {min(missing)}")
+    if len(set(table.column_names)) < len(table.column_names):
+        raise StoreError(f"{path} is no design: it has a column twice")
+    for column in IDENTITY:
+        if column.name not in table.column_names:
+            raise StoreError(f"{path} is no design: it has no column {column.name}")
+        if table.schema.field(column.name).type != column.type or table[column.name].null_count:
+            raise StoreError(f"{path} is no design: {column.name} holds something else")
     return table
 
 

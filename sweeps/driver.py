@@ -18,6 +18,7 @@ from sweeps.barren import MOST, Barren
 from sweeps.dispatch.base import Dispatcher
 from sweeps.engine import AUTO
 from sweeps.errors import DispatchError, DisplacedError, StoreError
+from sweeps.files import put_away
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import EVER, Ledger, PartWriter
@@ -94,7 +95,7 @@ class Driver:
         KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
         are stopped and what they held is free again, unless the plan is to detach.
         """
-        self.run.cancel.unlink(missing_ok=True)  # what was asked of an earlier driver
+        put_away(self.run.cancel)  # what was asked of an earlier driver
         self.dispatcher.settle()
         self._settle_earlier()
         sweep_up(self.run, self.dispatcher.is_gone)
@@ -247,7 +248,12 @@ class Driver:
 
     def _busy(self) -> set[str]:
         """Slots filled by workers of this driver or of an earlier one that still live."""
-        adopted = {owner.slot for owner in claims.living_workers(self.run) if owner.is_here}
+        here = self.run.identity  # in a copy, workers of the original fill no slot
+        adopted = {
+            owner.slot
+            for owner in claims.living_workers(self.run)
+            if owner.is_here and owner.directory in ("", here)
+        }
         return self.dispatcher.busy() | adopted
 
     def _at_work(self) -> set[str]:
@@ -311,6 +317,7 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
             ) from error
         if not os.path.samestat(os.fstat(handle), run.lock.lstat()):
             raise DispatchError(f"{run.lock} was replaced just now; the same command continues")
+        driver = Owner.this_process("driver", directory=run.identity)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, Owner.this_process("driver").to_json().encode(), 0)
+        os.pwrite(handle, driver.to_json().encode(), 0)
         yield

@@ -6,7 +6,6 @@ first writer wins, and every later worker reads it.
 """
 
 import os
-import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from sweeps import locks
 from sweeps.errors import DispatchError, SpoiltError, StoreError
-from sweeps.files import temporary_beside
+from sweeps.files import parse_toml, read_text, temporary_beside
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import Trial
 
@@ -165,14 +166,17 @@ def other_device(settled: Settled, device: str) -> str:
 def read(path: Path) -> Settled | None:
     """None where nothing is settled yet. Raises StoreError where the file cannot be read."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        ways = {kind: Way(**way) for kind, way in content.pop("ways", {}).items()}
-        return Settled(**content, ways=ways)
+        content = parse_toml(read_text(path))
+        settled = TypeAdapter(Settled).validate_python(content)
+        if any(way.trials < 1 for way in settled.ways.values()):
+            raise ValueError("trials is below 1")
+        return settled
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
+        told = " ".join(str(error).split())
         raise StoreError(
-            f"{path} cannot be read: {error}. Move it away to have an engine chosen again."
+            f"{path} cannot be read: {told}. Move it away to have an engine chosen again."
         ) from error
 
 

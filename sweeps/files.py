@@ -1,6 +1,7 @@
 """Files that are there whole or not at all; and reading those that anybody may have put there."""
 
 import errno
+import glob
 import json
 import os
 import stat
@@ -9,10 +10,18 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_BYTES = 64 << 20
 """Of a study; no other text of a run directory comes near it."""
+MOST_TABLE_BYTES = 4 << 30
+MOST_DEPTH = 32
+"""Of tables and lists within each other; what is written here has at most 6."""
+DAMAGED = ".damaged"
+"""Follows the name of what was set aside."""
 TEMPORARY = ".*.tmp"
 """Names of files that are being written, or whose writer was killed."""
 
@@ -28,6 +37,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if path.is_dir():  # somebody's: a file cannot replace it
+            set_aside(path)
         temporary.replace(path)
         _sync_folder(path.parent)
 
@@ -47,24 +58,82 @@ def temporary_beside(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a regular file of at most `most` bytes.
+def read_bytes(path: Path, most: int = MOST_BYTES, *, only_last: bool = False) -> bytes:
+    """The content of a regular file; all files of run directories are read through here.
 
-    Raises OSError where it is another kind of file (a pipe would be waited for), larger, or cannot
-    be read; UnicodeDecodeError, a ValueError, where it is no text.
+    Args:
+        path: a file, or a link to one.
+        most: bytes.
+        only_last: the last `most` bytes of a larger file, instead of an error.
+
+    Raises:
+        OSError: another kind of file (a pipe would be waited for, a device has no end), a larger
+            one, or one that cannot be read.
     """
-    found = path.stat()
+    _check_regular(path.stat(), path)  # before it is opened: to open a device may do something
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        _check_regular(found, path)
+        if only_last:
+            file.seek(max(0, found.st_size - most))
+            return file.read(most)
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
+        return file.read(found.st_size)
+
+
+def _check_regular(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "no regular file", str(path))
-    if found.st_size > most:
-        raise OSError(errno.EFBIG, f"larger than {most} bytes", str(path))
-    return path.read_text(encoding="utf-8")
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file, as `read_bytes` reads it.
+
+    Raises OSError as that does; UnicodeDecodeError, a ValueError, where it is no text.
+    """
+    return read_bytes(path, most).decode()
+
+
+def last_lines(path: Path, most: int = 1 << 20) -> list[str]:
+    """The lines at the end of a log, of at most `most` bytes; none where it cannot be read."""
+    try:
+        return read_bytes(path, most, only_last=True).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> "pa.Table":
+    """The rows of a parquet file, with its checksums looked at; only the named columns, if any.
+
+    Its bytes are read at once: Arrow opens a path more than once, and another version may take its
+    place in between.
+
+    Raises OSError as `read_bytes` does; DamagedError where it is no parquet file, or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # `pq.read_table` would import pandas, half a second
+
+    content = pa.BufferReader(read_bytes(path, MOST_TABLE_BYTES))
+    try:
+        file = pq.ParquetFile(content, page_checksum_verification=True)
+        groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > MOST_TABLE_BYTES:
+            raise DamagedError(f"{path} unfolds to more than {MOST_TABLE_BYTES} bytes")
+        return file.read(columns, use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:  # an OSError of its content
+        raise DamagedError(str(error)) from error
+
+
+class DamagedError(Exception):
+    """A file does not hold what was written into it."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Raises ValueError where it is no TOML, or nested deeper than can be read."""
     try:
-        return tomllib.loads(text)
+        return shallow(tomllib.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -72,9 +141,39 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_json(text: str) -> Any:
     """Raises ValueError where it is no JSON, or nested deeper than can be read."""
     try:
-        return json.loads(text)
+        return shallow(json.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+T = TypeVar("T")
+
+
+def shallow(content: T) -> T:
+    """The same. Raises ValueError where it is nested more than `MOST_DEPTH` levels deep."""
+    level: list[Any] = [[content]]
+    for _ in range(MOST_DEPTH + 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [x for values in inner for x in values if isinstance(x, dict | list)]
+        if not level:
+            return content
+    raise ValueError(f"nested more than {MOST_DEPTH} levels deep")
+
+
+def put_away(path: Path) -> None:
+    """Remove a file of a run directory; a folder in its place is renamed, with what is in it."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        if not path.is_dir():
+            raise
+        set_aside(path)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to a name that nothing reads; returns that name."""
+    taken = len(list(path.parent.glob(f"{glob.escape(path.name)}{DAMAGED}*")))
+    return path.rename(path.with_name(f"{path.name}{DAMAGED}{taken or ''}"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,20 +3,19 @@
 import json
 import os
 import select
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sweeps import processes
 from sweeps.files import parse_json, read_text
 from sweeps.slurm.place import Place
 
 MOST_BYTES = 1 << 16
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +42,15 @@ class Owner:
     cluster: str = ""
     node: str = ""
     """What Slurm calls the host."""
+    directory: str = ""
+    """Identity of the run directory that it works in (`RunDirectory.identity`): its files may be
+    read in a copy. Empty where an earlier version wrote it."""
 
     @classmethod
-    def this_process(cls, name: str, slot: str = "") -> "Owner":
+    def this_process(cls, name: str, slot: str = "", directory: str = "") -> "Owner":
         """The running process."""
         pid = os.getpid()
-        started = _started(pid)
+        started = processes.started(pid)
         assert started is not None  # it is running this line
         host = socket.gethostname()
         place = Place.here()
@@ -57,9 +59,10 @@ class Owner:
             host=host,
             pid=pid,
             started=started,
-            boot=_boot(),
-            namespace=_namespace(),
+            boot=processes.boot(),
+            namespace=processes.namespace(),
             slot=slot,
+            directory=directory,
             **asdict(place),
         )
 
@@ -72,9 +75,9 @@ class Owner:
     def is_gone(self) -> bool:
         """Whether it provably ended. Of another host or container nothing is proved from here."""
         if self.is_visible:
-            return _started(self.pid) != self.started
+            return processes.started(self.pid) != self.started
         # All nodes of a cluster may call themselves alike: a job's other boot proves nothing.
-        return self.is_here and self.boot != _boot()
+        return self.is_here and self.boot != processes.boot()
 
     @property
     def ended_alone(self) -> bool:
@@ -86,9 +89,34 @@ class Owner:
         """Whether this system knows if it runs: same host, same boot, same pids."""
         return (
             self.host == socket.gethostname()
-            and self.boot == _boot()
-            and self.namespace == _namespace()
+            and self.boot == processes.boot()
+            and self.namespace == processes.namespace()
         )
+
+    def send(self, number: signal.Signals, directory: str) -> bool:
+        """Signal the process if it is proven to be this one, at work in `directory`.
+
+        Proven means: same host, boot, pid namespace and start time, checked immediately before the
+        signal, and the identity of the run directory that it wrote down when it started.
+
+        Returns:
+            Whether the signal was sent.
+        """
+        if self.why_unproven(directory) is not None:
+            return False
+        return processes.send(self.pid, self.started, number)
+
+    def why_unproven(self, directory: str) -> str | None:
+        """Why a process that lives is not signalled from here; None where it may be."""
+        if self.host != socket.gethostname():
+            return "it runs on another host: call stability cancel there"
+        if not self.is_visible:
+            return "it runs in another container or pid namespace: call stability cancel there"
+        if not self.directory:
+            return "an earlier version started it, which did not note its run directory"
+        if self.directory != directory:
+            return "it works in another run directory, of which this one is a copy"
+        return None
 
     @property
     def where(self) -> str:
@@ -107,11 +135,13 @@ class Owner:
         except (OSError, ValueError, TypeError):
             return None
         numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
-        is_sound = all(type(value) is int and value >= 0 for value in numbers.values()) and all(
+        is_sound = all(
+            type(value) is int and 0 <= value <= processes.MOST_PID for value in numbers.values()
+        ) and all(
             isinstance(words[name], str) and words[name].isprintable()
             for name in words.keys() - numbers.keys()
         )
-        return owner if is_sound else None
+        return owner if is_sound and owner.pid else None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.where})"
@@ -136,36 +166,3 @@ def wait_for_an_end(owners: Sequence[Owner], seconds: float) -> None:
     ends.poll(1000 * seconds)
     for handle in handles:
         os.close(handle)
-
-
-def _boot() -> str:
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str | None:
-    """When process `pid` started; None where it has ended (a zombie has)."""
-    if sys.platform != "linux":
-        return _started_by_ps(pid)
-    try:
-        # After the name, which may hold anything: state, ..., and as the 20th the start in ticks
-        # since boot, which no change of the clock moves.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
-
-
-def _started_by_ps(pid: int) -> str | None:
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return None if not answer or answer[0].startswith("Z") else " ".join(answer[1:])

@@ -4,6 +4,7 @@ A worker owns its parts and rewrites the current one whole with each result, so 
 the old or the new one, never half of it. After `ROWS` rows it begins the next.
 """
 
+import errno
 import os
 from bisect import insort
 from dataclasses import dataclass, replace
@@ -15,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeps import files
 from sweeps.accepted import ALL, Accepted, Decision, accepted
 from sweeps.alike import Hosts, Row, was_refused, was_too_many
 from sweeps.answers import as_read
-from sweeps.design import DAMAGED
 from sweeps.errors import StoreError
-from sweeps.files import atomic_write
+from sweeps.files import DamagedError, atomic_write
+from sweeps.part_file import read_part
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
 from sweeps.storable import as_text, row_of
@@ -228,10 +230,15 @@ class Ledger:
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if known and known.stamp == stamp:
                 return known, []
-            table = _read(Path(path), _BRIEF if self.trusting else None)
+            table = read_part(Path(path), _BRIEF if self.trusting else None)
         except FileNotFoundError:  # set aside just now
             return None
         except DamagedError:
+            self.damaged.append(Path(path))
+            return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:  # a link to itself
+                raise
             self.damaged.append(Path(path))
             return None
         after = table.slice(len(known.keys) if known else 0)
@@ -284,49 +291,30 @@ def _rows(table: pa.Table) -> list[Row]:
     ]
 
 
-class DamagedError(Exception):
-    """A part does not hold what was written into it."""
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Every column of a part, or some, with checksums looked at. Raises DamagedError, OSError.
-
-    Its bytes are read at once: Arrow opens a path more than once, and its writer may put the next
-    version in its place in between. Half of the one and half of the other looks like damage.
-    """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise DamagedError
-    content = pa.BufferReader(path.read_bytes())
-    try:
-        file = pq.ParquetFile(content, page_checksum_verification=True)
-        return file.read(columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:  # Arrow's own OSError too is of the content
-        raise DamagedError from error
-
-
 def set_aside(damaged: list[Path]) -> list[Path]:
     """Rename damaged parts, so that they are neither read again nor lost; returns the new names."""
-    moved = []
-    for path in damaged:
-        try:
-            taken = len(list(path.parent.glob(f"{path.name}{DAMAGED}*")))
-            moved.append(path.rename(path.with_name(f"{path.name}{DAMAGED}{taken or ''}")))
-        except OSError as error:
-            raise StoreError(f"{path} is damaged and cannot be renamed: {error}") from error
-    return moved
+    try:
+        return [files.set_aside(path) for path in damaged]
+    except OSError as error:
+        raise StoreError(f"a damaged part cannot be renamed: {error}") from error
 
 
-def read_parts(run: RunDirectory) -> pa.Table:
+def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
     """Every row of every readable part, with its curve, oldest first; the columns of `PART`.
 
-    The numbers are as the objective returned them: see `sweeps.answers.as_read`.
+    The numbers are as the objective returned them: see `sweeps.answers.as_read`. `damaged` gets the
+    names of the parts that cannot be read: the ledger knows them too, and the driver sets them
+    aside.
     """
     tables = [PART.empty_table()]
     for name in sorted(_names(run.parts)):
         try:
-            tables.append(_as_part(_read(run.parts / name)))
-        except (DamagedError, FileNotFoundError):
-            continue  # the ledger names it, the driver sets it aside
+            tables.append(_as_part(read_part(run.parts / name)))
+        except FileNotFoundError:  # set aside just now
+            continue
+        except DamagedError:
+            if damaged is not None:
+                damaged.append(name)
     rows = pa.concat_tables(tables)
     return rows.take(pc.sort_indices(rows["finished"]))  # which is a stable sort
 

@@ -70,9 +70,14 @@ def last_dispatch(run: RunDirectory) -> dict[str, Any]:
     """What was recorded last; empty where nothing can be read, since no result depends on it."""
     path = last(run)
     try:
-        return parse_toml(read_text(path)) if path else {}
+        content = parse_toml(read_text(path)) if path else {}
     except (OSError, ValueError):
         return {}
+    tables = [content.get(name, {}) for name in ("own", "versions", "git", "slurm")]
+    if not all(isinstance(table, dict) for table in tables):
+        return {}
+    texts = [text for table in tables[:2] for text in table.values()]
+    return content if all(isinstance(text, str) for text in texts) else {}
 
 
 def modules_of(run: RunDirectory, version: str) -> Modules:

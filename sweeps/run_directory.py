@@ -9,7 +9,7 @@ from sweeps.design import Design, draw_design, read_design, write_design
 from sweeps.errors import SpecError, StoreError
 from sweeps.study import Study
 from sweeps.trial import Trial
-from sweeps.trust import FOLDER_MODE
+from sweeps.trust import make_folder
 
 
 class RunDirectory:
@@ -42,6 +42,18 @@ class RunDirectory:
         self.code = self.path / "code.toml"
         self.engine_lock = self.path / "engine.lock"
 
+    @property
+    def identity(self) -> str:
+        """Device and inode: a renamed run directory or a bind mount has the same, a copy another.
+
+        Empty where there is no such folder.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}"
+
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""
         return self.claims / f"{trial}.json"
@@ -72,14 +84,14 @@ class RunDirectory:
         if faults := self.faults(study):
             raise SpecError(faults)
         try:
-            self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            make_folder(self.path)
             if not self.study.exists() or damage_of(self.study):
                 if self.study.exists():
                     keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
             self.name_unit(study)
             for folder in self.folders:
-                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                make_folder(folder)
             ids = [trial.id for trial in design]  # of one that was read, this checks each
             if (there := self.readable_design()) is not None and there.ids == ids:
                 return there

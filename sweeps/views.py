@@ -90,8 +90,8 @@ def _metrics(lists: pa.ListArray) -> pa.Table:
     pairs = lists.flatten()
     names, values = pairs.field("name"), pairs.field("value")
     columns = {}
-    for name in names.unique().to_pylist():
-        is_it = pc.equal(names, name).to_numpy(zero_copy_only=False)
+    for name in names.drop_null().unique().to_pylist():
+        is_it = pc.equal(names, name).fill_null(False).to_numpy(zero_copy_only=False)
         chosen = values.filter(pa.array(is_it))
         column, missing = np.zeros(len(lists)), np.ones(len(lists), bool)
         column[parents[is_it]] = chosen.fill_null(0.0).to_numpy()

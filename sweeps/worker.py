@@ -9,7 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from sweeps.checkpoints import Checkpoints
 from sweeps.design import Design
 from sweeps.engine import AUTO, engines_of, in_words, settle
 from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
-from sweeps.files import atomic_write
+from sweeps.files import atomic_write, put_away
 from sweeps.forming import ALONE, Forming
 from sweeps.imported import ImportedCode, import_code
 from sweeps.interrupts import AskedToEnd as AskedToEnd
@@ -112,7 +112,7 @@ def work(
     if order.device == "cuda" and order.visible_gpu is not None:
         # Before torch is imported; submitit's local jobs always take GPU 0.
         os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
-    owner = Owner.this_process(order.name, order.slot)
+    owner = Owner.this_process(order.name, order.slot, run.identity)
     owner = replace(owner, name=unused(run, order.name, owner.restarts))
     # Registered before torch is imported, which takes seconds in which a driver must see it.
     with registered(run, owner):
@@ -216,8 +216,7 @@ def registered(run: RunDirectory, owner: Owner) -> Iterator[Owner]:
         for trial, holder in claims.held(run).items():
             if holder == owner:
                 claims.release(run, trial)
-        with suppress(FileNotFoundError):
-            run.worker(owner.name).unlink()
+        put_away(run.worker(owner.name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,17 @@
 """What a neighbouring study has finished is taken over, bit by bit, and only that."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import make_toy
 from test_cli import call
 from test_confirm import run_of
+from test_hostile import IS_ROOT, SOMEBODY
 
 from sweeps import views
 from sweeps.adopt import adopt, adoptable
@@ -71,6 +76,100 @@ def test_a_damaged_neighbour_is_passed_over(small: RunDirectory, tmp_path: Path)
     assert adoptable(large, design) == {}
     small.design.write_bytes(b"nor this")
     assert adoptable(large, design) == {}
+
+
+def as_strangers(run: RunDirectory) -> None:
+    os.chown(run.path, SOMEBODY, SOMEBODY)
+
+
+def part_as_strangers(run: RunDirectory) -> None:
+    os.chown(next(run.parts.iterdir()), SOMEBODY, SOMEBODY)
+
+
+def open_to_all(run: RunDirectory) -> None:
+    run.parts.chmod(0o777)
+
+
+def with_an_open_study(run: RunDirectory) -> None:
+    run.study.chmod(0o666)
+
+
+def with_parts_elsewhere(run: RunDirectory) -> None:
+    run.parts.rename(run.path.parent.parent / "parts")
+    run.parts.symlink_to(run.path.parent.parent / "parts")
+
+
+def with_a_self_linked_part(run: RunDirectory) -> None:
+    run.part("x", 0).symlink_to(run.part("x", 0))
+
+
+def with_a_pipe_as_design(run: RunDirectory) -> None:
+    run.design.unlink()
+    os.mkfifo(run.design)
+
+
+def with_a_huge_design(run: RunDirectory) -> None:
+    with run.design.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def with_another_table_as_design(run: RunDirectory) -> None:
+    pq.write_table(pa.table({"trial": [[1], [2]]}), run.design)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (as_strangers, "it can be written by others"),
+        (part_as_strangers, "it can be written by others"),
+        (open_to_all, "it can be written by others"),
+        (with_an_open_study, "it can be written by others"),
+        (with_parts_elsewhere, "a folder in it is a link"),
+        (with_a_self_linked_part, "it cannot be read"),
+        (with_a_pipe_as_design, "it cannot be read"),
+        (with_a_huge_design, "it cannot be read"),
+        (with_another_table_as_design, "it cannot be read"),
+    ],
+)
+def test_a_neighbour_that_is_not_ours_or_odd_is_left_out_and_named(
+    tmp_path: Path, change: Callable[[RunDirectory], None], reason: str
+) -> None:
+    if change in (as_strangers, part_as_strangers) and not IS_ROOT:
+        pytest.skip("only root can give files away")
+    change(run_of(make_toy(draws=4), tmp_path / "runs" / "odd"))
+    run_of(make_toy(draws=3), tmp_path / "runs" / "sound")
+    said: list[str] = []
+    run, design = RunDirectory(tmp_path / "runs" / "new"), draw_design(make_toy(draws=4))
+    found = adoptable(run, design, say=said.append)
+    assert {path.name: len(rows) for path, rows in found.items()} == {"sound": 6}
+    assert said == [f"nothing is taken over from odd: {reason}"]
+
+
+def test_parts_of_a_neighbour_that_are_none_are_named_and_the_others_taken(
+    small: RunDirectory, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"a": [1]}), small.part("odd", 0))
+    os.mkfifo(small.part("pipe", 0))
+    said: list[str] = []
+    run, design = RunDirectory(tmp_path / "large"), draw_design(make_toy(draws=4))
+    (rows,) = adoptable(run, design, say=said.append).values()
+    assert len(rows) == 8
+    assert said == ["nothing is taken over from small/parts/odd-0000.parquet: it cannot be read"]
+
+
+def test_folders_that_are_no_run_directories_are_passed_over(
+    small: RunDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    (tmp_path / "study.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nested" / "study.toml").mkdir(parents=True)
+    said: list[str] = []
+    run, design = RunDirectory(tmp_path / "large"), draw_design(make_toy(draws=4))
+    (rows,) = adoptable(run, design, say=said.append).values()
+    assert len(rows) == 8
+    assert said == ["nothing is taken over from loop, nested: it cannot be read"]
 
 
 def test_more_fresh_seeds_begin_with_those_that_are_there(small: RunDirectory) -> None:

@@ -195,10 +195,16 @@ def test_all_are_written_before_the_worker_ends(held: Callable[[bool], Held]) ->
 
 
 def test_where_one_cannot_be_written_the_others_are(
-    held: Callable[[bool], Held], capsys: pytest.CaptureFixture[str]
+    held: Callable[[bool], Held],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, (first, *others), events = held(False)
-    first.path.mkdir()
+
+    def refuse(state: bytes) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(first, "_write", refuse)
     for _ in range(2):
         first.offer(lambda: b"first", [(place, lambda: b"other") for place in others])
     assert events == ["epoch", "saved"] * 2

@@ -27,7 +27,7 @@ from sweeps.errors import StoreError
 from sweeps.owner import Owner
 from sweeps.run_directory import RunDirectory
 from sweeps.schema import PART
-from sweeps.slurm.jobs import Submission, submissions
+from sweeps.slurm.jobs import Submission, name_of, new_token, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.worker import Order
 
@@ -279,7 +279,7 @@ def test_cancel_ends_only_workers_that_we_started(run: RunDirectory) -> None:
     """A worker's file can name any process of ours, and anybody can see when that started."""
     victim = subprocess.Popen(["sleep", "60"])
     try:
-        there = Owner.this_process("x", "cpu:0")
+        there = Owner.this_process("x", "cpu:0", run.identity)
         stat = Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()
         named = replace(there, pid=victim.pid, started=stat[19])
         run.worker("x").write_text(named.to_json())
@@ -301,21 +301,26 @@ def test_cancel_ends_only_workers_that_we_started(run: RunDirectory) -> None:
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give files away")
 def test_only_jobs_that_we_wrote_down_are_cancelled(run: RunDirectory) -> None:
-    folder = run.jobs / "0123"
+    folder = run.jobs / new_token(run)
     folder.mkdir()
-    record = Submission(name="stability-0123456789ab", cluster="c", slots=(), workers=())
+    record = Submission(name=name_of(folder.name), cluster="c", slots=(), workers=())
     record.write(folder)
     assert submissions(run, own=True) == submissions(run) == [record]
+    copy = RunDirectory(shutil.copytree(run.path, run.path.with_name("copy")))
+    assert (submissions(copy, own=True), submissions(copy)) == ([], [record])
+    moved = RunDirectory(run.path.rename(run.path.with_name("moved")))
+    assert submissions(moved, own=True) == [record]
+    folder = moved.jobs / folder.name
     os.chown(folder / "slurm.json", SOMEBODY, SOMEBODY)
-    assert (submissions(run, own=True), submissions(run)) == ([], [record])
+    assert (submissions(moved, own=True), submissions(moved)) == ([], [record])
 
 
 def test_pickles_of_jobs_are_in_folders_for_us_alone(tmp_path: Path) -> None:
-    made = trust.private_folder(tmp_path / "run" / "jobs" / "a", tmp_path)
+    made = trust.private_folder(tmp_path / "run" / "jobs" / "a", tmp_path / "run")
     assert made.stat().st_mode & 0o777 == 0o700
     made.chmod(0o750)
     with pytest.raises(StoreError, match="cannot be kept for you alone"):
-        trust.private_folder(made)
+        trust.private_folder(made, tmp_path / "run")
     (tmp_path / "run").chmod(0o777)
     with pytest.raises(StoreError, match=r"run can be written by others.*chmod go-w"):
         trust.private_folder(tmp_path / "run" / "jobs" / "b", tmp_path / "run")

@@ -73,7 +73,7 @@ def test_the_sampler_is_read_from_the_study(run: Path) -> None:
     (run / "study.toml").write_text('sampler = "sobol"\n')
     assert set(load(run)["sampler"]) == {"sobol"}
     (run / "study.toml").write_text("sampler = \n")
-    with pytest.raises(TableError, match=r"study\.toml cannot be read"):
+    with pytest.raises(TableError, match=r"study\.toml: cannot be read"):
         load(run)
 
 

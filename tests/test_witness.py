@@ -17,7 +17,7 @@ from sweeps.owner import Owner
 from sweeps.parts import Ledger, PartWriter
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
-from sweeps.slurm.jobs import Snapshot, Submission, Task, submissions
+from sweeps.slurm.jobs import Snapshot, Submission, Task, name_of, new_token, submissions
 from sweeps.slurm.shift import JobShift
 from sweeps.slurm.witness import Witness
 from sweeps.trial import Result
@@ -226,9 +226,9 @@ def test_a_submission_with_a_foreign_name_is_none(run: RunDirectory) -> None:
 
 def test_of_a_damaged_record_the_name_of_the_job_is_known(run: RunDirectory) -> None:
     """Its jobs are asked for, and cancelled, all the same."""
-    (record,) = run.jobs.glob("*/slurm.json")
-    record.write_text("{")
-    assert [submission.name for submission in submissions(run, own=True)] == [NAME]
+    (run.jobs / (token := new_token(run))).mkdir()
+    (run.jobs / token / "slurm.json").write_text("{")
+    assert [submission.name for submission in submissions(run, own=True)] == [name_of(token)]
 
 
 def order(run: RunDirectory) -> Order:

@@ -1,10 +1,9 @@
 """`stability cancel`: end driver and workers of a run directory, from wherever that can be done."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stability.cli.tables import shown
@@ -13,13 +12,14 @@ from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
 from sweeps.driver import sole_driver
 from sweeps.errors import DispatchError, StoreError
+from sweeps.files import put_away
 from sweeps.litter import sweep_up
 from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
-from sweeps.slurm.jobs import submissions
+from sweeps.slurm.jobs import is_for, submissions
 from sweeps.slurm.options import SlurmOptions
-from sweeps.trust import is_own
+from sweeps.trust import is_own, printable
 
 PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
@@ -29,12 +29,14 @@ def cancel_run(path: Path) -> None:
     run = RunDirectory(path)
     design = run.read_design()
     with after_the_driver(run):
-        before = claims.workers(run)
         dispatchers: list[Dispatcher] = [LocalDispatcher(run, lambda: None)]
         if submissions(run, own=True):
             dispatchers.append(SlurmDispatcher(run, lambda: None, SlurmOptions()))
         for dispatcher in dispatchers:
             dispatcher.settle()
+        before = claims.living_workers(run, dispatchers[-1].is_gone)
+        reasons = {owner.name: why_left(run, owner) for owner in before}
+        for dispatcher in dispatchers:
             dispatcher.stop()
             claims.void(run, dispatcher.is_gone)
             sweep_up(run, dispatcher.is_gone)
@@ -42,13 +44,31 @@ def cancel_run(path: Path) -> None:
     ledger = Ledger(run)
     ledger.refresh()
     done = sum(map(ledger.is_trained, design.ids))
-    ended = len(before) - len(claims.workers(run))
+    ended = set[str]().union(*(dispatcher.ended for dispatcher in dispatchers))
+    count = sum(owner.name in ended for owner in before)
     print(
-        f"{ended} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
+        f"{count} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
         f"and kept; stability resume {shown(run.path)} goes on from there"
     )
+    for owner in claims.living_workers(run, dispatchers[-1].is_gone):
+        if owner.name in reasons and owner.name not in ended:
+            print(printable(f"not ended: {owner}: {reasons[owner.name]}"))
     if parting := " ".join(d.parting for d in dispatchers if d.parting):
         raise DispatchError(parting)
+
+
+def why_left(run: RunDirectory, owner: Owner) -> str:
+    """Why a worker goes on though `stability cancel` was called."""
+    if not is_own(run.worker(owner.name)):
+        return "its file belongs to another user"
+    if not owner.job:
+        return owner.why_unproven(run.identity) or "it did not end"
+    if is_for(run, owner.submission):
+        return "Slurm has not confirmed its end"
+    return (
+        "its job was not submitted for this run directory, which is a copy, or by an earlier "
+        f"version; to end it nevertheless: scancel {owner.job}"
+    )
 
 
 @contextmanager
@@ -65,7 +85,7 @@ def after_the_driver(run: RunDirectory) -> Iterator[None]:
                     raise
             ask(run)
             time.sleep(0.5)
-        run.cancel.unlink(missing_ok=True)
+        put_away(run.cancel)
         yield
 
 
@@ -78,6 +98,5 @@ def ask(run: RunDirectory) -> None:
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
     driver = Owner.read(run.lock)
-    if driver is not None and is_own(run.lock) and driver.is_visible and not driver.is_gone:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(driver.pid, signal.SIGTERM)
+    if driver is not None and is_own(run.lock):
+        driver.send(signal.SIGTERM, run.identity)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from stability.cli.cluster import Site
 from sweeps import provenance
 from sweeps.engine import AUTO
@@ -27,7 +29,8 @@ def as_written(site: Site) -> dict[str, Any]:
 
 def check_trusted(run: RunDirectory) -> None:
     """Raises SpecError where somebody else could have written what the study has imported."""
-    if who := writable_by_others(run.study, run.path):
+    folders = [folder for folder in (run.path, run.checkpoints) if folder.exists()]
+    if who := writable_by_others(run.study, *folders):
         raise SpecError(
             [
                 f"{who} can be written by others, and what {run.study.name} names is imported: "
@@ -53,8 +56,7 @@ def last_site(run: RunDirectory) -> Site | None:
             ]
         )
     try:
-        options = dict(content["slurm"])
-        slurm = SlurmOptions(**{**options, "setup": tuple(options.get("setup", ()))})
+        slurm = TypeAdapter(SlurmOptions).validate_python(content["slurm"])
         return Site(
             executor="slurm",
             device=str(content["device"]),

@@ -17,7 +17,6 @@ choices = [0.8, 0.9]
 optims = ["sgd"]       # only for these optimizers, or models = [...]
 """
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from stability.cli.parsing import Faults, fault_of_values
+from sweeps.files import parse_toml, read_text
 from sweeps.space import Hyperparameter
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
 def is_resolved(path: Path) -> bool:
     """Whether this is the study.toml of a run directory, which says everything."""
     try:
-        return "fingerprint" in tomllib.loads(path.read_text(encoding="utf-8"))
+        return "fingerprint" in parse_toml(read_text(path))
     except (OSError, ValueError):
         return False  # said when it is read
 
 
 def _read(faults: Faults, path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_text(path))
     except (OSError, ValueError) as error:
         faults.add("--study", f"{path} cannot be read: {error}")
         return {}

@@ -100,7 +100,9 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     there = there or counted(request, trials, code)
     check_engine(request, kind, begun=there.done > 0)
     take_unknown = request.if_changed != "retrain"
-    adopted = {} if run.exists() else adoptable(run, trials, code, kind, take_unknown=take_unknown)
+    adopted = (
+        {} if run.exists() else adoptable(run, trials, code, kind, note, take_unknown=take_unknown)
+    )
     print_neighbours(request, adopted, code)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
@@ -144,8 +146,13 @@ def print_neighbours(request: Request, adopted: Adopted, code: UserCode) -> None
         )
         if code.modules and (unknown := rows["code"].null_count):
             print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
-    if note := earlier_version(request.study, request.run):
-        print(printable(note))
+    if earlier := earlier_version(request.study, request.run):
+        print(printable(earlier))
+
+
+def note(line: str) -> None:
+    """Something that a person should know, on standard error."""
+    print(f"note: {printable(line)}", file=sys.stderr)
 
 
 def dispatch(
@@ -398,7 +405,7 @@ def warn(run: RunDirectory, ledger: Ledger) -> None:
     """Name damaged parts and set them aside; name a change of this program."""
     set_damaged_aside(ledger)
     if (changed := provenance.changed_program(run)) is not None:
-        print(f"note: {printable(changed)}", file=sys.stderr)
+        note(changed)
 
 
 def set_damaged_aside(ledger: Ledger) -> None:

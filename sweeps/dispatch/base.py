@@ -24,6 +24,8 @@ class Dispatcher(ABC):
         """Called after a result by workers that share the driver's process."""
         self.witness = Witness(run)
         """Judges who is gone; asks Slurm only of those that Slurm started."""
+        self.ended: set[str] = set()
+        """Names of workers that `stop` has ended."""
         self.parting = ""
         """What a person should know after the end; empty where there is nothing."""
 

@@ -14,7 +14,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps.files import atomic_write
+from sweeps.processes import send_to_child
 from sweeps.schema import PART
 from sweeps.worker import Order, work_as_job
 
@@ -59,8 +59,7 @@ def work_side_by_side(
         nonlocal stopped
         stopped = True
         for pid in children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+            send_to_child(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
     import_for_good(module)
@@ -71,9 +70,14 @@ def work_side_by_side(
         if not stopped:
             fork(task, name, children)
     while children:
-        pid, _ = os.wait()
+        ended_one = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        assert ended_one is not None  # there are children
+        # Before it is waited for: afterwards its pid may be another process's, which `stop` would
+        # signal.
+        name = children.pop(ended_one.si_pid)
+        os.waitpid(ended_one.si_pid, 0)
         with ended.open("a", encoding="utf-8") as file:
-            file.write(children.pop(pid) + "\n")
+            file.write(name + "\n")
 
 
 def import_for_good(module: str) -> None:

@@ -1,13 +1,12 @@
 """Workers as submitit jobs on this machine."""
 
-import json
 import os
 import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from sweeps.dispatch.base import Dispatcher
 from sweeps.dispatch.environment import ENVIRONMENT, visible_gpu
 from sweeps.dispatch.forked import Errand, work_side_by_side
 from sweeps.errors import DispatchError
+from sweeps.files import last_lines, parse_json, read_text
 from sweeps.owner import Owner, wait_for_an_end
+from sweeps.processes import send_to_child
 from sweeps.run_directory import RunDirectory
 from sweeps.trust import is_own, private_folder
 from sweeps.worker import Order, work_as_job
@@ -67,7 +68,7 @@ class LocalDispatcher(Dispatcher):
         """What the errand found; None as long as that is not known."""
         if not self._answer.exists():
             return None
-        return dict(json.loads(self._answer.read_text(encoding="utf-8")))
+        return dict(parse_json(read_text(self._answer)))
 
     def start_detached(self, orders: Sequence[Order]) -> None:
         """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
@@ -77,7 +78,7 @@ class LocalDispatcher(Dispatcher):
     def _submit(self, function: Callable[..., object], *arguments: object) -> Any:
         import submitit
 
-        private_folder(self.folder, self.run.path, self.run.jobs)  # submitit's pickles
+        private_folder(self.folder, self.run.path)  # submitit's pickles
         executor = submitit.LocalExecutor(folder=self.folder)
         executor.update_parameters(timeout_min=YEARS_MIN, stderr_to_stdout=True)
         try:
@@ -90,7 +91,7 @@ class LocalDispatcher(Dispatcher):
     def busy(self) -> set[str]:
         """Slots whose worker still runs."""
         for slot, (job, name, ended) in list(self._jobs.items()):
-            if job.done() or (ended.exists() and name in ended.read_text().splitlines()):
+            if job.done() or (ended.exists() and name in read_text(ended).splitlines()):
                 self._last_log = job.paths.stdout
                 del self._jobs[slot]
         return set(self._jobs)
@@ -101,29 +102,29 @@ class LocalDispatcher(Dispatcher):
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
+        here = self.run.identity
         for number in (signal.SIGTERM, signal.SIGKILL):
-            # Anybody could write down the pid of a process that is no worker.
-            workers = [
-                owner
-                for owner in claims.living_workers(self.run)
-                if owner.is_here and is_own(self.run.worker(owner.name))
-            ]
-            # A job's id is the pid of the worker's parent, which forwards SIGTERM.
-            parents = {int(job.job_id) for job in self._submitted if not job.done()}
-            for pid in parents.union(owner.pid for owner in workers):
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
+            # A child that was not waited for keeps its pid. It is the workers' parent, and forwards
+            # SIGTERM.
+            for job in self._submitted:
+                if not job.done():
+                    send_to_child(int(job.job_id), number)
+            workers = [owner for owner in self._own_workers() if owner.send(number, here)]
             deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (
                 any(map(alive, workers)) or not all(job.done() for job in self._submitted)
             ):
                 time.sleep(0.05)
+            self.ended |= {owner.name for owner in workers if not alive(owner)}
+
+    def _own_workers(self) -> list[Owner]:
+        """Those whose files this user wrote: anybody could write down a pid of ours."""
+        workers = claims.living_workers(self.run)
+        return [owner for owner in workers if owner.is_here and is_own(self.run.worker(owner.name))]
 
     def complaint(self) -> str:
         """Last line that the last ended worker printed."""
-        if self._last_log is None or not self._last_log.exists():
-            return ""
-        lines = self._last_log.read_text(errors="replace").splitlines()
+        lines = last_lines(self._last_log) if self._last_log is not None else []
         return lines[-1] if lines else ""
 
 

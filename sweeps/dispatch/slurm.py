@@ -7,19 +7,18 @@ import os
 import re
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sweeps import claims
 from sweeps.dispatch.base import Dispatcher
 from sweeps.errors import DispatchError
+from sweeps.files import last_lines
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm import commands
-from sweeps.slurm.jobs import Submission, Task, name_of, submissions
+from sweeps.slurm.jobs import Submission, Task, name_of, new_token, submissions
 from sweeps.slurm.options import SlurmOptions
 from sweeps.slurm.shift import work_in_slurm
 from sweeps.trust import check_exclusive, private_folder
@@ -111,6 +110,11 @@ class SlurmDispatcher(Dispatcher):
     def _alive(self) -> list[Task]:
         return [task for task in self.witness.tasks() if not task.has_ended]
 
+    def _own(self, tasks: list[Task]) -> list[Task]:
+        """Those that may be changed or cancelled: submitted by this user for this folder."""
+        ours = {submission.name for submission in submissions(self.run, own=True)} if tasks else ()
+        return [task for task in tasks if task.submission in ours]
+
     def _slot(self, task: Task) -> str | None:
         """The slot of a task, by what was written when it was submitted."""
         if task.submission not in self._records:
@@ -145,9 +149,9 @@ class SlurmDispatcher(Dispatcher):
         """One sbatch. What it stands for is written down first."""
         from submitit.slurm.slurm import SlurmExecutor
 
-        token = uuid.uuid4().hex
+        token = new_token(self.run)
         folder = self.run.jobs / token
-        private_folder(folder, self.run.path, self.run.jobs)  # submitit's pickles
+        private_folder(folder, self.run.path)  # submitit's pickles
         name = name_of(token)
         record = Submission(
             name=name,
@@ -168,7 +172,8 @@ class SlurmDispatcher(Dispatcher):
 
     def _cancel_stuck(self, tasks: list[Task]) -> None:
         """What never starts of itself must not hold a slot for ever."""
-        new = {t.job: t for t in tasks if t.is_stuck and t.job not in self._stuck}
+        stuck = [task for task in tasks if task.is_stuck and task.job not in self._stuck]
+        new = {task.job: task for task in self._own(stuck)}
         if new:
             self._stuck |= new
             threading.Thread(target=self._end, args=(list(new),), daemon=True).start()
@@ -191,7 +196,8 @@ class SlurmDispatcher(Dispatcher):
         """
         if not self._avoid or (self._telling is not None and self._telling.is_alive()):
             return
-        new = [t for t in tasks if t.is_queued and (t.job, t.restarts) not in self._told]
+        queued = [t for t in tasks if t.is_queued and (t.job, t.restarts) not in self._told]
+        new = self._own(queued)
         if new:
             self._told |= {(task.job, task.restarts) for task in new}
             self._telling = threading.Thread(
@@ -216,19 +222,20 @@ class SlurmDispatcher(Dispatcher):
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
         start, cancelled = time.monotonic(), set[str]()
-        ours = {submission.name for submission in submissions(self.run, own=True)}
-        in_hurry = bool(claims.held(self.run))
+        workers, in_hurry = claims.workers(self.run), bool(claims.held(self.run))
         while time.monotonic() - start < STOP_SECONDS:
             asked = self.witness.refresh()
-            alive = [task for task in self._alive() if task.submission in ours]
+            alive = self._own(self._alive())
             if asked and not alive:
+                self.ended = {owner.name for owner in workers if owner.job in cancelled}
                 return
             patience_is_over = in_hurry or time.monotonic() - start > LEAVE_SECONDS
             jobs = [t.job for t in alive if t.is_queued or patience_is_over]
             if set(jobs) - cancelled and quietly(jobs):
                 cancelled |= set(jobs)
             time.sleep(0.5)
-        names = ", ".join(sorted({task.job.partition("_")[0] for task in self._alive()}))
+        alive = self._own(self._alive())
+        names = ", ".join(sorted({task.job.partition("_")[0] for task in alive}))
         self.parting = (
             f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
             f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
@@ -306,10 +313,10 @@ def quietly(jobs: list[str]) -> bool:
 
 def last_line(log: Path) -> str:
     """Of a file; empty where there is none."""
-    try:
-        lines: list[Any] = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return ""
     # submitit's own lines begin with its name, srun's with its own.
-    said = [line for line in lines if line.strip() and not line.startswith(("submitit ", "srun:"))]
-    return str(said[-1]).strip() if said else ""
+    said = [
+        line
+        for line in last_lines(log)
+        if line.strip() and not line.startswith(("submitit ", "srun:"))
+    ]
+    return said[-1].strip() if said else ""

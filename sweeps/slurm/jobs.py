@@ -5,8 +5,10 @@ cancelled job ended while its processes have seconds to live, is often off, and 
 only why something ended that the controller has forgotten.
 """
 
+import hashlib
 import json
 import time
+import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,17 +123,39 @@ class Submission:
 def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     """Every sbatch of a run directory; what has a foreign name is none.
 
-    `own`: only what this user wrote. Anybody could write down the name of a job that is not this
-    run's, and have it cancelled.
+    `own`: only what this user wrote, and only jobs that were submitted for this very folder.
+    Anybody could write down the name of another job, and a copy of the run directory names those of
+    the original: neither may have it cancelled.
     """
     found = []
     for path in sorted(run.jobs.glob("*/slurm.json")):
         if own and not is_own(path):
             continue
         submission = _read(path)
-        if NAME.fullmatch(submission.name):
+        if NAME.fullmatch(submission.name) and (not own or is_for(run, submission.name)):
             found.append(submission)
     return found
+
+
+def new_token(run: RunDirectory) -> str:
+    """Name of a new folder in `jobs/`, whose first digits (those of the job's name) prove `run`.
+
+    Half of the 12 digits are random, the others a hash of these and of the folder's inode: a
+    renamed run directory keeps it, also on other hosts that mount it; a copy has another.
+    """
+    salt = uuid.uuid4().hex
+    return salt[:6] + _mark(run, salt[:6]) + salt[12:]
+
+
+def is_for(run: RunDirectory, name: str) -> bool:
+    """Whether the job of this name was submitted for the folder that `run` is now."""
+    digits = name.rpartition("-")[2]
+    return digits[6:] == _mark(run, digits[:6])
+
+
+def _mark(run: RunDirectory, salt: str) -> str:
+    inode = run.identity.partition(":")[2]
+    return hashlib.sha256(f"{salt} {inode}".encode()).hexdigest()[:6]
 
 
 def _read(path: Path) -> Submission:

@@ -16,6 +16,7 @@ from pathlib import Path
 from chaos.clock import fake_clock
 from chaos.cutting import cut_replace
 from sweeps import views
+from sweeps.adopt import adoptable
 from sweeps.design import draw_design
 from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
 from sweeps.dispatch.base import Dispatcher
@@ -61,6 +62,7 @@ def main() -> int:
 
 def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
+    adoptable(run, draw_design(study), {}, say=print)  # looks, as for a new study beside the others
     trials = run.create(study, run.readable_design() or draw_design(study))
     with sole_driver(run), as_interrupts():
         ledger = Ledger(run)

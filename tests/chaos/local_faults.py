@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from chaos.drive import STOPPED
+from chaos.odd_faults import KINDS as ODD
 from chaos.scene import PATIENCE, HungError, Scene
 
 DISK_BYTES = 6 << 20
@@ -108,7 +109,7 @@ def damage_one(scene: Scene, folder: str, pattern: str, explains: str | None = N
         scene.explained.add(explains)
 
     def damaged() -> bool:
-        found = sorted((scene.run.path / folder).glob(pattern))
+        found = sorted(p for p in (scene.run.path / folder).glob(pattern) if p.is_file())
         if not found:
             return False
         try:
@@ -125,7 +126,8 @@ def damage_checkpoint(scene: Scene) -> None:
     scene.wait(lambda: bool(scene.driver()) and any(scene.run.checkpoints.glob("*.pt")))
     kill_both(scene)
     for path in scene.run.checkpoints.glob("*.pt"):
-        damage(scene, path)
+        if path.is_file():
+            damage(scene, path)
 
 
 def damage_definition(scene: Scene, name: str) -> None:
@@ -293,6 +295,7 @@ KINDS: dict[str, Fault] = {
         damage_one, folder="workers", pattern="*.json", explains="beside"
     ),
     "damaged checkpoint": damage_checkpoint,
+    **ODD,
     "damaged study.toml": partial(damage_definition, name="study.toml"),
     "damaged design.parquet": partial(damage_definition, name="design.parquet"),
     "disk full": fill_disk,

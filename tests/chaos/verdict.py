@@ -15,7 +15,7 @@ from chaos.objective import fails_at_first
 from chaos.scene import Scene
 from chaos.slurm_faults import jobs
 from stability.cli.status import state_of
-from sweeps.design import DAMAGED
+from sweeps.files import DAMAGED
 from sweeps.parts import read_parts
 from sweeps.run_directory import RunDirectory
 from sweeps.trial import TRAINED
@@ -130,6 +130,7 @@ def litter(scene: Scene) -> list[str]:
         str(path)
         for folder in (run.claims, run.workers, run.checkpoints)
         for path in folder.iterdir()
+        if DAMAGED not in path.name
     ]
     found += [str(path) for path in run.path.rglob("*.tmp")]
     if scene.executor == "slurm":
