@@ -1,18 +1,17 @@
 """`stability sweep`: from a request to results, a table and a picture."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.announce import cost, describe, earlier_version
+from stability.cli.announce import cost, describe
 from stability.cli.cluster import Site
-from stability.cli.code import decide, of_run, outdated
+from stability.cli.code import of_run, outdated
 from stability.cli.data_names import check_unchanged
 from stability.cli.edf import Picture, declared_loss, table_of, write_picture
 from stability.cli.engine import (
@@ -20,6 +19,14 @@ from stability.cli.engine import (
     engine_in_words,
     forget_unused,
     spared_in_words,
+)
+from stability.cli.existing import (
+    counted,
+    found_in,
+    from_neighbours,
+    put_in_order,
+    set_damaged_aside,
+    warn,
 )
 from stability.cli.failures import few
 from stability.cli.image_study import OBJECTIVE
@@ -34,7 +41,7 @@ from stability.cli.unit import check_unit
 from stability.models.names import is_own
 from sweeps import claims, provenance, views
 from sweeps.accepted import accept
-from sweeps.adopt import Adopted, adopt, adoptable
+from sweeps.adopt import Adopted, adopt
 from sweeps.confirm import confirmation
 from sweeps.design import Design, draw_design
 from sweeps.dispatch import EXECUTORS, Dispatcher, LocalDispatcher, SlurmDispatcher
@@ -42,16 +49,12 @@ from sweeps.dispatch.forked import Errand
 from sweeps.driver import Driver, Plan, sole_driver
 from sweeps.errors import DispatchError, DisplacedError, SpecError
 from sweeps.interrupts import as_interrupts
-from sweeps.litter import sweep_up
-from sweeps.parts import Ledger, set_aside
 from sweeps.run_directory import RunDirectory
 from sweeps.slurm.options import script
 from sweeps.study import Study
 from sweeps.tally import RETRIES, Tally
-from sweeps.trial import Trial
 from sweeps.trust import printable
 from sweeps.user_code import UserCode
-from sweeps.versions import Versions
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -99,11 +102,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
     there = there or counted(request, trials, code)
     check_engine(request, kind, begun=there.done > 0)
-    take_unknown = request.if_changed != "retrain"
-    adopted = (
-        {} if run.exists() else adoptable(run, trials, code, kind, note, take_unknown=take_unknown)
-    )
-    print_neighbours(request, adopted, code)
+    adopted = from_neighbours(request, trials, code, kind)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
@@ -120,39 +119,6 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     )
     run.create(study, trials)
     return dispatch(request, plan, there, adopted, headline)
-
-
-def found_in(
-    request: Request, code: UserCode, *, dry_run: bool
-) -> tuple[Design | None, Tally | None]:
-    """The design and the results that are there; their unit is named now, or has to be."""
-    study, run = request.study, request.run
-    design = run.readable_design()
-    if design is None:
-        return None, None
-    if not dry_run:
-        run.name_unit(study)
-    there = counted(request, design, code)
-    if not study.unit:
-        check_unit(run, there.ledger)
-    return design, there
-
-
-def print_neighbours(request: Request, adopted: Adopted, code: UserCode) -> None:
-    """Print what the run directories beside this one have of the study."""
-    for neighbour, rows in adopted.items():
-        print(
-            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
-        )
-        if code.modules and (unknown := rows["code"].null_count):
-            print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
-    if earlier := earlier_version(request.study, request.run):
-        print(printable(earlier))
-
-
-def note(line: str) -> None:
-    """Something that a person should know, on standard error."""
-    print(f"note: {printable(line)}", file=sys.stderr)
 
 
 def dispatch(
@@ -217,37 +183,10 @@ def machine_measured(request: Request) -> Machine:
         return measured.result()
 
 
-def put_in_order(run: RunDirectory, ledger: Ledger) -> None:
-    """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
-    if ledger.decision is not None:
-        with sole_driver(run):
-            accept(run, ledger.decision)
-    with suppress(DispatchError), sole_driver(run):  # where one lives, it does so itself
-        sweep_up(run)
-        set_damaged_aside(Ledger(run))
-    views.rebuild(run)
-
-
 def load_for_the_end() -> None:
     """Import what table and picture need while others import torch: more than a second."""
     for name in ("analysis.figures", "analysis.summary", "matplotlib.figure", "scipy.stats"):
         import_module(name)
-
-
-def counted(request: Request, trials: Sequence[Trial], code: UserCode) -> Tally:
-    """What the parts say of the trials, as of now, once it is decided which results count.
-
-    Raises SpecError where the user's code was edited and nobody has said what to do then.
-    """
-    unit = request.study.read_by
-    tally = Tally(trials, Ledger(request.run, unit=unit))
-    tally.look()
-    versions = Versions.of(trials, tally.ledger, code)
-    decision = decide(request.run, versions, request.if_changed)
-    if decision is not None:
-        tally = Tally(trials, Ledger(request.run, unit=unit, decision=decision))
-        tally.look()
-    return tally
 
 
 def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: "Headline") -> int:
@@ -399,21 +338,3 @@ def chosen(places: tuple[str, ...], site: Site, left: int) -> tuple[str, ...]:
             [f"--workers: got {workers}, allowed is one a GPU: 1 to {len(places)} here"]
         )
     return tuple(f"cpu:{i}" for i in range(workers))  # they share the cores
-
-
-def warn(run: RunDirectory, ledger: Ledger) -> None:
-    """Name damaged parts and set them aside; name a change of this program."""
-    set_damaged_aside(ledger)
-    if (changed := provenance.changed_program(run)) is not None:
-        note(changed)
-
-
-def set_damaged_aside(ledger: Ledger) -> None:
-    """Where parts cannot be read, rename them and say so."""
-    ledger.refresh()
-    for path in set_aside(ledger.damaged):
-        print(
-            f"damaged: a part cannot be read and was set aside as {printable(shown(path))}; the "
-            "trials that were in it are trained again",
-            file=sys.stderr,
-        )
