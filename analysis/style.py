@@ -6,9 +6,9 @@ the caller's figure and keep the caller's settings; only the text of users is es
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def own_style() -> Iterator[None]:
 
 
 def save(figure: "Figure", path: str | os.PathLike[str] | Any, **how: Any) -> None:
-    """Write a whole figure in our own style; text in it is literal, and has only known glyphs.
+    """Write a whole figure in our own style; text in it is literal.
 
     Args:
         figure: made within `own_style`.
@@ -75,21 +75,9 @@ def save(figure: "Figure", path: str | os.PathLike[str] | Any, **how: Any) -> No
     """
     from matplotlib.text import Text
 
-    with own_style():
-        known = _glyphs()
+    with own_style(), warnings.catch_warnings():
+        # Matplotlib draws a box for what the font has no glyph for.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         for text in figure.findobj(Text):
-            shown = "".join(
-                c if ord(c) in known or c == "\n" else "\N{REPLACEMENT CHARACTER}"
-                for c in text.get_text()
-            )
-            text.set_text(escaped(shown))
+            text.set_text(escaped(text.get_text()))
         figure.savefig(path, **how)
-
-
-def _glyphs() -> frozenset[int]:
-    """Characters that the font of our style can draw."""
-    from matplotlib import get_data_path
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")))
-    return frozenset(font.get_charmap())

@@ -115,7 +115,7 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
         faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
         try:
-            if value is not None and not is_real(value):
+            if value is not None and name in COLUMNS and not is_real(value):
                 raise ValueError("not a real number")
             is_whole = name in WHOLE and math.isfinite(as_number(value or 0))
             converted(value, INT if is_whole else FLOAT)

@@ -199,7 +199,9 @@ class Identity:
                 f"{run.lock} was {what} while it was driven, so another driver may have started; "
                 "this one ends. The same command continues"
             )
-        if gone := [folder for folder in run.folders if not folder.is_dir()]:
+        # Without checkpoints/ training goes on, and each worker says what it cannot write.
+        needed = [folder for folder in run.folders if folder != run.checkpoints]
+        if gone := [folder for folder in needed if not folder.is_dir()]:
             return (
                 f"{', '.join(map(str, gone))} was removed while {run.path} was driven. The same "
                 "command makes it again and trains what is missing"

@@ -218,19 +218,11 @@ def _unusable(outcome: Any, row: Row, faults: Faults) -> str:
 
 
 def fault_of(result: Result) -> str:
-    """Why the values of a trained result cannot be analysed; empty where they can."""
+    """Why a result contradicts itself; empty where it does not. `units.judged` checks ranges."""
     if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
         return ""
-    row = _values(result.values, Faults())[0]
-    error, wrong, n, chance = (row.get(name) for name in ("error", "wrong", "n_eval", "chance"))
+    error = _values(result.values, Faults())[0].get("error")
     if result.outcome == "ok" and (error is None or not math.isfinite(error)):
         got = shown(result.values.get("error"))
         return f"outcome is 'ok' and error is {got}, expected a finite number"
-    bad = {
-        f"error is {error}, expected 0 or more": error is not None and error < 0,
-        f"chance is {chance}, expected above 0 to 100": chance is not None
-        and not 0 < chance <= 100,
-        f"n_eval is {n}, expected 1 or more": n is not None and n < 1,
-        f"wrong is {wrong}, expected 0 or more": wrong is not None and wrong < 0,
-    }
-    return "; ".join(text for text, applies in bad.items() if applies)
+    return ""

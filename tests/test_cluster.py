@@ -233,6 +233,7 @@ def test_the_script_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "",
         "# setup",
         "export PYTHONSAFEPATH=1",
+        "export PYTHONIOENCODING=:backslashreplace",
         "export OMP_NUM_THREADS=1",
         "export OMP_WAIT_POLICY=passive",
         "export MALLOC_MMAP_THRESHOLD_=4294967296",

@@ -71,7 +71,7 @@ def test_what_is_moved_or_removed_is_named_and_the_same_command_repairs_it(
             MISHAPS[said](run)
         yield Result(trial=cohort.trials[0].id, outcome="ok", values={"error": 5.0})
 
-    monkeypatch.setattr("sweeps.worker.import_objective", lambda *_: objective)
+    monkeypatch.setattr("sweeps.imported.import_objective", lambda *_: objective)
     if (pid := os.fork()) == 0:  # a driver ends with its process
         with suppress(BaseException):
             try:

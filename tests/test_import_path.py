@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stability.training.probe import answer
-from sweeps.worker import import_objective
+from sweeps.imported import import_objective
 
 POISON = ("random", "torch", "numpy", "submitit", "triton", "opt_einsum", "psutil", "sitecustomize")
 

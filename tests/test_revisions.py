@@ -133,7 +133,7 @@ def test_settings_of_a_model_replace_the_recipes_and_drawn_values_replace_them()
 
 def test_only_models_without_a_change_are_taken_over(tmp_path: Path) -> None:
     old = run_of(make_toy(), tmp_path / "old")
-    (rows,) = adoptable(RunDirectory(tmp_path / "new"), draw_design(toy()), {}).values()
+    (rows,) = adoptable(RunDirectory(tmp_path / "new"), draw_design(toy())).values()
     by_id = {trial.id: trial.model for trial in draw_design(make_toy())}
     assert {by_id[trial] for trial in rows["trial"].to_pylist()} == {"a"}
     assert confirmation(run_of(toy(), tmp_path / "new"), 2).model_settings == toy().model_settings

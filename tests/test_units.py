@@ -6,6 +6,7 @@ from typing import Any
 
 import objectives
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_run, make_toy
@@ -146,9 +147,11 @@ def test_an_impossible_value_of_an_earlier_version_counts_as_failed(tmp_path: Pa
     run = asking(tmp_path / "run", FINE)
     drive(run)
     for part in run.parts.glob("*.parquet"):
-        rows = pq.read_table(part).drop_columns(["error_unit"]).to_pylist()
+        table = pq.read_table(part).drop_columns(["error_unit"])
+        rows = table.to_pylist()
         rows[2]["error"] = -1.0
-        pd.DataFrame(rows).to_parquet(part)
+        table = pa.Table.from_pylist(rows, table.schema)
+        pq.write_table(table, part, write_page_checksum=True)
     frame = pd.read_parquet(run.results).drop(columns="error_unit")
     frame.loc[2, "error"] = -1.0
     frame.to_parquet(run.results)
@@ -263,7 +266,7 @@ def test_a_neighbour_in_another_unit_gives_what_its_objective_returned(tmp_path:
     other = RunDirectory(tmp_path / "second")
     design = other.create(run.read_study().in_unit("percent"), draw_design(run.read_study()))
     other.name_unit(run.read_study().model_copy(update={"unit": ""}))
-    adopt(other, adoptable(other, design, {}))
+    adopt(other, adoptable(other, design))
     with pytest.raises(UnitError, match="trained with --unit fraction"):
         check_unit(other, looked(other))
     drive(other, "fraction")

@@ -107,7 +107,7 @@ def calls_of_twenty(
     writer, taken = PartWriter(run, owner.name), cohorts(run, trials, owner, order, Shift())
     first = next(taken)
     with monkeypatch.context() as patched:
-        patched.setattr(parts, "_read", counted("files read", parts._read))
+        patched.setattr(parts, "read_part", counted("files read", parts.read_part))
         patched.setattr(Ledger, "_take_in", counted("rows taken in", Ledger._take_in))
         patched.setattr(Ledger, "__getitem__", counted("asked for", Ledger.__getitem__))
         for cohort in islice(chain([first], taken), 19):
@@ -154,8 +154,10 @@ def test_a_ledger_reads_what_changed_and_takes_in_what_is_new(
     ledger = Ledger(run)
     ledger.refresh()
     read: list[str] = []
-    real = parts._read
-    monkeypatch.setattr(parts, "_read", lambda path: (read.append(path.name), real(path))[1])
+    real = parts.read_part
+    monkeypatch.setattr(
+        parts, "read_part", lambda path, *_: (read.append(path.name), real(path))[1]
+    )
     known, place = ledger.arrived, len(ledger.arrived)
     ledger.refresh()
     assert (read, ledger.arrived[place:]) == ([], [])

@@ -62,7 +62,7 @@ def main() -> int:
 
 def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
-    adoptable(run, draw_design(study), {}, say=print)  # looks, as for a new study beside the others
+    adoptable(run, draw_design(study), say=print)  # looks, as for a new study beside the others
     trials = run.create(study, run.readable_design() or draw_design(study))
     with sole_driver(run), as_interrupts():
         ledger = Ledger(run)
