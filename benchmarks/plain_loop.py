@@ -44,6 +44,8 @@ def error_of(trial: Trial) -> float:
         generator=streams.weights,
         device="cpu",
         image=data.shape[1:],
+        stem_init=recipe.stem_init,
+        revision=recipe.revision,
     ).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = sgd(model, recipe)
     steps = trial.epochs * (len(train) // recipe.batch_size)
@@ -71,7 +73,7 @@ def error_of(trial: Trial) -> float:
 
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """As a schedule wants it, whose values are learning rates."""
-    decayed, exempt = decay_groups(model)
+    decayed, exempt = decay_groups(model, recipe.revision)
     groups: list[dict[str, Any]] = [
         {"params": decayed},
         {"params": exempt, "weight_decay": 0.0},

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweeps import checkpoints, claims, locks
+from sweeps import checkpoints, claims, interrupts, locks
 from sweeps.alike import same_failure
 from sweeps.answers import question
 from sweeps.barren import MOST, Barren
@@ -135,6 +135,7 @@ class Driver:
         """Keep workers in the slots as long as there is work."""
         started: dict[str, str] = {}  # slot -> name of the worker that was started in it
         while True:
+            interrupts.check()  # one that was raised where Python ignores exceptions
             self._check_place()
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.

@@ -53,6 +53,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
     """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
     study, design = run.read_study(), run.read_design()
     held, workers = claims.held(run), claims.workers(run)
+    since = {trial: claimed_at(run.claim(trial)) for trial in held}
     witness = Witness(run)
     on_cluster = bool(submissions(run))
     if on_cluster:
@@ -72,7 +73,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "trials": tally.trials,
         "finished": tally.done,
         "outcomes": {name: count for name, count in outcomes.items() if name is not None},
-        "running": [is_running(run, trial, owner) for trial, owner in running.items()],
+        "running": [is_running(trial, owner, since[trial]) for trial, owner in running.items()],
         "queued": [is_queued(task) for task in witness.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
@@ -126,15 +127,18 @@ def is_queued(task: Task) -> dict[str, Any]:
     return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
-def is_running(run: RunDirectory, trial: str, owner: Owner) -> dict[str, Any]:
-    """Where and since when a trial is trained."""
+def claimed_at(claim: Path) -> str | None:
+    """When a trial was claimed; None where the claim was given back just now."""
     try:
         # A claim is a link to its worker's file, whose links change with each claim.
-        since = datetime.fromtimestamp(run.claim(trial).stat().st_ctime, UTC).isoformat(
-            "T", "seconds"
-        )
-    except OSError:  # given back just now
-        since = None
+        changed = claim.stat().st_ctime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(changed, UTC).isoformat("T", "seconds")
+
+
+def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
+    """Where and since when a trial is trained."""
     return {
         "trial": trial,
         "worker": owner.name,

@@ -219,12 +219,19 @@ def run_out_of_memory(scene: Scene) -> None:
     scene.wait(lambda: not order.exists())
 
 
+def driving(scene: Scene) -> None:
+    """Have a driver that holds the lock, or has ended: one that only starts notices nothing."""
+    driver = scene.driver()
+    holds = f'"pid": {driver.pid},'
+    lock = scene.run.lock
+    scene.wait(lambda: driver.poll() is not None or (lock.is_file() and holds in lock.read_text()))
+
+
 def remove_lock(scene: Scene) -> None:
     """Another driver could start now: the first ends before both drive."""
     scene.expected.add(STOPPED)
-    scene.driver()
-    scene.wait(lambda: scene.run.lock.exists() and bool(scene.run.lock.read_text()))
-    scene.run.lock.unlink()
+    driving(scene)
+    scene.run.lock.unlink(missing_ok=True)
     ended(scene)
 
 
@@ -232,7 +239,7 @@ def remove_folder(scene: Scene) -> None:
     """Of claims or workers; whoever trained on meanwhile is not known to anybody any more."""
     scene.expected.add(STOPPED)
     scene.explained |= {"beside", "twice"}
-    scene.driver()
+    driving(scene)
     folders = [scene.run.workers, scene.run.claims]
     folder = folders[scene.rng.integers(len(folders))]
 
@@ -248,7 +255,7 @@ def move_run(scene: Scene) -> None:
     """The whole run directory, and back once its driver has ended."""
     scene.expected.add(STOPPED)
     scene.explained |= {"beside", "twice"}
-    scene.driver()
+    driving(scene)
     elsewhere = scene.run.path.with_name("elsewhere")
     scene.run.path.rename(elsewhere)
     ended(scene)
