@@ -33,7 +33,7 @@ import pyarrow as pa
 from analysis.checks import RANGES, faults_of, impossible
 from analysis.faults import TableError
 from analysis.guarded import read_bytes, read_toml
-from analysis.outcomes import DIVERGED, MISSING, OK
+from analysis.outcomes import DIVERGED, FAILED, KNOWN, MISSING, OK
 from analysis.units import unit_of
 
 Source = str | os.PathLike[str]
@@ -256,20 +256,23 @@ def _of_several_versions(table: pd.DataFrame) -> list[str]:
     """A fault where sources hold the same trial, trained by different versions of the code."""
     if not {"trial", "code"} <= set(table.columns):
         return []
-    versions = table[table["trial"].notna()].groupby("trial", sort=False)["code"].nunique()
+    trained = table[table["trial"].notna() & table["outcome"].isin(KNOWN)]
+    versions = trained.groupby("trial", sort=False)["code"].nunique()
     if not len(several := versions[versions > 1]):
         return []
+    more = f" (and {len(several) - 1} more)" if len(several) > 1 else ""
     return [
-        f"trial {several.index[0]!r} (and {len(several) - 1} more) has results of different "
-        "versions of your code in these sources: read them one at a time"
+        f"trial {several.index[0]!r}{more} has results of different versions of your code in "
+        "these sources: read them one at a time"
     ]
 
 
 def _each_trial_once(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row per trial: the first that has a result, else the first, at its first place."""
+    """Keep one row per trial: the first with a result, else the first failure, else the first."""
     if "trial" not in table:
         return table
     named = table["trial"].notna()
     key = table["trial"].astype(object).where(named, table.index.to_series())
-    first = table["outcome"].eq(MISSING).astype(int).groupby(key, sort=False).idxmin()
+    rank = 2 * table["outcome"].eq(MISSING).astype(int) + table["outcome"].isin(FAILED)
+    first = rank.groupby(key, sort=False).idxmin()
     return table.loc[first.to_numpy()]

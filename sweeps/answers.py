@@ -1,6 +1,6 @@
 """What the rows of parts mean in the unit of their study, and whether it has to be asked for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,12 +85,13 @@ def _counts_agree(rows: pa.Table) -> bool:
     return not (apart.any() or (wrong > n).any())
 
 
-def question(rows: Sequence[Row], unit: str, enough: int = ENOUGH) -> str | None:
+def question(rows: Iterable[Row], unit: str, enough: int = ENOUGH) -> str | None:
     """What has to be asked of who did not name a unit: the first three results look like fractions.
 
     Asked for as well where results were given in a unit that was named elsewhere. Results of
-    versions that knew no units are percent. Errors that follow from counts have no unit. `enough`:
-    how many results are looked at, fewer where the study has no three trials.
+    versions that knew no units are percent. Errors that follow from counts have no unit, unless
+    other errors beside them have one. `enough`: how many results are looked at, fewer where the
+    study has no three trials.
     """
     if unit in UNITS:
         return None
@@ -106,6 +107,10 @@ def question(rows: Sequence[Row], unit: str, enough: int = ENOUGH) -> str | None
         return f"The objective gives chance {min(chances):.4g} and first errors {listed}"
     if all(error <= 1 and row["wrong"] is None for error, row in zip(errors, first, strict=True)):
         return f"The first {COUNT[len(first)]} {listed}"
+    beside = [row["val_error"] for row in first if row.get("val_error") is not None]
+    if len(beside) == len(first) and all(value <= 1 for value in beside) and min(errors) > 1:
+        listed = ", ".join(f"{value:.4g}" for value in beside)
+        return f"By their counts the first errors are percent, but their val_errors are {listed}"
     return None
 
 

@@ -144,7 +144,7 @@ class Driver:
             self._look()
             self._barren.see(held)
             # Workers end where the unit has to be named; what they have in hand is finished.
-            is_asked = question(self.ledger.rows, self.ledger.unit) is not None
+            is_asked = question(self.ledger.counted, self.ledger.unit) is not None
             left = 0 if is_asked else self._tally.left(held)
             waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.

@@ -44,6 +44,11 @@ def opened(path: Path) -> Iterator[int]:
             os.close(handle)
 
 
+def any_held() -> bool:
+    """Whether this process has a lock file open."""
+    return bool(_held)
+
+
 def take(handle: int, *, wait: bool = False) -> None:
     """Lock it for this process alone. Raises BlockingIOError where another one has it."""
     fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

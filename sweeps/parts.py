@@ -7,6 +7,7 @@ the old or the new one, never half of it. After `ROWS` rows it begins the next.
 import errno
 import os
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from sweeps import files
 from sweeps.accepted import ALL, Accepted, Decision, accepted
 from sweeps.alike import Hosts, Row, was_refused, was_too_many
-from sweeps.answers import as_read
+from sweeps.answers import JUDGED, as_read
 from sweeps.errors import StoreError
 from sweeps.files import DamagedError, atomic_write
 from sweeps.part_file import read_part
@@ -35,7 +36,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
 _BRIEF = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
-    *("message", "host", "cohort_size", "code", "wrong", "chance", "error_unit"),
+    *("message", "host", "cohort_size", "code", "error_unit"),
+    *(name for name in JUDGED if name != "error"),
 ]
 
 
@@ -258,6 +260,11 @@ class Ledger:
         if was_too_many(row):
             size = self.too_many.get(row["trial"], row["cohort_size"])
             self.too_many[row["trial"]] = min(size, row["cohort_size"])
+
+    @property
+    def counted(self) -> Iterator[Row]:
+        """The rows whose version of the user's code is accepted, oldest first."""
+        return (row for row in self.rows if self.accepted.counts(row["outcome"], row["code"]))
 
     def is_trained(self, trial: str) -> bool:
         """Whether a result is there."""

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps import locks
 from sweeps.definition import contradiction, damage_of, keep_damaged, read_study
 from sweeps.design import Design, draw_design, read_design, write_design
 from sweeps.errors import SpecError, StoreError
@@ -74,6 +75,11 @@ class RunDirectory:
         """Where the best of each group is trained again with so many fresh seeds."""
         return RunDirectory(self.path / f"confirm-r{seeds}")
 
+    def confirmations(self) -> list["RunDirectory"]:
+        """Those that are there, of any number of seeds."""
+        runs = map(RunDirectory, sorted(self.path.glob("confirm-r*")))
+        return [run for run in runs if run.exists()]
+
     def create(self, study: Study, design: Sequence[Trial]) -> Design:
         """Write study and its design where they are not yet; returns the design as it is there.
 
@@ -124,13 +130,14 @@ class RunDirectory:
 
         Raises StoreError where it cannot be written.
         """
-        there = self.read_study()
-        if (study.unit, study.primary) == (there.unit, there.primary):
-            return
-        try:
-            there.in_unit(study.unit, study.primary.within).write(self.study)
-        except OSError as error:
-            raise StoreError(f"{self.study} cannot be written: {error}") from error
+        for run in (*self.confirmations(), self):
+            there = run.read_study()
+            if (study.unit, study.primary) == (there.unit, there.primary):
+                continue
+            try:
+                there.in_unit(study.unit, study.primary.within).write(run.study)
+            except OSError as error:
+                raise StoreError(f"{run.study} cannot be written: {error}") from error
 
     @property
     def unit(self) -> str:
@@ -183,6 +190,7 @@ class Identity:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self._folder, self._lock = _inode(run.path), _inode(run.lock)
+        self._is_locked = locks.any_held()
 
     def change(self) -> str | None:
         """What was moved, removed or replaced since; None where nothing was."""
@@ -193,7 +201,8 @@ class Identity:
                 f"{run.path} was {what} while it was driven; nothing more is written there. What "
                 "was trained is where the folder is now: stability resume FOLDER continues there"
             )
-        if (lock := _inode(run.lock)) != self._lock:
+        lock = _inode(run.lock)
+        if lock != self._lock or (lock is None and self._is_locked):
             what = "replaced" if lock else "removed"
             return (
                 f"{run.lock} was {what} while it was driven, so another driver may have started; "

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from sweeps.storable import as_number, shown
 from sweeps.trial import TRAINED, Result
 
 Unit = Literal["", "percent", "fraction", "raw"]
@@ -47,11 +48,12 @@ def faults_of(values: Mapping[str, Any], unit: str) -> list[str]:
 
 
 def _faults(values: Mapping[str, Any], unit: str) -> list[str]:
-    given = {name: value for name, value in values.items() if _is_number(value)}
+    names = (*ERRORS, "chance", *COUNTS)
+    given = {name: number for name in names if (number := _finite(values.get(name))) is not None}
     full = FULL[unit]
     faults = [
-        f"{name} is {values[name]!r}, allowed is a number"
-        for name in (*ERRORS, "chance", *COUNTS)
+        f"{name} is {shown(values[name])}, allowed is a number"
+        for name in names
         if values.get(name) is not None and not is_real(values[name])
     ]
     faults += [
@@ -98,14 +100,19 @@ def is_real(value: Any) -> bool:
     kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
     if isinstance(value, bool | complex) or kind.startswith(("bool", "complex")):
         return False
-    return isinstance(value, int | float) or hasattr(value, "__float__")
-
-
-def _is_number(value: Any) -> bool:
     try:
-        return is_real(value) and math.isfinite(value)
-    except (TypeError, OverflowError):
+        as_number(value)
+    except ValueError:
         return False
+    return True
+
+
+def _finite(value: Any) -> int | float | None:
+    """The number that a value is; None where it is none, or not finite."""
+    if value is None or not is_real(value):
+        return None
+    number = as_number(value)
+    return number if math.isfinite(number) else None
 
 
 def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
@@ -117,8 +124,8 @@ def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
     if known(unit) != "fraction":
         return dict(values)
     return {
-        name: round(100.0 * value, DIGITS)
-        if name in (*ERRORS, "chance") and _is_number(value)
+        name: round(100.0 * number, DIGITS)
+        if name in (*ERRORS, "chance") and (number := _finite(value)) is not None
         else value
         for name, value in values.items()
     }

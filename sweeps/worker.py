@@ -246,7 +246,7 @@ def cohorts(
     while not (
         shift.is_over(ledger)
         or same_failure(ledger.rows, ledger.hosts)
-        or question(ledger.rows, ledger.unit)
+        or question(ledger.counted, ledger.unit)
     ):
         taken: list[Trial] = []
         most, left = 1, len(waiting)

@@ -90,7 +90,8 @@ def versions_in(run: RunDirectory) -> Versions | None:
     """
     study = run.read_study()
     folder = last_dispatch(run).get("folder")
-    code = UserCode.search(study.objective, study.models, Path(folder) if folder else Path.cwd())
+    where = Path(folder) if isinstance(folder, str) and folder else Path.cwd()
+    code = UserCode.search(study.objective, study.models, where)
     if not code.modules:
         return None
     ledger = Ledger(run)

@@ -33,9 +33,9 @@ def found_in(
     design = run.readable_design()
     if design is None:
         return None, None
+    there = counted(request, design, code)
     if not dry_run:
         run.name_unit(study)
-    there = counted(request, design, code)
     if not study.unit:
         check_unit(run, there.ledger)
     return design, there

@@ -75,7 +75,7 @@ def check_unit(run: RunDirectory, ledger: Ledger) -> None:
 def question_of(run: RunDirectory, ledger: Ledger) -> str | None:
     """What is asked, and how to go on; None where the unit is known or percent is plausible."""
     enough = min(ENOUGH, run.read_study().trials)
-    why = question(ledger.rows, ledger.unit, enough)
+    why = question(ledger.counted, ledger.unit, enough)
     return why and (
         f"{why}: percent or fractions of 1?\n"
         "Nothing more is trained until the unit is named; the results are kept. Go on with\n"
