@@ -64,12 +64,12 @@ class Estimand:
 
     @property
     def area_limit(self) -> float:
-        """Distance up to which the area under a delta-EDF is taken: 10 points, 2.5 d of a loss."""
+        """Distance to which the area under a delta-EDF is taken: 10 points; for a loss, 2.5 d."""
         return AREA * (NEAR if self.unit == "percent" else self.d)
 
     @property
     def limit(self) -> float:
-        """Distance up to which curves are compared: 20 points, 5 d of a loss."""
+        """Distance up to which curves are compared: 20 points; for a loss, 5 d."""
         return CURVES * (NEAR if self.unit == "percent" else self.d)
 
     def check_unit(self, *samples: Sample) -> None:

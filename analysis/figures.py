@@ -53,7 +53,7 @@ def save_edf(
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
         method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
-        within: primary distance: distances are drawn up to 5 times as far, 20 points by default.
+        within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
 
     Returns:
         The path.

@@ -48,7 +48,7 @@ def schedule_length(
     Args:
         table: with the column `epochs`, for which models (optimizers, data) have several.
         policy: where diverged runs count.
-        d: percentage points, 0 or more: 4 by default; of a loss in its unit, needed.
+        d: percentage points, 0 or more; 4 by default. Required for a loss, in its unit.
         tuned_at: length whose best configuration is followed through the lengths, by its draw.
         confidence: of the intervals, in (0, 1).
 

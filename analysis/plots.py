@@ -103,7 +103,7 @@ def plot_edfs(
         method: of the bands, see `analysis.bands`; `ks` where n is too large for `ld`.
         limit: right end of the x axis, in the unit of the errors; by default chance (errors), 20
             points (distances) or the largest error.
-        within: primary distance: distances are drawn up to 5 times as far, 20 points by default.
+        within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
 
     Returns:
         The axes.

@@ -27,7 +27,7 @@ def summarise(
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
         policy: where diverged runs count.
-        within: primary distance from the best; None for 4 points, and for no shares of a loss.
+        within: primary distance from the best; None means 4 points, for a loss no shares.
 
     Returns:
         Indexed by the group's label; columns: see `summary_row`. `attrs["title"]` is what is

@@ -207,7 +207,7 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         if column not in part
     ]
     faults += [
-        f"{name}: trial holds something else than names"
+        f"{name}: trial has values that are not text"
         for name, part in (("design.parquet", design), ("results.parquet", results))
         if "trial" in part and not all(isinstance(trial, str) for trial in part["trial"])
     ]

@@ -32,7 +32,7 @@ def score_by_trials(
     Args:
         sample: independent draws; failed trials count as bad.
         trials: numbers of trials m, each 1 to n; None for 1, 2, 4, ... and n.
-        d: distance from the best, 0 or more: by default 4 points; of a loss in its unit, needed.
+        d: distance from the best, 0 or more; 4 points by default. Required for a loss, in its unit.
         confidence: of the simultaneous band, in (0, 1).
         method: see `analysis.bands`.
 

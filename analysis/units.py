@@ -51,7 +51,7 @@ def near(d: float | None, unit: Unit) -> float:
     """
     if d is None and unit == "raw":
         raise ValueError(
-            "within: got none, needed is a distance in the unit of the loss (--within D, d=)"
+            "within: a loss has no default distance; give one in its unit (--within D, d=)"
         )
     return NEAR if d is None else d
 

@@ -66,8 +66,8 @@ def accepted(run: RunDirectory) -> Accepted:
         return ALL
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{run.code} cannot be read: {error}. It says which results count; without it all "
-            "count: remove it if that is right, then go on"
+            f"{run.code} cannot be read: {error}. It lists the versions of your code whose "
+            "results count. If all results should count, remove it and repeat the command"
         ) from error
 
 

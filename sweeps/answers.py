@@ -48,7 +48,7 @@ def _read(row: dict[str, Any], unit: str) -> dict[str, Any]:
         return row
     # What an earlier version accepted may be as impossible as the counts that contradict it.
     if faults := faults_of(row, known(unit) if judged_by is None else unit):
-        message = f"the objective returned what cannot be used: {'; '.join(faults)}"
+        message = f"the objective's return value cannot be used: {'; '.join(faults)}"
         said = {"outcome": "crashed", "message": message, "error_unit": unit or "unknown"}
         return {**row, **dict.fromkeys(JUDGED), **said}
     values = in_percent(row, unit)

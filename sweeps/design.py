@@ -176,12 +176,12 @@ def read_table(path: Path) -> pa.Table:
             f"{path.parent} draws the same again"
         ) from error
     if len(set(table.column_names)) < len(table.column_names):
-        raise StoreError(f"{path} is no design: it has a column twice")
+        raise StoreError(f"{path} is no design: two columns have the same name")
     for column in IDENTITY:
         if column.name not in table.column_names:
             raise StoreError(f"{path} is no design: it has no column {column.name}")
         if table.schema.field(column.name).type != column.type or table[column.name].null_count:
-            raise StoreError(f"{path} is no design: {column.name} holds something else")
+            raise StoreError(f"{path} is no design: {column.name} has another type or empty values")
     return table
 
 

@@ -32,7 +32,7 @@ from sweeps.worker import INLINE, Order
 TICK_SECONDS = 0.5
 ENDED = (
     "the process ended in this trial: killed, out of memory, or ended by the objective; "
-    "--executor local trains the other trials all the same"
+    "with --executor local the other trials go on"
 )
 
 
@@ -187,15 +187,15 @@ class Driver:
         if edited and not self._busy():
             raise DispatchError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
-                f"started: {self._tally.left()} trials are left. To go on, undo the edit and give "
-                "the same command again, or add --retrain-changed or --keep-changed, which decide "
-                "whether results of the earlier version count"
+                f"started: {self._tally.left()} trials are left. To go on, undo the edit and "
+                "repeat the command, or repeat it with --retrain-changed (train again what the "
+                "earlier version trained) or --keep-changed (keep those results)"
             )
         if edited and not self._edited:
             print(
                 printable(
-                    f"{', '.join(edited)} was edited: no more workers are started, those that run "
-                    "go on with the version that they have imported"
+                    f"{', '.join(edited)} was edited: no more workers are started; running "
+                    "ones go on with the version that they have imported"
                 ),
                 file=sys.stderr,
                 flush=True,

@@ -39,7 +39,7 @@ def oddity(table: pa.Table) -> str | None:
     """
     names = table.column_names
     if len(set(names)) < len(names):
-        return "a column is there twice"
+        return "two columns have the same name"
     if missing := [name for name in NEEDED if name not in names]:
         return f"no column {missing[0]}"
     for field in PART:
@@ -53,7 +53,7 @@ def oddity(table: pa.Table) -> str | None:
 def _odd_values(table: pa.Table) -> str | None:
     known = pa.array([*TRAINED, *FAILED])
     if not pc.all(pc.is_in(table["outcome"], value_set=known), min_count=0).as_py():
-        return "an outcome that there is not"
+        return "an unknown outcome"
     times = pc.min_max(table["finished"].cast(pa.int64()))
     first, last = (int(when.timestamp()) * 10**6 for when in (EARLIEST, LATEST))
     if len(table) and not first <= times["min"].as_py() <= times["max"].as_py() <= last:

@@ -112,7 +112,7 @@ def private_folder(folder: Path, top: Path) -> Path:
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise StoreError(f"{folder} cannot be kept for you alone here: take another --out")
     if (found.st_dev, found.st_ino) != (there.st_dev, there.st_ino):
-        raise StoreError(f"{folder} was exchanged while it was made: look who can write {top}")
+        raise StoreError(f"{folder} was replaced while it was made: check who can write {top}")
     return folder
 
 

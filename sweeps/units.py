@@ -133,7 +133,7 @@ def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 def refused(trial: str, faults: list[str], unit: str) -> Result:
     """A failure that is the objective's answer: it is not tried again by itself."""
-    message = f"the objective returned what cannot be used: {'; '.join(faults)}"
+    message = f"the objective's return value cannot be used: {'; '.join(faults)}"
     if unit not in UNITS:
         message += " (no --unit was given)"
     values = {"message": message, "error_unit": unit or UNKNOWN}

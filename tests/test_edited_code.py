@@ -125,7 +125,7 @@ def test_an_edited_helper_stops_every_command_that_would_train(finished: Project
     for said in (finished.sweep(), finished.call("resume", "run"), finished.sweep("--dry-run")):
         assert said.status == 2
         for words in (
-            "edited_helper was edited since: 4 of 4 results",
+            "edited_helper was edited: 4 of 4 results",
             "--retrain-changed",
             "--keep",
         ):
@@ -362,7 +362,7 @@ def test_a_sweep_whose_worker_dies_after_an_edit_ends_and_asks(project: Project)
     assert "edited was edited while the sweep ran" in said.stderr
     again = project.call("resume", "run")
     assert again.status == 2
-    assert "edited was edited since: 1 of 1 result" in again.said
+    assert "edited was edited: 1 of 1 result" in again.said
 
 
 EDITS = '''
@@ -377,6 +377,6 @@ def edit():
 
 def test_what_is_accepted_must_be_readable(finished: Project) -> None:
     finished.run.code.write_text("accepted = 3")
-    with pytest.raises(StoreError, match="which results count"):
+    with pytest.raises(StoreError, match="whose results count"):
         accepted(finished.run)
     assert finished.sweep().status == 2

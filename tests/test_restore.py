@@ -114,7 +114,7 @@ def test_a_table_that_is_no_design_is_refused(run: RunDirectory) -> None:
         run.read_design()
     texts = pa.array(["x"] * table.num_rows)
     pq.write_table(table.set_column(2, "draw", texts), run.design)
-    with pytest.raises(StoreError, match="draw holds something else"):
+    with pytest.raises(StoreError, match="draw has another type or empty values"):
         read_design(STUDY, run.design)
 
 

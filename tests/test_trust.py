@@ -184,5 +184,5 @@ def test_a_folder_exchanged_between_its_check_and_its_use_is_noticed(
         return checked(path, found)
 
     monkeypatch.setattr(trust, "is_writable", exchanging)
-    with pytest.raises(StoreError, match="was exchanged while it was made"):
+    with pytest.raises(StoreError, match="was replaced while it was made"):
         trust.private_folder(tmp_path / "jobs" / "a", tmp_path)

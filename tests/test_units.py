@@ -161,7 +161,7 @@ def test_an_impossible_value_of_an_earlier_version_counts_as_failed(tmp_path: Pa
     tally.look()
     assert (tally.done, tally.left(), len(tally.failed)) == (7, 0, 1)
     assert [why.partition(",")[0] for why in views.rebuild(run).values()] == [
-        "the objective returned what cannot be used: error is -1.0"
+        "the objective's return value cannot be used: error is -1.0"
     ]
     assert load(run.path)["outcome"].tolist().count("ok") == 7
 
@@ -312,7 +312,7 @@ def test_a_study_without_a_unit_is_written_as_before(tmp_path: Path) -> None:
         ({"unit": "permille"}, "--unit: 'permille' is not one of percent, fraction, raw"),
         ({"unit": "raw"}, "--unit: raw needs --within D"),
         ({"unit": "raw", "within": "0"}, "--within: got '0'"),
-        ({"unit": "percent", "within": "2"}, "--within: allowed at sweep and resume with"),
+        ({"unit": "percent", "within": "2"}, "--within: allowed only with --unit raw"),
         ({"unit": "percent", "objective": None}, "--unit: got 'percent', allowed only with"),
     ],
 )

@@ -178,7 +178,8 @@ def test_bad_settings_of_a_study_file_are_refused(value: str, words: str) -> Non
 
 
 def test_two_laws_for_one_name_are_refused() -> None:
-    assert faults_of(vary=["w=1:2", "w=1:2"]) == ["--vary: w is drawn by two laws, allowed is one"]
+    twice = "--vary: w is given two ranges or lists of choices, allowed is one"
+    assert faults_of(vary=["w=1:2", "w=1:2"]) == [twice]
 
 
 @pytest.mark.parametrize("text", ["1_0", "0x10", "nan", "inf", "1e400", "1e-400", "\uff11", "1 0"])

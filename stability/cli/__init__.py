@@ -34,8 +34,8 @@ def unexpected(error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}, line {last.lineno}"
     return (
-        f"unexpected {type(error).__name__} ({where}): {error}. Results that are written are kept. "
-        f"Please report it, with what the same command prints after export {DEBUG}=1"
+        f"unexpected {type(error).__name__} ({where}): {error}. Written results are kept. "
+        f"Please report it: run export {DEBUG}=1, repeat the command, and include what it prints"
     )
 
 

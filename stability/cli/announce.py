@@ -62,9 +62,9 @@ def earlier_version(study: Study, run: RunDirectory) -> str | None:
         return None
     models = ", ".join(study.model_settings)
     note = (
-        f"note: {shown(path)} is this study as an earlier version of this program trained it. Its "
-        f"trials of {models} have other settings and are not taken over. To continue it instead: "
-        f"stability resume {shown(path)}"
+        f"note: {shown(path)} holds the same study, trained by an earlier version of stability. "
+        f"Its trials of {models} have other settings and are not taken over. To continue it "
+        f"instead: stability resume {shown(path)}"
     )
     return "\n".join(wrapped(note))
 

@@ -52,8 +52,8 @@ def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision 
             print(NOTHING_CHANGED)
             return None
         print(
-            f"{results(dropped)} of another or an unknown version of your code: trained again (the "
-            f"old ones stay in {shown(run.parts)})"
+            f"{results(dropped)} of another or an unknown version of your code: to be retrained "
+            f"(the old ones stay in {shown(run.parts)})"
         )
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
@@ -71,10 +71,10 @@ def stopped(run: RunDirectory, versions: Versions) -> str:
     """Why nothing is trained, and the two ways on."""
     others = versions.others(undecided=True).total()
     return (
-        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited since: {others} of "
-        f"{results(versions.finished)} of your own code come from another version. To train these "
-        "trials again with the current one: --retrain-changed. To keep their results, beside those "
-        "of the current one: --keep-changed"
+        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
+        f"{results(versions.finished)} come from another version of your code. To retrain these "
+        "trials with the current version: --retrain-changed. To keep the results and train the "
+        "rest with the current version: --keep-changed"
     )
 
 
@@ -121,7 +121,7 @@ def of_run(run: RunDirectory) -> list[str]:
     if (versions := versions_in(run)) is None:
         return []
     missing = [
-        f"{name} is not found from here, so whether it was edited is not known"
+        f"{name} cannot be found from here, so it is unknown whether it was edited"
         for name in versions.not_found
         if versions.finished
     ]

@@ -8,7 +8,7 @@ RetrainChanged = Annotated[
     bool,
     Option(
         "--retrain-changed",
-        help="Your own code was edited: train those trials again whose results come from another "
+        help="After an edit of your own code: retrain the trials whose results come from another "
         "or an unknown version. The old results stay on disk but do not count.",
     ),
 ]
@@ -16,7 +16,7 @@ KeepChanged = Annotated[
     bool,
     Option(
         "--keep-changed",
-        help="Your own code was edited: keep results of other versions and train what is missing "
-        "with the current one. Tables and figures state it.",
+        help="After an edit of your own code: keep the results of other versions and train what "
+        "is missing with the current one. Tables and figures state it.",
     ),
 ]

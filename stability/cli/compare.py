@@ -77,7 +77,9 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
     of_loss = {path.name: d.policy == "beyond" for path, d in found.items()}
     if len(set(of_loss.values())) > 1:
         listed = ", ".join(f"{name}: {'a loss' if x else 'percent'}" for name, x in of_loss.items())
-        faults.add("runs", f"their errors are in different units ({listed}); compare them apart")
+        faults.add(
+            "runs", f"their errors are in different units ({listed}); compare them separately"
+        )
     elif len({declared.model_dump_json() for declared in found.values()}) > 1:
         listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
         faults.add("runs", f"they declare different questions ({listed}); compare them apart")
@@ -102,7 +104,7 @@ def estimand_of(
     if question.policy is not None:
         faults.one_of("--policy", policy, policies_of(unit))
     if question.within is None and unit == "raw" and declared.policy != "beyond":
-        faults.add("--within", "the errors are a loss: give the distance that counts as near")
+        faults.add("--within", "needed for a loss: the distance that counts as near, in its unit")
     d = faults.amount("--within", question.within or f"{declared.within!r}", low=0)
     confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
     pilot = faults.whole("--pilot", question.pilot, low=0)

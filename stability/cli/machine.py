@@ -58,7 +58,7 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
     last = " ".join(probe.stderr.strip().splitlines()[-1:])
     own = [model for model in study.models if is_own(model)]
     if own and (probe.returncode != 0 or not probe.stdout):
-        ended = f"ended the process that was looking at it (status {probe.returncode}): {last}"
+        ended = f"ended the process that checked it (status {probe.returncode}): {last}"
         raise SpecError([f"--model: {' or '.join(own)} {ended}"])
     if probe.returncode != 0:
         raise DispatchError(f"torch cannot be used here: {last}")

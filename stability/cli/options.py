@@ -144,9 +144,9 @@ Device = Annotated[
 Engine = Annotated[
     str | None,
     Option(
-        help="How trials are trained: auto measures on a GPU; eager; experimental, not measured on "
-        "a GPU yet: captured, streams, stacked, as in stacked:16. Fixed once something is trained  "
-        "[default: auto]",
+        help="How trials are trained: auto (on a GPU, measures and takes the fastest), eager, or, "
+        "experimental and not yet measured on a GPU: captured, streams, stacked (for example "
+        "stacked:16). Fixed once something is trained  [default: auto]",
         metavar="NAME",
     ),
 ]
@@ -294,8 +294,8 @@ Reference = Annotated[
 Within = Annotated[
     str | None,
     Option(
-        help="Points above the reference, or a distance in the unit of a loss [default: the "
-        "study's, 4].",
+        help="Distance above the reference that counts as near, in points or the unit of a loss  "
+        "[default: the study's, or 4 points]",
         metavar="D",
     ),
 ]

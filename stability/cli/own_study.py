@@ -96,7 +96,7 @@ def _check_drawn_once(
     names = [h.name for h in (*typed, *of_file)]
     for name in dict.fromkeys(h.name for h in typed):
         if names.count(name) > 1:
-            faults.add("--vary", f"{name} is drawn by two laws, allowed is one")
+            faults.add("--vary", f"{name} is given two ranges or lists of choices, allowed is one")
 
 
 def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> None:
@@ -110,7 +110,7 @@ def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> Non
         if fault := fault_of_text(value):
             faults.add(where, fault)
         if name in drawn:
-            faults.add(where, "is set, and drawn too: allowed is one of the two")
+            faults.add(where, "is both set and drawn, allowed is one of the two")
         _check_name(faults, "recipe", name)
 
 

@@ -316,10 +316,10 @@ def complaints(run: RunDirectory, there: Tally) -> list[str]:
     messages = ((trial, there.ledger[trial].message) for trial in failed)
     lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
+        noun = "trial" if len(failed) == 1 else "trials"
         lines.append(
-            f"{len(failed)} trials are left failed after {RETRIES + 1} attempts, or 1 where the "
-            "objective's answer cannot be used; the same command with --retry-failed tries them "
-            "again"
+            f"{len(failed)} {noun} failed: {RETRIES + 1} attempts each, or 1 where the objective's "
+            "return value cannot be used. To try again, add --retry-failed to the same command"
         )
     return lines
 

@@ -39,14 +39,13 @@ def read_unit(faults: Faults, unit: str | None, within: str | None, *, is_own: b
     if within is not None:
         distance = faults.amount("--within", within, low=0)
         if unit != "raw":
-            text = "allowed at sweep and resume with --unit raw; elsewhere compare --within D"
+            text = "allowed only with --unit raw; for percent use stability compare --within D"
             faults.add("--within", text)
         elif distance == 0:
             faults.add("--within", f"got {within!r}, allowed is a number above 0")
     elif unit == "raw":
-        faults.add(
-            "--unit", "raw needs --within D: the distance from the best loss that is near it"
-        )
+        text = "raw needs --within D: the distance from the best loss that counts as near"
+        faults.add("--unit", text)
     return NamedUnit(unit=cast(Unit, unit or ""), within=distance)
 
 
@@ -77,7 +76,7 @@ def question_of(run: RunDirectory, ledger: Ledger) -> str | None:
     enough = min(ENOUGH, run.read_study().trials)
     why = question(ledger.counted, ledger.unit, enough)
     return why and (
-        f"{why}: percent or fractions of 1?\n"
+        f"{why}: are they percent or fractions of 1?\n"
         "Nothing more is trained until the unit is named; the results are kept. Go on with\n"
         f"  stability resume {shown(run.path)} --unit fraction\n"
         "or with --unit percent, or for a loss with --unit raw --within D"

@@ -121,7 +121,10 @@ def class_folders(root: Path, folder: Path, findings: Findings) -> dict[str, lis
     for child in visible(folder):
         if child.is_dir():
             if text_of(child.name) in found:
-                findings.add("two folders of one class, as their names are written out", child.name)
+                findings.add(
+                    "two folders of one class, their names being the same when written as text",
+                    child.name,
+                )
             found[text_of(child.name)] = [path for path in visible(child) if not path.is_dir()]
             nested = [text_of(p.relative_to(root)) for p in visible(child) if p.is_dir()]
             if nested:
