@@ -1,6 +1,6 @@
 """What the rows of parts mean in the unit of their study, and whether it has to be asked for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,11 @@ def question(rows: Iterable[Row], unit: str, enough: int = ENOUGH) -> str | None
         return f"The first results were trained with --unit {min(others)}"
     if len(first) < enough or any(row["error_unit"] is None for row in first):
         return None
+    return _looks_like_fractions(first)
+
+
+def _looks_like_fractions(first: Sequence[Row]) -> str | None:
+    """What says so, or None."""
     errors = [row["error"] for row in first]
     chances = {row["chance"] for row in first} - {None}
     listed = ", ".join(f"{error:.4g}" for error in errors)

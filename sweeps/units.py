@@ -140,13 +140,18 @@ def refused(trial: str, faults: list[str], unit: str) -> Result:
     return Result(trial=trial, outcome="crashed", values=values)
 
 
+def _errors_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Errors of one row of a curve; what is not a number is left out of curves."""
+    return {name: row[name] for name in ERRORS if name in row and _finite(row[name]) is not None}
+
+
 def judged(result: Result, unit: str) -> Result:
     """The result with the unit that it was judged by; a failure where its values are impossible."""
     if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
         return result
     faults = faults_of(result.values, unit)
     for row in result.curve if isinstance(result.curve, list) else []:
-        if isinstance(row, Mapping) and (found := faults_of({**row, "error": None}, unit)):
+        if isinstance(row, Mapping) and (found := faults_of(_errors_in(row), unit)):
             faults.append(f"curve, epoch {row.get('epoch')}: {found[0]}")
             break
     if faults:
