@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from sweeps.plain import outcome_of
 from sweeps.schema import PART
 from sweeps.trial import FAILED, TRAINED
-from sweeps.units import ERRORS, FULL, UNITS, faults_of, in_percent, known
+from sweeps.units import ERRORS, FULL, UNITS, UNKNOWN, faults_of, in_percent, known, unusable
 
 COUNT = {1: "error is", 2: "two errors are", 3: "three errors are"}
 ENOUGH = 3  # results that tell fractions from percent
@@ -48,8 +48,8 @@ def _read(row: dict[str, Any], unit: str) -> dict[str, Any]:
         return row
     # What an earlier version accepted may be as impossible as the counts that contradict it.
     if faults := faults_of(row, known(unit) if judged_by is None else unit):
-        message = f"the objective's return value cannot be used: {'; '.join(faults)}"
-        said = {"outcome": "crashed", "message": message, "error_unit": unit or "unknown"}
+        message = unusable(faults)
+        said = {"outcome": "crashed", "message": message, "error_unit": unit or UNKNOWN}
         return {**row, **dict.fromkeys(JUDGED), **said}
     values = in_percent(row, unit)
     if known(unit) != "raw" and faults_of(row, "percent") and row.get("wrong") is not None:

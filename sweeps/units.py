@@ -131,9 +131,14 @@ def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
     }
 
 
+def unusable(faults: list[str]) -> str:
+    """The message of a failure that is the objective's answer."""
+    return f"the objective's return value cannot be used: {'; '.join(faults)}"
+
+
 def refused(trial: str, faults: list[str], unit: str) -> Result:
     """A failure that is the objective's answer: it is not tried again by itself."""
-    message = f"the objective's return value cannot be used: {'; '.join(faults)}"
+    message = unusable(faults)
     if unit not in UNITS:
         message += " (no --unit was given)"
     values = {"message": message, "error_unit": unit or UNKNOWN}
