@@ -13,32 +13,35 @@ first asked for, bands and intervals scipy.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from analysis.all_pairs import compare_all, compare_table
-from analysis.bands import count_bounds, half_width, method_for
-from analysis.best_region import edge_warnings, landscape, span_of_the_best, winning_probabilities
-from analysis.box import Range, box_of, range_for, read_box
-from analysis.code import MixedCodeWarning, code_notes
-from analysis.compare import Comparison, compare
-from analysis.convergence import epochs_to_reach, load_curves, training_curves
-from analysis.dominance import dominance
-from analysis.edf import EDF
-from analysis.estimand import Estimand
-from analysis.faults import TableError
-from analysis.groups import complete_prefix, describe, group_columns
-from analysis.intervals import (
+from analysis.axes.convergence import epochs_to_reach, load_curves, training_curves
+from analysis.axes.lengths import schedule_length
+from analysis.axes.optimizers import optimizer_gap
+from analysis.comparison.all_pairs import compare_all, compare_table
+from analysis.comparison.compare import Comparison, compare
+from analysis.comparison.dominance import dominance
+from analysis.comparison.estimand import Estimand
+from analysis.comparison.pairs import paired_interval
+from analysis.comparison.secondary import (
+    brunner_munzel,
+    holm,
+    ks_permutation,
+    order_permutation,
+    tau_b,
+)
+from analysis.comparison.shares import Share, share_difference, share_of
+from analysis.edf.bands import count_bounds, half_width, method_for
+from analysis.edf.intervals import (
     Interval,
     area_interval,
     quantile_interval,
     share_interval,
     within_interval,
 )
-from analysis.isolation import importance, isolation
-from analysis.ld import exact_coverage, pointwise_coverage
-from analysis.lengths import schedule_length
-from analysis.lr_sensitivity import lr_sensitivity
-from analysis.optimizers import optimizer_gap
-from analysis.outcomes import OUTCOMES
-from analysis.pairs import paired_interval
+from analysis.edf.ld import exact_coverage, pointwise_coverage
+from analysis.edf.samples import Sample, samples
+from analysis.edf.step_function import EDF
+from analysis.edf.summary import clopper_pearson, diverged_share, summarise
+from analysis.errors import TableError
 from analysis.planning import (
     Scenario,
     cost,
@@ -48,21 +51,29 @@ from analysis.planning import (
     trials_for,
     trials_for_power,
 )
-from analysis.policies import errors_under
-from analysis.samples import Sample, samples
-from analysis.secondary import brunner_munzel, holm, ks_permutation, order_permutation, tau_b
-from analysis.seeds import variance_components, variance_shares
-from analysis.shares import Share, share_difference, share_of
-from analysis.smaller import WeightedEDF, reweighted, smaller_box
-from analysis.summary import clopper_pearson, diverged_share, summarise
-from analysis.table import as_table, load
-from analysis.trials import score_by_trials
+from analysis.space.best_region import (
+    edge_warnings,
+    landscape,
+    span_of_the_best,
+    winning_probabilities,
+)
+from analysis.space.lr_sensitivity import lr_sensitivity
+from analysis.space.marginals import importance, isolation
+from analysis.space.search_space import Range, box_of, range_for, read_box
+from analysis.space.subspace import WeightedEDF, reweighted, smaller_box
+from analysis.table.code_versions import MixedCodeWarning, code_notes
+from analysis.table.groups import complete_prefix, describe, group_columns
+from analysis.table.load import as_table, load
+from analysis.table.outcomes import OUTCOMES
+from analysis.table.policies import errors_under
+from analysis.tuning.seed_variance import variance_components, variance_shares
+from analysis.tuning.tuning_curve import score_by_trials
 
 if TYPE_CHECKING:
-    from analysis.figures import save_edf
-    from analysis.plots import draw_edf, plot_edfs
-    from analysis.plots_axes import plot_convergence, plot_optimizer_gap, plot_schedule_length
-    from analysis.plots_box import plot_against, plot_box, plot_isolation
+    from analysis.figures.axes import plot_convergence, plot_optimizer_gap, plot_schedule_length
+    from analysis.figures.edf import draw_edf, plot_edfs
+    from analysis.figures.save import save_edf
+    from analysis.figures.space import plot_against, plot_box, plot_isolation
 
 __all__ = [
     "EDF",
@@ -147,15 +158,15 @@ __all__ = [
 ]
 
 _LATER = {
-    "draw_edf": "analysis.plots",
-    "plot_edfs": "analysis.plots",
-    "save_edf": "analysis.figures",
-    "plot_convergence": "analysis.plots_axes",
-    "plot_optimizer_gap": "analysis.plots_axes",
-    "plot_schedule_length": "analysis.plots_axes",
-    "plot_against": "analysis.plots_box",
-    "plot_box": "analysis.plots_box",
-    "plot_isolation": "analysis.plots_box",
+    "draw_edf": "analysis.figures.edf",
+    "plot_edfs": "analysis.figures.edf",
+    "save_edf": "analysis.figures.save",
+    "plot_convergence": "analysis.figures.axes",
+    "plot_optimizer_gap": "analysis.figures.axes",
+    "plot_schedule_length": "analysis.figures.axes",
+    "plot_against": "analysis.figures.space",
+    "plot_box": "analysis.figures.space",
+    "plot_isolation": "analysis.figures.space",
 }
 
 

@@ -14,14 +14,14 @@ from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
-from analysis.bands import count_bounds, half_width
-from analysis.estimand import Estimand
-from analysis.faults import TableError, not_one_of
-from analysis.groups import complete_prefix, describe
-from analysis.intervals import Interval
-from analysis.samples import Sample
-from analysis.shares import Share, share_difference, share_near, share_of
-from analysis.table import as_table
+from analysis.comparison.estimand import Estimand
+from analysis.comparison.shares import Share, share_difference, share_near, share_of
+from analysis.edf.bands import count_bounds, half_width
+from analysis.edf.intervals import Interval
+from analysis.edf.samples import Sample
+from analysis.errors import TableError, not_one_of
+from analysis.table.groups import complete_prefix, describe
+from analysis.table.load import as_table
 
 Planned = Literal["share", "difference", "ks", "dkw", "ld", "ld-equal-tailed"]
 """What is to be narrow: one share, a difference of two, or a band over all errors at once."""

@@ -6,17 +6,17 @@ python -m benchmarks.bare_loop TRIALS FIRST STEP: prints the seconds of training
 import sys
 import time
 
-from stability.cli.cluster import Where
-from stability.cli.request import Options, read
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.study.request import Options, read
 from stability.objective import train_images
-from sweeps.design import draw_design
-from sweeps.trial import Cohort, Trial
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Cohort, Trial
 
 
 def design(trials: str) -> list[Trial]:
     """The first `trials` trials of the main job."""
     options = Options(model="vitc", optim="sgd", trials=trials)
-    return draw_design(read(options, Where()).study)
+    return draw_design(read(options, SiteOptions()).study)
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 
 from stability.models import config_of
-from stability.training.checkpoint import Live, Past
-from stability.training.loop import Beside, Job, Rig, fresh, train_epoch
-from stability.training.recipe import Recipe
+from stability.training.loop import Job, StepContext, StepRunner, fresh, train_epoch
+from stability.training.settings import Recipe
+from stability.training.state import History, TrainState
 from stability.training.tensors import TensorData, TensorPart
-from sweeps.checkpoints import Checkpoint, Checkpoints
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
+from sweeps.store.checkpoints import Checkpoint, Checkpoints
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
 
 TIMES = 5
 CLASSES = 10
@@ -45,14 +45,14 @@ def main() -> None:
 def measured(model: str, folder: Path) -> str:
     """Parameters, bytes, seconds to write, seconds to go on."""
     live, place = after_one_step(model), place_in(folder)
-    write = median_seconds(lambda: place.offer(lambda: live.packed(Past())))
+    write = median_seconds(lambda: place.offer(lambda: live.packed(History())))
     with redirect_stderr(io.StringIO()):  # it says so each time
         restore = median_seconds(lambda: live.restore(place.load() or b""))
     parameters = sum(p.numel() for p in live.model.parameters())
     return f"{parameters:11} {place.path.stat().st_size:11} {write:8.3f} {restore:10.3f}"
 
 
-def after_one_step(model: str) -> Live:
+def after_one_step(model: str) -> TrainState:
     """A training whose optimizer has something to remember."""
     side = config_of(model).image
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
@@ -60,8 +60,8 @@ def after_one_step(model: str) -> Live:
     data = TensorData((3, side, side), CLASSES, part, part, part)
     recipe = Recipe(lr=1e-3, weight_decay=0.1, batch_size=2, ema=1e-5)
     job = Job(model=model, optimizer="adamw", recipe=recipe, epochs=100, seed=0)
-    live = fresh(job, data, Rig())
-    beside = Beside(CLASSES, live.streams, live.watch, live.average)
+    live = fresh(job, data, StepRunner())
+    beside = StepContext(CLASSES, live.streams, live.watch, live.average)
     train_epoch(live.model, live.optimizer, part, recipe, [1e-3], live.streams.order, beside)
     return live
 

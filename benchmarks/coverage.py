@@ -39,8 +39,9 @@ from analysis import (
     share_of,
     within_interval,
 )
-from analysis.bands import FloatArray, Method
-from analysis.compare import after_pilot, decide
+from analysis.arrays import FloatArray
+from analysis.comparison.compare import after_pilot, decide
+from analysis.edf.bands import Method
 from benchmarks.coverage_table import Row, broken, machine, write
 from benchmarks.laws import CHANCE, STEP, D, Law
 

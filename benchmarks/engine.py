@@ -41,7 +41,7 @@ from benchmarks.gpu import (
     run_facts,
 )
 from benchmarks.packed import steps_a_second
-from stability.training.engine_names import parse
+from stability.training.engines.names import parse
 
 MODULE = "benchmarks.engine"
 ENGINES = ("eager", "captured", "captured+compile", "streams:2", "streams:4",

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.children import Measurer, serve
 from benchmarks.gpu import data_of, flops_of, job_of, synchronise
-from stability.training.choice import seconds_of
-from stability.training.engine_names import Engine, parse
-from stability.training.engines import RIGS, train_with
+from stability.training.engines.choice import seconds_of
+from stability.training.engines.names import Engine, parse
+from stability.training.engines.train_with import STEP_RUNNERS, train_with
 from stability.training.loop import Job
 from stability.training.recipes import settings_of
 from stability.training.tensors import TensorData
@@ -112,7 +112,7 @@ def answer(asked: dict[str, Any], device: str) -> dict[str, Any]:
     """A measurement. Raises whatever the engine raises."""
     start, engine = time.perf_counter(), parse(asked["engine"])
     if device == "cuda":
-        RIGS.clear()
+        STEP_RUNNERS.clear()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     measured = edf_seconds if asked["what"] == "edf" else step_seconds

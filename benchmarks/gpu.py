@@ -16,7 +16,7 @@ from stability.models import config_of
 from stability.models.build import build
 from stability.models.variants import counted_on
 from stability.training.loop import Job
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
 SIDE = 8192  # of the square matrices whose product gives the peak

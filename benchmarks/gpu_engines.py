@@ -10,7 +10,7 @@ from benchmarks.engine import MICRO_128, NANO, PACKED, QUICK, REGNETY, Effort
 from benchmarks.engine_row import Case, Row, Rows
 from benchmarks.gpu import peak_flops
 from benchmarks.gpu_report import Report
-from stability.training.engine_names import GAIN, parse
+from stability.training.engines.names import GAIN, parse
 
 ENGINES = ("captured", "stacked:16", "streams:4", "stacked:64", "stacked:4")
 COMPILED = "captured+compile"

@@ -10,7 +10,7 @@ import torch
 from benchmarks.children import in_words
 from benchmarks.gpu import copy_rate, data_of, job_of, machine, matmul_rate
 from benchmarks.gpu_report import OUT_OF_TIME, Report
-from stability.training.engines import train_with
+from stability.training.engines.train_with import train_with
 from stability.training.loop import Epoch
 from stability.training.precision import exact_float32
 

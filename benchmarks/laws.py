@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.bands import FloatArray
+from analysis.arrays import FloatArray
 
 CHANCE = 90.0
 FAILED = 0.4

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweeps.dispatch.environment import ENVIRONMENT
+from sweeps.executors.environment import ENVIRONMENT
 
 AIM = 0.85
 SWEEP = ["sweep", "--model", "vitc", "--optim", "sgd"]

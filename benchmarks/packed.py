@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from benchmarks.children import OUT_OF_TIME, Child, ChildError, Parent, in_words
 from benchmarks.gpu import data_of, job_of, synchronise
-from stability.training.batches import Streams
-from stability.training.loop import Beside, Job, Rig, train
+from stability.training.augment.batches import Streams
+from stability.training.loop import Job, StepContext, StepRunner, train
 from stability.training.optimizers import Optimizer
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
 STEPS = 100  # of a pass over the data, as where engines are measured
@@ -81,7 +81,7 @@ class OverError(Exception):
     """The parent wants no more."""
 
 
-class Endless(Rig):
+class Endless(StepRunner):
     """Trains on and on; tells the parent what a window showed, and is told the next one.
 
     The first window is a warm-up that ends after some steps; the one evaluation falls into it.
@@ -106,7 +106,7 @@ class Endless(Rig):
         part: TensorPart,
         recipe: Recipe,
         lrs: list[float],
-        beside: Beside,
+        beside: StepContext,
     ) -> Tensor:
         """Never returns, so nothing is evaluated. Raises OverError when the parent is gone."""
         while True:

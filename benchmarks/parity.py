@@ -26,7 +26,7 @@ from stability.models import config_of
 from stability.models.build import build
 from stability.models.variants import VITP, counted_on
 from stability.training.optimizers import build_optimizer
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 
 PAPER = {"1gf": (2.7, 2.6), "4gf": (3.9, 3.8), "18gf": (11.4, 11.5), "36gf": (18.6, 18.8)}
 """Minutes per epoch of ViT_C and of ViT_P."""

@@ -21,12 +21,12 @@ from benchmarks.bare_loop import design
 from stability.data import load
 from stability.models.build import build
 from stability.models.vit import ViT
-from stability.training.batches import Streams
+from stability.training.augment.batches import Streams
 from stability.training.optimizers import decay_groups
-from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData, TensorPart
-from sweeps.trial import Trial
+from sweeps.study.trial import Trial
 
 EVALUATION_BATCH = 100
 

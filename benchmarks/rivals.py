@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.bare_loop import design
-from sweeps.trial import Cohort, Trial
+from sweeps.study.trial import Cohort, Trial
 
 CORES = len(os.sched_getaffinity(0))
 ErrorOf = Callable[[Trial], float]

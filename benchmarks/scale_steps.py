@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.design import Design, draw_design
-from sweeps.parts import EVER, ROWS, Ledger
-from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.study import Study
-from sweeps.trial import Cohort, Result, Trial
+from sweeps.store.parts import EVER, ROWS, Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import Design, draw_design
+from sweeps.study.space import Hyperparameter
+from sweeps.study.study import Study
+from sweeps.study.trial import Cohort, Result, Trial
 
 OPEN = 500  # trials that are left open, to be trained by the loops
 EPOCHS = 5
@@ -83,7 +83,7 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sweeps.schema import PART
+    from sweeps.study.schema import PART
 
     drawn = run.read_design()
     done = max(0, trials - OPEN)
@@ -103,7 +103,7 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
 
 def collect(run: RunDirectory, trials: int) -> Numbers:
     """Rebuild the views."""
-    from sweeps import views
+    from sweeps.store import views
 
     start, cpu = time.perf_counter(), time.process_time()
     views.rebuild(run)
@@ -112,10 +112,10 @@ def collect(run: RunDirectory, trials: int) -> Numbers:
 
 def work(run: RunDirectory, trials: int) -> Numbers:
     """A worker that trains half of the open trials: from one training to the next, and before."""
-    from sweeps.worker import Order, Shift
-    from sweeps.worker import work as work_off
+    from sweeps.worker.worker import JobLifetime, WorkerSpec
+    from sweeps.worker.worker import work as work_off
 
-    class HalfShift(Shift):
+    class HalfShift(JobLifetime):
         """Ends before the sweep does: the rest is for the driver."""
 
         taken = 0
@@ -126,7 +126,7 @@ def work(run: RunDirectory, trials: int) -> Numbers:
         def is_over(self, ledger: Ledger) -> bool:
             return self.taken >= min(OPEN, trials) // 2
 
-    order = Order(
+    order = WorkerSpec(
         run=str(run.path), name="worker", slot="cpu:0", max_failures=2,
         since=EVER, begun=datetime.now(UTC), submission_folder=".",
     )  # fmt: skip
@@ -145,15 +145,15 @@ def work(run: RunDirectory, trials: int) -> Numbers:
 
 def drive(run: RunDirectory, trials: int) -> Numbers:
     """The driver of two local workers that train the other half, with its display."""
-    from stability.cli.progress import Display
-    from sweeps.dispatch import LocalDispatcher
-    from sweeps.driver import Driver, Plan
+    from stability.cli.output.progress import Display
+    from sweeps.driver.driver import Driver, Plan
+    from sweeps.executors import LocalExecutor
 
     drawn: Design = run.read_design()
     display = Display(drawn, 2)
     slots = ("cpu:0", "cpu:1")
     plan = Plan(slots=slots, submission_folder=Path.cwd())
-    driver = Driver(run, drawn, LocalDispatcher(run, lambda: None), plan, display.update)
+    driver = Driver(run, drawn, LocalExecutor(run, lambda: None), plan, display.update)
     start, cpu = time.perf_counter(), time.process_time()
     driver._look()
     first, looked = time.process_time() - cpu, time.process_time()

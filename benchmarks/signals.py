@@ -22,8 +22,8 @@ from scipy.stats import binom
 from torch import Tensor
 
 from benchmarks.gpu import data_of, machine
-from stability.training.loop import Beside, Job, Rig, fresh, told, train_epoch
-from stability.training.recipe import Recipe
+from stability.training.loop import Job, StepContext, StepRunner, fresh, told, train_epoch
+from stability.training.settings import Recipe
 from stability.training.signals import Signals, Watch
 
 AIM = 1.03
@@ -97,11 +97,11 @@ def measured(model: str, device: str, pairs: int, steps: int) -> Row:
     job = Job(
         model=model, optimizer="adamw", recipe=recipe, epochs=1, seed=0, precision=precision
     )  # fmt: skip
-    live, lrs = fresh(job, data, Rig()), [recipe.lr] * steps
-    seeing = Beside(data.classes, live.streams, live.watch, precision=precision)
+    live, lrs = fresh(job, data, StepRunner()), [recipe.lr] * steps
+    seeing = StepContext(data.classes, live.streams, live.watch, precision=precision)
     blind = replace(seeing, watch=Blind(live.model))
 
-    def seconds(beside: Beside) -> float:
+    def seconds(beside: StepContext) -> float:
         start, order = now(device), live.streams.order
         losses = train_epoch(
             live.model, live.optimizer, data.train, recipe, lrs, order, beside

@@ -183,7 +183,7 @@ class Trainer:
 
 
 def ours(name: str, side: int, device: str) -> nn.Module:
-    """Our model, placed as in training (`loop.Rig.fresh`)."""
+    """Our model, placed as in training (`loop.StepRunner.fresh`)."""
     generator = torch.Generator().manual_seed(0)
     return build(
         name, channels=3, classes=CLASSES, generator=generator, device=device, image=(side, side)

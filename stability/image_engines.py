@@ -5,17 +5,25 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 
 from stability.models.names import is_own
-from stability.training.captured import FREE, kind_of
-from stability.training.choice import Ahead, Cost, Measurement, measured, said, spoils, unusable
-from stability.training.engine_names import Engine, fastest, fault, parse
-from stability.training.engines import KEPT
+from stability.training.engines.captured import FREE, kind_of
+from stability.training.engines.choice import (
+    Cost,
+    Measurement,
+    Workload,
+    measured,
+    said,
+    spoils,
+    unusable,
+)
+from stability.training.engines.names import Engine, fastest, fault, parse
+from stability.training.engines.stackable import OWN
+from stability.training.engines.train_with import KEPT
 from stability.training.loop import Job, steps_of
 from stability.training.precision import exact_float32
-from stability.training.stackable import OWN
 from stability.training.tensors import TensorData
-from sweeps.engine import AUTO, ONE_BY_ONE, Engines, Way
-from sweeps.errors import DispatchError
-from sweeps.trial import Trial, canonical
+from sweeps.errors import ExecutorError
+from sweeps.study.trial import Trial, canonical
+from sweeps.worker.engine import AUTO, ONE_BY_ONE, EnginePlan, Engines
 
 MEASURED_KINDS = 8  # a study that draws batch sizes may have hundreds; a kind takes some seconds
 MILLI = 1e3
@@ -43,7 +51,7 @@ class ImageEngines(Engines):
         settings = {name: value for name, value in trial.settings.items() if name not in own}
         return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical(settings)
 
-    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
+    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         """By kind, in the order of the design. Where many kinds are, the first few are measured.
 
         Raises DispatchError where the engine that is asked for cannot be used on this device.
@@ -58,7 +66,7 @@ class ImageEngines(Engines):
         if asked != AUTO:
             engine = parse(asked)
             if why := fault(engine, device):
-                raise DispatchError(f"--engine: {why}")
+                raise ExecutorError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
         first = dict(list(kinds.items())[:MEASURED_KINDS])
         chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KEPT)
@@ -76,19 +84,19 @@ class ImageEngines(Engines):
         """As the results have it."""
         return torch.cuda.get_device_name() if device == "cuda" else device
 
-    def _asked(self, engine: Engine, trial: Trial, device: str) -> Way:
+    def _asked(self, engine: Engine, trial: Trial, device: str) -> EnginePlan:
         """The engine that is asked for; one by one where this kind cannot be trained so."""
-        way, why = Way(engine=engine.name, trials=engine.trials), None
+        way, why = EnginePlan(engine=engine.name, trials=engine.trials), None
         if engine.way == ONE_BY_ONE:
             return way
         if self._is_spoilt:
-            return Way(measured={str(engine): SPOILT}) if is_own(trial.model) else way
+            return EnginePlan(measured={str(engine): SPOILT}) if is_own(trial.model) else way
         job, data = self._job_of(trial), self._data_of(trial, device)
         try:
             why = unusable(engine, job, data)
         except Exception as error:  # whatever a stranger's code does in a capture
             why, self._is_spoilt = said(error), spoils(error)
-        return way if why is None else Way(measured={str(engine): why})
+        return way if why is None else EnginePlan(measured={str(engine): why})
 
     def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
         """How many the study needs, counted to just above `KEPT` for each kind.
@@ -100,28 +108,28 @@ class ImageEngines(Engines):
 
     def _chosen(
         self, kinds: dict[str, list[Trial]], device: str, *, keeps_graphs: bool
-    ) -> dict[str, Way]:
-        """By measurement. `keeps_graphs`: of `Ahead`.
+    ) -> dict[str, EnginePlan]:
+        """By measurement. `keeps_graphs`: of `Workload`.
 
         After a graph that failed nothing can be measured: models from elsewhere come last.
         """
-        ways: dict[str, Way] = {}
+        ways: dict[str, EnginePlan] = {}
         for kind in sorted(kinds, key=lambda kind: is_own(kinds[kind][0].model)):
             if self._is_spoilt:
-                ways[kind] = Way(measured={"captured": SPOILT})
+                ways[kind] = EnginePlan(measured={"captured": SPOILT})
                 continue
             trial, trials = kinds[kind][0], len(kinds[kind])
             job, data = self._job_of(trial), self._data_of(trial, device)
             epochs = sum(member.epochs for member in kinds[kind]) / trials
             steps = max(1, round(epochs * steps_of(job, data)))
-            ahead = Ahead(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
+            ahead = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
             found = measured(job, data, ahead)
             self._is_spoilt = found.is_spoilt
             ways[kind] = _way(found, steps)
         return ways
 
 
-def _way(found: Measurement, steps: int) -> Way:
+def _way(found: Measurement, steps: int) -> EnginePlan:
     """The way that takes the least time for trials of so many steps."""
     costs = {name: cost for name, cost in found.costs.items() if isinstance(cost, Cost)}
     engine = fastest({name: cost.seconds(steps) for name, cost in costs.items()})
@@ -130,7 +138,7 @@ def _way(found: Measurement, steps: int) -> Way:
         for name, cost in found.costs.items()
     }
     beside = {name: round(cost.beside, 4) for name, cost in costs.items()}
-    return Way(engine=engine.name, trials=engine.trials, measured=shown, beside=beside)
+    return EnginePlan(engine=engine.name, trials=engine.trials, measured=shown, beside=beside)
 
 
 def own_settings(engine: str) -> set[str]:
@@ -143,7 +151,7 @@ def batch_of(trial: Trial) -> int:
     return int(trial.settings["batch_size"])
 
 
-def _like(trial: Trial, found: dict[str, Way], kinds: dict[str, list[Trial]]) -> Way:
+def _like(trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Trial]]) -> EnginePlan:
     """The way of the kind of this model and optimizer with the batch that is nearest."""
     same = [
         (abs(batch_of(kinds[kind][0]) - batch_of(trial)), kind)
@@ -151,6 +159,6 @@ def _like(trial: Trial, found: dict[str, Way], kinds: dict[str, list[Trial]]) ->
         if (kinds[kind][0].model, kinds[kind][0].optim) == (trial.model, trial.optim)
     ]
     if not same:
-        return Way()
+        return EnginePlan()
     way = found[min(same)[1]]
-    return Way(engine=way.engine, trials=way.trials)
+    return EnginePlan(engine=way.engine, trials=way.trials)

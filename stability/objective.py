@@ -12,16 +12,16 @@ import torch
 
 from stability.data import load
 from stability.image_engines import ImageEngines
-from stability.training.checkpoint import device_name
-from stability.training.engines import train_with
+from stability.training.engines.train_with import train_with
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training, chance_of
 from stability.training.precision import exact_float32
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
+from stability.training.state import device_name
 from stability.training.tensors import TensorData
-from sweeps.collapse import is_collapsed
-from sweeps.engine import trained_by
-from sweeps.trial import Cohort, Result, Trial
+from sweeps.objective.collapse import is_collapsed
+from sweeps.study.trial import Cohort, Result, Trial
+from sweeps.worker.engine import trained_by
 
 
 @trained_by(ImageEngines(lambda trial: _job(trial), lambda trial, device: _data(trial, device)))

@@ -30,11 +30,11 @@ class StoreError(StabilityError):
     """A run directory cannot be read or written."""
 
 
-class DispatchError(StabilityError):
+class ExecutorError(StabilityError):
     """Workers cannot be started, or end without doing anything."""
 
 
-class DisplacedError(DispatchError):
+class DisplacedError(ExecutorError):
     """The run directory, or something in it, was moved, removed or replaced meanwhile."""
 
 

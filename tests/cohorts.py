@@ -9,12 +9,13 @@ from torch import nn
 from trainings import job, small
 
 from stability.models.build import build
-from stability.training import cohort, loop
-from stability.training.cohort import train_cohort
+from stability.training import loop
+from stability.training.engines import cohort
+from stability.training.engines.cohort import train_cohort
+from stability.training.engines.slots import begun
+from stability.training.engines.stack import Stack
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
-from stability.training.slots import begun
-from stability.training.stack import Stack
 from stability.training.tensors import TensorData, TensorPart
 
 PAPER = {

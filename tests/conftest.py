@@ -13,8 +13,8 @@ import matplotlib
 import pytest
 
 if TYPE_CHECKING:
-    from sweeps.run_directory import RunDirectory
-    from sweeps.study import Study
+    from sweeps.store.run_directory import RunDirectory
+    from sweeps.study.study import Study
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -39,8 +39,8 @@ def toy_study() -> Study:
 
 def make_toy(**changes: object) -> Study:
     """A study of the toy objective."""
-    from sweeps.space import Hyperparameter
-    from sweeps.study import Study
+    from sweeps.study.space import Hyperparameter
+    from sweeps.study.study import Study
 
     fields: dict[str, object] = {
         "models": ("a", "b"),
@@ -63,8 +63,8 @@ def make_toy(**changes: object) -> Study:
 
 def make_run(folder: Path, **changes: object) -> RunDirectory:
     """The run directory of such a study, of which nothing is trained yet."""
-    from sweeps.design import draw_design
-    from sweeps.run_directory import RunDirectory
+    from sweeps.store.run_directory import RunDirectory
+    from sweeps.study.design import draw_design
 
     study, run = make_toy(**changes), RunDirectory(folder)
     run.create(study, draw_design(study))

@@ -6,12 +6,12 @@ python tests/drive.py RUN WORKERS
 import sys
 from pathlib import Path
 
-from sweeps import views
-from sweeps.design import draw_design
-from sweeps.dispatch import LocalDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.interrupts import as_interrupts
-from sweeps.run_directory import RunDirectory
+from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.executors import LocalExecutor
+from sweeps.store import views
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.system.interrupts import as_interrupts
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     trials = run.create(study, draw_design(study))
     plan = Plan(slots=slots, submission_folder=Path(__file__).parent)
     with sole_driver(run), as_interrupts():
-        Driver(run, trials, LocalDispatcher(run, lambda: None), plan).drive()
+        Driver(run, trials, LocalExecutor(run, lambda: None), plan).drive()
         views.rebuild(run)
 
 

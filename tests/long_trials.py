@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweeps.trial import Saved
+from sweeps.study.trial import Saved
 
 
 def chain(trial: dict[str, Any], saved: Saved) -> dict[str, Any]:

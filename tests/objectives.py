@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.engine import Engines, Way, trained_by
-from sweeps.trial import Cohort, Result, Trial
+from sweeps.study.trial import Cohort, Result, Trial
+from sweeps.worker.engine import EnginePlan, Engines, trained_by
 
 
 def quick(cohort: Cohort) -> Iterator[Result]:
@@ -109,12 +109,14 @@ class ToyEngines(Engines):
     def alike(self, trial: Trial, engine: str) -> Hashable:
         return trial.model
 
-    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, Way]:
+    def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         if "TOY_CHOICES" in os.environ:
             with Path(os.environ["TOY_CHOICES"]).open("a") as log:
                 log.write(f"{os.getpid()}\n")
         time.sleep(float(os.environ.get("TOY_CHOOSING", "0")))
-        way = Way(engine="stacked", trials=int(os.environ["TOY_COHORT"]), measured={"eager": 1.5})
+        way = EnginePlan(
+            engine="stacked", trials=int(os.environ["TOY_COHORT"]), measured={"eager": 1.5}
+        )
         return {self.kind(trial): way for trial in trials}
 
     @property

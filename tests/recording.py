@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from trainings import small
 
-from stability.training.captured import CapturedRig
+from stability.training.engines.captured import CapturedStepRunner
 from stability.training.loop import Job
 from stability.training.tensors import TensorData
 
@@ -124,10 +124,10 @@ def tensors_of(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def recorded_rig(kind: Job, data: TensorData | None = None) -> CapturedRig:
+def recorded_rig(kind: Job, data: TensorData | None = None) -> CapturedStepRunner:
     """With a recording in the place of the graph; its numbers are as precise as the data."""
     data = data or small()
-    rig = CapturedRig(kind, data, capture=False)
+    rig = CapturedStepRunner(kind, data, capture=False)
     rate = rig._lr
     for name, value in vars(rig).items():
         if isinstance(value, Tensor) and value.dtype == torch.float32:

@@ -9,13 +9,13 @@ from conftest import TESTS, make_run
 from objectives import result
 from test_witness import far, seen
 
-from sweeps import claims
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.worker import Order
+from sweeps.driver.driver import Driver, Plan
+from sweeps.executors import InlineExecutor
+from sweeps.store import claims
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.worker.worker import WorkerSpec
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> RunDirectory:
     return make_run(tmp_path / "run")
 
 
-class SlowAccounting(InlineDispatcher):
+class SlowAccounting(InlineExecutor):
     """The controller knows its job no more, and accounting does not hurry."""
 
     def __init__(self, run: RunDirectory) -> None:
@@ -31,7 +31,7 @@ class SlowAccounting(InlineDispatcher):
         self.looks: list[float] = []
         self.answered = 0.0
 
-    def start(self, orders: Sequence[Order]) -> None:
+    def start(self, orders: Sequence[WorkerSpec]) -> None:
         for trial in self.run.read_design():
             if trial.id not in claims.held(self.run):
                 PartWriter(self.run, f"w-{trial.id}").append(result(trial))
@@ -69,7 +69,7 @@ def test_the_driver_does_not_wait_for_accounting_and_loses_nothing(run: RunDirec
 
 
 def test_accounting_is_asked_only_of_what_the_controller_has_forgotten(run: RunDirectory) -> None:
-    dispatcher = InlineDispatcher(run, lambda: None)
+    dispatcher = InlineExecutor(run, lambda: None)
     assert dispatcher.knows_fault(None)
     assert dispatcher.knows_fault(Owner.this_process("w"))
     assert not dispatcher.knows_fault(far())

@@ -13,13 +13,13 @@ from test_cli import call
 from test_confirm import run_of
 from test_hostile import IS_ROOT, SOMEBODY
 
-from sweeps import views
-from sweeps.adopt import adopt, adoptable
-from sweeps.confirm import confirmation
-from sweeps.design import draw_design
-from sweeps.parts import PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.trial import Result
+from sweeps.driver.adopt import adopt, adoptable
+from sweeps.store import views
+from sweeps.store.parts import PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.confirm import confirmation
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Result
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ import pytest
 from conftest import TESTS, make_run
 from objectives import result
 
-from sweeps import claims
-from sweeps.alike import Hosts, Row, same_failure, suspicion
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.errors import DispatchError
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm.jobs import Snapshot, Task
-from sweeps.slurm.shift import JobShift
-from sweeps.trial import Result, Trial
-from sweeps.worker import ClaimedCohort, Order, cohorts, registered
+from sweeps.driver.driver import Driver, Plan
+from sweeps.errors import ExecutorError
+from sweeps.executors import InlineExecutor
+from sweeps.executors.slurm.jobs import Snapshot, Task
+from sweeps.executors.slurm.lifetime import SlurmJobLifetime
+from sweeps.store import claims
+from sweeps.store.failure_detection import Hosts, Row, same_failure, suspicion
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.trial import Result, Trial
+from sweeps.worker.worker import ClaimedCohort, WorkerSpec, cohorts, registered
 
 NOW = datetime.now(UTC)
 NAME = "stability-0123456789ab"
@@ -106,7 +106,7 @@ def test_a_host_is_bad_where_its_last_trials_fail_and_another_is_sound() -> None
 # --- with driver and workers ------------------------------------------------------------------
 
 
-class Nodes(InlineDispatcher):
+class Nodes(InlineExecutor):
     """Two nodes of a cluster; the workers of both train one trial each between two looks."""
 
     def __init__(self, run: RunDirectory, fails: Callable[[str, Trial, int], bool]) -> None:
@@ -119,24 +119,26 @@ class Nodes(InlineDispatcher):
         self.witness.snapshot = Snapshot(began=0.0, cluster="c", asked=frozenset(), tasks=tasks)
         self._workers: dict[str, tuple[str, Iterator[None]]] = {}
 
-    def start(self, orders: Sequence[Order]) -> None:
+    def start(self, orders: Sequence[WorkerSpec]) -> None:
         for order in orders:
             taken = {node for node, _ in self._workers.values()}
             free = [n for n in ("n1", "n2") if n not in taken and n not in self.avoided]
             if free:
                 self._workers[order.slot] = (free[0], self._work(order, free[0]))
 
-    def _work(self, order: Order, node: str) -> Iterator[None]:
+    def _work(self, order: WorkerSpec, node: str) -> Iterator[None]:
         place = {"node": node, "job": "7", "submission": NAME}
         owner = Owner(**{**Owner.this_process(order.name, order.slot).__dict__, **place})
-        writer, shift = PartWriter(self.run, order.name), JobShift(None, node)
+        writer, shift = PartWriter(self.run, order.name), SlurmJobLifetime(None, node)
         with registered(self.run, owner):
             trials = self.run.read_design()
             for cohort in cohorts(self.run, trials, owner, order, shift):
                 self._train(cohort, node, writer, shift)
                 yield
 
-    def _train(self, cohort: ClaimedCohort, node: str, writer: PartWriter, shift: JobShift) -> None:
+    def _train(
+        self, cohort: ClaimedCohort, node: str, writer: PartWriter, shift: SlurmJobLifetime
+    ) -> None:
         (trial,) = cohort.trials
         fails = self.fails(node, trial, self.trained)
         self.trained += not fails
@@ -211,7 +213,7 @@ def test_in_another_dispatch_the_node_has_another_chance(run: RunDirectory) -> N
 
 
 def test_where_all_nodes_go_bad_the_sweep_stops(run: RunDirectory) -> None:
-    with pytest.raises(DispatchError, match=r"^the last trials all fail alike: OSError: the disk"):
+    with pytest.raises(ExecutorError, match=r"^the last trials all fail alike: OSError: the disk"):
         drive(run, lambda node, trial, trained: trained >= 30)
     assert trained(run) == 30
     assert sum(failures(run)[0].values()) <= 10

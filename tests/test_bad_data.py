@@ -13,16 +13,16 @@ from PIL import Image
 from test_values import run
 
 from stability.cli import main
-from stability.cli.announce import describe
-from stability.cli.cluster import Where
-from stability.cli.data_names import check_unchanged
-from stability.cli.request import Options, read
+from stability.cli.output.announce import describe
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.study.data_names import check_unchanged
+from stability.cli.study.request import Options, read
 from stability.data import DataError, decode, load, skipping
 from stability.data import folder as folders
 from stability.data.sources import _load
-from sweeps.dispatch.environment import ENVIRONMENT
 from sweeps.errors import SpecError
-from sweeps.study import Study
+from sweeps.executors.environment import ENVIRONMENT
+from sweeps.study.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ LEFT_OUT = {"cat": ("cat/zz.png",), "dog": ("dog/zz.jpg", "dog/zzz.png")}
 def study_of(text: str) -> Study:
     asked = {"model": "vitc", "optim": "sgd", "epochs": "1", "trials": "2", "data": text}
     options = Options(**asked, set=["batch_size=8"], skip_unreadable=True)  # type: ignore[arg-type]
-    return read(options, Where(device="cpu")).study
+    return read(options, SiteOptions(device="cpu")).study
 
 
 def test_unreadable_images_are_left_out_and_counted_by_class(unreadable: Path) -> None:
@@ -325,7 +325,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence(
     def broken(*args: object, **more: object) -> None:
         raise ZeroDivisionError("division by \x1b[2J zero")
 
-    monkeypatch.setattr("stability.cli.models.show_models", broken)
+    monkeypatch.setattr("stability.cli.commands.models.show_models", broken)
     monkeypatch.delenv("STABILITY_DEBUG", raising=False)
     assert run("models", monkeypatch=monkeypatch) == 1
     said = capsys.readouterr().err

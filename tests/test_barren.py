@@ -13,15 +13,15 @@ from conftest import TESTS, make_run
 from objectives import result
 from test_driver import drive_inline
 
-from sweeps import checkpoints, claims, views
-from sweeps.barren import Barren
-from sweeps.dispatch import InlineDispatcher, LocalDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.errors import DispatchError
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.slurm.jobs import Snapshot, Submission, Task
-from sweeps.worker import Order
+from sweeps.driver.crash_loop import CrashLoop
+from sweeps.driver.driver import Driver, Plan
+from sweeps.errors import ExecutorError
+from sweeps.executors import InlineExecutor, LocalExecutor
+from sweeps.executors.slurm.jobs import Snapshot, Submission, Task
+from sweeps.store import checkpoints, claims, views
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.worker.worker import WorkerSpec
 
 EPOCHS = 6
 
@@ -38,7 +38,7 @@ def test_who_brings_nothing_closes_its_slot_and_who_brings_something_opens_it(
     tmp_path: Path,
 ) -> None:
     run = make_run(tmp_path / "run")
-    barren, (trial, other) = Barren(run), run.read_design()[:2]
+    barren, (trial, other) = CrashLoop(run), run.read_design()[:2]
     for name in "abc":
         assert not barren.is_closed("cpu:0")
         barren.ended("cpu:0", name, never)
@@ -79,7 +79,7 @@ def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken:
     (run.jobs / "f").mkdir()
     slots = ("cpu:0", "cpu:1")
     Submission(name=name, cluster="c", slots=slots, workers=("v", "w")).write(run.jobs / "f")
-    dispatcher = InlineDispatcher(run, lambda: None)
+    dispatcher = InlineExecutor(run, lambda: None)
     assert not dispatcher.was_taken("w")
     task = Task(job=job, state=state, submission=name)
     dispatcher.witness.snapshot = Snapshot(
@@ -88,12 +88,12 @@ def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken:
     assert dispatcher.was_taken("w") is taken
 
 
-class ShortWallTime(LocalDispatcher):
+class ShortWallTime(LocalExecutor):
     """Ends each worker once it has trained a few epochs, and does not take it back."""
 
     started = 0
 
-    def start(self, orders: Sequence[Order]) -> None:
+    def start(self, orders: Sequence[WorkerSpec]) -> None:
         self.started += len(orders)
         self._ends: dict[str, float] = {}
         super().start(orders)
@@ -142,9 +142,9 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
 @pytest.mark.slow
 def test_a_training_that_kills_every_worker_closes_the_slot(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", objective="objectives:kills", draws=20)
-    dispatcher = LocalDispatcher(run, lambda: None)
+    dispatcher = LocalExecutor(run, lambda: None)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    with pytest.raises(DispatchError, match="3 workers in a row ended without a result"):
+    with pytest.raises(ExecutorError, match="3 workers in a row ended without a result"):
         Driver(run, run.read_design(), dispatcher, plan).drive()
 
 

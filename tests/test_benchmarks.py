@@ -18,7 +18,7 @@ from benchmarks import children, engine, engine_aims, gpu, packed, vit_throughpu
 from benchmarks.children import OUT_OF_TIME, Child, Measurer
 from benchmarks.engine_row import Case, Row, Rows, answer, request
 from stability.training import loop
-from stability.training.engine_names import parse
+from stability.training.engines.names import parse
 
 ROW = Row(model="vitp-micro+d12", batch=128, engine="eager")
 SMALL = Case(model="vitp-nano", batch=16, load=2)

@@ -26,7 +26,7 @@ from analysis import (
     span_of_the_best,
     winning_probabilities,
 )
-from sweeps.space import Hyperparameter
+from sweeps.study.space import Hyperparameter
 
 CHANCE = 90.0
 

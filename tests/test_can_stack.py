@@ -8,7 +8,7 @@ import torch
 from cohorts import alone, different, in_double, same_numbers, together
 from trainings import job, small
 
-from stability.training.stackable import can_stack
+from stability.training.engines.stackable import can_stack
 from stability.training.tensors import TensorData
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_run
 
-from stability.cli.status import state_of
-from sweeps import claims
-from sweeps.run_directory import RunDirectory
+from stability.cli.commands.status import state_of
+from sweeps.store import claims
+from sweeps.store.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
 STABILITY = str(Path(sys.executable).with_name("stability"))

@@ -15,14 +15,15 @@ from recording import Recording, recorded_rig
 from torch import nn
 from trainings import job, small
 
-from stability.training import captured, loop
-from stability.training.captured import CapturedRig, captured_step, kind_of
-from stability.training.cohort import train_cohort
-from stability.training.epoch_batches import is_whole
-from stability.training.loop import Beside, Epoch, Job, Rig, train
+from stability.training import loop
+from stability.training.engines import captured
+from stability.training.engines.captured import CapturedStepRunner, captured_step, kind_of
+from stability.training.engines.cohort import train_cohort
+from stability.training.engines.epoch_batches import is_whole
+from stability.training.engines.stack import Stack
+from stability.training.loop import Epoch, Job, StepContext, StepRunner, train
 from stability.training.outcome import Training
 from stability.training.schedule import lr_at
-from stability.training.stack import Stack
 from stability.training.tensors import TensorData
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -44,8 +45,8 @@ def of(name: str, **changes: Any) -> Job:
     return replace(one, precision="bfloat16") if name == "bfloat16" else one
 
 
-class Eager(Rig):
-    """As `Rig`; the model that it trained is kept."""
+class Eager(StepRunner):
+    """As `StepRunner`; the model that it trained is kept."""
 
     def fresh(self, *args: Any) -> Any:
         self._model, optimizer = super().fresh(*args)
@@ -53,13 +54,13 @@ class Eager(Rig):
 
 
 def followed(
-    job: Job, rig: CapturedRig | Eager | None = None, data: TensorData | None = None
+    job: Job, rig: CapturedStepRunner | Eager | None = None, data: TensorData | None = None
 ) -> tuple[list[Epoch], Training]:
     rows: list[Epoch] = []
     return rows, train(job, data or small(), rows.append, rig=rig)
 
 
-def used(name: str, data: TensorData) -> CapturedRig:
+def used(name: str, data: TensorData) -> CapturedStepRunner:
     """A recorded rig that has trained another trial: what stayed of that, only tensors may undo."""
     other = of(name, lr=0.03, weight_decay=0.01, seed=8, epochs=1)
     rig = recorded_rig(kind_of(of(name)), data)
@@ -130,14 +131,14 @@ def test_gradients_of_the_first_step_in_single_precision(
         assert apart(found[path].grad, parameter.grad) < 1e-5, path
 
 
-def first_step(one: Job, rig: Rig) -> None:
+def first_step(one: Job, rig: StepRunner) -> None:
     live = loop.fresh(one, small(), rig)
-    beside = Beside(10, live.streams, live.watch, live.average, one.precision)
+    beside = StepContext(10, live.streams, live.watch, live.average, one.precision)
     rig.epoch(live.model, live.optimizer, small().train, one.recipe, [one.recipe.lr], beside)
 
 
 def test_one_rig_gives_a_trial_the_same_bits_whatever_came_before() -> None:
-    rig = CapturedRig(kind_of(of("adamw")), small(), capture=False)
+    rig = CapturedStepRunner(kind_of(of("adamw")), small(), capture=False)
     first = followed(of("adamw"), rig)
     followed(of("adamw", lr=1e6, seed=5), rig)  # diverges: NaN in every tensor
     again = followed(of("adamw"), rig)
@@ -179,7 +180,7 @@ def test_what_a_model_keeps_out_of_its_state_is_not_left_to_the_next_trial(
 
 def test_a_divergence_is_told_with_its_step() -> None:
     wild = of("sgd", lr=1e20)
-    rig = CapturedRig(kind_of(wild), small(), capture=False)
+    rig = CapturedStepRunner(kind_of(wild), small(), capture=False)
     eager, mine = train(wild, small()), train(wild, small(), rig=rig)
     assert mine.outcome == eager.outcome == "diverged"
     assert mine.diverged_at == eager.diverged_at
@@ -201,8 +202,8 @@ def test_what_a_graph_hangs_on_and_what_it_does_not() -> None:
 
 def test_a_rig_refuses_what_it_was_not_made_for() -> None:
     with pytest.raises(ValueError, match="needs a CUDA device, the data are on cpu"):
-        CapturedRig(kind_of(job()), small())
-    rig = CapturedRig(kind_of(job()), small(), capture=False)
+        CapturedStepRunner(kind_of(job()), small())
+    rig = CapturedStepRunner(kind_of(job()), small(), capture=False)
     with pytest.raises(ValueError, match="this graph is of"):
         train(job(batch_size=8), small(), rig=rig)
 

@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from sweeps import checkpoints, claims, views
-from sweeps.checkpoints import Checkpoint, Checkpoints
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import EvictedError, SpecError
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm.shift import JobShift
-from sweeps.trial import Cohort, Result
-from sweeps.worker import AskedToEnd, Order, OutOfTimeError, registered, work
+from sweeps.executors import InlineExecutor
+from sweeps.executors.slurm.lifetime import SlurmJobLifetime
+from sweeps.store import checkpoints, claims, views
+from sweeps.store.checkpoints import Checkpoint, Checkpoints
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Cohort, Result
+from sweeps.worker.worker import AskedToEnd, OutOfTimeError, WorkerSpec, registered, work
 
 EPOCHS = 6
 
@@ -38,15 +38,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return made
 
 
-def order(run: RunDirectory) -> Order:
+def order(run: RunDirectory) -> WorkerSpec:
     now = datetime.now(UTC)
-    return Order(run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=now, begun=now,
-                 submission_folder=str(TESTS))  # fmt: skip
+    return WorkerSpec(
+        run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=now, begun=now,
+        submission_folder=str(TESTS),
+    )  # fmt: skip
 
 
 def drive(run: RunDirectory) -> None:
     chosen = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
+    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), chosen).drive()
 
 
 def rows(run: RunDirectory) -> list[dict[str, Any]]:
@@ -353,7 +355,7 @@ def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
 
 
 def test_a_trial_that_came_further_in_its_wall_time_has_not_timed_out(run: RunDirectory) -> None:
-    shift, trial = JobShift(100.0), run.read_design()[0]
+    shift, trial = SlurmJobLifetime(100.0), run.read_design()[0]
     shift.begin(trial)
     shift.ends = 0.0
     with pytest.raises(OutOfTimeError, match="neither ended nor made a checkpoint"):
@@ -366,7 +368,7 @@ def test_a_trial_that_came_further_in_its_wall_time_has_not_timed_out(run: RunDi
 def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> None:
     told = []
 
-    class Counting(JobShift):
+    class Counting(SlurmJobLifetime):
         def progressed(self) -> None:
             told.append(self._training)
 
@@ -377,7 +379,7 @@ def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> Non
 
 
 def test_what_a_trial_takes_is_judged_by_all_its_pieces(run: RunDirectory) -> None:
-    shift, (trial, other) = JobShift(1000.0), run.read_design()
+    shift, (trial, other) = SlurmJobLifetime(1000.0), run.read_design()
     shift.begin(trial)
     shift.end(Result(trial=trial.id, outcome="ok"), 600.0)
     assert shift.expected(other, Ledger(run)) == pytest.approx(600.0, abs=1)

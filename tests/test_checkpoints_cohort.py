@@ -15,19 +15,19 @@ from test_driver import spawn, wait_for
 
 from stability import objective
 from stability.data import load
-from stability.training.engines import train_with
+from stability.training.engines.train_with import train_with
 from stability.training.recipes import settings_of
-from sweeps import checkpoints, claims, views
-from sweeps.checkpoints import Checkpoint, Checkpoints
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import EvictedError
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm.shift import JobShift
-from sweeps.trial import Cohort, Result
-from sweeps.worker import AskedToEnd, Shift, registered, work
+from sweeps.executors import InlineExecutor
+from sweeps.executors.slurm.lifetime import SlurmJobLifetime
+from sweeps.store import checkpoints, claims, views
+from sweeps.store.checkpoints import Checkpoint, Checkpoints
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Cohort, Result
+from sweeps.worker.worker import AskedToEnd, JobLifetime, registered, work
 
 K = 4
 ENGINE = f"stacked:{K}"
@@ -58,7 +58,7 @@ def images(path: Path, epochs: int = 3) -> RunDirectory:
 
 def drive(run: RunDirectory) -> None:
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS, engine=ENGINE)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
 
 
@@ -74,7 +74,7 @@ def told(run: RunDirectory) -> list[dict[str, Any]]:
     ]
 
 
-class EndsAfter(JobShift):
+class EndsAfter(SlurmJobLifetime):
     """A job that Slurm wants back in some epoch, near its end."""
 
     def __init__(self, epochs: int) -> None:
@@ -113,7 +113,7 @@ def test_a_signal_keeps_the_states_of_all_and_the_next_job_goes_on_with_them(
 def test_what_the_pieces_of_a_cohort_took_is_added_up(tmp_path: Path) -> None:
     run = images(tmp_path / "run")
 
-    class Telling(Shift):
+    class Telling(JobLifetime):
         earlier = 0.0
 
         def end(self, result: Result, earlier: float = 0.0) -> None:

@@ -15,11 +15,11 @@ from test_driver import drive, drive_inline, spawn, wait_for
 
 from stability.data import load
 from stability.training.recipes import settings_of
-from sweeps import checkpoints, claims
-from sweeps.design import draw_design
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
-from sweeps.study import Study
+from sweeps.store import checkpoints, claims
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.study import Study
 
 pytestmark = pytest.mark.slow
 EPOCHS = 8

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from conftest import TESTS, make_toy
 
-from sweeps.design import draw_design
-from sweeps.plain import fault_of, of_plain
-from sweeps.trial import Cohort, Saved
+from sweeps.objective.function_objective import fault_of, of_plain
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Cohort, Saved
 
 
 def test_a_function_with_a_parameter_for_it_gets_a_place() -> None:

@@ -12,27 +12,27 @@ from trainings import job, small
 from stability import image_engines
 from stability.image_engines import MEASURED_KINDS, ImageEngines
 from stability.objective import _data, _job
-from stability.training import choice
-from stability.training.brief import shortened
-from stability.training.choice import (
+from stability.training.engines import choice
+from stability.training.engines.calibration_job import shortened
+from stability.training.engines.choice import (
     COMPILING,
     WORTH,
-    Ahead,
     Cost,
     Measurement,
     NotMeasuredError,
+    Workload,
     candidates,
     cost_of,
     measured,
     seconds_of,
 )
-from stability.training.engine_names import Engine, parse
+from stability.training.engines.names import Engine, parse
 from stability.training.loop import Job
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
-from sweeps.engine import Settled, Way
-from sweeps.errors import DispatchError
-from sweeps.trial import Trial
+from sweeps.errors import ExecutorError
+from sweeps.study.trial import Trial
+from sweeps.worker.engine import EngineDecision, EnginePlan
 
 
 def test_no_more_at_a_time_is_measured_than_there_are_trials() -> None:
@@ -46,14 +46,16 @@ def test_no_more_at_a_time_is_measured_than_there_are_trials() -> None:
 
 
 Takes = dict[str, float | Exception]
-MANY = Ahead(trials=64, steps=1000)
+MANY = Workload(trials=64, steps=1000)
 
 
-def pretended(takes: Takes, ahead: Ahead = MANY, **changes: Any) -> tuple[list[str], Measurement]:
+def pretended(
+    takes: Takes, ahead: Workload = MANY, **changes: Any
+) -> tuple[list[str], Measurement]:
     """Which engines are asked for their milliseconds a step, and what is found."""
     asked: list[str] = []
 
-    def measure(engine: Engine, job: Job, data: TensorData, ahead: Ahead) -> Cost:
+    def measure(engine: Engine, job: Job, data: TensorData, ahead: Workload) -> Cost:
         asked.append(str(engine))
         found = takes.get(str(engine), 1.95)
         if isinstance(found, Exception):
@@ -102,7 +104,7 @@ def test_after_a_graph_that_failed_nothing_is_measured_any_more() -> None:
 
 
 def test_compiled_kernels_are_measured_only_where_a_study_is_long() -> None:
-    long = Ahead(trials=64, steps=int(WORTH * COMPILING / 64 / 2e-3) + 1)
+    long = Workload(trials=64, steps=int(WORTH * COMPILING / 64 / 2e-3) + 1)
     assert "captured+compile" in pretended({"captured": 2.0}, long)[0]
     for short in (replace(long, steps=long.steps - 2), replace(long, keeps_graphs=False)):
         assert "captured+compile" not in pretended({"captured": 2.0}, short)[1].costs
@@ -182,7 +184,7 @@ def test_the_measurement_finds_what_a_step_costs_and_what_is_paid_beside(
         assert found == pytest.approx(0.25)
     k = parse(engine).trials
     for keeps, sharing in ((True, 32), (False, k)):
-        ahead = Ahead(trials=32, steps=100, keeps_graphs=keeps)
+        ahead = Workload(trials=32, steps=100, keeps_graphs=keeps)
         cost = cost_of(parse(engine), job(), small(), ahead)
         assert cost.step == pytest.approx(0.25)
         assert cost.beside == pytest.approx(64 / sharing + 1000 / k)
@@ -242,7 +244,7 @@ def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [ENGINES.kind(one) for one in trials]
     assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
     assert ENGINES.ways(trials, "cpu", "auto") == {}
-    assert Settled(device="cpu").way(kinds[0]) == Way()  # one by one
+    assert EngineDecision(device="cpu").way(kinds[0]) == EnginePlan()  # one by one
 
 
 def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
@@ -250,7 +252,7 @@ def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
 ) -> None:
     asked = []
 
-    def pretend(job: Job, data: TensorData, ahead: Ahead) -> Measurement:
+    def pretend(job: Job, data: TensorData, ahead: Workload) -> Measurement:
         assert not torch.backends.cudnn.allow_tf32  # as when it trains
         asked.append((job.model, job.recipe.batch_size, ahead))
         stacked = 0.001 if job.model == "vitp-nano" else 0.0019
@@ -264,7 +266,7 @@ def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
     settings = {"batch_size": 16}
     trials = [trial(i, model=model, epochs=i + 1, settings=settings) for i, model in lengths]
     ways = here.ways(trials, "cuda", "auto")
-    ahead = Ahead(trials=3, steps=8)  # of two epochs, the mean, of four steps
+    ahead = Workload(trials=3, steps=8)  # of two epochs, the mean, of four steps
     assert asked == [("vitp-nano", 16, ahead), ("vitc-nano", 16, ahead)]
     assert [(way.engine, way.trials) for way in ways.values()] == [("stacked", 16), ("captured", 1)]
     first = next(iter(ways.values()))
@@ -274,7 +276,7 @@ def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
 def test_of_many_kinds_the_first_are_measured_and_the_others_do_as_the_nearest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def pretend(job: Job, data: TensorData, ahead: Ahead) -> Measurement:
+    def pretend(job: Job, data: TensorData, ahead: Workload) -> Measurement:
         assert not ahead.keeps_graphs  # of so many kinds
         captured = 0.5 if job.recipe.batch_size > 60 else 2.0
         return Measurement({"eager": Cost(step=1.0), "captured": Cost(step=captured)})
@@ -294,7 +296,7 @@ def test_a_setting_that_a_graph_holds_has_each_trial_captured(
 ) -> None:
     seen = []
 
-    def pretend(job: Job, data: TensorData, ahead: Ahead) -> Measurement:
+    def pretend(job: Job, data: TensorData, ahead: Workload) -> Measurement:
         seen.append(ahead.keeps_graphs)
         return Measurement({"eager": Cost(step=1.0)})
 
@@ -307,7 +309,7 @@ def test_a_setting_that_a_graph_holds_has_each_trial_captured(
 def test_models_from_elsewhere_are_measured_last_and_spoil_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def pretend(job: Job, data: TensorData, ahead: Ahead) -> Measurement:
+    def pretend(job: Job, data: TensorData, ahead: Workload) -> Measurement:
         costs = {"eager": Cost(step=1.0), "captured": Cost(step=0.5)}
         return Measurement(costs, is_spoilt=job.model == "test_choice:odd")  # type: ignore[arg-type]
 
@@ -324,11 +326,11 @@ def test_models_from_elsewhere_are_measured_last_and_spoil_nothing(
 def test_an_engine_that_is_asked_for_is_taken_where_it_can_be() -> None:
     trials = [trial(0), trial(1, model="test_choice:odd")]
     able, unable = ENGINES.ways(trials, "cpu", "stacked:3").values()
-    assert able == Way(engine="stacked", trials=3)
+    assert able == EnginePlan(engine="stacked", trials=3)
     assert (unable.engine, unable.trials) == ("eager", 1)
     assert "cannot be stacked" in str(unable.measured["stacked:3"])
     assert not ENGINES.is_spoilt
-    with pytest.raises(DispatchError, match="captured needs a CUDA device"):
+    with pytest.raises(ExecutorError, match="captured needs a CUDA device"):
         ENGINES.ways(trials, "cpu", "captured")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stability.cli.cluster import Cluster, Where
-from stability.cli.parsing import Faults, intervals_by_optimizer, vary
-from stability.cli.request import Options, Request, read
+from stability.cli.site.cluster import Cluster, SiteOptions
+from stability.cli.study.parsing import Faults, intervals_by_optimizer, vary
+from stability.cli.study.request import Options, Request, read
 from sweeps.errors import SpecError
-from sweeps.space import Hyperparameter
+from sweeps.study.space import Hyperparameter
 
 WHERE = ("executor", "workers", "device", "engine", "out", "confirm", "profile")
 CLUSTER = tuple(Cluster.__dataclass_fields__)
@@ -53,7 +53,7 @@ def request(**changes: object) -> Request:
     """The main job, with some options changed."""
     places = {name: changes.pop(name) for name in WHERE if name in changes}
     cluster = {name: changes.pop(name) for name in CLUSTER if name in changes}
-    where = Where(**places, cluster=Cluster(**cluster))  # type: ignore[arg-type]
+    where = SiteOptions(**places, cluster=Cluster(**cluster))  # type: ignore[arg-type]
     return read(Options(**{**PLAIN, **changes}), where)  # type: ignore[arg-type]
 
 

@@ -7,15 +7,15 @@ import pytest
 from conftest import make_toy
 from test_cli import call
 
-from stability.cli.cluster import Cluster, Site, Where, read_site
-from stability.cli.parsing import Faults
-from stability.cli.remembered import as_written, last_site
-from sweeps import provenance
-from sweeps.design import draw_design
+from stability.cli.site.cluster import Cluster, Site, SiteOptions, read_site
+from stability.cli.site.remembered import as_written, last_site
+from stability.cli.study.parsing import Faults
 from sweeps.errors import SpecError
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm import commands
-from sweeps.slurm.options import SlurmOptions, script
+from sweeps.executors.slurm import commands
+from sweeps.executors.slurm.options import SlurmOptions, script
+from sweeps.store import provenance
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def site(remembered: Site | None = None, **where: object) -> Site:
     names = {name: where.pop(name) for name in list(where) if name in Cluster().__dict__}
     given = {"executor": "slurm", **where} if remembered is None else where
     faults = Faults()
-    found = read_site(faults, Where(cluster=Cluster(**names), **given), remembered)  # type: ignore[arg-type]
+    found = read_site(faults, SiteOptions(cluster=Cluster(**names), **given), remembered)  # type: ignore[arg-type]
     if faults.found:
         raise SpecError(faults.found)
     return found

@@ -13,13 +13,14 @@ from nets import apart, restless
 from torch import Tensor
 from trainings import job, small
 
-from stability.training import cohort, loop
-from stability.training.batches import Streams, training_batch
-from stability.training.cohort import train_cohort
+from stability.training import loop
+from stability.training.augment.batches import Streams, training_batch
+from stability.training.engines import cohort
+from stability.training.engines.cohort import train_cohort
+from stability.training.engines.stack import Stack
 from stability.training.loop import Epoch, Job
 from stability.training.optimizers import decay_groups
 from stability.training.outcome import Training
-from stability.training.stack import Stack
 from stability.training.tensors import TensorData
 
 

@@ -12,13 +12,13 @@ from kept import InterruptedTraining, Kept, repacked, unpacked, with_earlier, wi
 from torch import Tensor, nn
 from trainings import job, small
 
-from stability.training import cohort
-from stability.training.cohort import train_cohort
+from stability.training.engines import cohort
+from stability.training.engines.cohort import train_cohort
+from stability.training.engines.stack import Stack
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
-from stability.training.stack import Stack
 from stability.training.tensors import TensorData
-from sweeps.trial import Saved
+from sweeps.study.trial import Saved
 
 JOBS = {
     "sgd": different(model="vitc-nano", epochs=3),

@@ -18,9 +18,10 @@ from test_driver import (  # noqa: F401 - the fixture serves by being here
     wait_for,
 )
 
-from sweeps import claims, engine, views
-from sweeps.engine import Settled, Way
-from sweeps.run_directory import RunDirectory
+from sweeps.store import claims, views
+from sweeps.store.run_directory import RunDirectory
+from sweeps.worker import engine
+from sweeps.worker.engine import EngineDecision, EnginePlan
 
 pytestmark = pytest.mark.slow
 TOGETHER = "objectives:together"
@@ -176,8 +177,8 @@ def test_a_stopped_driver_gives_all_claims_of_a_cohort_back(
 
 def test_the_choice_is_written_once_and_every_worker_reads_it(tmp_path: Path) -> None:
     run = new_run(tmp_path, objective=TOGETHER, models=("a",), draws=3)
-    fixed = Settled(
-        device="cpu", asked="auto", by="me", ways={"a": Way(engine="stacked", trials=2)}
+    fixed = EngineDecision(
+        device="cpu", asked="auto", by="me", ways={"a": EnginePlan(engine="stacked", trials=2)}
     )
     engine.write_once(run.engine, fixed)
     drive_inline(run)

@@ -11,16 +11,16 @@ from conftest import make_run
 from test_own import trial
 
 from analysis import load
-from analysis.summary import summarise
+from analysis.edf.summary import summarise
+from analysis.importers.chance import collapse
 from stability.objective import outcome_of
 from stability.training.outcome import Evaluation, Training
-from sweeps import views
-from sweeps.collapse import is_collapsed
-from sweeps.foreign.chance import collapse
-from sweeps.parts import Ledger, PartWriter
-from sweeps.plain import result_of
-from sweeps.tally import Tally
-from sweeps.trial import Result
+from sweeps.driver.tally import Tally
+from sweeps.objective.collapse import is_collapsed
+from sweeps.objective.function_objective import result_of
+from sweeps.store import views
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.study.trial import Result
 
 
 def by_our_objective(wrong: int, n: int, chance: float, *, constant: bool = False) -> str:

@@ -26,8 +26,8 @@ from analysis import (
     paired_interval,
     samples,
 )
-from analysis.compare import decide
-from analysis.pairs import pair_up
+from analysis.comparison.compare import decide
+from analysis.comparison.pairs import pair_up
 
 CHANCE = 90.0
 

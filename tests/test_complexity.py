@@ -9,7 +9,7 @@ import pytest
 import torch
 from nets import EVERY
 
-from stability.cli.models import in_table, row
+from stability.cli.commands.models import in_table, row
 from stability.models import STEMS, VARIANTS, ViTConfig, config_of
 from stability.models.build import assemble
 from stability.models.complexity import Complexity, complexity, complexity_of

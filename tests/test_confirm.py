@@ -12,16 +12,16 @@ from conftest import make_toy
 from scipy import stats
 
 from analysis import Estimand, TableError, samples
-from analysis.confirmed import Confirmed, confirmed, peak_difference, peaks_of
-from analysis.strata import compare_strata
-from sweeps import views
-from sweeps.confirm import best_rows, confirmation, fresh_seed
-from sweeps.design import draw_design, training_seed
-from sweeps.dispatch.inline import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from analysis.comparison.confirmed import Confirmed, confirmed, peak_difference, peaks_of
+from analysis.comparison.strata import compare_strata
+from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import SpecError
-from sweeps.run_directory import RunDirectory
-from sweeps.study import Study
+from sweeps.executors.inline import InlineExecutor
+from sweeps.store import views
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.confirm import best_rows, confirmation, fresh_seed
+from sweeps.study.design import draw_design, training_seed
+from sweeps.study.study import Study
 
 STABILITY = str(Path(sys.executable).with_name("stability"))
 
@@ -31,7 +31,7 @@ def run_of(study: Study, path: Path) -> RunDirectory:
     run = RunDirectory(path)
     trials = run.create(study, draw_design(study))
     plan = Plan(slots=("cpu:0",), submission_folder=Path(__file__).parent)
-    Driver(run, trials, InlineDispatcher(run, lambda: None), plan).drive()
+    Driver(run, trials, InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
     return run
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stability.training.batches import augmented
-from stability.training.crops import boxes, mirrored, padded_crops, resized_crops
-from stability.training.recipe import Recipe
+from stability.training.augment.batches import augmented
+from stability.training.augment.crops import boxes, mirrored, padded_crops, resized_crops
+from stability.training.settings import Recipe
 
 H, W = 12, 16
 

@@ -14,24 +14,26 @@ from nets import apart, restless
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stability.training import choice, engines, loop, recipes
-from stability.training.captured import CapturedRig, captured_step, kind_of
-from stability.training.engine_names import parse
-from stability.training.engines import RIGS, train_with
+from stability.training import loop, recipes
+from stability.training.engines import choice
+from stability.training.engines import train_with as engines
+from stability.training.engines.captured import CapturedStepRunner, captured_step, kind_of
+from stability.training.engines.names import parse
+from stability.training.engines.parity import parity_fault
+from stability.training.engines.stack import Stack
+from stability.training.engines.train_with import STEP_RUNNERS, train_with
 from stability.training.loop import (
-    Beside,
     Epoch,
     Job,
-    Rig,
+    StepContext,
+    StepRunner,
     fresh,
     make_precise,
     train,
     train_epoch,
 )
 from stability.training.outcome import Training
-from stability.training.parity import parity_fault
-from stability.training.recipe import Recipe
-from stability.training.stack import Stack
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
 pytestmark = [
@@ -48,7 +50,7 @@ def exact() -> Any:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     yield
-    RIGS.clear()
+    STEP_RUNNERS.clear()
     torch.backends.cudnn.allow_tf32 = before
 
 
@@ -118,8 +120,8 @@ def test_over_a_whole_schedule_an_engine_trains_what_the_eager_one_does(
 Gradients = dict[str, Tensor]
 
 
-class Kept(Rig):
-    """As `Rig`; the model that it trained is kept."""
+class Kept(StepRunner):
+    """As `StepRunner`; the model that it trained is kept."""
 
     def fresh(self, *args: Any) -> Any:
         self.model, optimizer = super().fresh(*args)
@@ -135,7 +137,7 @@ def eager_gradients(one: Job, data: TensorData) -> Gradients:
 
 def captured_gradients(one: Job, data: TensorData) -> Gradients:
     """By a graph that another trial has used before."""
-    rig = CapturedRig(kind_of(one), data)
+    rig = CapturedStepRunner(kind_of(one), data)
     with rig.lane():
         train(replace(one, seed=8, recipe=replace(one.recipe, lr=0.1)), data, rig=rig)
         train(one, data, rig=rig)
@@ -244,7 +246,7 @@ def test_one_graph_serves_many_trials(data: TensorData, ordered: None) -> None:
     are equal to rounding.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        rig = CapturedRig(kind_of(job()), data)
+        rig = CapturedStepRunner(kind_of(job()), data)
 
         def curve(one: Job) -> list[float]:
             rows: list[Epoch] = []
@@ -287,8 +289,8 @@ def test_an_epoch_waits_for_nothing(model: str, name: str, data: TensorData) -> 
     """By torch's own word, which a blocking copy, `.item()` and `nonzero` make an error."""
     settings = recipes.RECIPES[name].settings | {"batch_size": 64}
     one = job(model=model, optimizer="adamw", clip=1.0, **settings)
-    live, lrs = fresh(one, data, Rig()), [1e-3] * (N // 64)
-    beside = Beside(CLASSES, live.streams, live.watch, live.average)
+    live, lrs = fresh(one, data, StepRunner()), [1e-3] * (N // 64)
+    beside = StepContext(CLASSES, live.streams, live.watch, live.average)
 
     def epoch() -> torch.Tensor:
         order = live.streams.order
@@ -316,7 +318,7 @@ def test_bfloat16_learns_what_float32_learns_and_keeps_float32_weights(
     assert rows[-1].loss == pytest.approx(exact[-1].loss, rel=0.1)
     assert [row.loss for row in rows] != [row.loss for row in exact]
     assert training.outcome == "ok"
-    rig = CapturedRig(kind_of(replace(job(), precision="bfloat16")), data)
+    rig = CapturedStepRunner(kind_of(replace(job(), precision="bfloat16")), data)
     kinds = {p.dtype for p in rig._model.parameters()} | {p.grad.dtype for p in rig._model.parameters() if p.grad is not None}  # fmt: skip  # noqa: E501
     assert kinds == {torch.float32}
 
@@ -327,7 +329,7 @@ def test_compiled_kernels_train_the_same(data: TensorData) -> None:
 
 
 def test_the_choice_measures_every_engine(data: TensorData) -> None:
-    found = choice.measured(job("bfloat16"), data, choice.Ahead(trials=16, steps=1000))
+    found = choice.measured(job("bfloat16"), data, choice.Workload(trials=16, steps=1000))
     steps = {name: found.step(name) for name in ("eager", "captured", "streams:2", "stacked:4")}
     assert all(step is not None for step in steps.values()), found
     assert not found.is_spoilt

@@ -12,7 +12,7 @@ from test_cuda import (  # noqa: F401 - fixtures and marks serve by being here
     pytestmark,
 )
 
-from stability.training.engines import train_with
+from stability.training.engines.train_with import train_with
 from stability.training.loop import Epoch
 from stability.training.tensors import TensorData
 

@@ -16,9 +16,9 @@ from test_cifar import write as write_cifar
 from test_cli import call, faults_of, request
 from test_docs import ROOT, commands
 
-from stability.cli.data import show_data
-from stability.cli.data_names import check_unchanged, images
-from stability.cli.parsing import Faults
+from stability.cli.commands.data import show_data
+from stability.cli.study.data_names import check_unchanged, images
+from stability.cli.study.parsing import Faults
 from stability.data import KINDS, cifar, load
 from stability.data.sheet import contact_sheet
 from sweeps.errors import SpecError

@@ -14,15 +14,16 @@ import pytest
 from conftest import TESTS, make_run
 from test_driver import wait_for
 
-from sweeps import locks, views
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.engine import one_at_a_time
-from sweeps.errors import DispatchError, DisplacedError
-from sweeps.parts import Ledger
-from sweeps.run_directory import RunDirectory
-from sweeps.trial import Cohort, Result
+from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.errors import DisplacedError, ExecutorError
+from sweeps.executors import InlineExecutor
+from sweeps.store import views
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Cohort, Result
+from sweeps.system import locks
+from sweeps.worker.engine import one_at_a_time
 
 
 def moved(run: RunDirectory) -> None:
@@ -56,7 +57,7 @@ def drive(run: RunDirectory) -> None:
     run.create(run.read_study(), draw_design(run.read_study()))
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
     with sole_driver(run):
-        Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+        Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
 
 
 @pytest.mark.parametrize("said", MISHAPS)
@@ -72,7 +73,7 @@ def test_what_is_moved_or_removed_is_named_and_the_same_command_repairs_it(
             MISHAPS[said](run)
         yield Result(trial=cohort.trials[0].id, outcome="ok", values={"error": 5.0})
 
-    monkeypatch.setattr("sweeps.imported.import_objective", lambda *_: objective)
+    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: objective)
     if (pid := os.fork()) == 0:  # a driver ends with its process
         with suppress(BaseException):
             try:
@@ -118,7 +119,7 @@ def test_a_forked_child_does_not_keep_the_locks(tmp_path: Path, child: Callable[
     with sole_driver(run), one_at_a_time(run.engine_lock):
         pid = child()
         with (
-            pytest.raises(DispatchError, match=f"being driven by driver .pid {os.getpid()}"),
+            pytest.raises(ExecutorError, match=f"being driven by driver .pid {os.getpid()}"),
             sole_driver(run),
         ):
             pass
@@ -132,7 +133,7 @@ def can_be_driven(run: RunDirectory) -> bool:
     try:
         with sole_driver(run):
             return True
-    except DispatchError:
+    except ExecutorError:
         return False
 
 

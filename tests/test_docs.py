@@ -14,7 +14,7 @@ from picture_files import write_classes
 from test_cli import PLAIN, STABILITY, request
 
 from benchmarks.scale_page import filled, measured_on, table
-from stability.cli.commands import app
+from stability.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -52,7 +52,7 @@ def test_each_sweep_of_the_pages_is_without_a_fault(
         if example.is_file():
             shutil.copy(example, tmp_path)
     write_classes(tmp_path / "photos", each=50, side=40)  # where the pages have their pictures
-    monkeypatch.setattr("sweeps.slurm.commands.missing", list)
+    monkeypatch.setattr("sweeps.executors.slurm.commands.missing", list)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     profiles = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "slurm.md").read_text(), re.DOTALL)

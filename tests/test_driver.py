@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from sweeps import claims, views
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher, LocalDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.errors import DispatchError, SpecError
-from sweeps.imported import import_objective
-from sweeps.owner import Owner
-from sweeps.parts import Ledger
-from sweeps.run_directory import RunDirectory
+from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.errors import ExecutorError, SpecError
+from sweeps.executors import InlineExecutor, LocalExecutor
+from sweeps.objective.imported import import_objective
+from sweeps.store import claims, views
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60.0  # seconds; a moment on a quiet machine
@@ -52,14 +52,14 @@ def drive(run: RunDirectory, slots: int = 2, **plan: object) -> None:
     """In this process, with local workers."""
     places = tuple(f"cpu:{i}" for i in range(slots))
     chosen = Plan(slots=places, submission_folder=TESTS, **plan)  # type: ignore[arg-type]
-    dispatcher = LocalDispatcher(run, lambda: None)
+    dispatcher = LocalExecutor(run, lambda: None)
     Driver(run, run.read_design(), dispatcher, chosen).drive()
     views.rebuild(run)
 
 
 def drive_inline(run: RunDirectory, **plan: object) -> None:
     chosen = Plan(slots=("cpu:0",), submission_folder=TESTS, **plan)  # type: ignore[arg-type]
-    dispatcher = InlineDispatcher(run, lambda: None)
+    dispatcher = InlineExecutor(run, lambda: None)
     Driver(run, run.read_design(), dispatcher, chosen).drive()
     views.rebuild(run)
 
@@ -271,7 +271,7 @@ def test_a_trial_that_kills_its_worker_costs_only_itself(tmp_path: Path) -> None
 
 def test_workers_that_cannot_begin_stop_the_driver_with_their_last_words(tmp_path: Path) -> None:
     run = new_run(tmp_path, objective="no_such_module:train")
-    with pytest.raises(DispatchError, match="no_such_module"):
+    with pytest.raises(ExecutorError, match="no_such_module"):
         drive(run, slots=1)
     with pytest.raises(SpecError, match="objective 'no_such_module:train' cannot be imported"):
         import_objective("no_such_module:train", str(TESTS))
@@ -281,7 +281,7 @@ def test_a_second_driver_is_told_who_has_it(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     with sole_driver(run):
         with (
-            pytest.raises(DispatchError, match=f"driver \\(pid {os.getpid()} on "),
+            pytest.raises(ExecutorError, match=f"driver \\(pid {os.getpid()} on "),
             sole_driver(run),
         ):
             pass
@@ -324,6 +324,6 @@ def test_each_worker_sees_its_own_gpu_alone(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outside)
     run = new_run(tmp_path, objective="objectives:sees_gpus", draws=8)
     chosen = Plan(slots=slots, submission_folder=TESTS)
-    Driver(run, run.read_design(), LocalDispatcher(run, lambda: None), chosen).drive()
+    Driver(run, run.read_design(), LocalExecutor(run, lambda: None), chosen).drive()
     views.rebuild(run)
     assert {row["device"] for row in pq.read_table(run.results).to_pylist()} <= seen

@@ -13,18 +13,19 @@ import pytest
 from test_cli import call
 from typer.testing import CliRunner
 
-from stability.cli import sweep
-from stability.cli.commands import app
-from stability.cli.machine import Machine
-from sweeps import imported, views
-from sweeps.accepted import Accepted, Decision, accept, accepted
-from sweeps.dispatch.inline import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.errors import ChangedCodeError, DispatchError, StabilityError, StoreError
-from sweeps.parts import read_parts
-from sweeps.run_directory import RunDirectory
-from sweeps.user_code import UserCode
-from sweeps.worker import Order, work
+from stability.cli.app import app
+from stability.cli.commands import sweep
+from stability.cli.site.machine import Machine
+from sweeps.driver.driver import Driver, Plan
+from sweeps.errors import ChangedCodeError, ExecutorError, StabilityError, StoreError
+from sweeps.executors.inline import InlineExecutor
+from sweeps.objective import imported
+from sweeps.objective.user_code import UserCode
+from sweeps.store import views
+from sweeps.store.accepted import Accepted, Decision, accept, accepted
+from sweeps.store.parts import read_parts
+from sweeps.store.run_directory import RunDirectory
+from sweeps.worker.worker import WorkerSpec, work
 
 pytestmark = pytest.mark.filterwarnings("ignore::analysis.MixedCodeWarning")
 
@@ -275,10 +276,12 @@ def test_a_neighbour_must_have_been_trained_with_the_same_code(finished: Project
 # While a sweep runs.
 
 
-def order(project: Project, code: UserCode | None) -> Order:
+def order(project: Project, code: UserCode | None) -> WorkerSpec:
     now = datetime.now(UTC)
-    return Order(run=str(project.run.path), name="late", slot="cpu:0", max_failures=2, since=now,
-                 begun=now, submission_folder=str(project.folder), code=code)  # fmt: skip
+    return WorkerSpec(
+        run=str(project.run.path), name="late", slot="cpu:0", max_failures=2, since=now, begun=now,
+        submission_folder=str(project.folder), code=code,
+    )  # fmt: skip
 
 
 def test_a_worker_that_starts_after_an_edit_trains_nothing(finished: Project) -> None:
@@ -331,12 +334,12 @@ def test_results_that_do_not_count_any_more_are_not_trained_on(finished: Project
         work(order(finished, None))
 
 
-class Editing(InlineDispatcher):
+class Editing(InlineExecutor):
     """Whose first worker ends without a result, while somebody edits the code."""
 
     started = 0
 
-    def start(self, orders: Sequence[Order]) -> None:
+    def start(self, orders: Sequence[WorkerSpec]) -> None:
         self.started += 1
         Path("edited_helper.py").write_text(HELPER.replace("10", "50"))
 
@@ -346,7 +349,7 @@ def test_a_driver_starts_no_worker_after_an_edit_and_says_how_to_go_on(finished:
     code = UserCode.search("edited:fit", ["a"], finished.folder)
     plan = Plan(slots=("cpu:0",), submission_folder=finished.folder, code=code)
     dispatcher = Editing(finished.run, lambda: None)
-    with pytest.raises(DispatchError, match=r"edited while the sweep ran.*: 2 trials"):
+    with pytest.raises(ExecutorError, match=r"edited while the sweep ran.*: 2 trials"):
         Driver(finished.run, finished.run.read_design(), dispatcher, plan).drive()
     assert dispatcher.started == 1
 

@@ -10,7 +10,7 @@ from trainings import Train, job, keeping, small
 from stability.objective import _values
 from stability.training.ema import Average, rate
 from stability.training.outcome import evaluate
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 
 
 @pytest.fixture

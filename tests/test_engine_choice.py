@@ -17,32 +17,41 @@ from objectives import ToyEngines
 from test_cli import call, faults_of, request
 from test_driver import wait_for
 
-from stability.cli.cluster import Cluster, Where
-from stability.cli.engine import check_engine, engine_in_words, forget_unused
-from stability.cli.gpus import is_gpu_here
-from stability.cli.remembered import as_written
-from stability.cli.request import Request
-from sweeps import engine
-from sweeps.design import draw_design
-from sweeps.engine import Settled, Way, in_words, one_at_a_time, settle, write_once
-from sweeps.errors import DispatchError, SpecError, StoreError
-from sweeps.run_directory import RunDirectory
+from stability.cli.site.cluster import Cluster, SiteOptions
+from stability.cli.site.engine import check_engine, engine_in_words, forget_unused
+from stability.cli.site.gpus import is_gpu_here
+from stability.cli.site.remembered import as_written
+from stability.cli.study.request import Request
+from sweeps.errors import ExecutorError, SpecError, StoreError
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.worker import engine
+from sweeps.worker.engine import (
+    EngineDecision,
+    EnginePlan,
+    in_words,
+    one_at_a_time,
+    settle,
+    write_once,
+)
 
-STACKED = Settled(device="cpu", asked="auto", by="w", ways={"k": Way(engine="stacked", trials=8)})
+STACKED = EngineDecision(
+    device="cpu", asked="auto", by="w", ways={"k": EnginePlan(engine="stacked", trials=8)}
+)
 
 
 def test_the_first_writer_wins_and_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "engine.toml"
     assert engine.read(path) is None
     ways = {
-        'a "b", c': Way(
+        'a "b", c': EnginePlan(
             engine="streams",
             trials=2,
             measured={"eager": 1.25, "stacked:4": "no"},
             beside={"eager": 0.5},
         )
     }
-    first = Settled(device="cuda", asked="auto", by="w on 'x'", ways=ways)
+    first = EngineDecision(device="cuda", asked="auto", by="w on 'x'", ways=ways)
     write_once(path, first)
     write_once(path, STACKED)
     assert engine.read(path) == first
@@ -55,7 +64,7 @@ def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from sweeps import engine\n"
         "path, name = Path(sys.argv[1]), sys.argv[2]\n"
         "while not path.with_name('go').exists(): pass\n"
-        "engine.write_once(path, engine.Settled(device='cpu', by=name))\n"
+        "engine.write_once(path, engine.EngineDecision(device='cpu', by=name))\n"
         "print(engine.read(path).by)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "engine.toml")]
@@ -94,15 +103,15 @@ def test_a_worker_on_another_kind_of_device_is_refused(
     path = RunDirectory(tmp_path)
     found = settle(path, ToyEngines(), [], "cpu", "auto", "w1")
     assert (found.device, found.by) == ("cpu", "w1 on cpu")
-    with pytest.raises(DispatchError, match="got cuda, the study was begun on cpu"):
+    with pytest.raises(ExecutorError, match="got cuda, the study was begun on cpu"):
         settle(path, ToyEngines(), [], "cuda", "auto", "w2")
-    assert settle(path, None, [], "cuda", "auto", "w3").way("any") == Way()  # has no engines
+    assert settle(path, None, [], "cuda", "auto", "w3").way("any") == EnginePlan()  # has no engines
 
 
 CHOOSE = (
     "import sys; from pathlib import Path\n"
-    "from objectives import ToyEngines; from sweeps.engine import settle\n"
-    "from sweeps.run_directory import RunDirectory\n"
+    "from objectives import ToyEngines; from sweeps.worker.engine import settle\n"
+    "from sweeps.store.run_directory import RunDirectory\n"
     "run = RunDirectory(Path(sys.argv[1]))\n"
     "print('ready', flush=True); input()\n"
     "print(settle(run, ToyEngines(), [], 'cpu', 'auto', sys.argv[2]).by)\n"
@@ -247,7 +256,7 @@ def test_the_precision_follows_the_device_and_is_part_of_what_a_trial_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for here in (False, True):
-        monkeypatch.setattr("stability.cli.request.is_gpu_here", lambda here=here: here)
+        monkeypatch.setattr("stability.cli.study.request.is_gpu_here", lambda here=here: here)
         found = request().study.precision
         assert found == ("bfloat16" if here else "float32")
         assert request(device="cpu").study.precision == "float32"
@@ -262,7 +271,7 @@ def test_the_precision_follows_the_device_and_is_part_of_what_a_trial_is(
 
 
 def test_a_gpu_is_seen_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stability.cli.gpus.version", lambda name: "2.9.0+cu128")
+    monkeypatch.setattr("stability.cli.site.gpus.version", lambda name: "2.9.0+cu128")
     assert not is_gpu_here({}, tmp_path)
     (tmp_path / "nvidiactl").touch()
     assert not is_gpu_here({}, tmp_path)
@@ -271,7 +280,7 @@ def test_a_gpu_is_seen_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert is_gpu_here({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path)
     assert not is_gpu_here({"CUDA_VISIBLE_DEVICES": ""}, tmp_path)
     assert not is_gpu_here({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path)
-    monkeypatch.setattr("stability.cli.gpus.version", lambda name: "2.9.0+cpu")
+    monkeypatch.setattr("stability.cli.site.gpus.version", lambda name: "2.9.0+cpu")
     assert not is_gpu_here({}, tmp_path)
 
 
@@ -284,30 +293,30 @@ def test_a_profile_keeps_an_engine_and_a_dispatch_remembers_it(
     assert site.engine == "stacked:4"
     assert request(profile="box", engine="eager").site.engine == "eager"
     assert as_written(site)["engine"] == "stacked:4"
-    assert Where(cluster=Cluster()).engine is None
+    assert SiteOptions(cluster=Cluster()).engine is None
 
 
 def test_what_is_settled_in_words(tmp_path: Path) -> None:
-    one = Way(engine="captured")
+    one = EnginePlan(engine="captured")
     many = {f"m{i}, sgd, batch 64": one for i in range(5)}
     assert in_words(replace(STACKED, device="cuda")) == ["engine stacked, 8 at a time on cuda"]
-    assert in_words(Settled(device="cuda", ways={**STACKED.ways, **many})) == [
+    assert in_words(EngineDecision(device="cuda", ways={**STACKED.ways, **many})) == [
         "engine stacked, 8 at a time on cuda (k)",
         "engine captured on cuda (m0, sgd, batch 64; m1, sgd, batch 64; m2, sgd, batch 64; 2 more)",
     ]
-    refused = Way(measured={"stacked:8": "m1 cannot be stacked: odd"})
-    assert in_words(Settled(device="cpu", asked="stacked:8", ways={"m1": refused})) == [
+    refused = EnginePlan(measured={"stacked:8": "m1 cannot be stacked: odd"})
+    assert in_words(EngineDecision(device="cpu", asked="stacked:8", ways={"m1": refused})) == [
         "engine eager on cpu",
         "trained one by one: m1 cannot be stacked: odd",
     ]
     out_of_memory = replace(STACKED.ways["k"], measured={"stacked:64": "OutOfMemoryError"})
-    assert len(in_words(Settled(device="cuda", ways={"k": out_of_memory}))) == 1
+    assert len(in_words(EngineDecision(device="cuda", ways={"k": out_of_memory}))) == 1
     run = asked(tmp_path).run
     assert engine_in_words(run) == []
-    write_once(run.engine, Settled(device="cpu", ways={"k": Way()}))
+    write_once(run.engine, EngineDecision(device="cpu", ways={"k": EnginePlan()}))
     assert engine_in_words(run) == []  # as it always was
     run.engine.unlink()
-    write_once(run.engine, Settled(device="cpu", asked="stacked:8", ways={"k": refused}))
+    write_once(run.engine, EngineDecision(device="cpu", asked="stacked:8", ways={"k": refused}))
     assert engine_in_words(run)[1] == "trained one by one: m1 cannot be stacked: odd"
 
 

@@ -9,10 +9,17 @@ import pytest
 import torch
 from trainings import job, small
 
-from stability.training import engines
-from stability.training.captured import CapturedRig, kind_of
-from stability.training.engine_names import GAIN, NAMES, Engine, fastest, fault, parse
-from stability.training.engines import KEPT, RIGS, Rigs, prepare, side_by_side, train_with
+from stability.training.engines import train_with as engines
+from stability.training.engines.captured import CapturedStepRunner, kind_of
+from stability.training.engines.names import GAIN, NAMES, Engine, fastest, fault, parse
+from stability.training.engines.train_with import (
+    KEPT,
+    STEP_RUNNERS,
+    Rigs,
+    prepare,
+    side_by_side,
+    train_with,
+)
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
@@ -62,8 +69,8 @@ def test_stacked_is_taken_only_where_it_gains_enough() -> None:
     assert str(fastest({**failed, "stacked:4": 9.0})) == "stacked:4"
 
 
-def rigs(count: int) -> list[CapturedRig]:
-    return [CapturedRig(kind_of(job()), small(), capture=False) for _ in range(count)]
+def rigs(count: int) -> list[CapturedStepRunner]:
+    return [CapturedStepRunner(kind_of(job()), small(), capture=False) for _ in range(count)]
 
 
 def test_side_by_side_gives_what_one_after_the_other_gives() -> None:
@@ -111,12 +118,12 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
     """Batch size of each rig that is made, and whether it is compiled."""
     made: list[tuple[int, bool]] = []
 
-    class Counted(CapturedRig):
+    class Counted(CapturedStepRunner):
         def __init__(self, kind: Job, data: TensorData, *, compiled: bool = False) -> None:
             made.append((kind.recipe.batch_size, compiled))
             super().__init__(kind, data, capture=False)
 
-    monkeypatch.setattr("stability.training.engines.CapturedRig", Counted)
+    monkeypatch.setattr("stability.training.engines.train_with.CapturedStepRunner", Counted)
     return lambda: [made.pop(0) for _ in range(len(made))]
 
 
@@ -149,7 +156,7 @@ def test_trials_of_alternating_kinds_are_captured_once(captures: Captures) -> No
     try:
         assert len(list(train_with("captured", jobs, small(), lambda i, row: None))) == 6
     finally:
-        RIGS.clear()
+        STEP_RUNNERS.clear()
     assert captures() == [(8, False), (16, False)]
 
 
@@ -159,15 +166,15 @@ def test_on_a_full_device_other_kinds_make_room_once(
     kept, data = Rigs(), small()
     kept.of(kind(1), data, 1, compiled=False)
     kept.of(kind(2), data, 1, compiled=False)
-    plain, refusals = engines.CapturedRig, [1]
+    plain, refusals = engines.CapturedStepRunner, [1]
 
-    def full(*args: Any, **kwargs: Any) -> CapturedRig:
+    def full(*args: Any, **kwargs: Any) -> CapturedStepRunner:
         if refusals:
             refusals.pop()
             raise torch.OutOfMemoryError("full")
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(engines, "CapturedRig", full)
+    monkeypatch.setattr(engines, "CapturedStepRunner", full)
     assert len(kept.of(kind(3), data, 2, compiled=False)) == 2
     assert [batch for batch, _ in captures()] == [1, 2, 3, 3]
     kept.of(kind(2), data, 1, compiled=False)
@@ -199,7 +206,7 @@ def test_what_a_graph_keeps_is_made_ready(captures: Captures) -> None:
         try:
             prepare(engine, jobs, small())
         finally:
-            RIGS.clear()
+            STEP_RUNNERS.clear()
         assert len(captures()) == count
 
 

@@ -12,9 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import plot_edfs, save_edf, training_curves
-from analysis.plots_axes import plot_convergence
-from analysis.samples import Sample
-from analysis.style import literal
+from analysis.edf.samples import Sample
+from analysis.figures.axes import plot_convergence
+from analysis.figures.style import literal
 
 NAMES = [
     "a$\\frac{$",

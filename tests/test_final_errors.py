@@ -12,7 +12,7 @@ from recording import recorded_rig
 from trainings import job
 
 from stability.data import load
-from stability.training.captured import kind_of
+from stability.training.engines.captured import kind_of
 from stability.training.loop import Job, train
 from stability.training.tensors import TensorData
 

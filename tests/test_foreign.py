@@ -19,24 +19,24 @@ from foreign_sources import (
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from analysis.importers import Chance, ExternalSweep, ImportOptions, convert, read
+from analysis.importers.chance import heaps
+from analysis.importers.formats import recognise
 from sweeps.errors import SpecError
-from sweeps.foreign import Chance, Foreign, Wish, convert, read
-from sweeps.foreign.chance import heaps
-from sweeps.foreign.reading import recognise
 
 
-def foreign(**columns: list[Any]) -> Foreign:
+def foreign(**columns: list[Any]) -> ExternalSweep:
     frame = pd.DataFrame({n: pd.Series(cells, dtype=object) for n, cells in columns.items()})
-    return Foreign(name="mine", format="table", frame=frame)
+    return ExternalSweep(name="mine", format="table", frame=frame)
 
 
-def table_of(source: Foreign, **wish: Any) -> pd.DataFrame:
-    return convert(source, Wish(**wish)).table
+def table_of(source: ExternalSweep, **wish: Any) -> pd.DataFrame:
+    return convert(source, ImportOptions(**wish)).table
 
 
-def faults_of(source: Foreign, **wish: Any) -> list[str]:
+def faults_of(source: ExternalSweep, **wish: Any) -> list[str]:
     with pytest.raises(SpecError) as caught:
-        convert(source, Wish(**wish))
+        convert(source, ImportOptions(**wish))
     return caught.value.faults
 
 
@@ -79,7 +79,7 @@ def test_a_table_keeps_its_rows_columns_and_types() -> None:
 
 
 def test_a_column_with_one_of_our_names_is_kept_under_another() -> None:
-    imported = convert(foreign(error=[1.0], test=[7.0]), Wish(columns={"error": "test"}))
+    imported = convert(foreign(error=[1.0], test=[7.0]), ImportOptions(columns={"error": "test"}))
     assert imported.table["error"].tolist() == [7.0]
     assert imported.table["source_error"].tolist() == [1.0]
     assert any("kept as 'source_error'" in note for note in imported.notes)
@@ -169,7 +169,7 @@ def test_counts_are_stored_only_where_every_error_is_one() -> None:
 
 def test_heaps_are_named_and_change_nothing() -> None:
     errors = [*(10 + i / 100 for i in range(90)), *[64.5543] * 9, *[67.2644] * 11]
-    imported = convert(foreign(error=errors), Wish())
+    imported = convert(foreign(error=errors), ImportOptions())
     assert set(imported.table["outcome"]) == {"ok"}
     assert any("9 at 64.5543%, 11 at 67.2644%" in note for note in imported.notes)
 
@@ -272,7 +272,9 @@ def test_a_trial_that_waits_has_no_model_and_is_named(tmp_path: Path) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/w.db")
     study.optimize(lambda t: 10.0 + len(t.suggest_categorical("model", ["a", "bb"])), n_trials=3)
     study.ask()
-    imported = convert(read(f"sqlite:///{tmp_path}/w.db"), Wish(columns={"error": "value"}))
+    imported = convert(
+        read(f"sqlite:///{tmp_path}/w.db"), ImportOptions(columns={"error": "value"})
+    )
     assert set(imported.table["model"]) <= {"a", "bb"}
     assert len(imported.table) == 3
     assert "left out: 1 unfinished that have no model yet" in imported.notes

@@ -15,22 +15,22 @@ from conftest import TESTS, make_run
 from rich.console import Console
 from test_driver import assert_complete_and_single, wait_for
 
-from stability.cli.cluster import Where
-from stability.cli.machine import Machine, known_slots
-from stability.cli.progress import PATIENCE_SECONDS, Display
-from stability.cli.request import Options, read
-from stability.cli.sweep import Headline, machine_known
-from stability.training.cores import cores, quota
-from sweeps import claims, views
-from sweeps.dispatch import LocalDispatcher
-from sweeps.dispatch.forked import Errand
-from sweeps.driver import Driver, Plan
-from sweeps.owner import Owner
-from sweeps.parts import Ledger
-from sweeps.run_directory import RunDirectory
-from sweeps.worker import Order
+from stability.cli.commands.sweep import Headline, machine_known
+from stability.cli.output.progress import PATIENCE_SECONDS, Display
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.site.machine import Machine, known_slots
+from stability.cli.study.request import Options, read
+from stability.cores import cores, quota
+from sweeps.driver.driver import Driver, Plan
+from sweeps.executors import LocalExecutor
+from sweeps.executors.forked import SideTask
+from sweeps.store import claims, views
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.worker.worker import WorkerSpec
 
-LIGHT = "sweeps.plain"  # imported before the fork
+LIGHT = "sweeps.objective.function_objective"  # imported before the fork
 
 
 def double(question: dict[str, float]) -> dict[str, float]:
@@ -45,14 +45,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return make_run(tmp_path / "run")
 
 
-def forking(run: RunDirectory, errand: Errand | None = None) -> tuple[Driver, LocalDispatcher]:
-    dispatcher = LocalDispatcher(run, lambda: None, LIGHT, errand)
+def forking(run: RunDirectory, errand: SideTask | None = None) -> tuple[Driver, LocalExecutor]:
+    dispatcher = LocalExecutor(run, lambda: None, LIGHT, errand)
     plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
     return Driver(run, run.read_design(), dispatcher, plan), dispatcher
 
 
-def errand(function: str) -> Errand:
-    return Errand(function=f"test_forked:{function}", question={"number": 21})
+def errand(function: str) -> SideTask:
+    return SideTask(function=f"test_forked:{function}", question={"number": 21})
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_all_are_started_again_where_their_parent_dies_before_they_are_there(
     driver, dispatcher = forking(run)
     start = dispatcher.start
 
-    def start_and_kill(orders: Sequence[Order]) -> None:
+    def start_and_kill(orders: Sequence[WorkerSpec]) -> None:
         start(orders)
         if len(dispatcher._submitted) == 1:
             above = int(dispatcher._submitted[0].job_id)
@@ -203,7 +203,7 @@ def test_the_cost_is_said_before_anything_else(
     headline = Headline(known, lambda machine: f"about {machine.seconds}")
     headline.answer = lambda: None
     screen, shown, ledger = display(run, headline)
-    monkeypatch.setattr("stability.cli.progress.QUIET_SECONDS", -1.0)
+    monkeypatch.setattr("stability.cli.output.progress.QUIET_SECONDS", -1.0)
     with screen:
         screen.update(ledger)
         assert (capsys.readouterr().out, shown.getvalue()) == ("", "")
@@ -258,7 +258,9 @@ def test_slots_are_known_without_torch_only_where_it_has_no_gpu(
         ("2.13.0", "cpu", places),
         ("2.13.0+cpu", "cuda", None),
     ):
-        monkeypatch.setattr("stability.cli.machine.metadata.version", lambda name, v=version: v)
+        monkeypatch.setattr(
+            "stability.cli.site.machine.metadata.version", lambda name, v=version: v
+        )
         assert known_slots(device) == known
 
 
@@ -275,5 +277,5 @@ def test_workers_start_before_the_measurement_only_where_they_can_be_forked(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], platform: str, at_once: bool
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
-    asked = read(Options(model="vitp", optim="sgd"), Where(device="cpu", **changes))
+    asked = read(Options(model="vitp", optim="sgd"), SiteOptions(device="cpu", **changes))
     assert (machine_known(asked) is not None) == at_once

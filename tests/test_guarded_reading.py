@@ -14,22 +14,23 @@ from conftest import TESTS, make_toy
 from test_confirm import run_of
 
 from analysis import TableError, load, read_box
-from analysis.convergence import load_curves
-from stability.cli.status import in_words, state_of
-from sweeps import claims, engine, provenance, views
-from sweeps.checkpoints import Checkpoints
-from sweeps.confirm import confirmation
-from sweeps.definition import trained
-from sweeps.design import read_table
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
+from analysis.axes.convergence import load_curves
+from stability.cli.commands.status import in_words, state_of
+from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.errors import StabilityError
-from sweeps.files import parse_json, parse_toml, read_bytes, read_text
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, set_aside
-from sweeps.run_directory import RunDirectory
-from sweeps.schema import PART
-from sweeps.trial import Cohort
+from sweeps.executors import InlineExecutor
+from sweeps.store import claims, provenance, views
+from sweeps.store.checkpoints import Checkpoints
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.confirm import confirmation
+from sweeps.study.design import read_table
+from sweeps.study.repair import trained
+from sweeps.study.schema import PART
+from sweeps.study.trial import Cohort
+from sweeps.system.files import parse_json, parse_toml, read_bytes, read_text
+from sweeps.worker import engine
 
 ROOT = TESTS.parent
 
@@ -38,26 +39,26 @@ READS = {
     "read_metadata", "read_parquet", "read_csv", "read_json", "memory_map", "copyfile", "copy2",
 }  # fmt: skip
 PARSERS = {"tomllib", "json", "pickle", "np", "torch"}
-GUARDS = {"sweeps/files.py", "analysis/guarded.py"}
+GUARDS = {"sweeps/system/files.py", "analysis/table/guarded_reading.py"}
 """Modules that may open files, with limits."""
 ALLOWED = {
     # Writers, and locks, whose content is not read.
-    "sweeps/claims.py": {"open", "fdopen"},
-    "sweeps/engine.py": {"open"},
-    "sweeps/locks.py": {"open"},
-    "sweeps/checkpoints.py": {"open"},
-    "sweeps/trust.py": {"open"},
-    "sweeps/dispatch/forked.py": {"open"},
-    "sweeps/dispatch/local.py": {"open"},
-    "stability/cli/status.py": {"open"},
+    "sweeps/store/claims.py": {"open", "fdopen"},
+    "sweeps/worker/engine.py": {"open"},
+    "sweeps/system/locks.py": {"open"},
+    "sweeps/store/checkpoints.py": {"open"},
+    "sweeps/system/trust.py": {"open"},
+    "sweeps/executors/forked.py": {"open"},
+    "sweeps/executors/local.py": {"open"},
+    "stability/cli/commands/status.py": {"open"},
     # What is no file of a run directory: /proc, a module of the user.
-    "sweeps/processes.py": {"read_text"},
-    "sweeps/user_code.py": {"read_bytes"},
-    "sweeps/attempt.py": {"open"},
+    "sweeps/system/processes.py": {"read_text"},
+    "sweeps/objective/user_code.py": {"read_bytes"},
+    "sweeps/objective/attempt.py": {"open"},
     # Of bytes that were read with limits, and of our own text.
-    "analysis/table.py": {"json.loads"},
-    "analysis/convergence.py": {"read_csv", "read_parquet"},
-    "stability/cli/edf.py": {"json.loads"},
+    "analysis/table/load.py": {"json.loads"},
+    "analysis/axes/convergence.py": {"read_csv", "read_parquet"},
+    "stability/cli/commands/edf.py": {"json.loads"},
 }
 
 
@@ -79,7 +80,7 @@ def test_an_unguarded_read_would_be_seen() -> None:
     assert list(unguarded("import tomllib\ntomllib.loads(path.read_text())")) == [
         "tomllib.loads", "read_text",
     ]  # fmt: skip
-    assert list(unguarded("from sweeps.files import read_text\nread_text(path)")) == []
+    assert list(unguarded("from sweeps.system.files import read_text\nread_text(path)")) == []
     assert list(unguarded("open(path).read()")) == ["open"]
 
 
@@ -109,7 +110,7 @@ def unguarded(source: str) -> Iterator[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
     provenance.record(run, {"own": {}})
-    engine.write_once(run.engine, engine.Settled(device="cpu"))
+    engine.write_once(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
 
@@ -253,7 +254,7 @@ def go_on(run: RunDirectory) -> None:
         ledger = Ledger(run)
         ledger.refresh()
         set_aside(ledger.damaged)
-        Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+        Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
         views.rebuild(run)
     assert load(run.path)["outcome"].eq("ok").all()
     assert claims.held(run) == {}

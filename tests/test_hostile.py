@@ -19,23 +19,24 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from sweeps import trust, views
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher, LocalDispatcher, SlurmDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.errors import StoreError
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
-from sweeps.schema import PART
-from sweeps.slurm.jobs import Submission, name_of, new_token, submissions
-from sweeps.slurm.options import SlurmOptions
-from sweeps.worker import Order
+from sweeps.executors import InlineExecutor, LocalExecutor, SlurmExecutor
+from sweeps.executors.slurm.jobs import Submission, name_of, new_token, submissions
+from sweeps.executors.slurm.options import SlurmOptions
+from sweeps.store import views
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.schema import PART
+from sweeps.system import trust
+from sweeps.worker.worker import WorkerSpec
 
 LOOKING = ("status", "edf", "compare", "cancel")
 IS_ROOT = os.geteuid() == 0
 SOMEBODY = 12345  # a user id that is not ours
 NOW = datetime.now(UTC)
-ORDER = Order(
+ORDER = WorkerSpec(
     run="run", name="x", slot="cpu:0", max_failures=0, since=NOW, begun=NOW, submission_folder="."
 )
 
@@ -59,7 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.create(study, draw_design(study))
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
     with sole_driver(run):
-        Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+        Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
     return folder
 
@@ -246,7 +247,7 @@ def test_names_of_models_are_written_out_too(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.create(study, draw_design(study))
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     events, said = watched(run, "edf", "compare")
     assert events == []
     assert_orderly(said, 0)
@@ -288,11 +289,11 @@ def test_cancel_ends_only_workers_that_we_started(run: RunDirectory) -> None:
         os.chown(run.lock, SOMEBODY, SOMEBODY)
         assert not named.is_gone
         start = time.monotonic()
-        LocalDispatcher(run, lambda: None).stop()
+        LocalExecutor(run, lambda: None).stop()
         assert time.monotonic() - start < 5
         assert victim.poll() is None
         os.chown(run.worker("x"), os.geteuid(), os.getegid())
-        LocalDispatcher(run, lambda: None).stop()
+        LocalExecutor(run, lambda: None).stop()
         assert victim.wait(5) == -15
     finally:
         victim.kill()
@@ -324,7 +325,7 @@ def test_pickles_of_jobs_are_in_folders_for_us_alone(tmp_path: Path) -> None:
     (tmp_path / "run").chmod(0o777)
     with pytest.raises(StoreError, match=r"run can be written by others.*chmod go-w"):
         trust.private_folder(tmp_path / "run" / "jobs" / "b", tmp_path / "run")
-    for kind in (LocalDispatcher, partial(SlurmDispatcher, options=SlurmOptions())):
+    for kind in (LocalExecutor, partial(SlurmExecutor, options=SlurmOptions())):
         with pytest.raises(StoreError, match=r"run can be written by others"):
             kind(RunDirectory(tmp_path / "run"), lambda: None).start([ORDER])
 
@@ -332,7 +333,8 @@ def test_pickles_of_jobs_are_in_folders_for_us_alone(tmp_path: Path) -> None:
 def test_what_is_made_is_for_nobody_else_to_write(tmp_path: Path) -> None:
     code = (
         "import os; os.umask(0); from pathlib import Path; from conftest import make_toy\n"
-        "from sweeps.design import draw_design; from sweeps.run_directory import RunDirectory\n"
+        "from sweeps.study.design import draw_design\n"
+        "from sweeps.store.run_directory import RunDirectory\n"
         f"RunDirectory(Path({str(tmp_path / 'run')!r})).create(make_toy(), draw_design(make_toy()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=TESTS, check=True)

@@ -15,7 +15,7 @@ from test_docs import COMMAND
 from typer.testing import CliRunner
 
 from analysis import load, samples
-from stability.cli.commands import app
+from stability.cli.app import app
 from sweeps.errors import SpecError
 
 PAGE = Path(__file__).parent.parent / "docs" / "import.md"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stability.training.probe import answer
-from sweeps.imported import import_objective
+from stability.probe import answer
+from sweeps.objective.imported import import_objective
 
 POISON = ("random", "torch", "numpy", "submitit", "triton", "opt_einsum", "psutil", "sitecustomize")
 

@@ -25,7 +25,7 @@ from analysis import (
     share_interval,
     within_interval,
 )
-from analysis.pairs import mcnemar, pair_up, paired_result
+from analysis.comparison.pairs import mcnemar, pair_up, paired_result
 
 METHODS = ("ld", "ld-equal-tailed", "ks", "dkw")
 errors_lists = st.lists(st.integers(0, 60).map(float), min_size=1, max_size=30)

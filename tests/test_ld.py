@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, kstwo
 
 from analysis import count_bounds, exact_coverage
-from analysis.ld import (
+from analysis.edf.ld import (
     LARGEST,
     equal_tailed,
     highest_density,

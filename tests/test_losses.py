@@ -9,7 +9,7 @@ import pytest
 from test_units import asking, drive
 
 from analysis import Estimand, TableError, compare, load, samples, save_edf, summarise
-from sweeps.run_directory import RunDirectory
+from sweeps.store.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")

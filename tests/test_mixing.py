@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from stability.training.batches import Streams, training_batch
-from stability.training.mixing import beta, box, mixed
-from stability.training.recipe import Recipe
+from stability.training.augment.batches import Streams, training_batch
+from stability.training.augment.mixing import beta, box, mixed
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorPart
 
 H, W, K = 10, 14, 6

@@ -13,11 +13,11 @@ from stability.data import load
 from stability.objective import train_images
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training
-from stability.training.recipe import Recipe
 from stability.training.recipes import settings_of
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData
-from sweeps.schema import CURVE, MEASURED, PART
-from sweeps.trial import Cohort, Saved, Trial
+from sweeps.study.schema import CURVE, MEASURED, PART
+from sweeps.study.trial import Cohort, Saved, Trial
 
 TEST = Evaluation(wrong=37, n=400, loss=0.5, chance=89.75, constant=False)
 

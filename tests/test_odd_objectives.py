@@ -17,16 +17,16 @@ import pytest
 import torch
 from conftest import TESTS, make_run
 
-from sweeps import claims, views
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.interrupts import Interrupted, as_interrupts
-from sweeps.parts import EVER, Ledger
-from sweeps.plain import of_plain
-from sweeps.run_directory import RunDirectory
-from sweeps.tally import Tally
-from sweeps.trial import Cohort, Objective, Result
-from sweeps.worker import Order, work
+from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.tally import Tally
+from sweeps.executors import InlineExecutor
+from sweeps.objective.function_objective import of_plain
+from sweeps.store import claims, views
+from sweeps.store.parts import EVER, Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.trial import Cohort, Objective, Result
+from sweeps.system.interrupts import Interrupted, as_interrupts
+from sweeps.worker.worker import WorkerSpec, work
 
 Row = dict[str, Any]
 
@@ -34,9 +34,9 @@ Row = dict[str, Any]
 def worked(folder: Path, objective: Objective, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """The rows of a study of one trial after a worker has done all that it can."""
     run = make_run(folder / "run", models=("a",), draws=1)
-    monkeypatch.setattr("sweeps.imported.import_objective", lambda *_: objective)
+    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: objective)
     now = datetime.now(UTC)
-    order = Order(run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=EVER,
+    order = WorkerSpec(run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=EVER,
                   begun=now, submission_folder="")  # fmt: skip
     work(order)
     views.rebuild(run)
@@ -280,7 +280,7 @@ def test_a_process_forked_in_an_objective_never_becomes_a_second_worker(
 
 def inline(run: RunDirectory) -> None:
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), plan).drive()
+    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
 
 
 @pytest.mark.parametrize("caught", [False, True])
@@ -300,7 +300,7 @@ def test_a_real_ctrl_c_interrupts_even_an_objective_that_catches_it(
         return 5.0
 
     run = make_run(tmp_path / "run", models=("a",), draws=3)
-    monkeypatch.setattr("sweeps.imported.import_objective", lambda *_: of_plain(fit))
+    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: of_plain(fit))
     with pytest.raises(Interrupted), as_interrupts():
         inline(run)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -321,7 +321,7 @@ def test_a_trial_that_ends_the_process_of_an_inline_worker_counts_as_an_attempt(
             os._exit(7)
         yield of(cohort)
 
-    monkeypatch.setattr("sweeps.imported.import_objective", lambda *_: objective)
+    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: objective)
     for _ in range(4):
         if (pid := os.fork()) == 0:
             inline(run)

@@ -13,10 +13,10 @@ from torch import nn
 from trainings import job, small
 
 from stability.models.build import build
-from stability.training.batches import Streams
-from stability.training.captured import CapturedRig, kind_of
+from stability.training.augment.batches import Streams
+from stability.training.engines.captured import CapturedStepRunner, kind_of
 from stability.training.optimizers import build_optimizer, decay_groups, set_lr
-from stability.training.recipe import OPTIMIZERS, Recipe
+from stability.training.settings import OPTIMIZERS, Recipe
 
 STEPS = 100
 Array = np.ndarray
@@ -93,7 +93,7 @@ def test_hundred_captured_steps_are_torchs_own(name: str, decay: float) -> None:
     Recorded with neither, then done again with another rate at each step; after another trial.
     """
     one = job(model="vitp-nano", optimizer=name, weight_decay=decay)
-    rig = CapturedRig(kind_of(one), small(), capture=False)
+    rig = CapturedStepRunner(kind_of(one), small(), capture=False)
     parameters = list(rig._model.parameters())
     for p in parameters:
         p.grad = torch.zeros_like(p)
@@ -146,7 +146,7 @@ def test_no_compiler_is_loaded_by_a_step() -> None:
     code = (
         "import sys, torch; from torch import nn;"
         "from stability.training.optimizers import build_optimizer as b;"
-        "from stability.training.recipe import Recipe as R;"
+        "from stability.training.settings import Recipe as R;"
         "m = nn.Linear(2, 2); m(torch.ones(2)).sum().backward();"
         "[b(n, m, R(lr=.1, weight_decay=.1)).step() for n in ('sgd', 'adamw')];"
         "print('torch._dynamo' in sys.modules)"

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from test_cli import call, request
 
-from stability.cli.own_study import law
-from stability.cli.parsing import Faults
+from stability.cli.study.own_study import law
+from stability.cli.study.parsing import Faults
 from sweeps.errors import SpecError
-from sweeps.plain import fault_of, is_plain, of_plain, result_of
-from sweeps.space import Hyperparameter
-from sweeps.trial import Cohort, Trial
-from sweeps.user_code import UserCode
+from sweeps.objective.function_objective import fault_of, is_plain, of_plain, result_of
+from sweeps.objective.user_code import UserCode
+from sweeps.study.space import Hyperparameter
+from sweeps.study.trial import Cohort, Trial
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 

@@ -12,11 +12,11 @@ from test_cli import call, request
 from test_own import EXAMPLES
 from torch import nn
 
-from stability.cli.machine import measure
+from stability import probe
+from stability.cli.site.machine import measure
 from stability.data import ImageData, Part
 from stability.models.build import build
 from stability.models.own import OwnModelError, check_logits, own_model
-from stability.training import probe
 from stability.training.optimizers import decay_groups
 from sweeps.errors import SpecError
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.owner import Owner, wait_for_an_end
+from sweeps.store.owner import Owner, wait_for_an_end
 
 SELF = Owner.this_process("self")
 LONG = 30.0

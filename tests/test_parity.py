@@ -10,8 +10,8 @@ from recording import Recording
 from torch import Tensor, nn
 from trainings import job, small
 
-from stability.training.captured import CapturedRig
-from stability.training.parity import parity_fault
+from stability.training.engines.captured import CapturedStepRunner
+from stability.training.engines.parity import parity_fault
 
 Shape = tuple[int, int, int]
 
@@ -66,13 +66,13 @@ def dropping(classes: int, shape: Shape) -> Net:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recording in the place of the graph."""
 
-    class Recorded(CapturedRig):
+    class Recorded(CapturedStepRunner):
         def __init__(self, *args: Any, compiled: bool) -> None:
             super().__init__(*args, capture=False)
             self._model.train()
             self._take = Recording(self._step).replay
 
-    monkeypatch.setattr("stability.training.engines.CapturedRig", Recorded)
+    monkeypatch.setattr("stability.training.engines.train_with.CapturedStepRunner", Recorded)
 
 
 @pytest.mark.parametrize("model", ["vitc-nano", "test_parity:honest", "test_parity:dropping"])

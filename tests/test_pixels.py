@@ -9,8 +9,15 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from stability.training.autoaugment import NAMES, POLICY, RANGES, autoaugment, drawn, strength_of
-from stability.training.pixels import OPERATIONS
+from stability.training.augment.autoaugment import (
+    NAMES,
+    POLICY,
+    RANGES,
+    autoaugment,
+    drawn,
+    strength_of,
+)
+from stability.training.augment.pixels import OPERATIONS
 
 GREY = (128, 128, 128)
 

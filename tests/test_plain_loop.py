@@ -10,7 +10,7 @@ from benchmarks import peers, plain_loop
 from benchmarks.bare_loop import design
 from stability.models.build import build
 from stability.objective import train_images
-from sweeps.trial import Cohort
+from sweeps.study.trial import Cohort
 
 
 def vit(seed: int) -> nn.Module:

@@ -21,6 +21,7 @@ from analysis import (
     share_difference,
     share_of,
 )
+from analysis.comparison.shares import near_difference
 from analysis.planning import (
     cost,
     power,
@@ -29,8 +30,7 @@ from analysis.planning import (
     trials_for,
     trials_for_power,
 )
-from analysis.shares import near_difference
-from stability.cli.commands import app
+from stability.cli.app import app
 from sweeps.errors import SpecError
 
 RUNS = re.MULTILINE | re.DOTALL

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from analysis import EDF, Sample, draw_edf, plot_edfs, save_edf
-from analysis import figures as figures_module
-from analysis.plots import footnote
+from analysis.figures import save as figures_module
+from analysis.figures.edf import footnote
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from conftest import TESTS
 from torch import Tensor, nn
 
-from stability.cli.announce import cost
-from stability.cli.cluster import Where
-from stability.cli.machine import Machine, machine_of, question
-from stability.cli.request import Options, Request, read
-from stability.cli.sweep import machine_measured
-from stability.training import probe
+from stability import probe
+from stability.cli.commands.sweep import machine_measured
+from stability.cli.output.announce import cost
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.site.machine import Machine, machine_of, question
+from stability.cli.study.request import Options, Request, read
 from sweeps.errors import SpecError
 
 BATCH = 64
@@ -38,7 +38,7 @@ class Counting(nn.Module):
 
 @pytest.fixture
 def asked() -> Request:
-    return read(Options(model="vitp", optim="sgd"), Where(device="cpu"))
+    return read(Options(model="vitp", optim="sgd"), SiteOptions(device="cpu"))
 
 
 def job(asked: Request, **changes: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_for_gpus_of_a_cluster_nothing_is_measured_here(
         started.append(command)
         raise AssertionError
 
-    monkeypatch.setattr("stability.cli.machine.subprocess.run", run)
+    monkeypatch.setattr("stability.cli.site.machine.subprocess.run", run)
     assert machine_measured(on_slurm(asked, "cuda")).seconds is None
     assert started == []
     with pytest.raises(AssertionError):

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from conftest import TESTS, make_run
 
-from stability.cli.cancel import cancel_run
-from sweeps import claims, processes
-from sweeps.dispatch import LocalDispatcher
-from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
+from stability.cli.commands.cancel import cancel_run
+from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.executors import LocalExecutor
+from sweeps.store import claims
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
+from sweeps.system import processes
 
 SENDS = {"kill", "killpg", "send_signal", "terminate", "pidfd_send_signal", "cancel_job"}
 
@@ -101,7 +102,7 @@ def test_who_is_not_proven_gets_none(
     worker = replace(worker_of(sleeper, run), **change)
     assert not worker.send(signal.SIGKILL, run.identity)
     run.worker("w").write_text(worker.to_json())
-    local = LocalDispatcher(run, lambda: None)
+    local = LocalExecutor(run, lambda: None)
     local.stop()
     assert (sleeper.poll(), local.ended) == (None, set())
     told = worker.why_unproven(run.identity)
@@ -123,7 +124,7 @@ def test_a_worker_file_with_such_a_pid_is_garbage(run: RunDirectory, pid: object
     fields = json.loads(Owner.this_process("w", "cpu:0", run.identity).to_json())
     run.worker("w").write_text(json.dumps({**fields, "pid": pid}))
     assert claims.workers(run) == []
-    LocalDispatcher(run, lambda: None).stop()
+    LocalExecutor(run, lambda: None).stop()
     claims.void(run)
     assert list(run.workers.iterdir()) == []
 
@@ -147,7 +148,7 @@ def test_workers_of_the_original_fill_no_slot_of_a_copy(
     copy = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "copy")))
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
     busy = [
-        Driver(each, each.read_design(), LocalDispatcher(each, lambda: None), plan)._busy()
+        Driver(each, each.read_design(), LocalExecutor(each, lambda: None), plan)._busy()
         for each in (run, copy)
     ]
     assert busy == [{"cpu:0"}, set()]
@@ -165,7 +166,7 @@ def start_detached(run: RunDirectory) -> None:
     """Two workers, as `stability resume --detach` leaves them."""
     plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS, detach=True)
     with sole_driver(run):
-        Driver(run, run.read_design(), LocalDispatcher(run, lambda: None), plan).drive()
+        Driver(run, run.read_design(), LocalExecutor(run, lambda: None), plan).drive()
 
 
 def wait_for_workers(run: RunDirectory) -> list[Owner]:

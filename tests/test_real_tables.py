@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis import Estimand, Sample, compare, load, samples
-from stability.cli.importing import write
-from sweeps.foreign import Chance, Wish, convert, read
+from analysis.importers import Chance, ImportOptions, convert, read
+from stability.cli.commands.import_table import write
 
 FOLDER = os.environ.get("STABILITY_TABLES", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="STABILITY_TABLES names no folder")
@@ -22,7 +22,7 @@ CLASS_COUNTS = (3479, 3123, 3213)
 """Entailment, neutral, contradiction in the 9815 examples of MultiNLI's matched validation part."""
 CONSTANT = {64.5543: (76, 56), 67.2644: (100, 87), 68.1814: (86, 90)}
 """Errors of constant predictions, and how many runs of each table end there."""
-WISH = Wish(
+WISH = ImportOptions(
     columns={"error": "final_err", "draw": "iteration"}, chance=Chance.of_counts(CLASS_COUNTS)
 )
 
@@ -86,7 +86,7 @@ def test_failures_tie_and_the_comparison_says_what_it_hangs_on(both: tuple[Sampl
 
 def test_without_class_shares_the_heaps_are_named() -> None:
     source = read(str(Path(FOLDER, "deberta-base.csv")))
-    imported = convert(source, Wish(columns={"error": "final_err"}))
+    imported = convert(source, ImportOptions(columns={"error": "final_err"}))
     assert set(imported.table["outcome"]) == {"ok"}
     (note,) = [note for note in imported.notes if "heap" in note]
     assert "76 at 64.5543%, 100 at 67.2644%, 86 at 68.1814%" in note

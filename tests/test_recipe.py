@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stability.training.recipe import (
+from stability.training.settings import (
     DEFAULTS,
     LATER,
     ONLY_FOR,
@@ -22,7 +22,7 @@ from stability.training.recipe import (
     fault_of,
     is_off,
 )
-from sweeps.trial import BEFORE_IT_EXISTED
+from sweeps.study.trial import BEFORE_IT_EXISTED
 
 PROTOCOL = {
     "batch_size": 64,

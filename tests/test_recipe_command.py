@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from test_cli import call, faults_of, request
 
-from stability.cli.recipe import as_dict, described, show_recipe, side_by_side
+from stability.cli.commands.recipe import as_dict, described, show_recipe, side_by_side
 from stability.data import load
-from stability.training.recipe import DEFAULTS
+from stability.training.augment.preview import augmentation_rows
 from stability.training.recipes import RECIPES, settings_of
-from stability.training.shown import augmentation_rows
+from stability.training.settings import DEFAULTS
 from sweeps.errors import SpecError
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from stability.models import FAMILIES
-from stability.training.recipe import LATER, OPTIMIZERS, Recipe
 from stability.training.recipes import (
     RECIPES,
     SOURCES,
@@ -12,6 +11,7 @@ from stability.training.recipes import (
     settings_of,
     source_of,
 )
+from stability.training.settings import LATER, OPTIMIZERS, Recipe
 
 DRAWN = {"lr": 0.1, "weight_decay": 1e-4}
 NANO = {

@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from stability.cli.cluster import Where
-from stability.cli.request import reopen
-from stability.cli.sweep import run_request
-from sweeps import claims
-from sweeps.design import draw_design, read_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from stability.cli.commands.sweep import run_request
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.study.request import reopen
+from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import SpecError, StoreError
-from sweeps.litter import sweep_up
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.study import Study
-from sweeps.trial import Result
+from sweeps.executors import InlineExecutor
+from sweeps.store import claims
+from sweeps.store.cleanup import sweep_up
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design, read_design
+from sweeps.study.study import Study
+from sweeps.study.trial import Result
 
 STUDY = make_toy()
 DESIGN = draw_design(STUDY)
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> RunDirectory:
     made = RunDirectory(tmp_path / "run")
     made.create(STUDY, DESIGN)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(made, DESIGN, InlineDispatcher(made, lambda: None), plan).drive()
+    Driver(made, DESIGN, InlineExecutor(made, lambda: None), plan).drive()
     return made
 
 
@@ -146,7 +146,7 @@ def test_a_driver_sweeps_up_before_and_after(tmp_path: Path) -> None:
         late.touch()
 
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    Driver(run, DESIGN, InlineDispatcher(run, after_each), plan).drive()
+    Driver(run, DESIGN, InlineExecutor(run, after_each), plan).drive()
     assert seen == [False] * 8
     assert not late.exists()
 
@@ -168,7 +168,7 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
 
     monkeypatch.setattr(PartWriter, "append", spied)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    driver = Driver(run, DESIGN, InlineDispatcher(run, lambda: None), plan)
+    driver = Driver(run, DESIGN, InlineExecutor(run, lambda: None), plan)
     monkeypatch.setattr(driver.dispatcher, "fault", lambda owner: ("crashed", "killed"))
     driver._record_losses()
     assert held == [True]
@@ -193,7 +193,7 @@ def test_a_finished_study_is_put_in_order_by_its_command(
     monkeypatch.chdir(TESTS)
     (run.path / ".results.parquet.x.tmp").touch()
     (run.parts / "cpu0-zzz-0000.parquet").write_bytes(b"PAR1")
-    asked = reopen(run.path, Where(executor="inline"))
+    asked = reopen(run.path, SiteOptions(executor="inline"))
     assert run_request(asked, retry_failed=False, dry_run=False) == 0
     assert "set aside as" in capsys.readouterr().err
     assert list(run.path.rglob(".*.tmp")) == []

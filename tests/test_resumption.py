@@ -16,11 +16,11 @@ from trainings import job, small
 
 from stability.objective import train_images
 from stability.training import loop
-from stability.training.checkpoint import Live
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
-from sweeps.checkpoints import sealed
-from sweeps.trial import Cohort, Saved
+from stability.training.state import TrainState
+from sweeps.store.checkpoints import sealed
+from sweeps.study.trial import Cohort, Saved
 
 EVERYTHING: dict[str, Any] = {
     "ema": 1e-2,
@@ -51,10 +51,10 @@ UNDISTURBED: dict[str, End] = {}
 @pytest.fixture
 def end_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., End]:
     """Outcome, curve without times, and weights of a training."""
-    lives: list[Live] = []
+    lives: list[TrainState] = []
     fresh = loop.fresh
 
-    def remembered(*args: Any) -> Live:
+    def remembered(*args: Any) -> TrainState:
         lives.append(fresh(*args))
         return lives[-1]
 

@@ -9,17 +9,17 @@ from pydantic import ValidationError
 from test_cli import request
 from test_confirm import run_of
 
-from stability.cli.announce import describe, earlier_version
-from stability.cli.machine import question
+from stability.cli.output.announce import describe, earlier_version
+from stability.cli.site.machine import question
 from stability.objective import _job
-from stability.training.recipe import Recipe
 from stability.training.recipes import model_settings
-from sweeps.adopt import adoptable
-from sweeps.confirm import confirmation
-from sweeps.design import draw_design, read_design, write_design
-from sweeps.run_directory import RunDirectory
-from sweeps.study import Study
-from sweeps.trial import trial_id
+from stability.training.settings import Recipe
+from sweeps.driver.adopt import adoptable
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.confirm import confirmation
+from sweeps.study.design import draw_design, read_design, write_design
+from sweeps.study.study import Study
+from sweeps.study.trial import trial_id
 
 RESOLVED = {
     "seed": 7,

@@ -7,8 +7,8 @@ import optuna
 import pytest
 from scipy.stats import kstest, qmc
 
-from sweeps.sampling import SAMPLERS, draw, grid_levels, names_of
-from sweeps.space import Hyperparameter
+from sweeps.study.sampling import SAMPLERS, draw, grid_levels, names_of
+from sweeps.study.space import Hyperparameter
 
 LR = Hyperparameter(name="lr", low=1e-3, high=1.0)
 WD = Hyperparameter(name="weight_decay", low=1e-5, high=1e-2)

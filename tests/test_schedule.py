@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
+from stability.training.settings import Recipe
 
 
 def recipe(**changes: float) -> Recipe:

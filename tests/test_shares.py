@@ -18,8 +18,8 @@ from analysis import (
     share_difference,
     share_of,
 )
-from analysis.compare import decide
-from analysis.shares import near, near_difference, opposition, share_near
+from analysis.comparison.compare import decide
+from analysis.comparison.shares import near, near_difference, opposition, share_near
 
 counts = st.integers(1, 80).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

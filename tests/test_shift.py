@@ -17,19 +17,19 @@ import pytest
 from conftest import TESTS, make_toy
 from test_driver import wait_for
 
-from stability.cli import sweep
-from stability.cli.cluster import Where
-from stability.cli.request import Options, Request, read
-from sweeps import claims
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.parts import Ledger
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm import shift as module
-from sweeps.slurm.options import SlurmOptions
-from sweeps.slurm.shift import JobShift, notice, work_in_slurm
-from sweeps.worker import Order
+from stability.cli.commands import sweep
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.study.request import Options, Request, read
+from sweeps.driver.driver import Driver, Plan
+from sweeps.executors import InlineExecutor
+from sweeps.executors.slurm import lifetime as module
+from sweeps.executors.slurm.lifetime import SlurmJobLifetime, notice, work_in_slurm
+from sweeps.executors.slurm.options import SlurmOptions
+from sweeps.store import claims
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.worker.worker import WorkerSpec
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGALRM)
 
@@ -43,11 +43,11 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def order(**changes: object) -> Order:
+def order(**changes: object) -> WorkerSpec:
     now = datetime.now(UTC)
     fields = {"run": "run", "name": "w", "slot": "cpu:0", "max_failures": 2, "since": now,
               "begun": now, "submission_folder": ""}  # fmt: skip
-    return Order(**{**fields, **changes})  # type: ignore[arg-type]
+    return WorkerSpec(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def order(**changes: object) -> Order:
 def test_where_slurm_does_not_say_the_wall_time_is_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, said: float | None, asked: float | None, expected: float
 ) -> None:
-    shifts: list[JobShift] = []
+    shifts: list[SlurmJobLifetime] = []
 
-    def work(order: Order, shift: JobShift) -> int:
+    def work(order: WorkerSpec, shift: SlurmJobLifetime) -> int:
         shifts.append(shift)
         return 0
 
@@ -84,13 +84,13 @@ def test_the_wall_time_that_is_asked_for_reaches_the_worker(
         return 0
 
     monkeypatch.setattr(sweep, "dispatch", dispatch)
-    asked = read(Options(model="vitp", optim="sgd"), Where())
+    asked = read(Options(model="vitp", optim="sgd"), SiteOptions())
     asked = replace(asked, run=RunDirectory(tmp_path / "run"))
     cluster = replace(asked.site, executor="slurm", device="cuda", slurm=SlurmOptions(time=30))
     for site in (cluster, replace(asked.site, device="cpu")):
         sweep.train(replace(asked, site=site), retry_failed=False, dry_run=False)
     assert [plan.wall_seconds for plan in plans] == [1800.0, None]
-    driver = Driver(asked.run, [], InlineDispatcher(asked.run, lambda: None), plans[0])
+    driver = Driver(asked.run, [], InlineExecutor(asked.run, lambda: None), plans[0])
     assert driver._order("cuda:0").wall_seconds == 1800.0
 
 
@@ -117,7 +117,7 @@ class Job:
         told = order(
             run=str(self.run.path), submission_folder=str(TESTS), wall_seconds=wall_seconds
         )
-        code = "import pickle, sys; from sweeps.slurm.shift import work_in_slurm\n"
+        code = "import pickle, sys; from sweeps.executors.slurm.lifetime import work_in_slurm\n"
         code += "work_in_slurm(pickle.load(sys.stdin.buffer))"
         process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
         assert process.stdin is not None

@@ -12,16 +12,16 @@ import pytest
 from conftest import TESTS, make_toy
 from objectives import result
 
-from sweeps.design import draw_design
-from sweeps.dispatch.slurm import SlurmDispatcher, outside_of_jobs
-from sweeps.driver import Driver, Plan
-from sweeps.errors import DispatchError
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm import commands
-from sweeps.slurm.jobs import Snapshot, Task
-from sweeps.slurm.options import SlurmOptions
-from sweeps.worker import Order
+from sweeps.driver.driver import Driver, Plan
+from sweeps.errors import ExecutorError
+from sweeps.executors.slurm import commands
+from sweeps.executors.slurm.executor import SlurmExecutor, outside_of_jobs
+from sweeps.executors.slurm.jobs import Snapshot, Task
+from sweeps.executors.slurm.options import SlurmOptions
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.worker.worker import WorkerSpec
 
 OF_JOB = {
     "SLURM_JOB_ID": "7", "SLURM_JOBID": "7", "SLURM_NPROCS": "4", "SLURM_NTASKS": "4",
@@ -101,7 +101,7 @@ REFUSAL = "sbatch: error: Invalid qos specification"
 
 
 @pytest.fixture
-def dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmDispatcher:
+def dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmExecutor:
     """At a Slurm whose arrays have at most two tasks, and which accepts nothing."""
     study = make_toy()
     run = RunDirectory(tmp_path / "run")
@@ -112,7 +112,7 @@ def dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmDispatch
     for name in commands.NEEDED:
         answers(tools / name, "exit 0")
     answers(tools / "scontrol", "echo 'ClusterName = c'; echo 'MaxArraySize = 2'")
-    return SlurmDispatcher(run, lambda: None, SlurmOptions())
+    return SlurmExecutor(run, lambda: None, SlurmOptions())
 
 
 def answers(tool: Path, line: str) -> None:
@@ -120,12 +120,12 @@ def answers(tool: Path, line: str) -> None:
     tool.chmod(0o755)
 
 
-def submit(dispatcher: SlurmDispatcher, count: int) -> None:
+def submit(dispatcher: SlurmExecutor, count: int) -> None:
     """So many workers, and wait until sbatch has answered for all or refused one."""
     now = datetime.now(UTC)
     dispatcher.start(
         [
-            Order(run=str(dispatcher.run.path), name=f"w{i}", slot=f"cpu:{i}", max_failures=2,
+            WorkerSpec(run=str(dispatcher.run.path), name=f"w{i}", slot=f"cpu:{i}", max_failures=2,
                   since=now, begun=now, submission_folder=str(TESTS))
             for i in range(count)
         ]
@@ -134,7 +134,7 @@ def submit(dispatcher: SlurmDispatcher, count: int) -> None:
     dispatcher._thread.join(60)
 
 
-def nothing_lives(dispatcher: SlurmDispatcher, *tasks: Task) -> None:
+def nothing_lives(dispatcher: SlurmExecutor, *tasks: Task) -> None:
     """Slurm's answer, asked for now."""
     time.sleep(0.01)
     dispatcher.witness.snapshot = Snapshot(
@@ -153,7 +153,7 @@ def accepts_once(tmp_path: Path, words: str) -> None:
 
 
 def test_a_refusal_of_a_later_array_leaves_the_first_one(
-    dispatcher: SlurmDispatcher, tmp_path: Path
+    dispatcher: SlurmExecutor, tmp_path: Path
 ) -> None:
     nothing_lives(dispatcher)  # the last answer is older than the array that is accepted now
     accepts_once(tmp_path, REFUSAL)
@@ -161,20 +161,20 @@ def test_a_refusal_of_a_later_array_leaves_the_first_one(
     assert dispatcher.busy() == {"cpu:0", "cpu:1", "cpu:2"}
     assert dispatcher.refusal() is None
     assert "Invalid qos" in dispatcher.state()
-    with pytest.raises(DispatchError, match="not take 1 of the workers: Invalid qos"):
+    with pytest.raises(ExecutorError, match="not take 1 of the workers: Invalid qos"):
         dispatcher.detach()
     nothing_lives(dispatcher)  # its workers have ended: none is left, and no other is taken
     assert "Slurm refuses the workers: Invalid qos" in str(dispatcher.refusal())
     assert dispatcher.busy() == {"cpu:2"}
 
 
-class Trained(SlurmDispatcher):
+class Trained(SlurmExecutor):
     """What is accepted has trained all but `left` before anything else is submitted."""
 
     left = 0
     deadline = float("inf")
 
-    def _send(self, orders: list[Order]) -> None:
+    def _send(self, orders: list[WorkerSpec]) -> None:
         super()._send(orders)
         writer = PartWriter(self.run, orders[0].name)
         for trial in self.run.read_design()[self.left :]:
@@ -187,17 +187,17 @@ class Trained(SlurmDispatcher):
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_refusal_of_a_later_array_is_an_error_only_where_trials_are_left(
-    dispatcher: SlurmDispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+    dispatcher: SlurmExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     """By squeue no worker lives."""
-    monkeypatch.setattr("sweeps.slurm.witness.BETWEEN_SECONDS", (0.05, 60.0))
-    monkeypatch.setattr("sweeps.slurm.witness.SHARE", 0)
+    monkeypatch.setattr("sweeps.executors.slurm.monitor.BETWEEN_SECONDS", (0.05, 60.0))
+    monkeypatch.setattr("sweeps.executors.slurm.monitor.SHARE", 0)
     accepts_once(tmp_path, REFUSAL)
     dispatcher = Trained(dispatcher.run, lambda: None, SlurmOptions())
     dispatcher.left, dispatcher.deadline = left, time.monotonic() + 30
     plan = Plan(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=TESTS)
     driver = Driver(dispatcher.run, dispatcher.run.read_design(), dispatcher, plan)
-    refused = pytest.raises(DispatchError, match="Slurm refuses the workers: Invalid qos")
+    refused = pytest.raises(ExecutorError, match="Slurm refuses the workers: Invalid qos")
     with refused if left else nullcontext():
         driver.drive()
     ledger = Ledger(dispatcher.run)
@@ -206,7 +206,7 @@ def test_a_refusal_of_a_later_array_is_an_error_only_where_trials_are_left(
 
 
 def test_a_limit_of_jobs_is_waited_for_where_ours_may_fill_it(
-    dispatcher: SlurmDispatcher, tmp_path: Path
+    dispatcher: SlurmExecutor, tmp_path: Path
 ) -> None:
     accepts_once(tmp_path, LIMIT)
     submit(dispatcher, 3)
@@ -217,7 +217,7 @@ def test_a_limit_of_jobs_is_waited_for_where_ours_may_fill_it(
 
 
 def test_a_limit_of_jobs_that_others_fill_is_a_refusal_at_first(
-    dispatcher: SlurmDispatcher, tmp_path: Path
+    dispatcher: SlurmExecutor, tmp_path: Path
 ) -> None:
     answers(tmp_path / "bin" / "sbatch", f"echo '{LIMIT}' >&2; exit 1")
     submit(dispatcher, 1)
@@ -247,7 +247,7 @@ def test_what_never_starts_of_itself(state: str, reason: str, is_stuck: bool) ->
 
 
 def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
-    dispatcher: SlurmDispatcher, tmp_path: Path
+    dispatcher: SlurmExecutor, tmp_path: Path
 ) -> None:
     dispatcher._own = lambda tasks: tasks  # type: ignore[method-assign]
     log = tmp_path / "cancelled"
@@ -280,7 +280,7 @@ def queued(job: str, restarts: int = 0) -> Task:
 
 
 @pytest.fixture
-def updates(dispatcher: SlurmDispatcher, tmp_path: Path) -> Callable[[], list[str]]:
+def updates(dispatcher: SlurmExecutor, tmp_path: Path) -> Callable[[], list[str]]:
     """Look a few times; what scontrol was asked to update since the last call."""
     log = tmp_path / "updated"
     log.touch()
@@ -300,7 +300,7 @@ def updates(dispatcher: SlurmDispatcher, tmp_path: Path) -> Callable[[], list[st
 
 
 def test_what_is_queued_is_told_once_of_each_node_that_goes_bad(
-    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+    dispatcher: SlurmExecutor, updates: Callable[[], list[str]]
 ) -> None:
     dispatcher.options = SlurmOptions(exclude="n8,n9")
     running = Task(job="7_1", state="RUNNING", submission="s", node="n1")
@@ -317,7 +317,7 @@ def test_what_is_queued_is_told_once_of_each_node_that_goes_bad(
 
 
 def test_what_comes_back_into_the_queue_is_told_too(
-    dispatcher: SlurmDispatcher, updates: Callable[[], list[str]]
+    dispatcher: SlurmExecutor, updates: Callable[[], list[str]]
 ) -> None:
     """It began with the list of before the node went bad."""
     dispatcher.avoid(["n2"])
@@ -329,14 +329,14 @@ def test_what_comes_back_into_the_queue_is_told_too(
 
 @pytest.mark.parametrize(("words", "asked"), [(AWAY, 2), (BEGUN, 1)])
 def test_what_is_queued_is_told_again_where_slurm_is_away_not_where_it_refuses(
-    dispatcher: SlurmDispatcher,
+    dispatcher: SlurmExecutor,
     updates: Callable[[], list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: str,
     asked: int,
 ) -> None:
-    monkeypatch.setattr("sweeps.dispatch.slurm.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("sweeps.executors.slurm.executor.AGAIN_SECONDS", 0.05)
     answers(
         tmp_path / "bin" / "scontrol",
         f"echo $* >>{tmp_path}/updated; mkdir {tmp_path}/again 2>/dev/null || exit 0; "

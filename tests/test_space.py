@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sweeps.space import Hyperparameter, significant
+from sweeps.study.space import Hyperparameter, significant
 
 UNIT = st.floats(0, 1)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stability.training.recipe import OPTIMIZERS, Recipe
-from stability.training.stacked_optimizers import STACKED, StackedOptimizer
+from stability.training.engines.stacked_optimizers import STACKED, StackedOptimizer
+from stability.training.settings import OPTIMIZERS, Recipe
 
 STEPS, DECAYED, P = 100, 7, 12
 RECIPES = [

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import make_run
 
-from stability.cli import status
-from stability.cli.status import in_words, show_status, state_of
-from sweeps.driver import sole_driver
-from sweeps.owner import Owner
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm.jobs import Submission
+from stability.cli.commands import status
+from stability.cli.commands.status import in_words, show_status, state_of
+from sweeps.driver.driver import sole_driver
+from sweeps.executors.slurm.jobs import Submission
+from sweeps.store.owner import Owner
+from sweeps.store.run_directory import RunDirectory
 
 NAME = "stability-0123456789ab"
 NOBODY = "no worker lives: stability resume"
@@ -75,7 +75,7 @@ def test_watching_goes_on_while_a_driver_lives(
             if looks == 2:
                 held.close()
 
-        monkeypatch.setattr("stability.cli.status.time.sleep", sleep)
+        monkeypatch.setattr("stability.cli.commands.status.time.sleep", sleep)
         show_status(run.path, watch=True)
     assert looks == 2
     assert capsys.readouterr().out.count("a driver lives") == 2
@@ -86,7 +86,9 @@ def test_json_is_one_line_for_each_look(
 ) -> None:
     with ExitStack() as held:
         held.enter_context(sole_driver(run))
-        monkeypatch.setattr("stability.cli.status.time.sleep", lambda seconds: held.close())
+        monkeypatch.setattr(
+            "stability.cli.commands.status.time.sleep", lambda seconds: held.close()
+        )
         show_status(run.path, watch=True, as_json=True)
     looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [look["driver"] is None for look in looks] == [False, True]

@@ -14,18 +14,18 @@ import pytest
 from conftest import make_toy
 from objectives import result
 
-from sweeps import claims, views
-from sweeps.design import Design, draw_design
+from sweeps.driver.tally import Tally
 from sweeps.errors import SpecError, StoreError
-from sweeps.files import atomic_write
-from sweeps.owner import Owner
-from sweeps.parts import ROWS, Ledger, PartWriter, read_parts, set_aside
-from sweeps.run_directory import RunDirectory
-from sweeps.schema import CURVES, MEASURED, PART, results_schema
-from sweeps.study import Study
-from sweeps.tally import Tally
-from sweeps.trial import Result
-from sweeps.worker import registered
+from sweeps.store import claims, views
+from sweeps.store.owner import Owner
+from sweeps.store.parts import ROWS, Ledger, PartWriter, read_parts, set_aside
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import Design, draw_design
+from sweeps.study.schema import CURVES, MEASURED, PART, results_schema
+from sweeps.study.study import Study
+from sweeps.study.trial import Result
+from sweeps.system.files import atomic_write
+from sweeps.worker.worker import registered
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_claim_is_void_only_when_its_owner_is_gone(run: RunDirectory, trials: 
     """A living owner, one on another host and one that cannot be judged keep theirs."""
     living = Owner.this_process("living")
     ended = subprocess.run(
-        [sys.executable, "-c", "from sweeps.owner import Owner; "
+        [sys.executable, "-c", "from sweeps.store.owner import Owner; "
          "print(Owner.this_process('ended').to_json())"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip

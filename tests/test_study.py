@@ -9,13 +9,13 @@ import pytest
 from conftest import make_toy
 from pydantic import ValidationError
 
-from sweeps import trial as trial_module
-from sweeps.design import draw_design, read_design, training_seed, write_design
 from sweeps.errors import SpecError, StoreError
-from sweeps.schema import design_schema
-from sweeps.space import Hyperparameter
-from sweeps.study import Study
-from sweeps.trial import trial_id
+from sweeps.study import trial as trial_module
+from sweeps.study.design import draw_design, read_design, training_seed, write_design
+from sweeps.study.schema import design_schema
+from sweeps.study.space import Hyperparameter
+from sweeps.study.study import Study
+from sweeps.study.trial import trial_id
 
 RESOLVED = {
     "seed": 7,

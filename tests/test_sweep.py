@@ -15,9 +15,9 @@ import pytest
 from test_cli import STABILITY, call
 from test_forked import parent_of
 
-from sweeps import claims
-from sweeps.parts import Ledger
-from sweeps.run_directory import RunDirectory
+from sweeps.store import claims
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
 
 pytestmark = pytest.mark.slow
 SMALL = ["sweep", "--model", "vitp,vitc", "--optim", "sgd", "--epochs", "1", "--trials", "2"]

@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from stability.cli.failures import few
-from stability.cli.progress import Display
-from stability.cli.status import in_words, state_of
-from sweeps import views
-from sweeps.design import Design, draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from stability.cli.commands.status import in_words, state_of
+from stability.cli.output.failures import few
+from stability.cli.output.progress import Display
+from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import StoreError
-from sweeps.parts import Ledger, PartWriter, set_aside
-from sweeps.run_directory import RunDirectory
-from sweeps.schema import PART
-from sweeps.tally import RETRIES, Tally
-from sweeps.trial import FAILED, Result, trial_id
+from sweeps.executors import InlineExecutor
+from sweeps.store import views
+from sweeps.store.parts import Ledger, PartWriter, set_aside
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import Design, draw_design
+from sweeps.study.schema import PART
+from sweeps.study.trial import FAILED, Result, trial_id
 
 NOW = datetime.now(UTC)
 
@@ -105,7 +105,7 @@ def test_a_look_of_the_driver_asks_only_for_what_is_new(
     design = run.read_design()
     display = Display(design, 1)
     plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
-    dispatcher = InlineDispatcher(run, lambda: None)
+    dispatcher = InlineExecutor(run, lambda: None)
     driver = Driver(run, design, dispatcher, plan, display.update)
     writer = PartWriter(run, "worker")
     for trial in design.ids[:20]:
@@ -129,7 +129,7 @@ def test_only_the_trials_that_are_asked_for_are_made(
 ) -> None:
     drawn, design = draw_design(run.read_study()), run.read_design()
     made: list[str] = []
-    monkeypatch.setattr("sweeps.design.trial_id", counted(made, trial_id))
+    monkeypatch.setattr("sweeps.study.design.trial_id", counted(made, trial_id))
     assert design.ids == [trial.id for trial in drawn]
     assert design.epochs == [trial.epochs for trial in drawn]
     monkeypatch.undo()

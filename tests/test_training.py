@@ -14,12 +14,12 @@ from trainings import Train, job, keeping, plain_training, small
 from stability.data import load
 from stability.models.build import build
 from stability.training import loop
-from stability.training.batches import Streams
-from stability.training.loop import Beside, Epoch, train_epoch
+from stability.training.augment.batches import Streams
+from stability.training.loop import Epoch, StepContext, train_epoch
 from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.outcome import evaluate
-from stability.training.recipe import OPTIMIZERS
 from stability.training.schedule import lr_at
+from stability.training.settings import OPTIMIZERS
 from stability.training.signals import Watch
 from stability.training.tensors import TensorData, TensorPart
 
@@ -129,8 +129,8 @@ def test_every_image_of_a_full_last_batch_is_used() -> None:
     assert sorted(chain(*model.batches)) == list(range(64))
 
 
-def beside(model: nn.Module) -> Beside:
-    return Beside(10, Streams.of(0), Watch(model))
+def beside(model: nn.Module) -> StepContext:
+    return StepContext(10, Streams.of(0), Watch(model))
 
 
 def restless(seed: int = 0) -> nn.Module:

@@ -14,12 +14,12 @@ from recording import Meta
 from torch import Tensor
 
 from stability.models.build import build
-from stability.training.batches import Streams
+from stability.training.augment.batches import Streams
 from stability.training.ema import Average
-from stability.training.loop import Beside, make_precise, train_epoch
+from stability.training.loop import StepContext, make_precise, train_epoch
 from stability.training.optimizers import build_optimizer
-from stability.training.recipe import Recipe
 from stability.training.recipes import RECIPES
+from stability.training.settings import Recipe
 from stability.training.signals import Watch
 from stability.training.tensors import TensorPart, sent
 
@@ -57,7 +57,7 @@ def test_an_epoch_waits_for_nothing(
     )
     average = Average(built, recipe, 1, STEPS) if recipe.ema else None
     with Meta() as meta:
-        beside = Beside(CLASSES, streams, Watch(built), average)
+        beside = StepContext(CLASSES, streams, Watch(built), average)
         mover = build_optimizer(optimizer, built, recipe)
         losses = train_epoch(built, mover, part, recipe, [0.1] * STEPS, streams.order, beside)
         make_precise(built, part, recipe, beside)

@@ -10,10 +10,10 @@ import pytest
 from conftest import make_run
 from test_hostile import IS_ROOT, ORDER, SOMEBODY
 
-from stability.cli.remembered import check_trusted
-from sweeps import acl, trust
-from sweeps.dispatch import LocalDispatcher
+from stability.cli.site.remembered import check_trusted
 from sweeps.errors import SpecError, StoreError
+from sweeps.executors import LocalExecutor
+from sweeps.system import acl, trust
 
 UNUSED = 0xFFFFFFFF
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
@@ -92,7 +92,7 @@ def test_no_worker_is_started_where_an_acl_lets_others_write(
     run = make_run(tmp_path / "run")
     write_acl(run.path / place, LETS, name)
     with pytest.raises(StoreError, match=r"can be written by others.*setfacl -b -k"):
-        LocalDispatcher(run, lambda: None).start([ORDER])
+        LocalExecutor(run, lambda: None).start([ORDER])
     assert list(run.jobs.iterdir()) == []
     if place == ".":
         with pytest.raises(SpecError, match="can be written by others"):

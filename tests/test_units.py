@@ -13,22 +13,22 @@ from conftest import TESTS, make_run, make_toy
 from test_cli import call, faults_of, request
 
 from analysis import TableError, load, summarise
-from analysis.checks import impossible
-from stability.cli.unit import check_unit
-from sweeps import views
-from sweeps.adopt import adopt, adoptable
-from sweeps.answers import question
-from sweeps.design import draw_design
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
-from sweeps.errors import DispatchError, UnitError
-from sweeps.parts import Ledger
-from sweeps.plain import result_of
-from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.study import Study
-from sweeps.tally import Tally
-from sweeps.units import faults_of as faults_in
+from analysis.table.checks import impossible
+from stability.cli.study.unit import check_unit
+from sweeps.driver.adopt import adopt, adoptable
+from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.tally import Tally
+from sweeps.errors import ExecutorError, UnitError
+from sweeps.executors import InlineExecutor
+from sweeps.objective.function_objective import result_of
+from sweeps.store import views
+from sweeps.store.answers import question
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.space import Hyperparameter
+from sweeps.study.study import Study
+from sweeps.study.units import faults_of as faults_in
 
 FINE = (12.0, 30.0, 14.5, 80.0, 20.0, 16.0, 13.0, 15.0)
 FRACTIONS = (0.12, 0.3, 0.145, 0.8, 0.2, 0.16, 0.13, 0.07)
@@ -48,7 +48,7 @@ def drive(run: RunDirectory, unit: str = "", within: float | None = None, **plan
     if unit:
         run.name_unit(run.read_study().in_unit(unit, within))  # type: ignore[arg-type]
     chosen = Plan(slots=("cpu:0",), submission_folder=TESTS, **plan)
-    Driver(run, run.read_design(), InlineDispatcher(run, lambda: None), chosen).drive()
+    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), chosen).drive()
     views.rebuild(run)
     tally = Tally(run.read_design(), Ledger(run))
     tally.look()
@@ -137,7 +137,7 @@ def test_a_bad_value_of_an_objective_of_cohorts_fails_its_trial(tmp_path: Path) 
 
 def test_where_every_answer_is_impossible_the_sweep_stops(tmp_path: Path) -> None:
     run = asking(tmp_path / "run", [-error for error in FINE])
-    with pytest.raises(DispatchError, match="allowed with unit percent"):
+    with pytest.raises(ExecutorError, match="allowed with unit percent"):
         drive(run)
     assert len(objectives.ASKED) == 3
     assert drive(run, "raw", 1.0).done == 8  # what failed by another unit is tried again

@@ -11,13 +11,13 @@ import torch
 from conftest import make_run, make_toy
 
 from analysis import TableError, load
-from stability.cli.code import versions_in
-from sweeps.accepted import Accepted, Decision
-from sweeps.answers import question
-from sweeps.design import draw_design
-from sweeps.parts import Ledger, PartWriter
-from sweeps.trial import Result
-from sweeps.units import UNKNOWN, judged
+from stability.cli.study.code import versions_in
+from sweeps.store.accepted import Accepted, Decision
+from sweeps.store.answers import question
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.study.design import draw_design
+from sweeps.study.trial import Result
+from sweeps.study.units import UNKNOWN, judged
 
 
 @pytest.mark.parametrize(

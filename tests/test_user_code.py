@@ -8,14 +8,15 @@ import pytest
 from conftest import make_run
 
 from analysis import MixedCodeWarning, TableError, code_notes, load, samples
-from analysis.code import OURS
-from sweeps import provenance, user_code, views
-from sweeps.accepted import Accepted, Decision, accept
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.trial import Result
-from sweeps.user_code import UserCode, digest_of, named_modules
+from analysis.table.code_versions import OURS
+from sweeps.objective import user_code
+from sweeps.objective.user_code import UserCode, digest_of, named_modules
+from sweeps.store import provenance, views
+from sweeps.store.accepted import Accepted, Decision, accept
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.space import Hyperparameter
+from sweeps.study.trial import Result
 
 IMAGES = "stability.objective:train_images"
 FILES = {

@@ -9,11 +9,11 @@ import pytest
 from test_cli import PLAIN
 
 from stability.cli import main
-from stability.cli.cluster import Where
-from stability.cli.parsing import number
-from stability.cli.request import Options, Request, read
-from sweeps.design import draw_design, read_design
+from stability.cli.site.cluster import SiteOptions
+from stability.cli.study.parsing import number
+from stability.cli.study.request import Options, Request, read
 from sweeps.errors import SpecError
+from sweeps.study.design import draw_design, read_design
 
 FLAGS = """
 def fit(trial):
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked(**options: Any) -> Request:
-    return read(Options(objective="flags:fit", **options), Where())
+    return read(Options(objective="flags:fit", **options), SiteOptions())
 
 
 def faults_of(**options: Any) -> list[str]:
@@ -65,7 +65,7 @@ def test_booleans_are_booleans_from_sweep_to_compare(
 
 
 def asked_again(folder: Path) -> list[Any]:
-    from sweeps.run_directory import RunDirectory
+    from sweeps.store.run_directory import RunDirectory
 
     run = RunDirectory(folder)
     return list(read_design(run.read_study(), run.design))
@@ -203,5 +203,5 @@ def test_every_numeric_option_reads_numbers_in_one_way(text: str) -> None:
 )
 def test_options_of_image_studies(changes: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as error:
-        read(Options(**{**PLAIN, **changes}), Where())
+        read(Options(**{**PLAIN, **changes}), SiteOptions())
     assert len(error.value.faults) == 1

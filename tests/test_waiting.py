@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import make_toy
 
-from sweeps import claims, parts
-from sweeps.design import Design, draw_design
-from sweeps.owner import Owner
-from sweeps.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
-from sweeps.run_directory import RunDirectory
-from sweeps.schema import PART
-from sweeps.trial import Result, Trial
-from sweeps.waiting import Waiting
-from sweeps.worker import Order, Shift, cohorts
+from sweeps.store import claims, parts
+from sweeps.store.owner import Owner
+from sweeps.store.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import Design, draw_design
+from sweeps.study.schema import PART
+from sweeps.study.trial import Result, Trial
+from sweeps.worker.queue import TrialQueue
+from sweeps.worker.worker import JobLifetime, WorkerSpec, cohorts
 
 NOW = datetime.now(UTC)
 
@@ -55,7 +55,7 @@ def in_order(trials: Design, ledger: Ledger, *, failed_first: bool = False) -> l
 def test_the_order_is_that_of_failures_and_design(run: RunDirectory, failed_first: bool) -> None:
     rng = random.Random(1)
     trials, ledger = run.read_design(), Ledger(run)
-    waiting = Waiting(trials, ledger, 2)
+    waiting = TrialQueue(trials, ledger, 2)
     for _ in range(40):
         for trial in rng.sample(trials, 5):
             known = ledger[trial.id]
@@ -73,7 +73,7 @@ def test_the_order_is_that_of_failures_and_design(run: RunDirectory, failed_firs
 
 def test_taking_all_trials_asks_for_each_a_few_times(run: RunDirectory) -> None:
     trials, ledger = run.read_design(), Counting(run)
-    waiting = Waiting(trials, ledger, 2)
+    waiting = TrialQueue(trials, ledger, 2)
     taken = Counter[str]()
     while trial := next(waiting.in_turn(), None):
         attempt = taken[trial.id] = taken[trial.id] + 1
@@ -100,11 +100,11 @@ def calls_of_twenty(
 
     owner = Owner.this_process("worker")
     run.worker(owner.name).write_text(owner.to_json())
-    order = Order(
+    order = WorkerSpec(
         run=str(run.path), name=owner.name, slot="cpu:0", max_failures=2,
         since=EVER, begun=NOW, submission_folder="",
     )  # fmt: skip
-    writer, taken = PartWriter(run, owner.name), cohorts(run, trials, owner, order, Shift())
+    writer, taken = PartWriter(run, owner.name), cohorts(run, trials, owner, order, JobLifetime())
     first = next(taken)
     with monkeypatch.context() as patched:
         patched.setattr(parts, "read_part", counted("files read", parts.read_part))

@@ -9,19 +9,19 @@ import pytest
 from conftest import TESTS, make_run
 from objectives import result
 
-from sweeps import claims
-from sweeps.dispatch import InlineDispatcher
-from sweeps.driver import Driver, Plan
+from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import EvictedError
-from sweeps.owner import Owner
-from sweeps.parts import Ledger, PartWriter
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm import commands
-from sweeps.slurm.jobs import Snapshot, Submission, Task, name_of, new_token, submissions
-from sweeps.slurm.shift import JobShift
-from sweeps.slurm.witness import Witness
-from sweeps.trial import Result
-from sweeps.worker import Order, OutOfTimeError, registered, unused, work
+from sweeps.executors import InlineExecutor
+from sweeps.executors.slurm import commands
+from sweeps.executors.slurm.jobs import Snapshot, Submission, Task, name_of, new_token, submissions
+from sweeps.executors.slurm.lifetime import SlurmJobLifetime
+from sweeps.executors.slurm.monitor import JobMonitor
+from sweeps.store import claims
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger, PartWriter
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.trial import Result
+from sweeps.worker.worker import OutOfTimeError, WorkerSpec, registered, unused, work
 
 NAME = "stability-0123456789ab"
 
@@ -68,7 +68,7 @@ def seen(state: str, restarts: int = 1, name: str = NAME) -> Snapshot:
 def test_a_worker_is_gone_by_the_word_of_the_controller(
     run: RunDirectory, snapshot: tuple[str, int, str], gone: bool
 ) -> None:
-    witness, owner = Witness(run), far()
+    witness, owner = JobMonitor(run), far()
     witness.see([owner])
     witness.snapshot = seen(*snapshot)
     assert witness.is_gone(owner) is gone
@@ -76,7 +76,7 @@ def test_a_worker_is_gone_by_the_word_of_the_controller(
 
 def test_what_was_asked_before_an_owner_was_seen_proves_nothing(run: RunDirectory) -> None:
     """The job that waited then may have begun since, and made the claim that we see."""
-    witness, owner = Witness(run), far()
+    witness, owner = JobMonitor(run), far()
     witness.snapshot = seen("PENDING")
     assert not witness.is_gone(owner)
     witness.snapshot = seen("PENDING")
@@ -85,7 +85,7 @@ def test_what_was_asked_before_an_owner_was_seen_proves_nothing(run: RunDirector
 
 def test_of_jobs_that_were_not_asked_for_an_answer_says_nothing(run: RunDirectory) -> None:
     """Their record may be damaged, deleted, or not yet visible here: they run on."""
-    witness, owner = Witness(run), far(submission="stability-ffffffffffff")
+    witness, owner = JobMonitor(run), far(submission="stability-ffffffffffff")
     witness.see([owner])
     witness.snapshot = seen("RUNNING")
     assert not witness.is_gone(owner)
@@ -100,17 +100,17 @@ def test_who_was_seen_is_asked_for_whatever_is_written_down(
         asked.append(set(names))
         return Snapshot(began=told["began"], cluster="c", asked=frozenset(names), tasks={})
 
-    monkeypatch.setattr("sweeps.slurm.witness.look", look)
-    monkeypatch.setattr(Witness, "cluster", lambda self, patience: "c")
+    monkeypatch.setattr("sweeps.executors.slurm.monitor.look", look)
+    monkeypatch.setattr(JobMonitor, "cluster", lambda self, patience: "c")
     (run.jobs / "0123456789ab" / "slurm.json").unlink()
-    witness = Witness(run)
+    witness = JobMonitor(run)
     witness.see([far()])
     assert witness.refresh()
     assert asked == [{NAME}]
 
 
 def test_another_cluster_is_not_asked(run: RunDirectory) -> None:
-    witness, owner = Witness(run), far(cluster="another")
+    witness, owner = JobMonitor(run), far(cluster="another")
     witness.see([owner])
     witness.snapshot = seen("CANCELLED")
     assert not witness.is_gone(owner)
@@ -131,7 +131,7 @@ def test_a_cluster_that_does_not_say_its_name_is_sure_of_the_jobs_that_it_told_o
     running = f"echo '7_0|RUNNING|1|{NAME}|n1|N/A|0|None|'"
     fake(tmp_path, monkeypatch, squeue="", scontrol=refused)
     assert commands.largest_array(commands.config()) == 1001
-    witness = Witness(run)
+    witness = JobMonitor(run)
     for answer, gone in (("", False), (running, False), ("", True)):
         (tmp_path / "squeue").write_text(f"#!/bin/sh\n{answer}\n")
         witness.see([far()])
@@ -144,7 +144,7 @@ def test_a_process_that_is_seen_here_needs_no_slurm(run: RunDirectory) -> None:
     place = {"job": "7_0", "submission": NAME, "cluster": "c"}
     living = Owner(**{**here.__dict__, **place})
     dead = Owner(**{**living.__dict__, "started": "1"})
-    witness = Witness(run)
+    witness = JobMonitor(run)
     witness.see([living])
     witness.snapshot = seen("CANCELLED")
     assert [witness.is_gone(owner) for owner in (living, dead)] == [False, True]
@@ -162,7 +162,7 @@ def test_without_an_answer_nothing_is_gone(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, trouble: str
 ) -> None:
     fake(tmp_path, monkeypatch, squeue=squeue, scontrol="echo 'ClusterName = c'")
-    witness, owner = Witness(run), far()
+    witness, owner = JobMonitor(run), far()
     witness.see([owner])
     start = time.monotonic()
     assert not witness.refresh(patience=3)
@@ -189,7 +189,7 @@ def test_without_an_answer_nothing_is_gone(
 def test_whose_fault_an_end_was(
     run: RunDirectory, state: str, restarts: int, outcome: str | None
 ) -> None:
-    witness = Witness(run)
+    witness = JobMonitor(run)
     witness.snapshot = seen(state, restarts)
     found = witness.fault(far())
     assert (found and found[0]) == outcome
@@ -200,8 +200,8 @@ def test_an_end_that_nobody_knows_is_a_fault_of_the_trial_the_second_time(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Accounting is off, and the controller has forgotten the jobs."""
-    monkeypatch.setattr("sweeps.slurm.witness.remembered", lambda job, submission: None)
-    witness, (one, other) = Witness(run), [trial.id for trial in run.read_design()][:2]
+    monkeypatch.setattr("sweeps.executors.slurm.monitor.remembered", lambda job, submission: None)
+    witness, (one, other) = JobMonitor(run), [trial.id for trial in run.read_design()][:2]
     asked = [(one, "w1", None), (other, "w2", None), (one, "w3", "crashed"), (one, "w4", "crashed")]
     for trial, worker, outcome in asked:
         owner = far(name=worker, job=f"{worker[1]}_0")
@@ -231,10 +231,12 @@ def test_of_a_damaged_record_the_name_of_the_job_is_known(run: RunDirectory) -> 
     assert [submission.name for submission in submissions(run, own=True)] == [name_of(token)]
 
 
-def order(run: RunDirectory) -> Order:
+def order(run: RunDirectory) -> WorkerSpec:
     now = datetime.now(UTC)
-    return Order(run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=now, begun=now,
-                 submission_folder=str(TESTS))  # fmt: skip
+    return WorkerSpec(
+        run=str(run.path), name="w", slot="cpu:0", max_failures=2, since=now, begun=now,
+        submission_folder=str(TESTS),
+    )  # fmt: skip
 
 
 def test_who_was_taken_for_dead_claims_nothing(run: RunDirectory) -> None:
@@ -271,7 +273,7 @@ def test_a_job_that_begins_again_does_not_write_over_its_parts(run: RunDirectory
 
 def test_a_shift_takes_what_fits_and_gives_its_first_trial_a_chance(run: RunDirectory) -> None:
     trials, ledger = run.read_design(), Ledger(run)
-    shift = JobShift(1000.0)
+    shift = SlurmJobLifetime(1000.0)
     PartWriter(run, "w").append(result(trials[1]), seconds=2000.0)
     ledger.refresh()
     assert shift.fits(trials[0], ledger)  # whatever it takes: it never would have more time
@@ -287,7 +289,11 @@ def test_a_shift_takes_what_fits_and_gives_its_first_trial_a_chance(run: RunDire
 
 def test_a_signal_is_a_fault_only_of_a_trial_that_had_all_the_time(run: RunDirectory) -> None:
     trials = run.read_design()
-    preempted, long, second = JobShift(7200.0), JobShift(7200.0), JobShift(7200.0)
+    preempted, long, second = (
+        SlurmJobLifetime(7200.0),
+        SlurmJobLifetime(7200.0),
+        SlurmJobLifetime(7200.0),
+    )
     for shift in (preempted, long, second):
         shift.begin(trials[0])
     second.end(result(trials[0]))
@@ -305,7 +311,7 @@ def test_a_signal_is_a_fault_only_of_a_trial_that_had_all_the_time(run: RunDirec
 
 
 def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
-    shift = JobShift(None)
+    shift = SlurmJobLifetime(None)
     for trial in run.read_design()[:3]:
         assert not shift.is_over(Ledger(run))
         shift.begin(trial)
@@ -314,7 +320,7 @@ def test_a_worker_for_whom_everything_fails_ends(run: RunDirectory) -> None:
     assert not shift.wants_more
 
 
-class OldAnswer(InlineDispatcher):
+class OldAnswer(InlineExecutor):
     """Takes a worker for queued that has begun since; the third look is at its end."""
 
     looks = 0

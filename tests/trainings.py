@@ -18,8 +18,8 @@ from stability.training import loop
 from stability.training.loop import Epoch, Job
 from stability.training.optimizers import build_optimizer, set_lr
 from stability.training.outcome import Training, evaluate
-from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
+from stability.training.settings import Recipe
 from stability.training.tensors import TensorData, TensorPart
 
 LR = {"sgd": 0.05, "adamw": 1e-3}

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from stability.cli.commands import app
+from stability.cli.app import app
 
 __all__ = ["app", "main"]
 
@@ -24,7 +24,7 @@ def say(message: Warning | str, *where: object, **more: object) -> None:
     """A warning of a library, for a person: what it says, not where."""
     if type(message).__name__ == "MixedCodeWarning":
         return  # tables and figures state it
-    from sweeps.trust import printable
+    from sweeps.system.trust import printable
 
     print(f"note: {printable(str(message))}", file=sys.stderr)
 
@@ -42,7 +42,7 @@ def unexpected(error: Exception) -> str:
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
-    from sweeps.trust import printable
+    from sweeps.system.trust import printable
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a pipe too, each line when it is said

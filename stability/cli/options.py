@@ -215,7 +215,7 @@ SlurmOption = Annotated[
         "--slurm", help="Slurm: any other option of sbatch. Again for each.", metavar="KEY=VALUE"
     ),
 ]
-PLACE: dict[str, Any] = {
+SITE_OPTIONS: dict[str, Any] = {
     "executor": Executor,
     "workers": Workers,
     "device": Device,
@@ -241,7 +241,7 @@ def with_place(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def collected(**given: Any) -> None:
-        place = {name: given.pop(name) for name in PLACE}
+        place = {name: given.pop(name) for name in SITE_OPTIONS}
         command(**given, place={name: value for name, value in place.items() if value})
 
     own = [p for p in signature(command).parameters.values() if p.name != "place"]
@@ -252,7 +252,7 @@ def with_place(command: Callable[..., None]) -> Callable[..., None]:
             default=False if kind is Detach else None,
             annotation=kind,
         )
-        for name, kind in PLACE.items()
+        for name, kind in SITE_OPTIONS.items()
     ]
     collected.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
     collected.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
@@ -269,7 +269,7 @@ Output = Annotated[
 ]
 Delta = Annotated[bool, Option("--delta", help="Points above each sample's best, not errors.")]
 Policy = Annotated[
-    str, Option(help="Where diverged runs count: chance, last, best or drop.", metavar="NAME")
+    str, Option(help="SiteOptions diverged runs count: chance, last, best or drop.", metavar="NAME")
 ]
 Tables = Annotated[
     list[Path],

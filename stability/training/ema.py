@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 
 
 def rate(recipe: Recipe, epochs: int) -> float:

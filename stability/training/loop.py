@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.build import build
-from stability.training.batches import Streams, inputs, training_batch
+from stability.training.augment.batches import Streams, inputs, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
-from stability.training.checkpoint import Live, Past, Saved, device_name, refuse
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer, build_optimizer, set_lr
 from stability.training.outcome import Evaluation, Training, evaluate
 from stability.training.precision import arithmetic, for_the_loss
-from stability.training.recipe import Recipe
 from stability.training.schedule import lr_at
+from stability.training.settings import Recipe
 from stability.training.signals import Signals, Watch, finite_steps
+from stability.training.state import History, Saved, TrainState, device_name, refuse
 from stability.training.tensors import TensorData, TensorPart, sent
 
 
@@ -81,7 +81,7 @@ def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
     )
 
 
-class Rig:
+class StepRunner:
     """What takes the steps of a training: this one, each as Python gives it out."""
 
     def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
@@ -96,7 +96,7 @@ class Rig:
         part: TensorPart,
         recipe: Recipe,
         lrs: list[float],
-        beside: "Beside",
+        beside: "StepContext",
     ) -> Tensor:
         """One pass over `part`; returns the loss of each step."""
         return train_epoch(model, optimizer, part, recipe, lrs, beside.streams.order, beside)
@@ -107,7 +107,7 @@ def train(
     data: TensorData,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     saved: Saved | None = None,
-    rig: Rig | None = None,
+    rig: StepRunner | None = None,
 ) -> Training:
     """Train `job` on `data` (on the device where `data` lies) and judge how it ended.
 
@@ -121,11 +121,11 @@ def train(
     would have: to the bit on the same device, but for the times.
     """
     recipe, steps = job.recipe, steps_of(job, data)
-    rig, judge = rig or Rig(), partial(evaluate, precision=job.precision)
+    rig, judge = rig or StepRunner(), partial(evaluate, precision=job.precision)
     start = time.perf_counter()
     live, past = begun(job, data, saved, rig)
     start -= past.seconds
-    beside = Beside(data.classes, live.streams, live.watch, live.average, job.precision)
+    beside = StepContext(data.classes, live.streams, live.watch, live.average, job.precision)
     judged = live.model if live.average is None else live.average.model
     devices = tuple(dict.fromkeys((*past.devices, device_name(data.device))))
     rows = list(past.rows)
@@ -136,7 +136,7 @@ def train(
         on_epoch(row)
 
     def packed() -> bytes:
-        return live.packed(Past(rows=rows, seconds=time.perf_counter() - start, devices=devices))
+        return live.packed(History(rows=rows, seconds=time.perf_counter() - start, devices=devices))
 
     for row in past.rows:
         on_epoch(Epoch(**row))
@@ -182,29 +182,31 @@ def steps_of(job: Job, data: TensorData) -> int:
     return len(data.train) // job.recipe.batch_size
 
 
-def fresh(job: Job, data: TensorData, rig: Rig) -> Live:
+def fresh(job: Job, data: TensorData, rig: StepRunner) -> TrainState:
     """A training before its first step."""
     streams = Streams.of(job.seed)
     model, optimizer = rig.fresh(job, data, streams)
     steps = steps_of(job, data) * job.epochs
     average = Average(model, job.recipe, job.epochs, steps) if job.recipe.ema else None
-    return Live(model, optimizer, streams, Watch(model), average)
+    return TrainState(model, optimizer, streams, Watch(model), average)
 
 
-def begun(job: Job, data: TensorData, saved: Saved | None, rig: Rig) -> tuple[Live, Past]:
+def begun(
+    job: Job, data: TensorData, saved: Saved | None, rig: StepRunner
+) -> tuple[TrainState, History]:
     """A training as an interrupted one left it, or before its first step."""
     live, content = fresh(job, data, rig), saved.load() if saved is not None else None
     if saved is None or content is None:
-        return live, Past()
+        return live, History()
     try:
         return live, live.restore(content)
     except Exception as error:  # whatever unknown bytes lead to
         refuse(saved, error)
-        return fresh(job, data, rig), Past()
+        return fresh(job, data, rig), History()
 
 
 @dataclass(frozen=True)
-class Beside:
+class StepContext:
     """What a step needs beside the model, and what follows it."""
 
     classes: int
@@ -221,7 +223,7 @@ def train_epoch(
     recipe: Recipe,
     lrs: list[float],
     order: torch.Generator,
-    beside: Beside,
+    beside: StepContext,
 ) -> Tensor:
     """One pass over `part` in an order drawn from `order`; returns the loss of each step."""
     model.train()
@@ -246,7 +248,7 @@ def train_epoch(
     return torch.stack(losses)
 
 
-def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: Beside) -> None:
+def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: StepContext) -> None:
     """Where the recipe says so, BatchNorm's precise statistics for the models to be evaluated.
 
     Of whole batches of images, augmented but not mixed, the same for both models.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 
 NORMS = (
     nn.LayerNorm,

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from stability.training.recipe import PRECISIONS
+from stability.training.settings import PRECISIONS
 
 
 def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:

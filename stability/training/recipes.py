@@ -14,7 +14,7 @@ from stability.models.names import (
     has_squeeze_excitation,
     is_own,
 )
-from stability.training.recipe import (
+from stability.training.settings import (
     BY_MODEL,
     DEFAULTS,
     LATER,

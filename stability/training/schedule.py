@@ -2,7 +2,7 @@
 
 import math
 
-from stability.training.recipe import Recipe
+from stability.training.settings import Recipe
 
 
 def lr_at(step: int, steps: int, recipe: Recipe, epochs: int = 1) -> float:

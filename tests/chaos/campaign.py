@@ -18,7 +18,7 @@ import numpy as np
 from chaos.local_faults import DISK_BYTES, FORKED_ALONE, SLURM, Fault
 from chaos.scene import HungError, Scene, study_of
 from chaos.verdict import Verdict, judge
-from sweeps.study import Study
+from sweeps.study.study import Study
 
 FAULTS_A_SCENE = 6
 STUDIES = 6  # different ones; each is trained once undisturbed

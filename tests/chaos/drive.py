@@ -15,19 +15,19 @@ from pathlib import Path
 
 from chaos.clock import fake_clock
 from chaos.cutting import cut_replace
-from sweeps import views
-from sweeps.adopt import adoptable
-from sweeps.design import draw_design
-from sweeps.dispatch import LocalDispatcher, SlurmDispatcher
-from sweeps.dispatch.base import Dispatcher
-from sweeps.dispatch.forked import Errand
-from sweeps.driver import Driver, Plan, sole_driver
-from sweeps.errors import DispatchError, DisplacedError, StabilityError
-from sweeps.interrupts import as_interrupts
-from sweeps.parts import Ledger, set_aside
-from sweeps.run_directory import RunDirectory
-from sweeps.slurm.options import SlurmOptions
-from sweeps.study import Study
+from sweeps.driver.adopt import adoptable
+from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.errors import DisplacedError, ExecutorError, StabilityError
+from sweeps.executors import LocalExecutor, SlurmExecutor
+from sweeps.executors.base import Executor
+from sweeps.executors.forked import SideTask
+from sweeps.executors.slurm.options import SlurmOptions
+from sweeps.store import views
+from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.study import Study
+from sweeps.system.interrupts import as_interrupts
 
 STOPPED, UNEXPECTED = 3, 70
 
@@ -47,7 +47,7 @@ def main() -> int:
     )
     try:
         return drive(study, run, plan, executor)
-    except (DispatchError, OSError) as error:
+    except (ExecutorError, OSError) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
@@ -83,14 +83,14 @@ def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1
 
 
-def dispatcher_of(run: RunDirectory, executor: str) -> Dispatcher:
+def dispatcher_of(run: RunDirectory, executor: str) -> Executor:
     """Who starts the workers."""
     if executor == "slurm":
-        return SlurmDispatcher(run, lambda: None, SlurmOptions(time=60))
+        return SlurmExecutor(run, lambda: None, SlurmOptions(time=60))
     if executor == "forked":
-        errand = Errand(function="chaos.objective:errand", question={"number": 21})
-        return LocalDispatcher(run, lambda: None, "chaos.objective", errand)
-    return LocalDispatcher(run, lambda: None)
+        errand = SideTask(function="chaos.objective:errand", question={"number": 21})
+        return LocalExecutor(run, lambda: None, "chaos.objective", errand)
+    return LocalExecutor(run, lambda: None)
 
 
 if __name__ == "__main__":

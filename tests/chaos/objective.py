@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chaos.clock import fake_clock
 from chaos.cutting import cut_replace, taken
-from sweeps.trial import Cohort, Result, Trial
+from sweeps.study.trial import Cohort, Result, Trial
 
 HUNGRY_BYTES = 1 << 40
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chaos.scene import Scene
-from sweeps.schema import PART
+from sweeps.study.schema import PART
 
 SOMEBODY = 12345  # a user id that is not ours
 

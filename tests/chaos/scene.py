@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps import checkpoints
-from sweeps.design import draw_design
-from sweeps.run_directory import RunDirectory
-from sweeps.space import Hyperparameter
-from sweeps.study import Study
+from sweeps.store import checkpoints
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
+from sweeps.study.space import Hyperparameter
+from sweeps.study.study import Study
 
 TESTS = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds until a scene is said to hang

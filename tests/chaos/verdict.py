@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from chaos.objective import fails_at_first
 from chaos.scene import Scene
 from chaos.slurm_faults import jobs
-from stability.cli.status import state_of
-from sweeps.files import DAMAGED
-from sweeps.parts import read_parts
-from sweeps.run_directory import RunDirectory
-from sweeps.trial import TRAINED
+from stability.cli.commands.status import state_of
+from sweeps.store.parts import read_parts
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.trial import TRAINED
+from sweeps.system.files import DAMAGED
 
 CIRCUMSTANCES = ("seconds", "host", "attempt", "peak_memory", "finished", "worker", "message")
 PATIENCE_SECONDS = 20.0  # for processes that were taken for dead to find that out

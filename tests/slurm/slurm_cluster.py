@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from stability.cli.status import state_of
-from sweeps.design import draw_design
-from sweeps.run_directory import RunDirectory
+from stability.cli.commands.status import state_of
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.design import draw_design
 
 STABILITY = str(Path(sys.executable).with_name("stability"))
 PATIENCE = 90.0

@@ -11,7 +11,7 @@ import pytest
 from conftest import TESTS
 from slurm_cluster import STABILITY, Sweep, new_sweep, slurm, wait_for
 
-from sweeps import claims
+from sweeps.store import claims
 
 New = Callable[..., Sweep]
 

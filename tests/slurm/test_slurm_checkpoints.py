@@ -7,7 +7,7 @@ import long_trials
 import pytest
 from slurm_cluster import Sweep, new_sweep, slurm, wait_for
 
-from sweeps import checkpoints, claims
+from sweeps.store import checkpoints, claims
 
 New = Callable[..., Sweep]
 NewChain = Callable[[int, int, float], Sweep]

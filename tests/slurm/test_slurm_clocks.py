@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from slurm_cluster import Sweep, new_sweep, wait_for
 
-from sweeps import claims
+from sweeps.store import claims
 
 New = Callable[..., Sweep]
 __all__ = ["new_sweep"]  # a fixture: pytest finds it by its name

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Sweep, new_sweep, slurm, wait_for
 
-from sweeps import claims
+from sweeps.store import claims
 
 New = Callable[..., Sweep]
 pytestmark = pytest.mark.slow

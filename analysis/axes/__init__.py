@@ -1,0 +1,1 @@
+"""How the error depends on schedule length, optimizer, and training time."""

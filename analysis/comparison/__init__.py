@@ -1,0 +1,1 @@
+"""Comparison of models: shares, pairs, bands, references, and the sentences of a verdict."""

@@ -1,0 +1,1 @@
+"""Error distribution functions, their confidence bands and intervals, and summaries of samples."""

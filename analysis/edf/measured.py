@@ -1,0 +1,184 @@
+"""Groups of trials with their rows: for questions that need more of a trial than its error."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.arrays import FloatArray
+from analysis.edf.intervals import NO_INTERVAL, Interval
+from analysis.edf.samples import Sample, cut, in_order, samples
+from analysis.errors import TableError
+from analysis.table.groups import complete_prefix, describe
+from analysis.table.outcomes import OK
+from analysis.table.policies import Policy
+
+Images = Literal["validation", "test"]
+CHOSEN = {
+    "validation": "Chosen by validation error, reported on the test part.",
+    "test": "Chosen and reported on the same images (no val_error): the best is too good.",
+    "best": "Policy 'best': chosen and reported on the same validation images: too good.",
+}
+
+
+class Measured(NamedTuple):
+    """The sample of one group beside the rows that it was taken from."""
+
+    sample: Sample
+    rows: pd.DataFrame
+    """n rows: those of `sample.errors` in its order, then those of unknown error."""
+
+    @property
+    def known(self) -> pd.DataFrame:
+        """Rows of known error, one for each of `sample.errors`."""
+        return self.rows.iloc[: self.sample.errors.size]
+
+
+class Choice(NamedTuple):
+    """The best configuration of a group."""
+
+    error: float
+    """Percent, on the test part; the mean where several tie for being the best; NaN for none."""
+    rows: pd.DataFrame
+    """The row of the best, several where they tie, none where no run is usable."""
+    selected_on: Images
+    """Images that it was chosen by: `test` where the table has no `val_error`."""
+
+
+def measured(
+    table: pd.DataFrame, policy: Policy = "chance", *, by: Sequence[str] | None = None
+) -> list[Measured]:
+    """Cut a table into groups as `samples` does, and keep the rows beside each sample.
+
+    Raises:
+        TableError: as `samples`.
+
+    >>> table = pd.DataFrame({"model": "a", "lr": [0.1, 0.2], "error": [None, 7.0]})
+    >>> [(m.sample.errors.tolist(), m.known["lr"].tolist()) for m in measured(table)]
+    [([inf, 7.0], [0.1, 0.2])]
+
+    """
+    found = samples(table, policy, by=by)
+    parts = cut(table, by)[0]
+    return [
+        Measured(sample, in_order(complete_prefix(part), policy))
+        for sample, part in zip(found, parts, strict=True)
+    ]
+
+
+def ranking(of: Measured) -> tuple[FloatArray, Images]:
+    """Rank the runs for choosing the best: by validation error where there is one.
+
+    Ties in the validation error go to the smaller validation loss; runs that still tie share a
+    rank. What is chosen on the validation part may be reported on the test part; the best of many
+    test errors is too small, the more so the more trials there are.
+
+    Returns:
+        (ranks of shape (errors,): 0 for the best, +inf for failures; the images used).
+
+    >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, None], "val_error": [8.0, 7.0, 9]})
+    >>> [(ranks.tolist(), on) for ranks, on in map(ranking, measured(table))]
+    [([1.0, 0.0, inf], 'validation')]
+    """
+    known, errors = of.known, of.sample.errors
+    limit = np.inf if of.sample.chance is None else of.sample.chance
+    usable = known["outcome"].eq(OK).to_numpy()
+    on: Images = "test"
+    keys = [errors]
+    if of.sample.policy == "best":
+        on, usable = "validation", errors < limit
+    elif "val_error" in known and known["val_error"][usable].notna().all():
+        on = "validation"
+        keys = [known[c].to_numpy(dtype=np.float64) for c in ("val_error", "loss") if c in known]
+    else:
+        usable = usable & (errors < limit)
+    ranks = np.full(errors.size, np.inf)
+    if usable.any():
+        order = pd.DataFrame(np.column_stack(keys)[usable]).fillna(np.inf)
+        ranks[usable] = order.groupby(list(order), sort=True).ngroup()
+    return ranks, on
+
+
+def choose(of: Measured) -> Choice:
+    """Choose the best configuration of a group by `ranking`, and report its error.
+
+    >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "val_error": [8.0, 7.0]})
+    >>> [choose(group).error for group in measured(table)]
+    [6.0]
+    """
+    ranks, on = ranking(of)
+    best = ranks == 0
+    error = float(of.sample.errors[best].mean()) if best.any() else np.nan
+    return Choice(error, of.known[best], on)
+
+
+def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[object, Measured]]:
+    """Arrange groups that differ in one column: {label of the others: {value: group}}.
+
+    Args:
+        table: of `load`, or any frame with the columns `model` and `error`.
+        policy: where diverged runs count.
+        along: the column, one of those that make groups; rows without a value are left out.
+
+    Raises:
+        TableError: no such column, other faults of the table.
+
+    >>> table = pd.DataFrame({"model": "a", "epochs": [9, 5], "error": [5.0, 6.0]})
+    >>> [(label, len(of)) for label, of in series(table, "chance", "epochs").items()]
+    [('a', 2)]
+
+    """
+    if along not in table:
+        raise TableError([f"no column {along!r} (got {', '.join(map(repr, map(str, table)))})"])
+    groups = [m for m in measured(table, policy) if along in m.sample.group]
+    others = [{c: v for c, v in m.sample.group.items() if c != along} for m in groups]
+    found: dict[str, dict[object, Measured]] = {}
+    for label, group in zip(describe(others)[1] if others else [], groups, strict=True):
+        found.setdefault(label, {})[group.sample.group[along]] = group
+    return found
+
+
+def how_chosen(selected_on: Iterable[str], policy: Policy) -> str:
+    """Say by which images the best was chosen, for the note of a result.
+
+    >>> how_chosen(["validation"], "chance")
+    'Chosen by validation error, reported on the test part.'
+    """
+    used = ["best"] if policy == "best" else sorted(set(selected_on))
+    return " ".join(CHOSEN[name] for name in used)
+
+
+def if_band(sample: Sample, of: Callable[[], Interval]) -> Interval:
+    """Take an interval where there is one, else NaN."""
+    return of() if sample.has_band else NO_INTERVAL
+
+
+def numbers(rows: pd.DataFrame, name: str) -> FloatArray:
+    """Values of a hyperparameter; `lr*weight_decay` is the product of two.
+
+    Raises:
+        TableError: no such column, or one that does not hold numbers.
+
+    >>> numbers(pd.DataFrame({"lr": [2.0], "weight_decay": [0.5]}), "lr*weight_decay").tolist()
+    [1.0]
+
+    """
+    columns = [part.strip() for part in name.split("*")]
+    faults = numeric_faults(rows, columns)
+    if faults:
+        raise TableError(faults)
+    values = [rows[column].to_numpy(dtype=np.float64) for column in columns]
+    return np.asarray(np.prod(values, axis=0), dtype=np.float64)
+
+
+def numeric_faults(rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Say which of the columns are absent or hold something other than numbers."""
+    names = ", ".join(map(repr, map(str, rows.columns)))
+    absent = [f"no column {c!r} (got {names})" for c in columns if c not in rows]
+    text = [
+        f"{c}: got {rows[c].dtype}, allowed: numbers"
+        for c in columns
+        if c in rows and not pd.api.types.is_numeric_dtype(rows[c])
+    ]
+    return absent + text

@@ -1,0 +1,1 @@
+"""Figures of the results of the other folders."""

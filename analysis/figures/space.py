@@ -1,0 +1,233 @@
+"""Figures of the box of hyperparameters: one at a time, two at a time. They compute nothing."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.edf import GREY, finish, new_axes, style
+from analysis.figures.style import literal
+from analysis.space.best_region import NEAR
+from analysis.space.search_space import LINEAR, Range
+from analysis.table.units import Unit, amount
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MANY = 200  # trials: smaller points
+SHOWN = 20.0  # points above the best that the colours tell apart
+NAMES = {
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+    "lr*weight_decay": "learning rate x weight decay",
+    "batch_size": "batch size",
+    "label_smoothing": "label smoothing",
+}
+BEST = "the best run, by validation error where there is one"
+SCATTER = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
+BOX = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the box."
+
+
+def plot_against(
+    points: pd.DataFrame,
+    hyperparameter: str = "lr",
+    ax: "Axes | None" = None,
+    *,
+    bins: pd.DataFrame | None = None,
+) -> "Axes":
+    """Draw the error of every trial against one hyperparameter, the others drawn.
+
+    Args:
+        points: of `landscape`.
+        hyperparameter: a column of it.
+        ax: where; a new figure by default.
+        bins: of `isolation` for the same table, whose medians are drawn as steps.
+
+    Returns:
+        The axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> from analysis import landscape
+    >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0]})
+    >>> ax = plot_against(landscape(table), "lr", Figure().subplots())
+    >>> ax.get_xlabel(), ax.get_xscale()
+    ('learning rate', 'log')
+
+    """
+    ax = new_axes() if ax is None else ax
+    groups = list(points.groupby("group", sort=False))
+    finite = points["error"].replace(np.inf, np.nan)
+    top = float(finite.max()) if finite.notna().any() else 100.0
+    for i, (label, rows) in enumerate(groups):
+        color = style(i, curves=len(groups))["color"]
+        good, bad = rows[rows["usable"]], rows[~rows["usable"]]
+        text = f"{literal(label)}: n = {len(rows)}, {len(bad)} failed"
+        size = 14 if len(rows) < MANY else 5
+        ax.scatter(good[hyperparameter], good["error"], s=size, color=color, label=text)
+        height = bad["error"].replace(np.inf, 1.05 * top)
+        ax.scatter(bad[hyperparameter], height, s=18, color=color, marker="x", linewidth=0.9)
+        for best in rows.loc[rows["best"], hyperparameter]:
+            ax.axvline(best, color=color, linewidth=1.0, linestyle="--", alpha=0.8)
+        if bins is not None:
+            steps = bins[bins["group"] == label].replace(np.inf, np.nan)
+            _medians(ax, steps, color, many=len(rows) >= MANY)
+    _scale(ax, points[hyperparameter], hyperparameter)
+    name = points.attrs.get("error", "error (%)")
+    if name.endswith("(%)"):  # a loss may be negative
+        ax.set_ylim(bottom=0.0)
+    ax.set_ylabel(name)
+    medians = [] if bins is None else ["Steps: medians of the bins, failures included."]
+    finish(ax, [SCATTER, *medians])
+    return ax
+
+
+def plot_isolation(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
+    """Draw the share near the reference along one hyperparameter, bin by bin, with intervals.
+
+    Args:
+        found: of `isolation`.
+        ax: where; a new figure by default.
+
+    Returns:
+        The axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> from analysis import isolation
+    >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0]})
+    >>> ax = plot_isolation(isolation(table, bins=1), Figure().subplots())
+    >>> ax.lines[0].get_ydata().tolist()
+    [1.0, 1.0]
+
+    """
+    ax = new_axes() if ax is None else ax
+    name = str(found.attrs["hyperparameter"])
+    groups = list(found.groupby("group", sort=False))
+    for i, (label, rows) in enumerate(groups):
+        color = style(i, curves=len(groups))["color"]
+        text = (
+            f"{literal(label)}: n = {rows['n'].sum()}, {rows['n'].min()} to {rows['n'].max()} a bin"
+        )
+        edges = np.append(rows["low"], rows["high"].iloc[-1])
+        heights = np.append(rows["within"], rows["within"].iloc[-1])
+        ax.step(edges, heights, where="post", color=color, linewidth=1.6, label=text)
+        place = (i + 1) / (len(groups) + 1)  # side by side within a bin
+        log = name not in LINEAR and bool((rows["low"] > 0).all())
+        low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
+        x = low * (high / low) ** place if log else low + place * (high - low)
+        ax.vlines(x, rows["within_low"], rows["within_high"], color=color, linewidth=1.2, alpha=0.8)
+        ax.scatter(x, rows["within"], s=14, color=color)
+    _scale(ax, found["low"], name)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_ylabel("share near the reference")
+    finish(ax, [str(found.attrs.get("note", ""))])
+    return ax
+
+
+def plot_box(
+    points: pd.DataFrame,
+    x: str = "lr",
+    y: str = "weight_decay",
+    ax: "Axes | None" = None,
+    *,
+    group: str | None = None,
+    ranges: Sequence[Range] = (),
+) -> "Axes":
+    """Draw where one group's trials lie in two hyperparameters, coloured by error.
+
+    Args:
+        points: of `landscape`.
+        x: a column of it.
+        y: another.
+        ax: where; a new figure by default.
+        group: label; may be left out where there is one group.
+        ranges: those of x and y for this group, whose edges are drawn (`box_of`, `range_for`).
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: a group that is not there, or none named among several.
+
+    >>> from matplotlib.figure import Figure
+    >>> from analysis import landscape
+    >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0],
+    ...                       "weight_decay": [0.1, 0.2]})
+    >>> plot_box(landscape(table), ax=Figure().subplots()).get_ylabel()
+    'weight decay'
+
+    """
+    labels = list(points["group"].unique())
+    if group not in labels and (group is not None or len(labels) != 1):
+        raise ValueError(f"group: got {group!r}, allowed: one of {', '.join(map(repr, labels))}")
+    ax = new_axes() if ax is None else ax
+    label = labels[0] if group is None else group
+    rows = points[points["group"] == label]
+    _colored(ax, rows, x, y, points.attrs.get("error", "error (%)"))
+    _scale(ax, rows[x], x)
+    _scale(ax, rows[y], y, vertical=True)
+    drawn = [of for of in ranges if of.name in (x, y)]
+    for of in drawn:
+        _edges(ax, of, vertical=of.name == y)
+    ax.set_title(f"{literal(label)}, {len(rows)} trials", loc="left")
+    finish(ax, [BOX] if drawn else [], columns=3)
+    return ax
+
+
+def _colored(ax: "Axes", rows: pd.DataFrame, x: str, y: str, error: str) -> None:
+    """Draw the failed trials as crosses, the usable ones by their error, the best as a star."""
+    good, bad, best = rows[rows["usable"]], rows[~rows["usable"]], rows[rows["best"]]
+    ax.scatter(
+        bad[x], bad[y], s=26, color=GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
+    )
+    least = float(good["error"].min()) if len(good) else 0.0
+    unit: Unit = "percent" if error.endswith("(%)") else "raw"
+    most = least + SHOWN if unit == "percent" or good.empty else float(good["error"].max())
+    dots = ax.scatter(
+        good[x], good[y], s=30, label=f"{len(good)} usable",
+        c=good["error"], cmap="viridis_r", vmin=least, vmax=most,
+    )  # fmt: skip
+    ax.scatter(
+        best[x], best[y], s=150, marker="*", facecolor="none", edgecolor="black",
+        label=f"best, {amount(best['error'].mean(), unit)}" if len(best) else "no best",
+    )  # fmt: skip
+    figure = ax.get_figure(root=True)
+    if figure is not None and len(good):
+        figure.colorbar(dots, ax=ax, label=error, pad=0.02, extend="max")
+
+
+def _edges(ax: "Axes", of: Range, *, vertical: bool) -> None:
+    """Draw the ends of a range, and where an optimum counts as being at one."""
+    line = ax.axhline if vertical else ax.axvline
+    for position, linestyle in ((0.0, "-"), (NEAR, ":"), (1.0 - NEAR, ":"), (1.0, "-")):
+        line(float(of.at(position)), color="0.6", linewidth=0.9, linestyle=linestyle, zorder=0)
+    limits = of.at(np.array([-0.03, 1.03])).tolist()
+    if vertical:
+        ax.set_ylim(*limits)
+    else:
+        ax.set_xlim(*limits)
+
+
+def _medians(ax: "Axes", rows: pd.DataFrame, color: str, *, many: bool) -> None:
+    if rows.empty:
+        return
+    edges = np.append(rows["low"], rows["high"].iloc[-1])
+    heights = np.append(rows["q50"], rows["q50"].iloc[-1])
+    if many:  # a line among many points is seen above them, with a rim
+        ax.step(edges, heights, where="post", zorder=3, color="white", linewidth=3.6)
+    ax.step(edges, heights, where="post", zorder=3 if many else 1, color=color, linewidth=1.8)
+
+
+def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:
+    """Name an axis, on a log scale unless the hyperparameter is linear by nature."""
+    axis = ax.yaxis if vertical else ax.xaxis
+    axis.set_label_text(NAMES.get(name, literal(name.replace("_", " "))))
+    if name in LINEAR or not bool((values.dropna() > 0).all()):
+        return
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    (ax.set_yscale if vertical else ax.set_xscale)("log")
+    wide = values.max() > 1000 * values.min()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -1,0 +1,207 @@
+"""From what a reader found and a person says to a results table; every fault at once.
+
+No run leaves the denominator: each row of the source becomes a row of the table.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.importers.cells import column_of
+from analysis.importers.chance import WITHOUT_N, collapse, counts_of, heaps, known
+from analysis.importers.columns import Columns, named
+from analysis.importers.outcomes import PERCENT, numbers, settle, states, to_percent, unit_of
+from analysis.importers.source import ExternalSweep, ImportOptions, listed
+from sweeps.errors import SpecError
+
+FIRST = ("trial", "study", "draw", "model", "optim", "epochs", "seed", "data")
+GROUPS = ("model", "optim", "epochs", "data")
+LAST = ("outcome", "error", "wrong", "n_eval", "chance")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A results table, and what was done to get it."""
+
+    table: pd.DataFrame
+    taken: Mapping[str, str]
+    """Our names of columns, and theirs."""
+    guessed: frozenset[str]
+    """Of these, the ones that were taken by their name alone."""
+    notes: tuple[str, ...]
+    """Everything that was assumed, for the person to read."""
+
+
+def convert(foreign: ExternalSweep, wish: ImportOptions) -> Imported:
+    """Make a results table of a source.
+
+    Args:
+        foreign: of `read`.
+        wish: what the person says.
+
+    Returns:
+        The columns of a results table, then those of the source that have no place there.
+        The error is in percent; null for runs that diverged or are of unknown error.
+
+    Raises:
+        SpecError: every fault.
+
+    """
+    columns = named(foreign, wish)
+    faults = columns.faults or numbers(columns.frame, columns.taken)
+    if faults:
+        raise SpecError([f"{foreign.name}: {fault}" for fault in faults])
+    table, notes = _constants(columns.frame, foreign, wish), [*foreign.notes, *columns.notes]
+    if foreign.sampler_note and "sampler" not in {*wish.constants, *columns.frame}:
+        notes.append(foreign.sampler_note)
+    faults = [
+        *_percent(table, foreign, wish, columns, notes),
+        *_outcomes(table, foreign, wish, notes),
+    ]
+    faults += _chance(table, wish, notes) if not faults else []
+    if faults:
+        raise SpecError([f"{foreign.name}: {fault}" for fault in faults])
+    table = _with_group(table, notes)
+    _call_collapsed(table, notes)
+    return Imported(_ordered(table), columns.taken, columns.guessed, tuple(notes))
+
+
+def _constants(frame: pd.DataFrame, foreign: ExternalSweep, wish: ImportOptions) -> pd.DataFrame:
+    constants = {**foreign.constants, **wish.constants}
+    if "model" not in frame and "model" not in constants and "study" in frame:
+        frame = frame.assign(model=frame["study"])
+    elif "model" not in frame:
+        constants = {"model": foreign.name, **constants}
+    new = {
+        name: value
+        for name, value in constants.items()
+        if name not in frame or name in wish.constants
+    }
+    return frame.assign(**{n: pd.Series([v] * len(frame), dtype=object) for n, v in new.items()})
+
+
+def _percent(
+    table: pd.DataFrame,
+    foreign: ExternalSweep,
+    wish: ImportOptions,
+    columns: Columns,
+    notes: list[str],
+) -> list[str]:
+    """Errors and their kin in percent, in place; returns faults."""
+    accuracy = wish.accuracy is not None
+    theirs = columns.taken.get("error", "error")
+    unit, why, fault = unit_of(table["error"], wish.unit or foreign.unit, theirs)
+    if fault:
+        return [fault]
+    for name in (name for name in PERCENT if name in table):
+        table[name] = to_percent(table[name], unit, accuracy=accuracy and name == "error")
+    if why and foreign.unit is None:
+        source = f"100 - accuracy, which is {theirs}" if accuracy else theirs
+        notes.append(f"error: {source}, taken as {unit} ({why})")
+    return []
+
+
+def _outcomes(
+    table: pd.DataFrame, foreign: ExternalSweep, wish: ImportOptions, notes: list[str]
+) -> list[str]:
+    """Outcomes in place, errors only where they count; returns faults."""
+    faults: list[str] = []
+    if "outcome" in table:
+        before, faults = states(table["outcome"], foreign, wish)
+        if not faults:
+            notes += _said_of_states(table["outcome"], before, foreign, wish)
+    elif wish.outcomes:
+        faults.append("--map-outcome: which column has the outcomes? --map outcome=COLUMN")
+    else:
+        before = ["ok"] * len(table)
+    if faults:
+        return faults
+    after, why = settle(before, table["error"], wish.empty)
+    if why["not finite"]:
+        notes.append(f"diverged: {why['not finite']} that ended with an error that is not finite")
+    if why["empty"]:
+        notes.append(f"{wish.empty}: {why['empty']} that ended with no error (--empty)")
+    table["outcome"] = after
+    counts = table["outcome"].isin(["ok", "collapsed"])
+    errors = [e if c and known(e) else None for e, c in zip(table["error"], counts, strict=True)]
+    table["error"] = pd.Series(errors, dtype=object)
+    return []
+
+
+def _said_of_states(
+    cells: "pd.Series[Any]", outcomes: list[str], foreign: ExternalSweep, wish: ImportOptions
+) -> list[str]:
+    """What became of each value of the outcome's column, and what is doubtful about it."""
+    pairs = Counter(zip(map(str, cells), outcomes, strict=True))
+    said = [f"{state} = {outcome} ({n})" for (state, outcome), n in pairs.items()]
+    mapped = {state.lower() for state in wish.outcomes}
+    there = {state for state, _ in pairs}
+    doubts = [
+        note
+        for state, note in foreign.state_notes.items()
+        if state in there and state.lower() not in mapped
+    ]
+    return [f"outcomes: {listed(said)}", *doubts]
+
+
+def _chance(table: pd.DataFrame, wish: ImportOptions, notes: list[str]) -> list[str]:
+    """Chance and n_eval as columns; returns faults."""
+    n_eval = wish.n_eval or (wish.chance.n_eval if wish.chance else None)
+    for name, value, option in (
+        ("chance", wish.chance and wish.chance.error, "--chance"),
+        ("n_eval", n_eval, "--n-eval"),
+    ):
+        if value is not None and name in table:
+            return [f"{option}: the table has a column {name!r} already"]
+        if value is not None:
+            table[name] = pd.Series([value] * len(table), dtype=object)
+    if any(known(cell) and cell <= 1.0 for cell in table.get("chance", ())):
+        return ["chance: the column has values of at most 1 beside errors in percent"]
+    if wish.chance is not None:
+        notes.append(f"chance: {wish.chance.said}")
+    elif "chance" not in table:
+        notes.append("chance is not known: no run is called collapsed, diverged ones count at +inf")
+    return []
+
+
+def _with_group(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Leave out unfinished runs of no group: a trial that waits has no model yet to be counted in.
+
+    The only rows that are not kept; they are named.
+    """
+    groups = [name for name in GROUPS if name in table and table[name].notna().any()]
+    nowhere = table["outcome"].eq("missing") & table[groups].isna().any(axis=1)
+    if nowhere.any():
+        notes.append(f"left out: {int(nowhere.sum())} unfinished that have no {listed(groups)} yet")
+    return table[~nowhere].reset_index(drop=True)
+
+
+def _call_collapsed(table: pd.DataFrame, notes: list[str]) -> None:
+    if "n_eval" in table and "wrong" not in table:
+        counts = counts_of(table)
+        if counts is None:
+            notes.append("errors are no whole numbers of --n-eval examples: no counts are stored")
+        else:
+            table["wrong"] = pd.Series(counts, dtype=object)
+    if "chance" in table:
+        found = collapse(table)
+        rule = "chance less 3 sd of a guess" if "n_eval" in table else f"chance ({WITHOUT_N})"
+        notes.append(f"collapsed: {found} with an error of at least {rule}")
+    left = heaps([e for e, o in zip(table["error"], table["outcome"], strict=True) if o == "ok"])
+    if left:
+        at = ", ".join(f"{count} at {error:g}%" for error, count in left.items())
+        notes.append(
+            f"runs heap at one error, as constant predictions do, and count as ok: {at}. If they "
+            "are: --class-counts, or --chance (the lowest of these, if it is that of the largest "
+            "class) and --n-eval"
+        )
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Identity first, then their own columns, then results; each column with a dtype."""
+    middle = [n for n in table if n not in FIRST and n not in LAST]
+    names = [*(n for n in FIRST if n in table), *middle, *(n for n in LAST if n in table)]
+    return pd.DataFrame({name: column_of(table[name]) for name in names})

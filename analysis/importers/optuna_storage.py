@@ -1,0 +1,187 @@
+"""An Optuna storage: one study is one group, every trial stays in the denominator.
+
+What Optuna keeps of a trial (optuna/study/_tell.py): COMPLETE has a value, inf included; a value
+of NaN and an exception both become FAIL, with nothing that tells them apart; PRUNED trials were
+stopped because they looked bad, with the last reported value as theirs. The sampler is not kept;
+the default, TPE, looks at the results of earlier trials, so that trials are not independent.
+"""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import URL, make_url  # a dependency of Optuna itself
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.importers.cells import frame_of_rows
+from analysis.importers.source import ExternalSweep
+from sweeps.errors import SpecError
+
+SQLITE = b"SQLite format 3\0"
+NAN = "_NAN"  # appended to a state: the last value that the trial reported is not finite
+OUTCOMES = {
+    "COMPLETE": "ok",
+    "FAIL": "crashed",
+    "FAIL_NAN": "diverged",
+    "PRUNED_NAN": "diverged",
+    "RUNNING": "missing",
+    "WAITING": "missing",
+}
+REFUSED = {
+    "PRUNED": "stopped because they looked bad, so that their last value belongs to a shorter "
+    "training and those that ended are a biased sample; allowed: PRUNED=timed_out, which counts "
+    "them as unknown (shares become bounds)"
+}
+NOTE_SAMPLER = (
+    "Optuna keeps no sampler, and its default (TPE) draws by earlier results, so no band is drawn; "
+    "were the trials drawn by RandomSampler: --set sampler=random"
+)
+NOTE_FAIL = (
+    "FAIL is of unknown error: Optuna keeps a returned NaN and an exception alike. Where the "
+    "objective returned NaN: --map-outcome FAIL=diverged"
+)
+
+
+def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSweep:
+    """Read studies of a storage, without writing to it.
+
+    Args:
+        source: a URL, an SQLite file, or a journal file.
+        studies: their names; none for all.
+
+    Raises:
+        SpecError: no storage of Optuna, none of this version, or no such study.
+
+    """
+    with _reading(source) as storage:
+        names = optuna.get_all_study_names(storage)
+        if absent := [name for name in studies if name not in names]:
+            there = ", ".join(map(repr, names)) or "none"
+            raise SpecError([f"--study: no study {name!r}, there are: {there}" for name in absent])
+        rows = [row for name in studies or names for row in _rows(storage, name)]
+    if not rows:
+        raise SpecError([f"{shown(source)}: no trials"])
+    frame = frame_of_rows(rows)
+    retried = "a trial that was retried counts once, with its last attempt"
+    return ExternalSweep(
+        name=Path(str(source)).stem,
+        format="optuna",
+        frame=frame,
+        columns={"outcome": "state", "draw": "number", "study": "study"},
+        outcomes=OUTCOMES,
+        refused=REFUSED,
+        constants={"sampler": "unknown"},
+        notes=(retried,) if "attempt" in frame else (),
+        state_notes={"FAIL": NOTE_FAIL},
+        sampler_note=NOTE_SAMPLER,
+    )
+
+
+def shown(source: str | Path) -> str:
+    """A source as it may be printed: no password.
+
+    >>> shown("mysql://me:secret@host/studies")
+    'mysql://me:***@host/studies'
+    """
+    text = str(source)
+    return make_url(text).render_as_string(hide_password=True) if "://" in text else text
+
+
+@contextmanager
+def _reading(source: str | Path) -> Iterator[BaseStorage]:
+    """A storage that is only read: SQLite is opened so, a journal is copied first."""
+    try:
+        text = str(source)
+        if "://" in text and not text.startswith("sqlite"):
+            yield RDBStorage(text)
+        elif (path := _file_of(text)).read_bytes()[: len(SQLITE)] == SQLITE:
+            yield RDBStorage(_read_only(path))
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder, "journal")
+                shutil.copyfile(path, copy)  # the backend opens its file to append
+                yield JournalStorage(JournalFileBackend(str(copy)))
+    except (SQLAlchemyError, RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
+        said = str(error).partition("\n")[0]
+        raise SpecError(
+            [f"{shown(source)} is no Optuna storage that can be read: {said}"]
+        ) from error
+
+
+def _read_only(path: Path) -> str:
+    """URL of an SQLite file that is never written to, nor made (https://www.sqlite.org/uri.html).
+
+    The path is quoted twice: SQLAlchemy takes its own layer off, SQLite the other; with one, a `#`
+    in the name would end it, and another file would be opened, and made.
+    """
+    file = f"file:{quote(str(path.absolute()))}"
+    url = URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
+    return url.render_as_string()
+
+
+def _file_of(text: str) -> Path:
+    """The file of `sqlite:///FILE`, or of a plain path. Raises SpecError where there is none."""
+    path = Path(make_url(text).database or "") if "://" in text else Path(text)
+    if not path.is_file():
+        raise SpecError([f"{text}: no such file"])
+    return path
+
+
+def _rows(storage: BaseStorage, name: str) -> list[dict[str, Any]]:
+    """A row for each configuration, in the order in which they were drawn."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    trials = study.get_trials(deepcopy=False)
+    # in the order of their numbers, so that of several attempts the last one stays
+    rows = {(_history(trial) or [trial.number])[0]: _row(study, trial) for trial in trials}
+    return [{**rows[number], "study": name, "number": number} for number in sorted(rows)]
+
+
+def _history(trial: FrozenTrial) -> list[int]:
+    """Numbers of earlier attempts, the first one first, as Optuna's retry callback keeps them.
+
+    The attribute is read, since the functions that read it have changed their names.
+    """
+    history: list[int] = trial.system_attrs.get("retry_history", [])
+    return history
+
+
+def _row(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    names = _value_names(study)
+    values = trial.values or [None] * len(names)
+    row = {
+        "study": "",
+        "number": 0,
+        "state": _state(trial),
+        **dict(zip(names, values, strict=True)),
+    }
+    if history := _history(trial):
+        row["attempt"] = len(history) + 1
+    for prefix, cells in (("params_", trial.params), ("user_attrs_", trial.user_attrs)):
+        for name, value in cells.items():  # Optuna's own prefix, where the bare name is taken
+            row[prefix + name if name in row else name] = value
+    return row
+
+
+def _value_names(study: optuna.Study) -> list[str]:
+    """Names of the objectives, as in `Study.trials_dataframe`."""
+    if len(study.directions) == 1 and study.metric_names is None:
+        return ["value"]
+    names = study.metric_names or [str(i) for i in range(len(study.directions))]
+    return [f"values_{name}" for name in names]
+
+
+def _state(trial: FrozenTrial) -> str:
+    state = trial.state.name
+    if state in ("FAIL", "PRUNED") and trial.intermediate_values:
+        last = trial.intermediate_values[max(trial.intermediate_values)]
+        return state if math.isfinite(last) else state + NAN
+    return state

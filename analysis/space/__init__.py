@@ -1,0 +1,1 @@
+"""How the error depends on the hyperparameters: edges, best region, subspaces, importance."""

@@ -1,0 +1,1 @@
+"""Reading and checking results tables: columns, units, groups, outcomes, policies."""

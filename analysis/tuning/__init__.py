@@ -1,0 +1,1 @@
+"""Tuning curves (best error after k trials) and the variance between training seeds."""

@@ -1,0 +1,318 @@
+"""The commands. Each imports what it needs when it runs, so that `--help` starts at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from stability.cli import options as o
+from stability.cli import options_own as own
+from stability.cli.code_options import KeepChanged, RetrainChanged
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class Printable(TyperGroup):
+    """Commands whose usage errors are printed without what a terminal would obey."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """As typer does."""
+        with printable_errors():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does."""
+        with printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """What was typed is quoted in the errors of the parser."""
+    try:
+        yield
+    except UsageError as error:
+        from sweeps.system.trust import printable
+
+        error.message = printable(error.message)
+        raise
+
+
+app = typer.Typer(
+    name="stability",
+    cls=Printable,
+    help="Measure how stable a model's training is to its hyperparameters, and draw the proof.",
+    epilog="A first study, in two minutes: stability sweep --model vitc --optim sgd",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+
+
+@app.callback(invoke_without_command=True)
+def stability(version: o.Version = False) -> None:
+    """Measure how stable a model's training is to its hyperparameters."""
+    if version:
+        from stability import __version__
+
+        typer.echo(f"stability {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@o.with_place
+def sweep(
+    model: o.Model = None,
+    optim: o.Optim = None,
+    data: o.Data = None,
+    skip_unreadable: o.SkipUnreadable = False,
+    epochs: o.Epochs = None,
+    trials: o.Trials = None,
+    sampler: o.Sampler = None,
+    seed: o.Seed = None,
+    lr: o.Lr = None,
+    weight_decay: o.WeightDecay = None,
+    vary: o.Vary = None,
+    recipe: o.Recipe = None,
+    set_: o.SetSetting = None,
+    stem: o.Stem = None,
+    depth: o.Depth = None,
+    pool: o.Pool = None,
+    precision: o.Precision = None,
+    objective: o.Objective = None,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
+    study: o.Study = None,
+    out: o.Out = None,
+    confirm: o.Confirm = None,
+    retry_failed: o.RetryFailed = False,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
+    dry_run: o.DryRun = False,
+    *,
+    place: dict[str, Any],
+) -> None:
+    """Train many draws of a study and draw its EDF.
+
+    Draws learning rates and weight decays, trains each draw for a short while, keeps the results
+    as parquet. The same command again trains only what is missing.
+    """
+    from stability.cli.commands.sweep import run_request
+    from stability.cli.site.cluster import where_of
+    from stability.cli.study.code import if_changed
+    from stability.cli.study.request import Options, read
+
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
+    where = where_of(place, confirm=confirm, out=out)
+    what = Options(
+        model=model,
+        optim=optim,
+        data=data,
+        epochs=epochs,
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+        stem=stem,
+        depth=depth,
+        pool=pool,
+        precision=precision,
+        objective=objective,
+        unit=unit,
+        within=within,
+        study=study,
+        lr=lr or [],
+        weight_decay=weight_decay or [],
+        vary=vary or [],
+        recipe=recipe,
+        set=set_ or [],
+        skip_unreadable=skip_unreadable,
+    )
+    request = replace(read(what, where), if_changed=changed)
+    raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
+
+
+@app.command()
+@o.with_place
+def resume(
+    run: o.Run,
+    confirm: o.Confirm = None,
+    retry_failed: o.RetryFailed = False,
+    unit: own.ErrorUnit = None,
+    within: own.OwnWithin = None,
+    retrain_changed: RetrainChanged = False,
+    keep_changed: KeepChanged = False,
+    *,
+    place: dict[str, Any],
+) -> None:
+    """Train what is missing in a run directory."""
+    from stability.cli.commands.sweep import run_request
+    from stability.cli.site.cluster import where_of
+    from stability.cli.study.code import if_changed
+    from stability.cli.study.request import reopen
+
+    changed = if_changed(retrain=retrain_changed, keep=keep_changed)
+    where = where_of(place, confirm=confirm)
+    request = replace(reopen(run, where, unit, within), if_changed=changed)
+    raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
+
+
+@app.command()
+def status(run: o.Run, watch: o.Watch = False, as_json: o.AsJson = False) -> None:
+    """Say what is done, what runs, what waits, what failed and why."""
+    from stability.cli.commands.status import show_status
+
+    show_status(run, watch=watch, as_json=as_json)
+
+
+@app.command()
+def cancel(run: o.Run) -> None:
+    """End the workers of a run, and its driver; what is finished stays."""
+    from stability.cli.commands.cancel import cancel_run
+
+    cancel_run(run)
+
+
+@app.command()
+def edf(
+    runs: o.Tables,
+    output: o.Output = None,
+    delta: o.Delta = False,
+    policy: o.Policy = "chance",
+    band: o.Band = "ks",
+    within: own.WithinLoss = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Draw the EDFs of runs or tables, with 95% bands."""
+    from stability.cli.commands.edf import Picture, draw
+
+    how = Picture(delta=delta, policy=policy, band=band)
+    draw(runs, output, how, within, as_json=as_json)
+
+
+@app.command()
+def data(
+    name: o.DataName = None,
+    output: o.Sheet = None,
+    skip_unreadable: o.SkipUnreadable = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Show a data set: parts, classes, shape, fingerprint; as a picture too.
+
+    Without a name, list the kinds of names.
+    """
+    from stability.cli.commands.data import show_data
+
+    show_data(name, output, as_json=as_json, skip_unreadable=skip_unreadable)
+
+
+@app.command()
+def compare(
+    runs: o.Tables,
+    by: o.By = None,
+    reference: o.Reference = None,
+    within: o.Within = None,
+    policy: o.ComparePolicy = None,
+    pilot: o.Pilot = "0",
+    confidence: o.Confidence = "0.95",
+    as_json: o.AsJson = False,
+) -> None:
+    """Say which of several models is more stable, and how sure that is."""
+    from stability.cli.commands.compare import Question, show_comparison
+
+    question = Question(by, reference, within, policy, pilot, confidence)
+    show_comparison(runs, question, as_json=as_json)
+
+
+@app.command()
+def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
+    """List the models with what each costs, and the stems."""
+    from stability.cli.commands.models import show_models
+
+    show_models(names or [], as_json=as_json)
+
+
+@app.command()
+def recipe(
+    name: o.RecipeName = None,
+    data: o.RecipeData = "digits",
+    output: o.RecipePicture = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Print how models are trained: settings, allowed values, ranges, sources."""
+    from stability.cli.commands.recipe import show_recipe
+
+    show_recipe(name, data, output, as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    sources: o.Sources,
+    out: o.ImportOut = None,
+    map_: o.Map = None,
+    accuracy: o.Accuracy = None,
+    unit: o.Unit = None,
+    set_: o.SetConstant = None,
+    map_outcome: o.MapOutcome = None,
+    empty: o.Empty = "diverged",
+    chance: o.Chance = None,
+    classes: o.Classes = None,
+    class_counts: o.ClassCounts = None,
+    n_eval: o.NEval = None,
+    format_: o.Format = None,
+    study: o.OfStudy = None,
+    dry_run: o.ImportDryRun = False,
+    force: o.Force = False,
+) -> None:
+    """Make a results table of a sweep of another tool.
+
+    Says which column went where, what was assumed, and how the runs ended.
+    """
+    from stability.cli.commands.import_table import Options, bring_in
+
+    said = Options(
+        map=map_ or [],
+        accuracy=accuracy,
+        unit=unit,
+        set=set_ or [],
+        map_outcome=map_outcome or [],
+        empty=empty,
+        chance=chance,
+        classes=classes,
+        class_counts=class_counts,
+        n_eval=n_eval,
+        format=format_,
+        study=study or [],
+    )
+    bring_in(sources, said, out, dry_run=dry_run, force=force)
+
+
+@app.command()
+def plan(
+    runs: o.Pilots = None,
+    half_width: o.HalfWidth = "0.1,0.05",
+    confidence: o.PlanConfidence = "0.95",
+    within: own.WithinLoss = None,
+    policy: o.Policy = "chance",
+    by: o.PlanBy = None,
+    draws: o.Draws = None,
+    workers: o.PlannedWorkers = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say how many trials a study needs; of a pilot, power and cost."""
+    from stability.cli.commands.plan import Asked, show_plan
+
+    asked = Asked(
+        half_width=half_width,
+        confidence=confidence,
+        within=within,
+        policy=policy,
+        by=by,
+        draws=draws,
+        workers=workers,
+    )
+    show_plan(runs or [], asked, as_json=as_json)

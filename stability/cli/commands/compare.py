@@ -1,0 +1,271 @@
+"""`stability compare`: which model is more stable, in sentences or as JSON."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stability.cli.commands.edf import refresh, table_of
+from stability.cli.output.tables import console, escaped, print_wrapped
+from stability.cli.study.code import outdated
+from stability.cli.study.parsing import Faults, number
+from sweeps.errors import SpecError, StabilityError
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.study import Estimand as Declared
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from analysis import Comparison, Estimand
+    from analysis.comparison.strata import Stratum
+    from analysis.table.units import Unit
+
+NAMED = ("confirmed", "sample-min")
+MEANINGS = {
+    "area": "area under the curves up to {limit}, {a} less {b}",
+    "ks": "largest distance of the curves (of {of})",
+    "p_a_better": "P({a} better) + ties/2 (of {of})",
+    "tau_b": "tau-b: configurations rank alike",
+}
+PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by a percent or so
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, as it was typed."""
+
+    by: str | None
+    reference: str | None
+    within: str | None
+    policy: str | None
+    pilot: str
+    confidence: str
+
+
+def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> None:
+    """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
+    faults = Faults()
+    faults.found += [fault for run in runs if (fault := refresh(run))]
+    declared = declared_by(faults, runs)
+    unit = None if faults.found else unit_of(runs)
+    estimand, policy = estimand_of(faults, question, declared, unit or "percent")
+    if faults.found or estimand is None:
+        raise SpecError(faults.found)
+    strata = compared(runs, question, estimand, policy)
+    edited = outdated(runs)
+    if as_json:
+        print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
+        return
+    for place, stratum in enumerate(strata):
+        print("\n" if place else "", end="")
+        print_stratum(stratum)
+    for line in edited:
+        print_wrapped(f"Note: {line}")
+
+
+def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
+    """The primary estimand that the studies of the run directories declare."""
+    found: dict[Path, Declared] = {}
+    for run in map(RunDirectory, runs):
+        if run.exists():
+            try:
+                found[run.path] = run.read_study().primary
+            except StabilityError:
+                continue  # said already, when its views were rebuilt
+    of_loss = {path.name: d.policy == "beyond" for path, d in found.items()}
+    if len(set(of_loss.values())) > 1:
+        listed = ", ".join(f"{name}: {'a loss' if x else 'percent'}" for name, x in of_loss.items())
+        faults.add(
+            "runs", f"their errors are in different units ({listed}); compare them separately"
+        )
+    elif len({declared.model_dump_json() for declared in found.values()}) > 1:
+        listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
+        faults.add("runs", f"they declare different questions ({listed}); compare them apart")
+    return next(iter(found.values()), Declared())
+
+
+def unit_of(runs: list[Path]) -> "Unit":
+    """Unit of the errors of all tables. Raises SpecError."""
+    from analysis.table import units
+
+    return units.unit_of(table_of(runs))
+
+
+def estimand_of(
+    faults: Faults, question: Question, declared: Declared, unit: "Unit" = "percent"
+) -> tuple["Estimand | None", str]:
+    """The question in numbers, and the policy."""
+    from analysis import Estimand
+    from analysis.table.policies import policies_of
+
+    policy = question.policy or declared.policy
+    if question.policy is not None:
+        faults.one_of("--policy", policy, policies_of(unit))
+    if question.within is None and unit == "raw" and declared.policy != "beyond":
+        faults.add("--within", "needed for a loss: the distance that counts as near, in its unit")
+    d = faults.amount("--within", question.within or f"{declared.within!r}", low=0)
+    confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
+    pilot = faults.whole("--pilot", question.pilot, low=0)
+    reference = reference_of(faults, question.reference)
+    if pilot and question.reference not in (None, "sample-min"):
+        faults.add("--pilot", "it gives the reference: leave --reference out")
+    if faults.found or d is None or confidence is None or pilot is None:
+        return None, policy
+    try:
+        asked = Estimand(d=d, confidence=confidence, pilot=pilot, unit=unit, **reference)
+        return asked, policy
+    except ValueError as error:
+        faults.found.append(f"--{error}")
+        return None, policy
+
+
+def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
+    """`--reference` as arguments of an estimand; a name is resolved when the groups are known."""
+    if text is None or text in NAMED:
+        return {}
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        label, _, value = part.rpartition("=")
+        percent = number(value)
+        if percent is None or (not label and "," in text):
+            faults.add(
+                "--reference",
+                f"got {text!r}, allowed is {', '.join(NAMED)}, a percentage such as 5.2, or one "
+                "for each group such as vitc-nano=5.2,vitp-nano=7",
+            )
+            return {}
+        values[label.strip()] = percent
+    return {"reference": values.get("", values), "named": "given"}
+
+
+def compared(
+    runs: list[Path], question: Question, estimand: "Estimand", policy: str
+) -> list["Stratum"]:
+    """The comparisons. Raises SpecError where the tables do not admit them."""
+    import numpy as np
+
+    from analysis import load
+    from analysis.comparison.confirmed import confirmed
+    from analysis.comparison.strata import compare_strata
+
+    try:
+        return compare_strata(
+            load(runs),
+            estimand,
+            by=question.by,
+            policy=policy,  # type: ignore[arg-type]
+            peaks=[peak for run in runs for peak in confirmed(run)],
+            reference=question.reference,
+            rng=np.random.default_rng(PERMUTATION_SEED),
+        )
+    except ValueError as error:
+        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+
+
+def print_stratum(stratum: "Stratum") -> None:
+    """Two groups in sentences; more as a table of all pairs, and the peaks."""
+    print_wrapped(stratum.title)
+    if stratum.together is None:
+        for comparison in stratum.pairs:
+            print_wrapped(str(comparison))
+            print_views(comparison)
+            print_secondary(comparison)
+        return
+    estimand, together = stratum.pairs[0].estimand, stratum.together
+    print_wrapped(
+        f"Stability: share of each {estimand.wording}. Verdicts and "
+        f"{100 * estimand.confidence:g}% intervals hold for all {len(stratum.pairs)} pairs "
+        f"together ({together.attrs['by']})."
+    )
+    print_pairs(stratum)
+    for comparison in stratum.pairs:
+        print_wrapped(comparison.peak)
+    for note in dict.fromkeys(note for comparison in stratum.pairs for note in comparison.notes):
+        print_wrapped(f"Note: {note}")
+
+
+def print_pairs(stratum: "Stratum") -> None:
+    """A row per pair: both shares, their difference, its interval, the verdict."""
+    assert stratum.together is not None
+    grid = grid_of("pair", "share", "share", "difference", "interval", "more")
+    together = stratum.together
+    differences = together[["difference", "low", "high"]].to_numpy(dtype=float)
+    rows = zip(stratum.pairs, differences, together["verdict"], strict=True)
+    for comparison, difference, verdict in rows:
+        a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
+        more = {"A": comparison.a, "B": comparison.b}.get(verdict, "unresolved")
+        grid.add_row(
+            escaped(f"{comparison.a} - {comparison.b}"),
+            f"{a:.3f}",
+            f"{b:.3f}",
+            *with_ends(*difference),
+            escaped(more),
+        )
+    console().print(grid)
+
+
+def print_views(comparison: "Comparison") -> None:
+    """The primary difference in the other views: policies, the validation error."""
+    grid = grid_of("primary difference under", "difference", "interval", "more stable")
+    names = {"A": comparison.a, "B": comparison.b}
+    for view, row in comparison.sensitivity.iterrows():
+        verdict = names.get(str(row["verdict"]), str(row["verdict"]))
+        grid.add_row(
+            escaped(view), *with_ends(row["difference"], row["low"], row["high"]), escaped(verdict)
+        )
+    console().print(grid)
+
+
+def print_secondary(comparison: "Comparison") -> None:
+    """What is described and not decided by, with what each row means."""
+    from analysis.table.units import distance
+
+    grid = grid_of("secondary, not adjusted", "estimate", "interval", "p")
+    estimand = comparison.estimand
+    limit = distance(f"{estimand.area_limit:g}", estimand.unit)
+    for name, row in comparison.secondary.iterrows():
+        p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
+        names = {"a": comparison.a, "b": comparison.b, "limit": limit}
+        label = MEANINGS.get(str(name), str(name)).format(**names, **row)
+        grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
+    console().print(grid)
+
+
+def grid_of(first: str, *headings: str) -> "Table":
+    """A table whose first column takes what room there is."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column(first, ratio=1)
+    for heading in headings:
+        grid.add_column(heading, justify="right", no_wrap=True)
+    return grid
+
+
+def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
+    """An estimate and its interval, `-` for what there is not."""
+    if math.isnan(estimate):
+        return "-", "-"
+    return f"{estimate:+.3f}", "-" if math.isnan(low) else f"{low:+.3f} .. {high:+.3f}"
+
+
+def as_data(stratum: "Stratum", notes: list[str]) -> dict[str, Any]:
+    """A stratum as plain data, with what must be said of the runs."""
+    from analysis.comparison.confirmed import as_table
+
+    peaks = json.loads(as_table(stratum.peaks).reset_index().to_json(orient="records"))
+    together = stratum.together
+    rows = None if together is None else json.loads(together.to_json(orient="records"))
+    return {
+        "stratum": stratum.title,
+        "groups": [
+            {"group": g.label, "n": g.n, "policy": g.policy, "best": g.best, "note": g.note}
+            for g in stratum.groups
+        ],
+        "peaks": peaks,
+        "pairs": [comparison.to_dict() for comparison in stratum.pairs],
+        "together": rows,
+        "notes": notes,
+    }

@@ -1,0 +1,204 @@
+"""`stability status`: what is done, runs, waits, failed. Reads only: dispatches, voids nothing."""
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stability.cli.output.failures import few
+from stability.cli.site.engine import engine_in_words, spared_in_words
+from stability.cli.study.code import of_run
+from stability.cli.study.unit import question_of
+from sweeps.driver.tally import Tally
+from sweeps.executors.slurm.jobs import Task, submissions
+from sweeps.executors.slurm.monitor import JobMonitor
+from sweeps.store import claims
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.system.trust import printable
+
+AGAIN_SECONDS = 5.0
+SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
+
+
+def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> None:
+    """Print the state of the run directory at `path`. Raises StoreError where it is none.
+
+    `watch` with `as_json`: one line for each look.
+    """
+    run = RunDirectory(path)
+    while True:
+        state = state_of(run)
+        if as_json:
+            print(json.dumps(state, indent=None if watch else 2), flush=True)
+        else:
+            if watch and sys.stdout.isatty():
+                print("\033[H\033[2J", end="")  # from the top of an empty screen
+            print(printable(in_words(state)), flush=True)
+        if not watch or not (state["workers"] or state["queued"] or state["driver"]):
+            return
+        try:
+            time.sleep(AGAIN_SECONDS)
+        except KeyboardInterrupt:
+            return
+
+
+def state_of(run: RunDirectory) -> dict[str, Any]:
+    """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
+    study, design = run.read_study(), run.read_design()
+    held, workers = claims.held(run), claims.workers(run)
+    since = {trial: claimed_at(run.claim(trial)) for trial in held}
+    witness = JobMonitor(run)
+    on_cluster = bool(submissions(run))
+    if on_cluster:
+        witness.see([*held.values(), *workers])
+        witness.refresh(SLURM_SECONDS)
+    ledger = Ledger(run)
+    tally = Tally(design, ledger)
+    tally.look()  # after the claims: what ends meanwhile is finished, never lost
+    ids = set(design.ids)
+    held = {trial: owner for trial, owner in held.items() if trial in ids}
+    running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}
+    outcomes = Counter(ledger[trial].outcome for trial in design.ids)
+    living = sum(not witness.is_gone(owner) for owner in workers)
+    return {
+        "run": str(run.path),
+        "study": study.hash,
+        "trials": tally.trials,
+        "finished": tally.done,
+        "outcomes": {name: count for name, count in outcomes.items() if name is not None},
+        "running": [is_running(trial, owner, since[trial]) for trial, owner in running.items()],
+        "queued": [is_queued(task) for task in witness.tasks() if task.is_queued],
+        "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
+        "failed": [
+            {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
+            for t in tally.open
+            if t in tally.failed
+        ],
+        "damaged": [path.name for path in ledger.damaged],
+        "question": question_of(run, ledger),
+        "code": of_run(run),
+        "engine": engine_in_words(run),
+        "spared": tally.spared,
+        "driver": driver_of(run),
+        "workers": living,
+        "seconds_left": tally.seconds_left(living),
+        "slurm": (witness.trouble or "answers") if on_cluster else None,
+    }
+
+
+def driver_of(run: RunDirectory) -> str | None:
+    """Where the driver runs; None where none does.
+
+    The lock is tried only where the last driver is not known to have ended: to hold it, for however
+    short, could turn away a driver that starts just then.
+    """
+    owner = Owner.read(run.lock)
+    if (owner is not None and owner.is_gone) or not is_locked(run.lock):
+        return None
+    return owner.where if owner else "a process that did not say which"
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of this file; False also where that cannot be seen."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def is_queued(task: Task) -> dict[str, Any]:
+    """For what a worker waits, and how often it has gone back into the queue."""
+    return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
+
+
+def claimed_at(claim: Path) -> str | None:
+    """When a trial was claimed; None where the claim was given back just now."""
+    try:
+        # A claim is a link to its worker's file, whose links change with each claim.
+        changed = claim.stat().st_ctime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(changed, UTC).isoformat("T", "seconds")
+
+
+def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
+    """Where and since when a trial is trained."""
+    return {
+        "trial": trial,
+        "worker": owner.name,
+        "host": owner.node or owner.host,
+        "pid": owner.pid,
+        "job": owner.job or None,
+        "since": since,
+    }
+
+
+def in_words(state: dict[str, Any]) -> str:
+    """The state for a person."""
+    engine = *state["engine"], *spared_in_words(state["spared"])
+    lines = [state["run"], progress(state), *state["code"], *engine, *of_workers(state)]
+    for r in state["running"]:
+        where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
+        since = ago(r["since"])
+        lines.append(f"running: {r['trial']} by {r['worker']} ({where} on {r['host']}{since})")
+    lines += few(
+        (f"lost: {trial}: its worker is gone; it is trained again", None) for trial in state["lost"]
+    )
+    lines += few(
+        (f"failed {f['failures']} times: {f['trial']}: {f['message']}", f["message"])
+        for f in state["failed"]
+    )
+    lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
+    lines += [state["question"]] if state["question"] else []
+    return "\n".join(lines)
+
+
+def progress(state: dict[str, Any]) -> str:
+    """How much is done."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
+    words = f"{state['finished']} of {state['trials']} trials are finished"
+    return f"{words}: {outcomes}" if outcomes else words
+
+
+def of_workers(state: dict[str, Any]) -> list[str]:
+    """Who lives, who waits and for what."""
+    from stability.cli.output.progress import duration
+
+    lines = [f"a driver lives: {state['driver']}"] if state["driver"] else []
+    if state["workers"]:
+        left = state["seconds_left"]
+        when = f", about {duration(left)} left" if left is not None else ""
+        lines.append(f"{state['workers']} workers live{when}")
+    for reason, count in Counter(task["reason"] for task in state["queued"]).items():
+        lines.append(f"{count} workers are queued: {reason}")
+    if state["slurm"] not in (None, "answers"):
+        lines.append(f"Slurm does not answer, its workers are taken to live: {state['slurm']}")
+    if not lines and state["finished"] < state["trials"]:
+        lines.append(f"no worker lives: stability resume {state['run']} goes on from here")
+    return lines
+
+
+def ago(since: str | None) -> str:
+    """For how long, as the end of a list."""
+    from stability.cli.output.progress import duration
+
+    if since is None:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    return f", for {duration(max(0.0, seconds))}"

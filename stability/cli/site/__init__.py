@@ -1,0 +1,1 @@
+"""Where a study runs: executors, profiles, devices, and what an earlier run used."""

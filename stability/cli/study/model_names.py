@@ -1,0 +1,102 @@
+"""From `--model`, `--stem`, `--depth` and `--pool` to full names of models."""
+
+import re
+from dataclasses import dataclass
+from itertools import product
+
+from stability.cli.study.parsing import Faults, import_hint, not_one_of
+from stability.data import ImageData, suits
+from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
+from stability.models.names import DEEPEST, is_own, may_choose, takes
+
+OWN = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
+POOLS = {"token": "", "mean": "gap"}
+"""Value of `--pool` -> what it adds to a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What shall be chosen for each ViT, as it was typed."""
+
+    stem: str | None = None
+    depth: str | None = None
+    pool: str | None = None
+
+
+def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | None) -> list[str]:
+    """Every model with every combination of the choices; CNNs, which have none, as they are."""
+    combinations = _combinations(faults, choices)
+    asked = [name.strip() for name in models.split(",")]
+    for option, text in vars(choices).items():
+        if text is not None and not any(map(may_choose, asked)):
+            faults.add(f"--{option}", f"got {text!r}, a choice for ViTs; none of {models} is one")
+    texts = [
+        "+".join([name, *choice])
+        for name in asked
+        for choice in (combinations if may_choose(name) else [()])
+    ]
+    size = suits(data) if data else "nano"
+    found = faults.many_of("--model", ",".join(texts), lambda text: model(faults, text, size))
+    return [name for name in found if data is None or _suits(faults, name, data)]
+
+
+def model(faults: Faults, text: str, size: str) -> str | None:
+    """The full name of the model `text` on data that `size` suits."""
+    hint = import_hint(text)
+    if is_own(text) or hint:
+        if OWN.fullmatch(text) and not hint:
+            return text  # looked at where there is torch: `cli.machine`
+        faults.add(
+            "--model", f"got {text!r}, allowed is package.module:function, or timm:NAME{hint}"
+        )
+        return None
+    try:
+        return resolve(text, size)
+    except ModelNameError as error:
+        faults.add("--model", in_words(error))
+        return None
+
+
+def in_words(error: ModelNameError) -> str:
+    """What is wrong with a name, and what is allowed."""
+    if error.fault:
+        return error.fault
+    if set(VARIANTS) <= set(error.allowed):  # too many to list: families, and the nearest of all
+        hint = not_one_of(error.got, error.allowed).partition(" (did")
+        listed = not_one_of(error.got, FAMILIES).partition(" (did")[0]
+        return f"{listed}, alone or with a size as in vitc-nano{hint[1]}{hint[2]}"
+    return not_one_of(error.got, error.allowed)
+
+
+def _combinations(faults: Faults, choices: Choices) -> list[tuple[str, ...]]:
+    """Parts to add to a name; parts that add nothing are left out."""
+    parts: list[list[str]] = []
+    if choices.stem is not None:
+        parts.append(
+            faults.many_of("--stem", choices.stem, lambda t: faults.one_of("--stem", t, STEMS))
+        )
+    if choices.depth is not None:
+        parts.append(faults.many_of("--depth", choices.depth, lambda t: _depth(faults, t)))
+    if choices.pool is not None:
+        pools = faults.many_of("--pool", choices.pool, lambda t: faults.one_of("--pool", t, POOLS))
+        parts.append([POOLS[pool] for pool in pools])
+    combinations = product(*(part for part in parts if part))
+    return [tuple(filter(None, combination)) for combination in combinations]
+
+
+def _depth(faults: Faults, text: str) -> str | None:
+    value = faults.whole("--depth", text, low=1, high=DEEPEST)
+    return None if value is None else f"d{value}"
+
+
+def _suits(faults: Faults, name: str, data: ImageData) -> bool:
+    """Whether the model takes the images; a ViT takes those of its own size alone."""
+    side = data.shape[1]
+    if is_own(name) or takes(name, side):
+        return True
+    kind = name.split("-")[0]
+    others = [n for n in VARIANTS if n.startswith(f"{kind}-") and takes(n, side)]
+    fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
+    resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
+    faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")
+    return False

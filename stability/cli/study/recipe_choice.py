@@ -1,0 +1,145 @@
+"""Which recipe a study has: by name, with single settings in place of its own."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stability.cli.study.parsing import Faults, not_one_of, number
+from stability.data import ImageData, suits
+from stability.training.recipes import (
+    IMAGENET,
+    RECIPES,
+    Interval,
+    default_recipe,
+    model_settings,
+    ranges_of,
+    settings_of,
+)
+from stability.training.settings import (
+    DEFAULTS,
+    OPTIONAL,
+    RANGES,
+    SWITCHES,
+    WORDS,
+    allowed,
+    conflicts,
+    fault_of,
+)
+
+if TYPE_CHECKING:
+    from stability.cli.study.request import Options
+
+NAMES = ("lr", "weight_decay", *DEFAULTS)
+OFF = "off"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe by name, and what is said beside it."""
+
+    name: str
+    """Empty where there is no such recipe, which is then said already."""
+    own: dict[str, Any]
+    """Settings that are given."""
+    drawn: Mapping[str, tuple[str, ...]]
+    """Settings that vary, with the optimizers for which they do; none for all."""
+    images: int
+    """To train on."""
+
+    def constants(self, optim: str) -> dict[str, Any]:
+        """The settings of one optimizer that are not drawn."""
+        if not self.name:
+            return {}
+        drawn = [name for name, optims in self.drawn.items() if optim in (optims or (optim,))]
+        return settings_of(self.name, optim, self.own, drawn=drawn, images=self.images)
+
+    def by_model(self, models: Iterable[str], optims: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The settings of single models; of models without any, nothing."""
+        if not self.name:
+            return {}
+        used = {*self.drawn, *(name for optim in optims for name in self.constants(optim))}
+        found = {model: model_settings(model, self.own, used) for model in models}
+        return {model: settings for model, settings in found.items() if settings}
+
+    def ranges(self, family: str, optim: str) -> dict[str, Interval]:
+        """Intervals of lr and weight decay; of lr none where it hangs on a batch that varies."""
+        if not self.name:
+            return {}
+        batch = None if "batch_size" in self.drawn else self.constants(optim)["batch_size"]
+        return ranges_of(self.name, family, optim, batch)
+
+    def origin(self, *, lr_is_ours: bool) -> str:
+        """Recipe, and what was scaled; empty for nano, as it was before there were others."""
+        if self.name in ("", "nano"):
+            return ""
+        named, parts = RECIPES[self.name], [f"recipe {self.name}"]
+        if lr_is_ours and named.lr_batch and "batch_size" not in self.drawn:
+            batch = self.constants("sgd")["batch_size"]
+            scaled = "" if batch == named.lr_batch else f", times {batch}/{named.lr_batch}"
+            parts.append(f"lr: {named.ranges_from}, for batch {named.lr_batch}{scaled}")
+        if named.settings.get("ema") and "ema" not in self.own and "ema" not in self.drawn:
+            rate = f"{named.settings['ema']:g} times {IMAGENET}/{self.images}"
+            parts.append(f"ema: {rate} (training images)")
+        return "; ".join(parts)
+
+
+def chosen_recipe(
+    faults: Faults,
+    options: "Options",
+    data: ImageData | None,
+    drawn: Mapping[str, tuple[str, ...]],
+) -> Choice:
+    """The recipe that the options ask for: that of the data's size where they name none."""
+    name = options.recipe
+    if name is None:
+        name = default_recipe(suits(data), len(data.train)) if data else "nano"
+    own = {n: None if v == OFF and n in OPTIONAL else v for n, v in options.settings.items()}
+    for setting, value in own.items():
+        if faults.one_of("recipe", setting, NAMES) and (fault := fault_of(setting, value)):
+            faults.add("recipe", fault)
+    for setting, value in _typed(faults, options, drawn).items():
+        own[setting] = value
+    for fault in conflicts({**own, **dict.fromkeys(drawn, True)}):
+        faults.add("recipe", fault)
+    found = faults.one_of("--recipe", name, RECIPES)
+    return Choice(found or "", own, drawn, len(data.train) if data else 1)
+
+
+def _typed(
+    faults: Faults, options: "Options", drawn: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """The settings of `--set NAME=VALUE`."""
+    found: dict[str, Any] = {}
+    for text in options.set:
+        option = f"--set {text}"
+        name, equals, word = text.partition("=")
+        if not equals:
+            faults.add(option, "allowed is NAME=VALUE")
+        elif name not in NAMES:
+            faults.add(option, not_one_of(name, NAMES))
+        elif name in found:
+            faults.add(option, f"{name} is set twice")
+        elif name in drawn or getattr(options, name, None):
+            faults.add(option, f"{name} varies: it is either set or drawn")
+        else:
+            value = _value(name, word)
+            fault = fault_of(name, value)
+            found[name] = value
+            if fault:
+                faults.add(option, f"got {word!r}, allowed is {allowed(name)}")
+    return found
+
+
+def _value(name: str, word: str) -> Any:
+    """What a typed value means; where it means nothing, the text, for which there is a fault."""
+    if word == OFF and name in OPTIONAL:
+        return None
+    if name in SWITCHES:
+        return {"true": True, "false": False}.get(word, word)
+    if name in WORDS:
+        return word
+    value = number(word)
+    if value is None:
+        return word
+    return int(value) if RANGES[name].integer and re.fullmatch(r"[+-]?\d+", word) else value

@@ -1,0 +1,178 @@
+"""What the options of `stability sweep` ask for: checked in one place, every fault at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stability.cli.site.cluster import Site, SiteOptions, read_site
+from stability.cli.site.gpus import is_gpu_here
+from stability.cli.site.remembered import check_trusted, last_site
+from stability.cli.study.code import IfChanged
+from stability.cli.study.data_names import check_unchanged
+from stability.cli.study.image_study import OBJECTIVE, fields_of_images
+from stability.cli.study.own_study import check_objective, fields_of_objective
+from stability.cli.study.parsing import Faults
+from stability.cli.study.study_file import check_conditions, is_resolved, with_file
+from stability.cli.study.unit import is_own, read_unit, with_unit_there
+from stability.training.settings import PRECISIONS
+from sweeps.errors import SpecError
+from sweeps.store.run_directory import RunDirectory, unusable_as_new_folder
+from sweeps.study.sampling import SAMPLERS, grid_levels
+from sweeps.study.space import Hyperparameter
+from sweeps.study.study import Study
+
+DEFAULTS = {"trials": "64", "sampler": "random", "seed": "0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What shall be trained, as it was typed; None for what was not."""
+
+    model: str | None = None
+    optim: str | None = None
+    data: str | None = None
+    epochs: str | None = None
+    trials: str | None = None
+    sampler: str | None = None
+    seed: str | None = None
+    stem: str | None = None
+    depth: str | None = None
+    pool: str | None = None
+    precision: str | None = None
+    objective: str | None = None
+    unit: str | None = None
+    within: str | None = None
+    study: Path | None = None
+    lr: list[str] = field(default_factory=list)
+    weight_decay: list[str] = field(default_factory=list)
+    vary: list[str] = field(default_factory=list)
+    space: tuple[Hyperparameter, ...] = ()
+    """Of a study file."""
+    recipe: str | None = None
+    """Its name."""
+    set: list[str] = field(default_factory=list)
+    """Single settings of the recipe."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of a study file: single settings of the recipe."""
+    skip_unreadable: bool = False
+    """Leave out the images that cannot be read."""
+
+    def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
+        """What was typed for these options, or their defaults."""
+        asked = {name: getattr(self, name) for name in defaults}
+        return {name: defaults[name] if asked[name] is None else asked[name] for name in defaults}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, without a fault."""
+
+    study: Study
+    run: RunDirectory
+    site: Site
+    confirm: int | None = None
+    """Fresh seeds for the best of each group; None does not train it again."""
+    if_changed: IfChanged = "stop"
+
+
+def read(options: Options, where: SiteOptions) -> Request:
+    """The request that the options make. Raises SpecError with every fault; writes nothing."""
+    faults = Faults()
+    site, confirm = read_site(faults, where), _confirm(faults, where)
+    study = _study(faults, options, site)
+    if study is not None and not faults.found:
+        run = RunDirectory(Path(where.out or Path("runs") / study.name))
+        study = with_unit_there(study, run)
+        faults.found += run.faults(study) + unusable_by_slurm(site, run)
+        if not faults.found:
+            return Request(study=study, run=run, site=site, confirm=confirm)
+    elif where.out is not None and not RunDirectory(Path(where.out)).exists():
+        faults.found += unusable_as_new_folder(Path(where.out))
+    raise SpecError(faults.found)
+
+
+def _study(faults: Faults, options: Options, site: Site) -> Study | None:
+    """The study that is asked for; None where there is a fault."""
+    if options.study is not None and is_resolved(options.study):
+        may_be = ("study", "unit", "within")
+        if any(getattr(options, name) for name in vars(options) if name not in may_be):
+            faults.add("--study", f"{options.study} says everything: no other option beside it")
+        study = resolved(faults, options.study)
+        named = read_unit(faults, options.unit, options.within, is_own=is_own(study.objective))
+        return None if faults.found else named.of(study)
+    if options.study is not None:
+        options = with_file(faults, options, options.study)
+    fields_of = fields_of_images if options.objective is None else fields_of_objective
+    fields = fields_of(faults, options)
+    asked = options.with_defaults(DEFAULTS)
+    fields |= {
+        "draws": faults.whole("--trials", asked["trials"], low=1),
+        "sampler": faults.one_of("--sampler", asked["sampler"], SAMPLERS),
+        "seed": faults.whole("--seed", asked["seed"], low=0),
+        "precision": precision(faults, options, site),
+    }
+    named = read_unit(faults, options.unit, options.within, is_own=is_own(options.objective))
+    if not faults.found:
+        check_conditions(faults, options.space, fields["models"], fields["optims"])
+    if fields["sampler"] == "grid" and not faults.found:
+        try:
+            grid_levels(fields["space"], fields["draws"])
+        except ValueError as error:
+            faults.add("--trials", str(error))
+    return None if faults.found else named.of(Study(**fields))
+
+
+def precision(faults: Faults, options: Options, site: Site) -> str | None:
+    """Of the forward pass: what is asked for, else what suits the device."""
+    asked = options.precision or "auto"
+    if options.objective is not None:
+        if options.precision is not None:
+            faults.add("--precision", "with --objective it is the function's own affair")
+        return "float32"
+    if (found := faults.one_of("--precision", asked, ("auto", *PRECISIONS))) != "auto":
+        if found == "bfloat16" and site.device == "cpu":
+            faults.add("--precision", "got bfloat16 with --device cpu, it needs a GPU: float32")
+        return found
+    on_gpu = is_gpu_here() if site.device == "auto" else site.device != "cpu"
+    return "bfloat16" if on_gpu else "float32"
+
+
+def resolved(faults: Faults, path: Path) -> Study:
+    """The study of a run directory, to be run again. Raises StoreError, SpecError."""
+    study = Study.read(path)
+    if study.objective == OBJECTIVE:
+        check_unchanged(study)
+    else:
+        check_objective(faults, study.objective)
+    return study
+
+
+def reopen(
+    path: Path, where: SiteOptions, unit: str | None = None, within: str | None = None
+) -> Request:
+    """The request to go on with a run directory. Raises SpecError, StoreError."""
+    faults, run = Faults(), RunDirectory(path)
+    study = run.read_study()
+    check_trusted(run)
+    remembered = None if where.executor or where.profile else last_site(run)
+    site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
+    faults.found += unusable_by_slurm(site, run)
+    named = read_unit(faults, unit, within, is_own=is_own(study.objective))
+    if not faults.found:
+        asked = named.of(study)
+        faults.found += asked.differences(study)
+    if faults.found:
+        raise SpecError(faults.found)
+    return Request(study=asked, run=run, site=site, confirm=confirm)
+
+
+def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:
+    """Slurm takes a % in the names of its logs for a field of its own."""
+    if site.executor == "slurm" and "%" in str(run.path):
+        return [f"--out: got {run.path}, on Slurm allowed is a path without %"]
+    return []
+
+
+def _confirm(faults: Faults, where: SiteOptions) -> int | None:
+    return None if where.confirm is None else faults.whole("--confirm", where.confirm, low=2)

@@ -1,0 +1,143 @@
+"""A study in TOML: the options by their names, and any search space.
+
+model = ["vitp", "vitc"]
+optim = "sgd"
+trials = 32
+[recipe]               # its name, and settings that are not drawn
+name = "micro"         # default: the one that suits the data
+weight_decay = 0.0005
+mixup = "off"          # of those that can be
+[[space]]              # as many as there are hyperparameters
+name = "lr"
+low = 0.01
+high = 1.0             # scale = "log" (default) or "linear", integer = true
+[[space]]
+name = "momentum"
+choices = [0.8, 0.9]
+optims = ["sgd"]       # only for these optimizers, or models = [...]
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from stability.cli.study.parsing import Faults, fault_of_values
+from sweeps.study.space import Hyperparameter
+from sweeps.system.files import parse_toml, read_text
+
+if TYPE_CHECKING:
+    from stability.cli.study.request import Options
+
+NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective", "unit")
+CHOICES = ("stem", "depth", "pool", "precision")
+TABLES = ("recipe", "space")
+
+
+def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
+    """The options, with what the file says where they are silent."""
+    content = _read(faults, path)
+    for name in content:
+        faults.one_of(f"{path}", name, (*NAMES, "within", *CHOICES, *TABLES))
+    texts: dict[str, Any] = {
+        name: _text(faults, f"{path}: {name}", content[name])
+        for name in (*NAMES, *CHOICES)
+        if name in content and getattr(options, name) is None
+    }
+    if "within" in content and options.within is None and options.unit is None:
+        texts["within"] = _amount(faults, f"{path}: within", content["within"])
+    settings = content.get("recipe", {})
+    if not isinstance(settings, dict):
+        faults.add(f"{path}: recipe", "allowed is a table")
+        settings = {}
+    if (options.objective or texts.get("objective")) is None and "name" in settings:
+        found = _text(faults, f"{path}: recipe: name", settings["name"])
+        settings = {key: value for key, value in settings.items() if key != "name"}
+        if found is not None and options.recipe is None:
+            texts["recipe"] = found
+    space = _space(faults, path, content.get("space", []))
+    return replace(options, **texts, settings=settings, space=tuple(space))
+
+
+def is_resolved(path: Path) -> bool:
+    """Whether this is the study.toml of a run directory, which says everything."""
+    try:
+        return "fingerprint" in parse_toml(read_text(path))
+    except (OSError, ValueError):
+        return False  # said when it is read
+
+
+def _read(faults: Faults, path: Path) -> dict[str, Any]:
+    try:
+        return parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
+        faults.add("--study", f"{path} cannot be read: {error}")
+        return {}
+
+
+def _text(faults: Faults, where: str, value: Any) -> str | None:
+    """As it would be typed: a list with commas."""
+    values = value if isinstance(value, list) else [value]
+    if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
+        return ",".join(map(str, values))
+    faults.add(where, f"got {value!r}, allowed is a text, a whole number, or a list of these")
+    return None
+
+
+def _amount(faults: Faults, where: str, value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    faults.add(where, f"got {value!r}, allowed is a number")
+    return None
+
+
+def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
+    if not isinstance(tables, list):
+        faults.add(f"{path}: space", "allowed are tables: [[space]]")
+        return []
+    found: list[Hyperparameter] = []
+    for place, table in enumerate(tables, start=1):
+        try:
+            h = Hyperparameter.model_validate(table)
+        except ValidationError as error:
+            for where, sentence in sentences(error):
+                faults.add(f"{path}: space {place}", f"{where}: {sentence}")
+            continue
+        if fault := fault_of_values(table.get("choices", ())):
+            faults.add(f"{path}: space {place}", f"choices: {fault}")
+        elif h.integer and not all(float(end or 0).is_integer() for end in (h.low, h.high)):
+            faults.add(f"{path}: space {place}", "low and high: whole numbers need whole ends")
+        else:
+            found.append(h)
+    return found
+
+
+def sentences(error: ValidationError) -> list[tuple[str, str]]:
+    """Where a table of the space is wrong, and why; a place that is wrong in many ways once."""
+    found: dict[str, str] = {}
+    for e in error.errors():
+        where = ".".join(map(str, e["loc"][:2])) or "it"
+        fault = e["msg"].removeprefix("Value error, ")
+        if e["loc"][:1] == ("choices",) and len(e["loc"]) > 1:
+            fault = f"got {e['input']!r}, allowed are numbers, text, true and false"
+        found.setdefault(where, fault)
+    return list(found.items())
+
+
+def check_conditions(
+    faults: Faults, space: tuple[Hyperparameter, ...], models: list[str], optims: list[str]
+) -> None:
+    """Conditions must name what is in the study, and leave no doubt which law holds."""
+    for h in space:
+        for name in h.models:
+            faults.one_of(f"space: {h.name}: models", name, models)
+        for name in h.optims:
+            faults.one_of(f"space: {h.name}: optims", name, optims)
+    for name in dict.fromkeys(h.name for h in space):
+        laws = [h for h in space if h.name == name]
+        for model in models:
+            for optim in optims:
+                if sum(h.applies_to(model, optim) for h in laws) > 1:
+                    faults.add("space", f"{name} has two laws for {model} with {optim}")
+                    return

@@ -1,0 +1,1 @@
+"""Data augmentation: from stored images to the batch of a training step."""

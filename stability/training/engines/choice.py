@@ -1,0 +1,264 @@
+"""Which engine trains the jobs of one kind fastest here: measured in some seconds."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+
+from stability.models.names import is_own
+from stability.training.engines.calibration_job import brief, shortened
+from stability.training.engines.names import Engine
+from stability.training.engines.parity import parity_fault
+from stability.training.engines.stackable import can_stack
+from stability.training.engines.train_with import STEP_RUNNERS, prepare, train_with
+from stability.training.loop import Job, steps_of
+from stability.training.tensors import TensorData
+
+EPOCHS = 4  # of a measured training: the first may hold what is paid once, three differences remain
+BUDGET = 3.0  # seconds, about, for these epochs
+PROBED = 2  # steps of each of the two epochs that say how many the budget allows
+FULL = 0.03
+"""Seconds of an eager step that fill a GPU: several trials at a time then gain nothing."""
+COMPILING = 60.0  # seconds, about; how many it really were is measured where it is tried
+WORTH = 10  # a study that takes so many times longer by graphs alone may gain from compiling
+AT_A_TIME = {"streams": (2, 4), "stacked": (4, 16, 64)}
+
+
+class NotMeasuredError(Exception):
+    """A measurement that gave no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What a study has ahead of it of one kind of trial."""
+
+    trials: int
+    steps: int
+    """Of a trial, all epochs together."""
+    keeps_graphs: bool = True
+    """Whether a graph serves all trials of the kind; else it is captured anew for each cohort."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a trial costs by one engine."""
+
+    step: float
+    """Seconds per step and trial: an epoch's time divided by its steps, so with each step's share
+    of evaluation, precise statistics, signals and transfers."""
+    beside: float = 0.0
+    """Seconds per trial beside its epochs: models built, the first evaluation, its share of what
+    its cohort or its kind captures or compiles once. The last evaluation is left out."""
+
+    def seconds(self, steps: int) -> float:
+        """Of a trial of so many steps.
+
+        >>> Cost(step=0.5, beside=10.0).seconds(100)
+        60.0
+        """
+        return self.beside + steps * self.step
+
+
+@dataclass
+class Measurement:
+    """What was found of one kind."""
+
+    costs: dict[str, Cost | str] = field(default_factory=dict)
+    """By engine; or why there is none."""
+    is_spoilt: bool = False
+    """Whether a graph failed for another reason than memory: torch may believe that a capture is
+    still under way, and this process should train nothing."""
+
+    def why_not(self, engine: str) -> str | None:
+        """Why it cannot be used; None where it can, or was not tried."""
+        found = self.costs.get(engine)
+        return found if isinstance(found, str) else None
+
+    def step(self, engine: str) -> float | None:
+        """Seconds of a step; None where there are none."""
+        found = self.costs.get(engine)
+        return found.step if isinstance(found, Cost) else None
+
+
+Measure = Callable[[Engine, Job, TensorData, Workload], Cost]
+
+
+def candidates(trials: int) -> list[list[Engine]]:
+    """What is measured on a GPU for so many trials of a kind, as ladders.
+
+    A ladder is climbed as long as it gets faster.
+
+    >>> [str(engine) for ladder in candidates(3) for engine in ladder]
+    ['eager', 'captured', 'captured+compile', 'streams:2']
+    """
+    ladders = [[Engine("eager")], [Engine("captured")], [Engine("captured+compile")]]
+    for name, sizes in AT_A_TIME.items():
+        ladders.append([Engine(name, k) for k in sizes if k <= trials])
+    return [ladder for ladder in ladders if ladder]
+
+
+def measured(
+    job: Job, data: TensorData, ahead: Workload, measure: Measure | None = None
+) -> Measurement:
+    """What each candidate costs, or why it has no costs; without those that cannot pay."""
+    found = Measurement()
+    for ladder in candidates(ahead.trials):
+        if ladder[0].is_compiled and not may_pay_to_compile(found, ahead):
+            continue
+        best = math.inf
+        for engine in ladder:
+            cost = _tried(engine, job, data, ahead, found, measure or cost_of)
+            found.costs[str(engine)] = cost
+            if isinstance(cost, str) or cost.seconds(ahead.steps) > 0.95 * best:
+                break
+            best = cost.seconds(ahead.steps)
+    return found
+
+
+def may_pay_to_compile(found: Measurement, ahead: Workload) -> bool:
+    """Whether the trials of a kind take so long that compiling may cost less than it saves."""
+    step = found.step("captured")
+    if step is None or not ahead.keeps_graphs:
+        return False
+    return step * ahead.steps * ahead.trials >= WORTH * COMPILING
+
+
+def _tried(
+    engine: Engine,
+    job: Job,
+    data: TensorData,
+    ahead: Workload,
+    found: Measurement,
+    measure: Measure,
+) -> Cost | str:
+    try:
+        return _left_out(engine, job, data, found) or measure(engine, job, data, ahead)
+    except NotMeasuredError as error:
+        return str(error)
+    except Exception as error:  # whatever it is: this way is not taken
+        found.is_spoilt |= engine.way != "eager" and spoils(error)
+        return said(error)
+
+
+def spoils(error: Exception) -> bool:
+    """Whether a graph that failed by this error leaves a process that should train nothing."""
+    return not isinstance(error, torch.OutOfMemoryError)
+
+
+def said(error: Exception) -> str:
+    """The error in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _left_out(engine: Engine, job: Job, data: TensorData, found: Measurement) -> str | None:
+    """Why `engine` is not measured; None where it is."""
+    if engine.name == "captured":
+        return unusable(engine, job, data)
+    if engine.way == "eager":
+        return None
+    if (why := found.why_not("captured")) is not None:
+        return f"not tried, as captured fails: {why}"
+    if found.is_spoilt:
+        return "not tried: a graph failed before"
+    step = found.step("eager")
+    if engine.trials > 1 and step is not None and step > FULL:
+        return f"not measured: a step alone takes {1e3 * step:.0f} ms, which fills the device"
+    return unstackable(job, data) if engine.way == "stacked" else None
+
+
+def unusable(engine: Engine, job: Job, data: TensorData) -> str | None:
+    """Why jobs like this one cannot be trained by `engine`; None where they can, as far as is seen.
+
+    On a GPU a few steps of a model from elsewhere are captured. Raises what a capture raises.
+    """
+    why = unstackable(job, data) if engine.way == "stacked" else None
+    if why is None and engine.way != "eager" and data.device.type == "cuda" and is_own(job.model):
+        why = parity_fault(job, data)
+    return why
+
+
+def unstackable(job: Job, data: TensorData) -> str | None:
+    """Why jobs like this one cannot be trained as one; None where they can."""
+    return can_stack([replace(job, seed=i) for i in range(2)], data)
+
+
+def cost_of(engine: Engine, job: Job, data: TensorData, ahead: Workload) -> Cost:
+    """What a trial of the kind of `job` costs by `engine`; some seconds.
+
+    Raises NotMeasuredError, and whatever the training raises.
+    """
+    try:
+        plain = replace(engine, name=engine.way)  # to compile for a few steps would take a minute
+        steps = affordable(plain, job, data)
+        STEP_RUNNERS.clear()
+        times = timed(engine, job, data, steps)
+    finally:
+        STEP_RUNNERS.clear()
+    sharing = ahead.trials if ahead.keeps_graphs else engine.trials
+    return Cost(step=times.step, beside=times.once / sharing + times.start / engine.trials)
+
+
+def seconds_of(
+    engine: Engine, job: Job, data: TensorData, *, steps: int, repeats: int = EPOCHS - 1
+) -> float:
+    """Seconds per step and trial, as `Cost.step`, of epochs of `steps` steps.
+
+    The median of `repeats` epochs. Raises NotMeasuredError, and whatever the training raises.
+    """
+    try:
+        return timed(engine, job, data, steps, repeats + 1).step
+    finally:
+        STEP_RUNNERS.clear()
+
+
+def affordable(engine: Engine, job: Job, data: TensorData) -> int:
+    """Steps of an epoch to measure: the study's own, or as many as the budget allows."""
+    step = timed(engine, job, data, PROBED, epochs=2).step
+    fits = int(BUDGET / (EPOCHS * step * engine.trials))
+    return max(PROBED, min(fits, steps_of(job, data)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """Of one measurement, in seconds."""
+
+    once: float
+    """Of graphs that stay."""
+    start: float
+    """From the beginning of the trainings to their first epoch."""
+    step: float
+    """Per step and trial, as `Cost.step`."""
+
+
+def timed(engine: Engine, job: Job, data: TensorData, steps: int, epochs: int = EPOCHS) -> Times:
+    """One training of as many jobs as the engine trains at a time, timed at the end of each epoch.
+
+    Raises NotMeasuredError where a training ends early or its epochs took no time, and whatever
+    the training raises.
+    """
+    short = shortened(data, job, steps)
+    jobs = [replace(brief(job, data, steps, epochs), seed=i) for i in range(engine.trials)]
+    # On a CPU, where other processes have their turn too, what this one had.
+    clock = time.perf_counter if data.device.type == "cuda" else time.process_time
+    stamps: list[list[float]] = [[] for _ in jobs]
+    begun = clock()
+    prepare(engine.name, jobs, short)
+    ready = clock()
+    for i, training in train_with(
+        engine.name, jobs, short, lambda i, epoch: stamps[i].append(clock())
+    ):
+        if training.outcome == "diverged":
+            raise NotMeasuredError(
+                f"not measured: trial {i} diverged at step {training.diverged_at}"
+            )
+    if any(len(rows) != epochs + 1 for rows in stamps):
+        raise NotMeasuredError("not measured: a training ended before its last epoch")
+    epoch = statistics.median(b - a for rows in stamps for a, b in pairwise(rows[1:]))
+    if epoch <= 0:
+        raise NotMeasuredError(f"not measured: the clock says {epoch:.3g} seconds for an epoch")
+    start = statistics.median(rows[1] for rows in stamps) - ready - epoch
+    return Times(once=ready - begun, start=max(start, 0.0), step=epoch / (steps * engine.trials))

@@ -1,0 +1,1 @@
+"""The run directory: claims, parts, views, checkpoints, and who owns what."""

@@ -1,0 +1,212 @@
+"""What long trainings keep in the run directory, so that an interruption costs them little.
+
+A checkpoint is the objective's own bytes and, behind them, a line that says whose they are and
+holds their digest. What is damaged, of another trial or of other code of the user is as if it were
+not there. The file never decides a result: whoever goes on from it gets what an undisturbed
+training would have got, and without it the training begins anew.
+"""
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from sweeps.errors import EvictedError, SpecError
+from sweeps.objective.user_code import UserCode
+from sweeps.store import claims
+from sweeps.store.owner import Owner
+from sweeps.store.parts import Ledger
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.trial import TRAINED, Cohort, Result, Saved, State
+from sweeps.system.files import atomic_write, put_away, read_bytes
+
+EVERY_SECONDS = 60.0
+MOST_BYTES = 64 << 30
+SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
+VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
+SEAL = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
+
+
+def every_seconds() -> float:
+    """Least time between two checkpoints of a training: a minute, or what the environment says.
+
+    At 0 each one that is offered is written, whatever it costs. Raises SpecError.
+    """
+    text = os.environ.get(VARIABLE, "")
+    try:
+        seconds = float(text) if text else EVERY_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise SpecError([f"{VARIABLE} is {text!r}, allowed is a number of seconds from 0"])
+    return seconds
+
+
+class Checkpoint(Saved):
+    """That of one trial, in the hands of the worker that holds it."""
+
+    def __init__(self, of: "Checkpoints", trial: str, size: int, code: str) -> None:
+        """`size`: of the cohort, whose time its trials share; `code`: digest of the user's."""
+        self.trial, self._of, self._size, self._code = trial, of, size, code
+        self.path = of.run.checkpoint(trial)
+        self._begun = perf_counter()
+        self._due = self._begun + of.every
+        self._went_on = self._made = self._warned = False
+
+    def load(self) -> bytes | None:
+        """What an interrupted training of this trial left; None to begin anew."""
+        try:
+            content = read_bytes(self.path, MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        except (OSError, MemoryError) as error:
+            self._say(f"its checkpoint cannot be read, training begins anew: {error}")
+            return None
+        state, _, line = content.rpartition(b"\n")
+        match = SEAL.fullmatch(line)
+        if match is None or sealed(state, *match.groups()[:3]) != line:
+            self._say("its checkpoint is damaged, training begins anew")
+            return None
+        if match[1] != self.trial.encode() or match[2] != self._code.encode():
+            self._say("its checkpoint is of another trial or other code, training begins anew")
+            return None
+        self.earlier, self._went_on = float(match[3]), True
+        self._say(f"goes on from its checkpoint, after {self.earlier:.1f} s of training")
+        return state
+
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
+        """Keep what `state` gives, where that is due; a disk that is full costs a warning.
+
+        `beside`: the checkpoints of the trials that are trained as one with this, and their states.
+        Raises EvictedError where one of the trials was given to others meanwhile.
+        """
+        start, is_one = perf_counter(), self._size == 1 or beside is not None
+        if not (is_one and self._of.on_epoch()) and start < self._due:
+            return
+        everyone: list[tuple[Checkpoint, State]] = [(self, state), *(beside or ())]
+        written = [each._keep(its) for each, its in everyone]
+        if any(written):
+            self._of.on_save()
+        now = perf_counter()
+        due = now + (max(self._of.every, SHARE * (now - start)) if self._of.every else 0)
+        for each, _ in everyone:
+            each._due = due
+
+    def _keep(self, state: State) -> bool:
+        """Whether it could be written."""
+        if not claims.is_mine(self._of.run, self.trial, self._of.owner):
+            raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
+        try:
+            self._write(state())
+        except (OSError, MemoryError) as error:
+            if not self._warned:
+                self._say(f"no checkpoint can be written, training goes on: {error or 'no memory'}")
+            self._warned = True
+            return False
+        self._made = True
+        return True
+
+    def discard(self, reason: str) -> None:
+        """What was loaded is of no use: training begins anew."""
+        self.earlier, self._went_on = 0.0, False
+        self._say(f"its checkpoint {reason}, training begins anew")
+
+    def end(self, result: Result) -> None:
+        """The result is written: remove what is of no use any more.
+
+        After a failure it stays, for the next attempt; but not if the training went on from it and
+        came no further, since then it may be what fails. In a cohort any other may be that.
+        """
+        came_no_further = self._size == 1 and self._went_on and not self._made
+        suspect = result.outcome != "timed_out" and came_no_further
+        if result.outcome in TRAINED or suspect:
+            remove(self.path)
+
+    def _write(self, state: bytes) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
+        seconds = self.earlier + (perf_counter() - self._begun) / self._size
+        facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
+        with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+            file.write(state)
+            file.write(b"\n" + sealed(state, *facts))
+
+    def _say(self, what: str) -> None:
+        print(f"{self.trial}: {what}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """Those of a run directory, for one worker."""
+
+    run: RunDirectory
+    owner: Owner
+    code: UserCode | None
+    """What this worker has imported: no training continues from what other code has kept."""
+    every: float
+    on_save: Callable[[], None]
+    on_epoch: Callable[[], bool]
+    """Called at each offer of what a worker trains alone or as one; whether it is due, whatever the
+    time."""
+
+    @classmethod
+    def here(
+        cls,
+        run: RunDirectory,
+        owner: Owner,
+        on_save: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[], bool] = lambda: False,
+        code: UserCode | None = None,
+    ) -> "Checkpoints":
+        """As often as the environment says. Raises SpecError."""
+        return cls(
+            run=run,
+            owner=owner,
+            code=code,
+            every=every_seconds(),
+            on_save=on_save,
+            on_epoch=on_epoch,
+        )
+
+    def of(self, cohort: Cohort) -> dict[str, Checkpoint]:
+        """A place for each trial of the cohort."""
+        code = self.code or UserCode(objective="", modules={})
+        return {
+            trial.id: Checkpoint(self, trial.id, len(cohort.trials), code.seal(trial.model))
+            for trial in cohort.trials
+        }
+
+
+def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
+    """The line behind `state`: whose it is, after how much training, and a digest of all that."""
+    facts = b"stability-checkpoint 1 %b %b %b" % (trial, code, seconds)
+    whole = hashlib.sha256(state)
+    whole.update(facts)
+    return facts + b" " + whole.hexdigest().encode()
+
+
+def tidy(run: RunDirectory, ledger: Ledger) -> None:
+    """For the driver: remove what workers left that died between a result and its checkpoint."""
+    held = claims.held(run)
+    for path in run.checkpoints.glob("*.pt"):
+        if path.stem not in held and ledger.is_trained(path.stem):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
+    with suppress(OSError):
+        put_away(path)
+        remove_halves(path)
+
+
+def remove_halves(path: Path) -> None:
+    """What writers of `path` that were killed have left."""
+    for half in path.parent.glob(f".{path.name}.*.tmp"):
+        half.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""Who holds something, and whether that process provably no longer exists."""
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sweeps.system import processes
+from sweeps.system.files import parse_json, read_text
+from sweeps.system.slurm_job import SlurmJobId
+
+MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, named so that no later process can be taken for it."""
+
+    name: str
+    host: str
+    pid: int
+    started: str
+    """Start of the process on a clock that nobody can set; a pid alone is used again."""
+    boot: str
+    """Which boot of the host; empty where the system does not say."""
+    namespace: str
+    """Whose pids they are: a container has its own."""
+    slot: str = ""
+    """Which place of the host it fills, such as `cpu:1`."""
+    job: str = ""
+    """Of Slurm, `1234` or `1234_5`; empty for a process that no cluster started."""
+    submission: str = ""
+    """Name of that job."""
+    restarts: int = 0
+    """How often that job had been put back into the queue when this process started."""
+    cluster: str = ""
+    node: str = ""
+    """What Slurm calls the host."""
+    directory: str = ""
+    """Identity of the run directory that it works in (`RunDirectory.identity`): its files may be
+    read in a copy. Empty where an earlier version wrote it."""
+
+    @classmethod
+    def this_process(cls, name: str, slot: str = "", directory: str = "") -> "Owner":
+        """The running process."""
+        pid = os.getpid()
+        started = processes.started(pid)
+        assert started is not None  # it is running this line
+        host = socket.gethostname()
+        place = SlurmJobId.here()
+        return cls(
+            name=name,
+            host=host,
+            pid=pid,
+            started=started,
+            boot=processes.boot(),
+            namespace=processes.namespace(),
+            slot=slot,
+            directory=directory,
+            **asdict(place),
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this host, and no cluster started it."""
+        return self.host == socket.gethostname() and not self.job
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it provably ended. Of another host or container nothing is proved from here."""
+        if self.is_visible:
+            return processes.started(self.pid) != self.started
+        # All nodes of a cluster may call themselves alike: a job's other boot proves nothing.
+        return self.is_here and self.boot != processes.boot()
+
+    @property
+    def ended_alone(self) -> bool:
+        """Whether the process provably ended while the system went on."""
+        return self.is_visible and self.is_gone
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether this system knows if it runs: same host, same boot, same pids."""
+        return (
+            self.host == socket.gethostname()
+            and self.boot == processes.boot()
+            and self.namespace == processes.namespace()
+        )
+
+    def send(self, number: signal.Signals, directory: str) -> bool:
+        """Signal the process if it is proven to be this one, at work in `directory`.
+
+        Proven means: same host, boot, pid namespace and start time, checked immediately before the
+        signal, and the identity of the run directory that it wrote down when it started.
+
+        Returns:
+            Whether the signal was sent.
+        """
+        if self.why_unproven(directory) is not None:
+            return False
+        return processes.send(self.pid, self.started, number)
+
+    def why_unproven(self, directory: str) -> str | None:
+        """Why a process that lives is not signalled from here; None where it may be."""
+        if self.host != socket.gethostname():
+            return "it runs on another host: call stability cancel there"
+        if not self.is_visible:
+            return "it runs in another container or pid namespace: call stability cancel there"
+        if not self.directory:
+            return "an earlier version started it, which did not note its run directory"
+        if self.directory != directory:
+            return "it works in another run directory, of which this one is a copy"
+        return None
+
+    @property
+    def where(self) -> str:
+        """Where it runs, for a person."""
+        return f"job {self.job} on {self.node}" if self.job else f"pid {self.pid} on {self.host}"
+
+    def to_json(self) -> str:
+        """For a file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Owner | None":
+        """From a file; None where it is gone or garbage."""
+        try:
+            owner = cls(**parse_json(read_text(path, MOST_BYTES)))
+        except (OSError, ValueError, TypeError):
+            return None
+        numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
+        is_sound = all(
+            type(value) is int and 0 <= value <= processes.MOST_PID for value in numbers.values()
+        ) and all(
+            isinstance(words[name], str) and words[name].isprintable()
+            for name in words.keys() - numbers.keys()
+        )
+        return owner if is_sound and owner.pid else None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.where})"
+
+
+def wait_for_an_end(owners: Sequence[Owner], seconds: float) -> None:
+    """Return when a process of these has ended, or so many seconds have passed.
+
+    Where the system cannot tell (Linux can, from 5.3 on), or there is none, the latter.
+    """
+    handles = []
+    if hasattr(os, "pidfd_open"):
+        for owner in owners:
+            with suppress(OSError):  # it has ended meanwhile, or there are too many open files
+                handles.append(os.pidfd_open(owner.pid))
+    if not handles:
+        time.sleep(seconds)
+        return
+    ends = select.poll()
+    for handle in handles:
+        ends.register(handle, select.POLLIN)
+    ends.poll(1000 * seconds)
+    for handle in handles:
+        os.close(handle)

@@ -1,0 +1,337 @@
+"""Parts: what workers wrote, the truth about results.
+
+A worker owns its parts and rewrites the current one whole with each result, so that a reader sees
+the old or the new one, never half of it. After `ROWS` rows it begins the next.
+"""
+
+import errno
+import os
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sweeps.errors import StoreError
+from sweeps.store.accepted import ALL, Accepted, Decision, accepted
+from sweeps.store.answers import JUDGED, as_read
+from sweeps.store.failure_detection import Hosts, Row, was_refused, was_too_many
+from sweeps.store.part_file import read_part
+from sweeps.store.run_directory import RunDirectory
+from sweeps.study.schema import PART
+from sweeps.study.trial import FAILED, TRAINED, Result
+from sweeps.study.values import as_text, row_of
+from sweeps.system import files
+from sweeps.system.files import DamagedError, atomic_write
+
+ROWS = 256
+FINAL = 1000  # failures that one refused answer counts as: more than are ever tried
+EVER = datetime.min.replace(tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS = ["trial", "outcome", "finished"]
+_BRIEF = [
+    *("trial", "outcome", "error", "seconds", "computed", "finished"),
+    *("message", "host", "cohort_size", "code", "error_unit"),
+    *(name for name in JUDGED if name != "error"),
+]
+
+
+def _finished(row: Row) -> datetime:
+    """By which rows are ordered."""
+    when: datetime = row["finished"]
+    return when
+
+
+class PartWriter:
+    """Appends results to the parts of one worker."""
+
+    def __init__(self, run: RunDirectory, worker: str) -> None:
+        self.run = run
+        self.worker = worker
+        self._rows = PART.empty_table()
+        self._number = 0
+
+    def append(self, result: Result, **circumstances: Any) -> Result:
+        """Write one result; when this returns it is on the disk.
+
+        Returns the result with the outcome that was written: `crashed` where its values cannot be
+        stored, which the row's `message` names.
+        """
+        row = {
+            **row_of(result),
+            "trial": result.trial,
+            "worker": self.worker,
+            "finished": datetime.now(UTC),
+        }
+        message = "; ".join(filter(None, (circumstances.pop("message", None), row.get("message"))))
+        row |= {"message": as_text(message) or None, **circumstances}
+        # Only the new row is converted: the others, with their curves, are as Arrow holds them.
+        new = pa.Table.from_pylist([row], schema=PART)
+        self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
+        with atomic_write(self.run.part(self.worker, self._number)) as temporary:
+            pq.write_table(self._rows, temporary, write_page_checksum=True)
+        if len(self._rows) == ROWS:
+            self._rows, self._number = PART.empty_table(), self._number + 1
+        return replace(result, outcome=row["outcome"])
+
+
+class Record(NamedTuple):
+    """What is known of one trial."""
+
+    outcome: str | None = None
+    """Of the training; None where it has not been trained yet."""
+    error: float | None = None
+    seconds: float | None = None
+    computed: float | None = None
+    """Epochs, where it was one of several trained as one."""
+    finished: datetime | None = None
+    code: str | None = None
+    """Version of the user's code; empty where there is none, None where it is not known."""
+    failures: int = 0
+    """Cohorts that were too large for the memory are none."""
+    failures_since: int = 0
+    """Those after the ledger's `since`; one that would only come again counts as `FINAL`."""
+    message: str | None = None
+    """Of the last failure."""
+    failed: datetime | None = None
+    """When that was."""
+
+    def after(self, row: Row, since: datetime) -> "Record":
+        """What is known with one more row; of several in any order the same comes out."""
+        finished = row["finished"]
+        if was_too_many(row):
+            return self
+        if row["outcome"] in FAILED:
+            is_last = self.failed is None or finished >= self.failed
+            return self._replace(
+                failures=self.failures + 1,
+                failures_since=self.failures_since
+                + (finished >= since) * (FINAL if was_refused(row) else 1),
+                message=row["message"] if is_last else self.message,
+                failed=finished if is_last else self.failed,
+            )
+        # The first complete result wins.
+        if row["outcome"] in TRAINED and (self.finished is None or finished < self.finished):
+            # Half of what `_replace` takes.
+            first = row["outcome"], row["error"], row["seconds"], row["computed"]
+            return Record(*first, finished, row.get("code"), *self[6:])
+        return self
+
+
+UNKNOWN = Record()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A part as it was when the ledger last looked."""
+
+    stamp: tuple[int, ...]
+    keys: pa.Table
+    """Of each row what tells it from others."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its writer has begun another."""
+        return len(self.keys) >= ROWS
+
+    def is_in(self, later: "_Seen") -> bool:
+        """Whether `later` has the same rows and perhaps more after them."""
+        return self is later or bool(later.keys.slice(0, len(self.keys)).equals(self.keys))
+
+
+class Ledger:
+    """What the parts say.
+
+    `refresh` reads only files that changed since it last looked, and of these takes in only the
+    rows that are new: what a look costs does not grow with what was known before. Only where rows
+    have gone, with a part that was damaged or set aside, or other versions of the user's code are
+    accepted, everything is read anew.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        since: datetime = EVER,
+        *,
+        begun: datetime = EVER,
+        trusting: bool = False,
+        unit: str | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
+
+        `decision`: which rows count, where that is decided and not written yet.
+
+        `trusting`: read only the columns that a ledger keeps, half of the time that a part takes;
+        and do not even look at parts again that were read when they were full.
+
+        They are never written again. Who looks before and after each trial saves a `stat` for every
+        256 trials of the study; that one of them is damaged later, others notice.
+        """
+        self.run = run
+        self.since = since
+        self.begun = begun
+        self.trusting = trusting
+        self.unit = run.unit if unit is None else unit
+        self.decision = decision
+        self.damaged: list[Path] = []
+        self.accepted: Accepted = ALL
+        """Whose rows count; those of other code are not seen."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._full: dict[str, _Seen] = {}  # those at which nobody looks again
+        self.records: dict[str, Record] = {}
+        self.rows: list[Row] = []
+        """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
+        self.arrived: list[str] = []
+        """The trial of each row in the order in which rows were read; another list once rows have
+        gone. So who follows the ledger sees what is new since it looked."""
+        self.hosts = Hosts(self.begun)
+        self.longest = 0.0
+        """Seconds: the most that a trial took."""
+        self.too_many: dict[str, int] = {}
+        """By trial, the size of the smallest cohort with it that ran out of memory."""
+
+    def refresh(self) -> None:
+        """Look again. Raises StoreError where nobody knows which rows count."""
+        now = accepted(self.run) if self.decision is None else self.decision.accepted
+        if now != self.accepted:
+            self.accepted = now
+            self._forget()
+        self.damaged = []
+        names = _names(self.run.parts)
+        before, seen, new = self._seen, {}, []
+        for name in sorted(names - self._full.keys()):
+            if looked := self._look(name, before.get(name)):
+                seen[name] = looked[0]
+                new += looked[1]
+        is_there = self._full.keys() <= names and before.keys() <= seen.keys()
+        if not is_there or not all(known.is_in(seen[name]) for name, known in before.items()):
+            self._forget()
+            self.refresh()
+            return
+        self._seen = seen
+        if self.trusting:
+            self._full |= {name: known for name, known in seen.items() if known.is_full}
+            self._seen = {name: known for name, known in seen.items() if not known.is_full}
+        for row in sorted(new, key=_finished):
+            self._take_in(row)
+
+    def _look(self, name: str, known: "_Seen | None") -> tuple["_Seen", list[Row]] | None:
+        """A part as it is now, and its rows after those that are known; None where it is none."""
+        path = f"{self.run.parts}/{name}"
+        try:
+            stat = os.stat(path)  # noqa: PTH116 - a Path for each part takes longer than the call
+            stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if known and known.stamp == stamp:
+                return known, []
+            table = read_part(Path(path), _BRIEF if self.trusting else None)
+        except FileNotFoundError:  # set aside just now
+            return None
+        except DamagedError:
+            self.damaged.append(Path(path))
+            return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:  # a link to itself
+                raise
+            self.damaged.append(Path(path))
+            return None
+        after = table.slice(len(known.keys) if known else 0)
+        return _Seen(stamp, table.select(_KEYS)), _rows(as_read(after, self.unit))
+
+    def _take_in(self, row: Row) -> None:
+        """Whatever came before: files are read in another order than they were written in."""
+        if self.rows and row["finished"] < self.rows[-1]["finished"]:
+            insort(self.rows, row, key=_finished)
+        else:
+            self.rows.append(row)
+        self.arrived.append(row["trial"])
+        if self.accepted.counts(row["outcome"], row["code"]):
+            self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
+        self.hosts.add(row)
+        self.longest = max(self.longest, row["seconds"] or 0.0)
+        if was_too_many(row):
+            size = self.too_many.get(row["trial"], row["cohort_size"])
+            self.too_many[row["trial"]] = min(size, row["cohort_size"])
+
+    @property
+    def counted(self) -> Iterator[Row]:
+        """The rows whose version of the user's code is accepted, oldest first."""
+        return (row for row in self.rows if self.accepted.counts(row["outcome"], row["code"]))
+
+    def is_trained(self, trial: str) -> bool:
+        """Whether a result is there."""
+        return self[trial].outcome is not None
+
+    def __getitem__(self, trial: str) -> Record:
+        return self.records.get(trial, UNKNOWN)
+
+
+def _names(parts: Path) -> set[str]:
+    """Of the parts that there are: a listing, no look at any of them."""
+    try:
+        return {name for name in os.listdir(parts) if name.endswith(".parquet")}  # noqa: PTH208
+    except FileNotFoundError:
+        return set()
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    """What a ledger keeps of each row."""
+    there = set(table.column_names)  # an older version had fewer
+    columns = {
+        name: table[name].to_pylist() if name in there else [None] * len(table)
+        for name in _BRIEF
+        if name != "finished"
+    }
+    # Arrow takes ten times as long for a time.
+    stamps = table["finished"].cast(pa.int64()).to_pylist()
+    columns["finished"] = [EPOCH + timedelta(microseconds=stamp) for stamp in stamps]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def set_aside(damaged: list[Path]) -> list[Path]:
+    """Rename damaged parts, so that they are neither read again nor lost; returns the new names."""
+    try:
+        return [files.set_aside(path) for path in damaged]
+    except OSError as error:
+        raise StoreError(f"a damaged part cannot be renamed: {error}") from error
+
+
+def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART`.
+
+    The numbers are as the objective returned them: see `sweeps.store.answers.as_read`.
+    `damaged` gets the names of the parts that cannot be read: the ledger knows them too, and the
+    driver sets them aside.
+    """
+    tables = [PART.empty_table()]
+    for name in sorted(_names(run.parts)):
+        try:
+            tables.append(_as_part(read_part(run.parts / name)))
+        except FileNotFoundError:  # set aside just now
+            continue
+        except DamagedError:
+            if damaged is not None:
+                damaged.append(name)
+    rows = pa.concat_tables(tables)
+    return rows.take(pc.sort_indices(rows["finished"]))  # which is a stable sort
+
+
+def _as_part(table: pa.Table) -> pa.Table:
+    """With the columns of today: an older version had fewer, also of the curves."""
+    for field in PART:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    table = table.select(PART.names)
+    if table.schema.equals(PART):
+        return table
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART)

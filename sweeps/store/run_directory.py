@@ -1,0 +1,254 @@
+"""A study's folder: the one place that knows where things lie in it."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.errors import SpecError, StoreError
+from sweeps.study.design import Design, draw_design, read_design, write_design
+from sweeps.study.repair import contradiction, damage_of, keep_damaged, read_study
+from sweeps.study.study import Study
+from sweeps.study.trial import Trial
+from sweeps.system import locks
+from sweeps.system.trust import make_folder
+
+
+class RunDirectory:
+    """Paths of a run directory, and its making.
+
+    The truth about the study is `study.toml` and `design.parquet`, the truth about results is
+    `parts/`; `results.parquet`, `curves.parquet` and pictures are views that may be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.study = self.path / "study.toml"
+        self.design = self.path / "design.parquet"
+        self.provenance = self.path / "provenance"
+        self.claims = self.path / "claims"
+        self.workers = self.path / "workers"
+        self.parts = self.path / "parts"
+        self.checkpoints = self.path / "checkpoints"
+        self.jobs = self.path / "jobs"
+        self.folders = (
+            *(self.provenance, self.claims, self.workers, self.parts),
+            *(self.checkpoints, self.jobs),
+        )
+        self.results = self.path / "results.parquet"
+        self.curves = self.path / "curves.parquet"
+        self.edf = self.path / "edf.png"
+        self.lock = self.path / "driver.lock"
+        self.cancel = self.path / "cancel"
+        self.engine = self.path / "engine.toml"
+        self.code = self.path / "code.toml"
+        self.engine_lock = self.path / "engine.lock"
+
+    @property
+    def identity(self) -> str:
+        """Device and inode: a renamed run directory or a bind mount has the same, a copy another.
+
+        Empty where there is no such folder.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}"
+
+    def claim(self, trial: str) -> Path:
+        """The claim on a trial."""
+        return self.claims / f"{trial}.json"
+
+    def worker(self, name: str) -> Path:
+        """The file that says that a worker lives."""
+        return self.workers / f"{name}.json"
+
+    def part(self, worker: str, number: int) -> Path:
+        """One of the parts that a worker owns."""
+        return self.parts / f"{worker}-{number:04d}.parquet"
+
+    def checkpoint(self, trial: str) -> Path:
+        """What a trial that takes long has kept of its training."""
+        return self.checkpoints / f"{trial}.pt"
+
+    def confirmation(self, seeds: int) -> "RunDirectory":
+        """Where the best of each group is trained again with so many fresh seeds."""
+        return RunDirectory(self.path / f"confirm-r{seeds}")
+
+    def confirmations(self) -> list["RunDirectory"]:
+        """Those that are there, of any number of seeds."""
+        runs = map(RunDirectory, sorted(self.path.glob("confirm-r*")))
+        return [run for run in runs if run.exists()]
+
+    def create(self, study: Study, design: Sequence[Trial]) -> Design:
+        """Write study and its design where they are not yet; returns the design as it is there.
+
+        What is damaged of the two is kept under another name and written again.
+        Raises SpecError where the folder holds another study or is not a run directory, StoreError
+        where it cannot be written.
+        """
+        if faults := self.faults(study):
+            raise SpecError(faults)
+        try:
+            make_folder(self.path)
+            if not self.study.exists() or damage_of(self.study):
+                if self.study.exists():
+                    keep_damaged(self.study)
+                study.write(self.study)  # first: it is what makes the folder a run directory
+            self.name_unit(study)
+            for folder in self.folders:
+                make_folder(folder)
+            ids = [trial.id for trial in design]  # of one that was read, this checks each
+            if (there := self.readable_design()) is not None and there.ids == ids:
+                return there
+            if self.design.exists():
+                if against := contradiction(design, self.design, self.parts):
+                    raise StoreError(f"{self.design} cannot be used: {against}")
+                keep_damaged(self.design)
+            write_design(study, design, self.design)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error}") from error
+        return self.read_design()
+
+    def faults(self, study: Study) -> list[str]:
+        """What keeps `study` from being run in this folder; nothing is written."""
+        if not self.exists():
+            return unusable_as_new_folder(self.path)
+        if link := self.link():
+            return [link]
+        if damage := damage_of(self.study):
+            against = contradiction(draw_design(study), self.design, self.parts)
+            return [f"{damage}; {against}"] if against else []
+        there = self.read_study()
+        faults = [f"{self.path} holds another study: {d}" for d in study.differences(there)]
+        if faults:
+            faults[-1] += f". Give another --out; stability resume {self.path} continues that study"
+        return faults
+
+    def name_unit(self, study: Study) -> None:
+        """Write the unit of `study`, with what depends on it, into the study that is there.
+
+        Raises StoreError where it cannot be written.
+        """
+        for run in (*self.confirmations(), self):
+            there = run.read_study()
+            if (study.unit, study.primary) == (there.unit, there.primary):
+                continue
+            try:
+                there.in_unit(study.unit, study.primary.within).write(run.study)
+            except OSError as error:
+                raise StoreError(f"{run.study} cannot be written: {error}") from error
+
+    @property
+    def unit(self) -> str:
+        """Of the errors in the parts; empty where none was named or the study cannot be read."""
+        try:
+            return self.read_study().read_by
+        except StoreError:
+            return ""
+
+    def exists(self) -> bool:
+        """Whether there is a study in this folder."""
+        try:
+            return self.study.exists()
+        except OSError:  # a folder that may not be entered, a name that is too long
+            return False
+
+    def read_study(self) -> Study:
+        """The study. Raises StoreError where this is not a run directory."""
+        if not self.exists():
+            raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
+        if link := self.link():
+            raise StoreError(link)
+        return read_study(self.study)
+
+    def link(self) -> str | None:
+        """Why a folder in it is not its own; None where all are.
+
+        Files are made, renamed and removed in them: a link could have that done elsewhere.
+        """
+        for folder in self.folders:
+            if folder.is_symlink():
+                return f"{folder} is a link; what is written in a run directory stays in it"
+        return None
+
+    def read_design(self) -> Design:
+        """The trials in the order of the design. Raises StoreError."""
+        return read_design(self.read_study(), self.design)
+
+    def readable_design(self) -> Design | None:
+        """The trials; None where they cannot be read: they are drawn from the study."""
+        try:
+            return self.read_design()
+        except StoreError:
+            return None
+
+
+class Identity:
+    """Which folder and lock a driver began with, to notice that others are in their place."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._folder, self._lock = _inode(run.path), _inode(run.lock)
+        self._is_locked = locks.any_held()
+
+    def change(self) -> str | None:
+        """What was moved, removed or replaced since; None where nothing was."""
+        run = self.run
+        if (folder := _inode(run.path)) != self._folder:
+            what = "replaced by another folder" if folder else "moved or removed"
+            return (
+                f"{run.path} was {what} while it was driven; nothing more is written there. What "
+                "was trained is where the folder is now: stability resume FOLDER continues there"
+            )
+        lock = _inode(run.lock)
+        if lock != self._lock or (lock is None and self._is_locked):
+            what = "replaced" if lock else "removed"
+            return (
+                f"{run.lock} was {what} while it was driven, so another driver may have started; "
+                "this one ends. The same command continues"
+            )
+        # Without checkpoints/ training goes on, and each worker says what it cannot write.
+        needed = [folder for folder in run.folders if folder != run.checkpoints]
+        if gone := [folder for folder in needed if not folder.is_dir()]:
+            return (
+                f"{', '.join(map(str, gone))} was removed while {run.path} was driven. The same "
+                "command makes it again and trains what is missing"
+            )
+        return None
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def unusable_as_new_folder(path: Path) -> list[str]:
+    """Why no new run directory can be made at `path`; nothing is left written."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return [f"{path} is not valid UTF-8, which tables need for their paths: take another --out"]
+    try:
+        if path.exists() and not path.is_dir():
+            return [f"{path} is a file, a folder is needed"]
+        if path.is_dir() and any(not child.name.startswith(".") for child in path.iterdir()):
+            return [f"{path} is not empty and not a run directory: it has no study.toml"]
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not existing.is_dir():
+            return [f"{existing} is a file, a folder is needed to make {path}"]
+        # Permissions say nothing to root or on a read-only file system, and a name may be too
+        # long: try.
+        probe = Path(tempfile.mkdtemp(dir=existing))
+        try:
+            (probe / path.name).mkdir()
+            (probe / path.name).rmdir()
+        finally:
+            probe.rmdir()
+    except OSError as error:
+        return [f"{path} cannot be written: {error.strerror}"]
+    return []

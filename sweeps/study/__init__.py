@@ -1,0 +1,1 @@
+"""The study: search space, sampling, design, trials, and the columns of the results."""

@@ -1,0 +1,163 @@
+"""What a trial is, what an objective takes and gives, and the identity of a trial."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.study.space import Value
+
+HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
+BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
+    "stability.objective:train_images": {
+        "lr_per": "step",
+        "warmup_epochs": None,
+        "ema": None,
+        "ema_period": 32,
+        "mixup": None,
+        "cutmix": None,
+        "crop_area": None,
+        "crop_padding": 0,
+        "flip": 0.0,
+        "autoaugment": False,
+        "precise_bn": None,
+        "stem_init": "main",
+        "revision": 1,
+    }
+}
+"""By objective, settings added after the first release, with the value that trials had until then.
+
+An objective of one's own may have other settings of these names.
+"""
+
+TRAINED = ("ok", "collapsed", "diverged")
+"""Outcomes of a training that ran; a diverged training is a result."""
+FAILED = ("crashed", "out_of_memory", "timed_out")
+"""Outcomes of the infrastructure; such a trial is run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration, trained once."""
+
+    id: str
+    study: str
+    """Hash of the study that drew it."""
+    draw: int
+    model: str
+    optim: str
+    epochs: int
+    seed: int
+    """Of the training: weights and order of the images."""
+    data: str
+    fingerprint: str
+    """Of the data."""
+    data_source: str = ""
+    """By which the data are loaded; empty where `data` is enough."""
+    hyperparameters: dict[str, Value]
+    """What was drawn, as applied."""
+    settings: dict[str, Any]
+    """The resolved recipe: its constants and the hyperparameters."""
+    precision: str
+    objective: str
+
+
+State = Callable[[], bytes]
+"""Gives the state of a training at the end of an epoch."""
+
+
+class Saved:
+    """Where a training keeps its state, to go on after an interruption. This one keeps nothing.
+
+    A training loads once before it begins and offers between its epochs; what was kept is removed
+    when its result is written.
+    """
+
+    earlier: float = 0.0
+    """Seconds of training that led to the state that was loaded."""
+
+    def load(self) -> bytes | None:
+        """What an interrupted training of this trial left; None to begin anew."""
+        return None
+
+    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
+        """Keep what `state` gives, where that is due; else it is not called.
+
+        `beside`: a `Saved` and the state of each other trial that is trained as one with this one.
+        They are kept when this is, so that all can go on together.
+        """
+
+    def discard(self, reason: str) -> None:
+        """What was loaded is of no use: training begins anew."""
+
+
+NOWHERE = Saved()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Trials that are trained as one, on one device."""
+
+    trials: tuple[Trial, ...]
+    device: str
+    """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+    engine: str = "eager"
+    """By which they are trained; one by one where the objective has no engines."""
+    saved: Mapping[str, Saved] = field(default_factory=dict)
+    """By trial; empty outside of a sweep."""
+    unit: str = ""
+    """Of the errors that the objective gives (`sweeps.study.units`); empty where none was named."""
+
+    def saved_of(self, trial: Trial) -> Saved:
+        """Where the training of `trial` keeps its state."""
+        return self.saved.get(trial.id, NOWHERE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an objective says of one trial."""
+
+    trial: str
+    outcome: str
+    values: dict[str, Any] = field(default_factory=dict)
+    """Columns of the results table that the objective knows."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the curves table, without `trial`."""
+
+
+Objective = Callable[[Cohort], Iterator[Result]]
+"""Named in the study as `module:function`; yields a result for each trial as it ends.
+
+An exception is a failure of the infrastructure: what was yielded before it is kept, the other
+trials of the cohort are run again.
+"""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal content, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, digits: int) -> str:
+    """The first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]
+
+
+def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> str:
+    """Readable part and hash of everything that decides a trial's result, and of nothing else.
+
+    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting that has
+    the value it had before it existed is left out, so that a new option never orphans finished
+    trials.
+    """
+    before = BEFORE_IT_EXISTED.get(resolved["objective"], {})
+    settings = {
+        name: value
+        for name, value in resolved["settings"].items()
+        if name not in before or before[name] != value
+    }
+    content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
+    readable = re.sub(r"[^\w.+-]", ".", f"{model}-{optim}-e{epochs}")  # it names files
+    return f"{readable}-{digest(content, HASH_DIGITS)}"

@@ -1,0 +1,228 @@
+"""Results as rows of a part: what an objective gives is stored, or named in `message`.
+
+Every result passes here, of built-in and of own objectives. Values are converted to the types of
+`sweeps.study.schema`. A value that cannot be converted is left out and named; where the result is
+unusable without it, the row says that the attempt crashed. So writing a row never fails because of
+what an objective returned.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from sweeps.study.schema import CURVE, MEASURED, TEXT
+from sweeps.study.trial import FAILED, TRAINED, Result
+
+Row = dict[str, Any]
+
+MOST_CHARACTERS = 2000
+"""Of a text; a longer one is cut."""
+MOST_METRICS = 1000
+"""Metrics of its own that an objective may give for a trial: each is a column of the results."""
+MOST_NAMED = 8
+"""Values that a message names one by one."""
+CIRCUMSTANCES = ("attempt", "cohort_size", "finished", "host", "outcome", "seconds", "worker")
+"""Columns that the worker fills in, whatever the objective says."""
+
+VALUES = {column.name: column.type for column in MEASURED if column.name not in CIRCUMSTANCES}
+CURVES = {column.name: column.type for column in CURVE}
+ESSENTIAL = ("error", "wrong", "n_eval", "chance")
+"""Columns without which a result could be misread; one that cannot be stored fails the attempt."""
+LARGEST = 2**63 - 1
+
+
+def as_text(value: Any) -> str:
+    r"""Text that a file can hold: no lone surrogates, no NUL, not longer than `MOST_CHARACTERS`.
+
+    >>> as_text("caf\udce9\0")
+    'caf\\udce9\\x00'
+    """
+    try:
+        text = str(value)
+    except BaseException as error:
+        return f"<{type(value).__name__} whose text cannot be had: {type(error).__name__}>"
+    text = "".join((text[:MOST_CHARACTERS], "..." if len(text) > MOST_CHARACTERS else ""))
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value in a message, in few characters."""
+    try:
+        text = as_text(repr(value))
+    except BaseException:  # also an integer of more digits than Python prints
+        text = f"<{type(value).__name__}>"
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def as_number(value: Any) -> int | float:
+    """A number of Python, NumPy, torch, `decimal` or `fractions`, or an array of one number.
+
+    Raises ValueError, with the reason, for everything else, complex numbers included.
+    """
+    if type(value) is float or type(value) is int:
+        found: int | float = value
+    else:
+        try:
+            value = value.item() if hasattr(value, "item") else value
+            if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
+                raise TypeError
+            found = int(value) if isinstance(value, int) else float(value)
+        except Exception as error:
+            raise ValueError("not a number") from error
+    if isinstance(found, int):
+        try:
+            float(found)
+        except OverflowError as error:
+            raise ValueError("too large for a number of 64 bits") from error
+    return found
+
+
+def converted(value: Any, kind: pa.DataType) -> Any:
+    """`value` in the type of a column. Raises ValueError, with the reason."""
+    if value is None:
+        return None
+    if kind == TEXT:
+        return as_text(value)
+    number = as_number(value)
+    if pa.types.is_floating(kind):
+        return float(number)
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError("not a whole number")
+    if abs(int(number)) > LARGEST:
+        raise ValueError("too large for an integer of 64 bits")
+    return int(number)
+
+
+class Faults:
+    """What of a result cannot be stored, each kind once, in the order found."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, None] = {}
+        self.columns: set[str] = set()
+
+    def add(self, text: str, column: str = "") -> None:
+        """Note one."""
+        self.found[text] = None
+        self.columns.add(column)
+
+    def __str__(self) -> str:
+        named = list(self.found)
+        more = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        return "; ".join(named[:MOST_NAMED]) + more
+
+
+def row_of(result: Result) -> Row:
+    """The columns that an objective decides: its outcome, values, metrics, curve, and a message.
+
+    The outcome is `crashed` where it is no outcome, or the values cannot be used.
+    """
+    faults = Faults()
+    if isinstance(result.values, Mapping):
+        row, metrics = _values(result.values, faults)
+    else:
+        row, metrics = {}, []
+        faults.add(f"values is {shown(result.values)}, expected a dict", "error")
+    curve = _curve(result.curve, faults)
+    message = row.pop("message", None)
+    unusable = _unusable(result.outcome, row, faults)
+    if unusable:
+        row, metrics, curve = {}, [], []
+        message = f"the objective's result cannot be used: {unusable}"
+    elif faults.found:
+        message = "; ".join(filter(None, (message, f"not stored: {faults}")))
+    outcome = "crashed" if unusable else result.outcome
+    told = {"message": as_text(message)} if message else {}
+    return {**row, "outcome": outcome, "metrics": metrics, "curve": curve, **told}
+
+
+def _values(values: Mapping[Any, Any], faults: Faults) -> tuple[Row, list[Row]]:
+    row: Row = {}
+    metrics: list[Row] = []
+    for name, value in values.items():
+        if name == "metrics":
+            metrics = _metrics(value, faults)
+        elif name not in VALUES:
+            faults.add(f"{shown(name)}: not a column of the results")
+        else:
+            _convert(row, name, value, VALUES[name], faults)
+    return row, metrics
+
+
+def _convert(row: Row, name: str, value: Any, kind: pa.DataType, faults: Faults) -> None:
+    """Put a value into the row, or say why it is not there."""
+    try:
+        row[name] = converted(value, kind)
+    except ValueError as error:
+        faults.add(f"{name} = {shown(value)} ({error})", name)
+
+
+def _metrics(metrics: Any, faults: Faults) -> list[Row]:
+    """Names as text, values as numbers; at most `MOST_METRICS`."""
+    found: list[Row] = []
+    if not isinstance(metrics, list | tuple):
+        faults.add(f"metrics is {shown(metrics)}, expected a list of names and values")
+        return found
+    if len(metrics) > MOST_METRICS:
+        faults.add(f"{len(metrics) - MOST_METRICS} metrics beyond the first {MOST_METRICS}")
+    for metric in metrics[:MOST_METRICS]:
+        if not isinstance(metric, Mapping) or not {"name", "value"} <= metric.keys():
+            faults.add(f"metric {shown(metric)} (expected a name and a value)")
+            continue
+        name, row = as_text(metric["name"]), Row()
+        if name in VALUES or name in CIRCUMSTANCES:
+            faults.add(f"metric {shown(name)} (the name of a column)")
+            continue
+        try:
+            row = {"name": name, "value": converted(metric["value"], pa.float64())}
+        except ValueError as error:
+            faults.add(f"{shown(name)} = {shown(metric['value'])} ({error})")
+            continue
+        found.append(row)
+    return found
+
+
+def _curve(curve: Any, faults: Faults) -> list[Row]:
+    """Rows with the columns of the curves; a row without an epoch gets its position."""
+    if not isinstance(curve, list | tuple):
+        faults.add(f"curve is {shown(curve)}, expected a list of dicts")
+        return []
+    found = []
+    for number, point in enumerate(curve):
+        if not isinstance(point, Mapping):
+            faults.add(f"row {number} of curve is {shown(point)}, expected a dict")
+            continue
+        row: Row = {"epoch": number}
+        for name, value in point.items():
+            if not isinstance(name, str) or name not in CURVES:
+                faults.add(f"{shown(name)} in curve: not a column of the curves")
+                continue
+            try:
+                row[name] = converted(value, CURVES[name])
+            except ValueError as error:
+                faults.add(f"{name} = {shown(value)} in curve ({error})")
+        found.append(row)
+    return found
+
+
+def _unusable(outcome: Any, row: Row, faults: Faults) -> str:
+    """Why nothing can be said by this row; empty where it can."""
+    allowed = (*TRAINED, *FAILED)
+    if not isinstance(outcome, str) or outcome not in allowed:
+        return f"outcome is {shown(outcome)}, expected {', '.join(allowed)}"
+    if outcome not in TRAINED:
+        return ""
+    return str(faults) if faults.columns.intersection(ESSENTIAL) else ""
+
+
+def fault_of(result: Result) -> str:
+    """Why a result contradicts itself; empty where it does not. `units.judged` checks ranges."""
+    if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
+        return ""
+    error = _values(result.values, Faults())[0].get("error")
+    if result.outcome == "ok" and (error is None or not math.isfinite(error)):
+        got = shown(result.values.get("error"))
+        return f"outcome is 'ok' and error is {got}, expected a finite number"
+    return ""

@@ -1,0 +1,1 @@
+"""The operating system: guarded file access, locks, ownership, processes, interrupts."""

@@ -1,0 +1,65 @@
+"""The Slurm job that this process is in, from what Slurm says to it and of it."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+NAME = re.compile(r"stability-[0-9a-f]{12}")
+"""Names of the jobs that this package submits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmJobId:
+    """A job, or a task of an array, that this package submitted. Empty anywhere else.
+
+    Who sweeps locally within an allocation of their own is no worker of ours to Slurm.
+    """
+
+    job: str = ""
+    """`1234`, or `1234_5` for a task of an array."""
+    submission: str = ""
+    """The job's name: ids can be given twice, after a controller has lost its state."""
+    restarts: int = 0
+    """How often the job was put back into the queue: it keeps its id."""
+    cluster: str = ""
+    node: str = ""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "SlurmJobId":
+        """From a process's environment.
+
+        >>> array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "8"}
+        >>> SlurmJobId.of({**array, "SLURM_JOB_NAME": "stability-0123456789ab"}).job
+        '7_1'
+        >>> SlurmJobId.of({**array, "SLURM_JOB_NAME": "interactive"}).job
+        ''
+        """
+        name = environment.get("SLURM_JOB_NAME", "")
+        if "SLURM_JOB_ID" not in environment or not NAME.fullmatch(name):
+            return cls()
+        array, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+        return cls(
+            job=f"{array}_{task}" if array and task else environment["SLURM_JOB_ID"],
+            submission=name,
+            restarts=int(environment.get("SLURM_RESTART_COUNT") or 0),
+            cluster=environment.get("SLURM_CLUSTER_NAME", ""),
+            node=environment.get("SLURMD_NODENAME", ""),
+        )
+
+    @classmethod
+    def here(cls) -> "SlurmJobId":
+        """Of this process."""
+        return cls.of(os.environ)
+
+
+def seconds_of(text: str) -> float | None:
+    """Slurm's way of writing a time; None where it is none.
+
+    >>> seconds_of("1-02:03:04"), seconds_of("03:04"), seconds_of("UNLIMITED")
+    (93784.0, 184.0, None)
+    """
+    if not (found := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)):
+        return None
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

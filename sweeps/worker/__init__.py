@@ -1,0 +1,1 @@
+"""The worker: claims cohorts, has the objective train them, and writes the results."""

@@ -1,0 +1,54 @@
+"""Which trials are put together into a cohort."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sweeps.store.parts import Ledger
+from sweeps.study.trial import Trial
+from sweeps.worker.engine import EngineDecision, EnginePlan, Engines
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortBuilder:
+    """How large a cohort may be, and which trials may be in one with another."""
+
+    engines: Engines | None
+    settled: EngineDecision
+    trials: Sequence[Trial]
+    """Of the study."""
+    workers: int = 1
+    """Among so many what is left is shared."""
+
+    def way(self, trial: Trial) -> EnginePlan:
+        """How it is trained."""
+        return self.settled.way(self.engines.kind(trial)) if self.engines else EnginePlan()
+
+    def alike(self, trial: Trial) -> Hashable:
+        """Equal for trials that may be in one cohort."""
+        if self.engines is None:
+            return trial.id
+        return self.engines.alike(trial, self.way(trial).engine)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Trial]:
+        return {trial.id: trial for trial in self.trials}
+
+    def most(self, trial: Trial, ledger: Ledger, left: int) -> int:
+        """How many trials like this one a cohort may have, of `left` that are open.
+
+        Half of what ran out of memory. A trial that has failed otherwise is alone: if it was the
+        reason, it fails no other again.
+        """
+        most = self.way(trial).trials
+        if most <= 1 or ledger[trial.id].failures_since:
+            return 1
+        mine = self.alike(trial)
+        for other, size in ledger.too_many.items():
+            if self.alike(self._by_id[other]) == mine:
+                most = min(most, size // 2)
+        return max(1, min(most, -(-left // self.workers)))
+
+
+ALONE = CohortBuilder(engines=None, settled=EngineDecision(device=""), trials=())
+"""Each trial is a cohort."""
