@@ -1,6 +1,6 @@
 """What all tests share: no display, one thread, small studies.
 
-`sweeps` is imported where it is used: the tests on a GPU run without pydantic and optuna.
+Most of `sweeps` is imported where it is used: the tests on a GPU run without pydantic and optuna.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import pytest
+
+import stability  # noqa: F401 - registers its objectives
 
 if TYPE_CHECKING:
     from sweeps.store.run_directory import RunDirectory

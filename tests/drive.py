@@ -6,6 +6,7 @@ python tests/drive.py RUN WORKERS
 import sys
 from pathlib import Path
 
+import stability  # noqa: F401 - registers its objectives
 from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.executors import LocalExecutor
 from sweeps.store import views

@@ -266,5 +266,5 @@ def test_a_trial_of_two_versions_in_two_sources_is_a_fault(tmp_path: Path) -> No
 
 
 def test_both_packages_know_the_same_modules_as_not_the_users() -> None:
-    assert (*user_code.OURS, *user_code.COLLECTIONS) == OURS
+    assert (*user_code.PROGRAM_PACKAGES, *user_code.COLLECTIONS) == OURS
     assert named_modules("analysis.x:f", "torchvision:y") == ()

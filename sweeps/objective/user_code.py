@@ -17,9 +17,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+from sweeps.study.objectives import PROGRAM_PACKAGES
 from sweeps.study.trial import digest
 
-OURS = ("stability", "sweeps", "analysis")
 COLLECTIONS = ("timm", "torchvision")
 """Packages of models that a name may begin with: `timm:resnet18` names no module of the user."""
 INSTALLED = {"site-packages", "dist-packages"}
@@ -98,14 +98,14 @@ def named_modules(objective: str, model: str) -> tuple[str, ...]:
 
     >>> named_modules("svm:fit", "fit")
     ('svm',)
-    >>> named_modules("stability.objective:train_images", "mymodels:mlp")
+    >>> named_modules("stability.images:train", "mymodels:mlp")
     ('mymodels',)
-    >>> named_modules("stability.objective:train_images", "timm:resnet18")
+    >>> named_modules("stability.images:train", "timm:resnet18")
     ()
     """
     names = (objective, model) if ":" in model else (objective,)
     modules = dict.fromkeys(name.partition(":")[0] for name in names)
-    return tuple(m for m in modules if m.partition(".")[0] not in (*OURS, *COLLECTIONS))
+    return tuple(m for m in modules if m.partition(".")[0] not in (*PROGRAM_PACKAGES, *COLLECTIONS))
 
 
 def changed_modules(before: Modules, after: Modules) -> list[str]:
@@ -241,7 +241,7 @@ def _place(spec: ModuleSpec) -> str | None:
 
 def _is_own(name: str, spec: ModuleSpec) -> bool:
     """Whether it is the user's: neither ours, nor Python's, nor installed."""
-    if name.partition(".")[0] in OURS or (place := _place(spec)) is None:
+    if name.partition(".")[0] in PROGRAM_PACKAGES or (place := _place(spec)) is None:
         return False
     path = Path(place)
     return not (INSTALLED & set(path.parts) or any(map(path.is_relative_to, _STDLIB)))

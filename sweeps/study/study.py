@@ -7,9 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import SpecError, StoreError
+from sweeps.study.objectives import facts_of
 from sweeps.study.sampling import Sampler
 from sweeps.study.space import Hyperparameter, Value
-from sweeps.study.trial import BEFORE_IT_EXISTED, digest
+from sweeps.study.trial import digest
 from sweeps.study.units import Unit
 from sweeps.system.files import atomic_write, parse_toml, read_text
 
@@ -118,9 +119,9 @@ class Study(BaseModel):
         return digest(content, STUDY_DIGITS)
 
     @property
-    def read_by(self) -> Unit:
-        """Unit by which results are read: percent for images, whose objective is known."""
-        return self.unit or ("percent" if self.objective in BEFORE_IT_EXISTED else "")
+    def read_by(self) -> str:
+        """Unit by which results are read: the one that was named, or that of the objective."""
+        return self.unit or facts_of(self.objective).unit
 
     @property
     def _in_unit(self) -> set[str]:

@@ -7,30 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.study.objectives import facts_of
 from sweeps.study.space import Value
 
 HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
-BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
-    "stability.objective:train_images": {
-        "lr_per": "step",
-        "warmup_epochs": None,
-        "ema": None,
-        "ema_period": 32,
-        "mixup": None,
-        "cutmix": None,
-        "crop_area": None,
-        "crop_padding": 0,
-        "flip": 0.0,
-        "autoaugment": False,
-        "precise_bn": None,
-        "stem_init": "main",
-        "revision": 1,
-    }
-}
-"""By objective, settings added after the first release, with the value that trials had until then.
-
-An objective of one's own may have other settings of these names.
-"""
 
 TRAINED = ("ok", "collapsed", "diverged")
 """Outcomes of a training that ran; a diverged training is a result."""
@@ -150,13 +130,13 @@ def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> s
 
     `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting that has
     the value it had before it existed is left out, so that a new option never orphans finished
-    trials.
+    trials. Raises SpecError where a built-in objective is not registered.
     """
-    before = BEFORE_IT_EXISTED.get(resolved["objective"], {})
+    old = facts_of(resolved["objective"]).old_defaults
     settings = {
         name: value
         for name, value in resolved["settings"].items()
-        if name not in before or before[name] != value
+        if name not in old or old[name] != value
     }
     content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
     readable = re.sub(r"[^\w.+-]", ".", f"{model}-{optim}-e{epochs}")  # it names files

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,11 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design
+from sweeps.study.objectives import (
+    ObjectiveFacts,
+    register_objectives,
+    registered_objectives,
+)
 from sweeps.study.trial import FAILED, Cohort, Objective, Result, Trial
 from sweeps.study.units import judged
 from sweeps.system import interrupts
@@ -69,6 +74,8 @@ class WorkerSpec:
     """The user's code that results are to come from; None for whatever is there."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
+    objectives: dict[str, ObjectiveFacts] = field(default_factory=registered_objectives)
+    """Built-in objectives that the driver knows: a worker reads trials before it imports one."""
 
     @property
     def device(self) -> str:
@@ -111,6 +118,7 @@ def work(
     `after_each` is called after each result. Raises what importing the objective raises, and
     ChangedCodeError where the user's code is another version than the order says.
     """
+    register_objectives(order.objectives)
     run, shift = RunDirectory(Path(order.run)), shift or JobLifetime()
     if order.device == "cuda" and order.visible_gpu is not None:
         # Before torch is imported; submitit's local jobs always take GPU 0.
