@@ -28,7 +28,7 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     left = {trial.id: None for trial in cohort.trials}
 
     def cost(trial: str) -> dict[str, Any]:
-        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
+        earlier = cohort.saved[trial].seconds_before if trial in cohort.saved else 0.0
         return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
 
     error: BaseException | None = None

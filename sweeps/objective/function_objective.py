@@ -4,7 +4,7 @@ def fit(trial):
     ...  # trial["C"], trial["seed"], ...
     return 7.5  # or {"error": 7.5, "val_error": 8.0, "n_eval": 400, "chance": 90.0}
 
-One that takes long may have a second parameter, `saved` (`sweeps.study.trial.Saved`).
+One that takes long may have a second parameter, `saved` (`sweeps.Saved`).
 """
 
 import inspect
@@ -15,9 +15,9 @@ from typing import Any
 from sweeps.errors import AnswerError
 from sweeps.objective.collapse import is_collapsed
 from sweeps.study.schema import CURVE, FLOAT, INT, MEASURED
-from sweeps.study.trial import NOWHERE, Cohort, Objective, Result, Saved, Trial
-from sweeps.study.units import FULL, in_percent, is_real, known, refused
-from sweeps.study.values import as_number, converted, shown
+from sweeps.study.trial import NOT_SAVED, Cohort, Objective, Result, Saved, Trial
+from sweeps.study.units import FULL, in_percent, known, refused
+from sweeps.study.values import as_number, converted, number_or_none, shown
 
 Plain = Callable[..., Any]
 
@@ -41,7 +41,7 @@ def fault_of(function: Any) -> str | None:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return "is an async function, which nothing awaits: allowed is a plain one"
     try:
-        inspect.signature(function).bind({}, **_beside(function, NOWHERE))
+        inspect.signature(function).bind({}, **_beside(function, NOT_SAVED))
     except TypeError:
         return "cannot be called with one argument, the trial as a dict"
     except ValueError:
@@ -115,7 +115,7 @@ def _faults(trial: Trial, metrics: dict[str, Any], curve: Any) -> list[str]:
         faults.append(f"{nameless[0]!r} is a {type(nameless[0]).__name__}, names are text")
     for name, value in metrics.items():
         try:
-            if value is not None and name in COLUMNS and not is_real(value):
+            if value is not None and name in COLUMNS and number_or_none(value) is None:
                 raise ValueError("not a real number")
             is_whole = name in WHOLE and math.isfinite(as_number(value or 0))
             converted(value, INT if is_whole else FLOAT)
@@ -138,7 +138,7 @@ def is_in_curve(name: str, value: Any) -> bool:
     whole = {c.name for c in CURVE if c.type == INT}
     if value is None:
         return True
-    return hasattr(value, "__index__") if name in whole else is_real(value)
+    return hasattr(value, "__index__") if name in whole else number_or_none(value) is not None
 
 
 def _error_of_counts(metrics: dict[str, Any], full: float) -> float | None:

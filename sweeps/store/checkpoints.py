@@ -23,7 +23,7 @@ from sweeps.store import claims
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.trial import TRAINED, Cohort, Result, Saved, State
+from sweeps.study.trial import TRAINED, Cohort, GetState, Result, Saved
 from sweeps.system.files import atomic_write, put_away, read_bytes
 
 EVERY_SECONDS = 60.0
@@ -76,20 +76,22 @@ class Checkpoint(Saved):
         if match[1] != self.trial.encode() or match[2] != self._code.encode():
             self._say("its checkpoint is of another trial or other code, training begins anew")
             return None
-        self.earlier, self._went_on = float(match[3]), True
-        self._say(f"goes on from its checkpoint, after {self.earlier:.1f} s of training")
+        self.seconds_before, self._went_on = float(match[3]), True
+        self._say(f"goes on from its checkpoint, after {self.seconds_before:.1f} s of training")
         return state
 
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        """Keep what `state` gives, where that is due; a disk that is full costs a warning.
+    def maybe_save(
+        self, state: GetState, others: Sequence[tuple[Any, GetState]] | None = None
+    ) -> None:
+        """Keep what `state` returns if that is due; a full disk costs a warning.
 
-        `beside`: the checkpoints of the trials that are trained as one with this, and their states.
+        `others`: checkpoints and states of the trials that are trained as one with this one.
         Raises EvictedError where one of the trials was given to others meanwhile.
         """
-        start, is_one = perf_counter(), self._size == 1 or beside is not None
+        start, is_one = perf_counter(), self._size == 1 or others is not None
         if not (is_one and self._of.on_epoch()) and start < self._due:
             return
-        everyone: list[tuple[Checkpoint, State]] = [(self, state), *(beside or ())]
+        everyone: list[tuple[Checkpoint, GetState]] = [(self, state), *(others or ())]
         written = [each._keep(its) for each, its in everyone]
         if any(written):
             self._of.on_save()
@@ -98,7 +100,7 @@ class Checkpoint(Saved):
         for each, _ in everyone:
             each._due = due
 
-    def _keep(self, state: State) -> bool:
+    def _keep(self, state: GetState) -> bool:
         """Whether it could be written."""
         if not claims.is_mine(self._of.run, self.trial, self._of.owner):
             raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
@@ -114,7 +116,7 @@ class Checkpoint(Saved):
 
     def discard(self, reason: str) -> None:
         """What was loaded is of no use: training begins anew."""
-        self.earlier, self._went_on = 0.0, False
+        self.seconds_before, self._went_on = 0.0, False
         self._say(f"its checkpoint {reason}, training begins anew")
 
     def end(self, result: Result) -> None:
@@ -131,7 +133,7 @@ class Checkpoint(Saved):
     def _write(self, state: bytes) -> None:
         self.path.parent.mkdir(exist_ok=True)
         remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
-        seconds = self.earlier + (perf_counter() - self._begun) / self._size
+        seconds = self.seconds_before + (perf_counter() - self._begun) / self._size
         facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
         with atomic_write(self.path) as temporary, temporary.open("wb") as file:
             file.write(state)

@@ -44,36 +44,42 @@ class Trial:
     objective: str
 
 
-State = Callable[[], bytes]
-"""Gives the state of a training at the end of an epoch."""
+GetState = Callable[[], bytes]
+"""Returns the state of a training at the end of an epoch."""
 
 
 class Saved:
     """Where a training keeps its state, to go on after an interruption. This one keeps nothing.
 
-    A training loads once before it begins and offers between its epochs; what was kept is removed
-    when its result is written.
+    A training loads once before it begins and offers its state between epochs. What was kept is
+    removed when its result is written.
     """
 
-    earlier: float = 0.0
+    seconds_before: float = 0.0
     """Seconds of training that led to the state that was loaded."""
 
     def load(self) -> bytes | None:
         """What an interrupted training of this trial left; None to begin anew."""
         return None
 
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        """Keep what `state` gives, where that is due; else it is not called.
+    def maybe_save(
+        self, state: GetState, others: Sequence[tuple[Any, GetState]] | None = None
+    ) -> None:
+        """Keep what `state` returns if that is due; otherwise `state` is not called.
 
-        `beside`: a `Saved` and the state of each other trial that is trained as one with this one.
-        They are kept when this is, so that all can go on together.
+        `others`: a `Saved` and the state of each other trial that is trained as one with this one.
+        They are kept when this one is, so that all can go on together.
         """
 
+    def offer(self, state: GetState, beside: Sequence[tuple[Any, GetState]] | None = None) -> None:
+        """Earlier name of `maybe_save`."""
+        self.maybe_save(state, beside)
+
     def discard(self, reason: str) -> None:
-        """What was loaded is of no use: training begins anew."""
+        """Note that what was loaded cannot be used: training begins anew."""
 
 
-NOWHERE = Saved()
+NOT_SAVED = Saved()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +98,7 @@ class Cohort:
 
     def saved_of(self, trial: Trial) -> Saved:
         """Where the training of `trial` keeps its state."""
-        return self.saved.get(trial.id, NOWHERE)
+        return self.saved.get(trial.id, NOT_SAVED)
 
 
 @dataclass(frozen=True, kw_only=True)

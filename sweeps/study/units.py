@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from sweeps.study.trial import TRAINED, Result
-from sweeps.study.values import as_number, shown
+from sweeps.study.values import number_or_none, shown
 
 Unit = Literal["", "percent", "fraction", "raw"]
 """`percent`: 0 to 100. `fraction`: 0 to 1, shown as percent. `raw`: any finite loss, without
@@ -54,7 +54,7 @@ def _faults(values: Mapping[str, Any], unit: str) -> list[str]:
     faults = [
         f"{name} is {shown(values[name])}, allowed is a number"
         for name in names
-        if values.get(name) is not None and not is_real(values[name])
+        if values.get(name) is not None and number_or_none(values[name]) is None
     ]
     faults += [
         f"{name} is {given[name]}, allowed with unit {unit}: 0 to {full:g}"
@@ -95,24 +95,10 @@ def _faults_of_counts(given: Mapping[str, Any], unit: str) -> list[str]:
     ]
 
 
-def is_real(value: Any) -> bool:
-    """Whether it is a real number, also of numpy or torch; True and 1j are none."""
-    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    if isinstance(value, bool | complex) or kind.startswith(("bool", "complex")):
-        return False
-    try:
-        as_number(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _finite(value: Any) -> int | float | None:
     """The number that a value is; None where it is none, or not finite."""
-    if value is None or not is_real(value):
-        return None
-    number = as_number(value)
-    return number if math.isfinite(number) else None
+    number = number_or_none(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:

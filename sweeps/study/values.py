@@ -57,27 +57,34 @@ def shown(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def as_number(value: Any) -> int | float:
+def as_number(value: Any, *, allow_bool: bool = True) -> int | float:
     """A number of Python, NumPy, torch, `decimal` or `fractions`, or an array of one number.
 
     Raises ValueError, with the reason, for everything else, complex numbers included.
     """
-    if type(value) is float or type(value) is int:
-        found: int | float = value
-    else:
-        try:
-            value = value.item() if hasattr(value, "item") else value
-            if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
-                raise TypeError
-            found = int(value) if isinstance(value, int) else float(value)
-        except Exception as error:
-            raise ValueError("not a number") from error
+    try:
+        value = value.item() if hasattr(value, "item") else value
+        if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
+            raise TypeError
+        found = int(value) if isinstance(value, int) else float(value)
+    except Exception as error:
+        raise ValueError("not a number") from error
+    if isinstance(value, bool) and not allow_bool:
+        raise ValueError("not a real number")
     if isinstance(found, int):
         try:
             float(found)
         except OverflowError as error:
             raise ValueError("too large for a number of 64 bits") from error
     return found
+
+
+def number_or_none(value: Any) -> int | float | None:
+    """The number that a value is; None where it is none, or true or false."""
+    try:
+        return as_number(value, allow_bool=False)
+    except ValueError:
+        return None
 
 
 def converted(value: Any, kind: pa.DataType) -> Any:

@@ -197,7 +197,7 @@ def train(
             results += 1
             after_each()
         # What is timed is the cohort.
-        shift.end(result, sum(each.earlier for each in saved.values()))
+        shift.end(result, sum(each.seconds_before for each in saved.values()))
         if failed and order.device == "cuda":
             break  # after some errors CUDA fails everything in a process: a new one goes on
     return results
