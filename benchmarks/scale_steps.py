@@ -83,7 +83,7 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sweeps.study.schema import PART
+    from sweeps.study.schema import PART_SCHEMA
 
     drawn = run.read_design()
     done = max(0, trials - OPEN)
@@ -95,7 +95,7 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
             for trial in drawn[start : min(start + ROWS, done)]
             for told in [answer(trial)]
         ]  # fmt: skip
-        table = pa.Table.from_pylist(rows, schema=PART)
+        table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
         pq.write_table(table, run.part("earlier", number), write_page_checksum=True)
     os.sync()  # what is still on its way to the disk would be waited for with the first results
     return {"parts": float(len(list(run.parts.iterdir())))}

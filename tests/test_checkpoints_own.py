@@ -9,7 +9,7 @@ import pytest
 from conftest import TESTS, make_toy
 
 import sweeps
-from sweeps.objective.function_objective import fault_of, of_plain
+from sweeps.objective.function_objective import fault_of_objective, from_function
 from sweeps.study.design import draw_design
 from sweeps.study.trial import Cohort, Result, Saved, Trial
 
@@ -23,12 +23,12 @@ def test_a_function_with_a_parameter_for_it_gets_a_place() -> None:
 
     place = Saved()
     cohort = Cohort(trials=(trial,), device="cpu", saved={trial.id: place})
-    list(of_plain(fit)(cohort))
-    list(of_plain(fit)(replace(cohort, saved={})))  # outside of a sweep: nowhere
+    list(from_function(fit)(cohort))
+    list(from_function(fit)(replace(cohort, saved={})))  # outside of a sweep: nowhere
     assert given[0] is place
     assert given[1].load() is None
-    assert fault_of(fit) is None
-    assert "one argument" in str(fault_of(lambda trial, kept: 1.0))
+    assert fault_of_objective(fit) is None
+    assert "one argument" in str(fault_of_objective(lambda trial, kept: 1.0))
 
 
 class FirstTwo(Saved):

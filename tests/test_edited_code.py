@@ -83,7 +83,7 @@ class Project:
 def forget() -> None:
     for name in MODULES:
         sys.modules.pop(name, None)
-        imported._FIRST.pop(name, None)
+        imported._FIRST_IMPORTED.pop(name, None)
     shutil.rmtree("__pycache__", ignore_errors=True)  # two edits within a second
 
 

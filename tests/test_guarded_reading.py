@@ -25,9 +25,9 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, set_aside
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
-from sweeps.study.design import read_table
-from sweeps.study.repair import trained
-from sweeps.study.schema import PART
+from sweeps.study.design import read_design_table
+from sweeps.study.repair import trials_in_parts
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import Cohort
 from sweeps.system.files import parse_json, parse_toml, read_bytes, read_text
 from sweeps.worker import engine
@@ -267,7 +267,7 @@ WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 def like_a_part(**changes: object) -> pa.Table:
     """Two rows of a part, with other columns in place of its own."""
     columns = {"trial": ["x", "y"], "outcome": ["ok"] * 2, "finished": [WRITTEN] * 2}
-    table = pa.Table.from_pydict(columns, schema=pa.schema([PART.field(n) for n in columns]))
+    table = pa.Table.from_pydict(columns, schema=pa.schema([PART_SCHEMA.field(n) for n in columns]))
     for name, values in changes.items():
         index = table.column_names.index(name) if name in columns else -1
         if index >= 0:
@@ -282,12 +282,14 @@ ODD_PARTS = {
     "no columns": pa.table({}),
     "no trial": like_a_part(trial=None),
     "no finished": like_a_part(finished=None),
-    "null finished": like_a_part(finished=pa.array([None, WRITTEN], PART.field("finished").type)),
+    "null finished": like_a_part(
+        finished=pa.array([None, WRITTEN], PART_SCHEMA.field("finished").type)
+    ),
     "far-future finished": like_a_part(
-        finished=pa.array([FAR, WRITTEN], PART.field("finished").type)
+        finished=pa.array([FAR, WRITTEN], PART_SCHEMA.field("finished").type)
     ),
     "beyond all calendars": like_a_part(
-        finished=pa.array([2**62, 0]).cast(PART.field("finished").type)
+        finished=pa.array([2**62, 0]).cast(PART_SCHEMA.field("finished").type)
     ),
     "finished as text": like_a_part(finished=pa.array(["today", "now"])),
     "finished without a zone": like_a_part(finished=pa.array([WRITTEN] * 2, pa.timestamp("us"))),
@@ -318,7 +320,7 @@ def test_a_part_with_an_odd_schema_is_set_aside_like_a_damaged_one(
     before = pq.read_table(run.results)
     views.rebuild(run)
     assert pq.read_table(run.results).equals(before)
-    assert trained(run.parts) == set(run.read_design().ids)
+    assert trials_in_parts(run.parts) == set(run.read_design().ids)
     assert [moved.name for moved in set_aside(ledger.damaged)] == ["odd-0000.parquet.damaged"]
 
 
@@ -328,7 +330,7 @@ def test_a_metric_without_a_name_or_with_that_of_a_column_has_no_column(
 ) -> None:
     metrics = [[{"name": name, "value": 1.0}, {"name": "mine", "value": 2.0}], []]
     table = like_a_part(trial=pa.array([run.read_design().ids[0], "y"]))
-    table = table.append_column("metrics", pa.array(metrics, PART.field("metrics").type))
+    table = table.append_column("metrics", pa.array(metrics, PART_SCHEMA.field("metrics").type))
     for part in run.parts.iterdir():
         part.unlink()
     pq.write_table(table, run.part("odd", 0))
@@ -344,7 +346,7 @@ def test_a_metric_without_a_name_or_with_that_of_a_column_has_no_column(
 def test_a_design_of_the_right_types_with_other_values_is_refused(
     run: RunDirectory, column: str, value: object
 ) -> None:
-    table = read_table(run.design)
+    table = read_design_table(run.design)
     rows = table.to_pylist()
     rows[0][column] = value
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), run.design)

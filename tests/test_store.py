@@ -21,7 +21,7 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import ROWS, Ledger, PartWriter, read_parts, set_aside
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
-from sweeps.study.schema import CURVES, MEASURED, PART, results_schema
+from sweeps.study.schema import CURVES_SCHEMA, MEASURED_COLUMNS, PART_SCHEMA, results_schema
 from sweeps.study.study import Study
 from sweeps.study.trial import Result
 from sweeps.system.files import atomic_write
@@ -215,14 +215,14 @@ def test_a_result_is_on_the_disk_when_append_returns(run: RunDirectory, trials: 
         ledger.refresh()
         assert ledger.is_trained(trial.id)
     (part,) = run.parts.iterdir()
-    assert pq.read_schema(part).equals(PART, check_metadata=True)
+    assert pq.read_schema(part).equals(PART_SCHEMA, check_metadata=True)
     assert len(pq.read_table(part)) == 3
 
 
 def test_parts_roll_over(run: RunDirectory) -> None:
     writer = PartWriter(run, "worker")
     rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
-    writer._rows = pa.Table.from_pylist(rows, schema=PART)
+    writer._rows = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
     for name in ("last of the first", "first of the second"):
         writer.append(Result(trial=name, outcome="ok"))
     lengths = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
@@ -319,11 +319,11 @@ def test_views_are_rebuilt_from_parts_in_design_order(
     views.rebuild(run)
     results, curves = pq.read_table(run.results), pq.read_table(run.curves)
     assert results.schema.equals(results_schema(toy_study.space), check_metadata=True)
-    assert curves.schema.equals(CURVES, check_metadata=True)
+    assert curves.schema.equals(CURVES_SCHEMA, check_metadata=True)
     assert results["trial"].to_pylist() == [trial.id for trial in trials]
     assert results["lr"].to_pylist() == [trial.hyperparameters["lr"] for trial in trials]
     assert len(curves) == 2 * len(trials)
-    assert len({column.name for column in MEASURED}) == len(MEASURED)
+    assert len({column.name for column in MEASURED_COLUMNS}) == len(MEASURED_COLUMNS)
 
 
 BEFORE_SIGNALS = Path(__file__).parent / "parts" / "before-signals.parquet"
@@ -344,7 +344,7 @@ def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     views.rebuild(run)
     assert pq.read_table(run.results)["outcome"].to_pylist() == ["ok", "diverged", "ok"]
     curves = pq.read_table(run.curves)
-    assert curves.schema.equals(CURVES, check_metadata=True)
+    assert curves.schema.equals(CURVES_SCHEMA, check_metadata=True)
     *old, new = curves.to_pylist()
     assert [row["val_error"] for row in old] == [90.0, 80.0] * 2
     assert {row[name] for row in old for name in signals} == {None}

@@ -28,7 +28,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.space import Hyperparameter
 from sweeps.study.study import Study
-from sweeps.study.units import faults_of as faults_in
+from sweeps.study.units import faults_in_unit as faults_in
 
 FINE = (12.0, 30.0, 14.5, 80.0, 20.0, 16.0, 13.0, 15.0)
 FRACTIONS = (0.12, 0.3, 0.145, 0.8, 0.2, 0.16, 0.13, 0.07)

@@ -18,7 +18,7 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import Result, Trial
 from sweeps.worker.queue import TrialQueue
 from sweeps.worker.worker import JobLifetime, WorkerSpec, cohorts
@@ -122,7 +122,7 @@ def fill(run: RunDirectory, trials: list[Trial]) -> None:
     hour_ago = NOW - timedelta(hours=1)
     rows = [{"trial": t.id, "outcome": "ok", "finished": hour_ago} for t in trials]
     for number, start in enumerate(range(0, len(rows), ROWS)):
-        table = pa.Table.from_pylist(rows[start : start + ROWS], schema=PART)
+        table = pa.Table.from_pylist(rows[start : start + ROWS], schema=PART_SCHEMA)
         pq.write_table(table, run.part("earlier", number))
 
 
@@ -211,7 +211,7 @@ def test_in_whatever_order_rows_are_read_the_same_is_known(run: RunDirectory) ->
             {"trial": rng.choice(trials).id, "outcome": outcome, "error": float(step),
              "seconds": 1.0 + step, "finished": NOW + later, "message": f"no. {step}", "host": name}
         )  # fmt: skip
-        table = pa.Table.from_pylist(rows[name], schema=PART)
+        table = pa.Table.from_pylist(rows[name], schema=PART_SCHEMA)
         pq.write_table(table, run.part(name, 0))
         if step == 20:
             del rows["a"][0]  # another file of the same name, which is longer at its next look

@@ -16,11 +16,11 @@ from sweeps.store.answers import as_read
 from sweeps.store.parts import ROWS, read_parts
 from sweeps.store.provenance import last
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import read_table
-from sweeps.study.schema import PART
+from sweeps.study.design import read_design_table
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import TRAINED, Trial
 from sweeps.system.files import atomic_write
-from sweeps.system.trust import writable_by_others
+from sweeps.system.trust import first_writable_by_others
 
 WORKER = "adopted"
 _LOOKED_AT = ("trial", "outcome", "device", "code")
@@ -107,8 +107,8 @@ def _rows_of(neighbour: RunDirectory, wanted: Iterable[str], damaged: list[str])
     reading it raises.
     """
     _check_own(neighbour)
-    if set(wanted).isdisjoint(read_table(neighbour.design)["trial"].to_pylist()):
-        return PART.empty_table()
+    if set(wanted).isdisjoint(read_design_table(neighbour.design)["trial"].to_pylist()):
+        return PART_SCHEMA.empty_table()
     return read_parts(neighbour, damaged)
 
 
@@ -120,13 +120,13 @@ def _check_own(neighbour: RunDirectory) -> None:
     files = [neighbour.study, neighbour.design, *neighbour.parts.glob("*.parquet")]
     if dispatched := last(neighbour):
         files.append(dispatched)
-    if writable_by_others(*(path for path in (*folders, *files) if os.path.lexists(path))):
+    if first_writable_by_others(*(path for path in (*folders, *files) if os.path.lexists(path))):
         raise StrangerError("it can be written by others")
 
 
 def adopt(run: RunDirectory, found: Adopted) -> None:
     """Copy the rows into parts of `run`, with all that they say of where they were trained."""
-    rows = pa.concat_tables([PART.empty_table(), *found.values()]).combine_chunks()
+    rows = pa.concat_tables([PART_SCHEMA.empty_table(), *found.values()]).combine_chunks()
     for number, start in enumerate(range(0, len(rows), ROWS)):
         with atomic_write(run.part(WORKER, number)) as temporary:
             pq.write_table(rows.slice(start, ROWS), temporary, write_page_checksum=True)

@@ -25,7 +25,7 @@ from sweeps.store.parts import EVER, Ledger, PartWriter
 from sweeps.store.run_directory import Identity, RunDirectory
 from sweeps.study.trial import Result, Trial
 from sweeps.system import interrupts, locks
-from sweeps.system.files import put_away
+from sweeps.system.files import remove_or_set_aside
 from sweeps.system.trust import printable
 from sweeps.worker.engine import AUTO
 from sweeps.worker.worker import INLINE, WorkerSpec
@@ -96,7 +96,7 @@ class Driver:
         KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
         are stopped and what they held is free again, unless the plan is to detach.
         """
-        put_away(self.run.cancel)  # what was asked of an earlier driver
+        remove_or_set_aside(self.run.cancel)  # what was asked of an earlier driver
         self.dispatcher.settle()
         self._settle_earlier()
         sweep_up(self.run, self.dispatcher.is_gone)
@@ -136,7 +136,7 @@ class Driver:
         """Keep workers in the slots as long as there is work."""
         started: dict[str, str] = {}  # slot -> name of the worker that was started in it
         while True:
-            interrupts.check()  # one that was raised where Python ignores exceptions
+            interrupts.raise_pending()  # one that was raised where Python ignores exceptions
             self._check_place()
             # In this order: what a worker finishes while we look is then counted as done or as
             # still held, never as left.
@@ -183,7 +183,7 @@ class Driver:
         """
         if self.plan.code is None:
             return True
-        now = self.plan.code.again(self.plan.submission_folder or Path.cwd())
+        now = self.plan.code.search_again(self.plan.submission_folder or Path.cwd())
         edited = self.plan.code.differences(now)
         if edited and not self._busy():
             raise ExecutorError(
@@ -307,11 +307,11 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(locks.opened(run.lock))
+            handle = stack.enter_context(locks.open_lock(run.lock))
         except OSError as error:
             raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
         try:
-            locks.take(handle)
+            locks.acquire(handle)
         except BlockingIOError as error:
             raise ExecutorError(
                 f"{run.path} is being driven by {Owner.read(run.lock) or 'another process'}; "

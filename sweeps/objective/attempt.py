@@ -13,12 +13,12 @@ from time import perf_counter
 from typing import Any
 
 from sweeps.study.trial import Cohort, Objective, Result
-from sweeps.study.values import as_text, fault_of, shown
+from sweeps.study.values import as_text, fault_of_result, short_repr
 from sweeps.system import interrupts
 from sweeps.system.interrupts import AskedToEnd, Interrupted, OutOfTimeError
 
 
-def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
+def run_attempt(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
     """Each trial's result with its cost and circumstances; an exception fails what is left.
 
     The seconds are of all pieces of the training; what an interruption lost is not among them.
@@ -32,7 +32,7 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
         return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
 
     error: BaseException | None = None
-    with Call(objective, cohort) as call:
+    with ObjectiveCall(objective, cohort) as call:
         while error is None:
             try:
                 result = call.next_result()
@@ -47,29 +47,33 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
                 del left[result.trial]
                 yield result, cost(result.trial)
     if error is not None and not left:
-        print(f"after its last result the objective raised {described(error)}", file=sys.stderr)
+        print(
+            f"after its last result the objective raised {describe_error(error)}", file=sys.stderr
+        )
     if error is None and left:
         error = RuntimeError(f"the objective gave no result for {', '.join(left)}")
     for trial in list(left):
         assert error is not None
-        said = str(error) if isinstance(error, OutOfTimeError) else described(error)
-        yield Result(trial=trial, outcome=outcome_of(error)), {"message": said, **cost(trial)}
+        said = str(error) if isinstance(error, OutOfTimeError) else describe_error(error)
+        yield Result(trial=trial, outcome=outcome_of_error(error)), {"message": said, **cost(trial)}
 
 
 def check_expected(result: Any, left: dict[str, None]) -> None:
     """Raise TypeError or ValueError unless this is a usable result of a trial that has none yet."""
     if not isinstance(result, Result):
-        raise TypeError(f"the objective gave {shown(result)}, expected a sweeps.study.trial.Result")
+        raise TypeError(
+            f"the objective gave {short_repr(result)}, expected a sweeps.Result"
+        )
     if not isinstance(result.trial, str) or result.trial not in left:
         raise TypeError(
-            f"the objective gave a result for {shown(result.trial)}, expected one of the trials "
-            f"that have none yet: {', '.join(left)[:200] or 'none is left'}"
+            f"the objective gave a result for {short_repr(result.trial)}, expected one of the "
+            f"trials that have none yet: {', '.join(left)[:200] or 'none is left'}"
         )
-    if fault := fault_of(result):
+    if fault := fault_of_result(result):
         raise ValueError(f"the objective's result cannot be used: {fault}")
 
 
-class Call:
+class ObjectiveCall:
     """The objective, as it is called for one cohort."""
 
     def __init__(self, objective: Objective, cohort: Cohort) -> None:
@@ -87,7 +91,7 @@ class Call:
         finally:
             self._come_back()
 
-    def __enter__(self) -> "Call":
+    def __enter__(self) -> "ObjectiveCall":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +107,7 @@ class Call:
         if os.getpid() != self._process:
             os._exit(0)  # a process forked by the objective must not continue as a second worker
         self._streams.restore()
-        interrupts.check()
+        interrupts.raise_pending()
 
 
 class StandardStreams:
@@ -142,7 +146,7 @@ def is_same_file(one: int, other: int) -> bool:
         return False
 
 
-def outcome_of(error: BaseException) -> str:
+def outcome_of_error(error: BaseException) -> str:
     """Outcome of a trial whose training raised `error`."""
     if isinstance(error, OutOfTimeError):
         return "timed_out"
@@ -150,7 +154,7 @@ def outcome_of(error: BaseException) -> str:
     return "out_of_memory" if out_of_memory else "crashed"
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The error in one line, and where it was raised."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

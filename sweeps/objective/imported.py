@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.errors import ChangedCodeError, SpecError
-from sweeps.objective.function_objective import is_plain, of_plain
+from sweeps.objective.function_objective import from_function, takes_one_trial
 from sweeps.objective.user_code import Modules, UserCode
 from sweeps.study.trial import Objective
 
-_FIRST: dict[str, Modules] = {}
+_FIRST_IMPORTED: dict[str, Modules] = {}
 """By module that an objective or a model names, it and what it imports as this process found them
 when it imported them first: later edits change the files, not what runs here."""
 
@@ -35,7 +35,7 @@ class ImportedCode:
         Raises ChangedCodeError where one was edited before that.
         """
         if late := self.code.loaded() - self._loaded:
-            edited = self.code.differences(self.code.again(self.folder))
+            edited = self.code.differences(self.code.search_again(self.folder))
             if edited := sorted(late.intersection(edited)):
                 raise ChangedCodeError(
                     f"{', '.join(edited)} was edited before the training imported it; its result "
@@ -59,12 +59,12 @@ def import_code(
         SpecError: there is no such objective.
         ChangedCodeError: what was imported is not what is expected, or was edited meanwhile.
     """
-    code = before_import(UserCode.search(objective, models, Path(folder)))
+    code = remember_imported(UserCode.search(objective, models, Path(folder)))
     found = import_objective(objective, folder)
     for name in code.modules:
         with suppress(Exception):  # of a model: its trials fail and say why, others train
             importlib.import_module(name)
-    if edited := code.differences(code.again(Path(folder))):
+    if edited := code.differences(code.search_again(Path(folder))):
         raise ChangedCodeError(
             f"{', '.join(edited)} was edited after this process imported it: nothing is trained "
             "with the old version; start the command again"
@@ -77,12 +77,12 @@ def import_code(
     return ImportedCode(found, code, Path(folder))
 
 
-def before_import(code: UserCode) -> UserCode:
+def remember_imported(code: UserCode) -> UserCode:
     """Remember the code that is about to be imported; returns what this process runs by it."""
     for name, modules in code.modules.items():
         if modules and name not in sys.modules:
-            _FIRST[name] = modules
-    known = {name: _FIRST.get(name, modules) for name, modules in code.modules.items()}
+            _FIRST_IMPORTED[name] = modules
+    known = {name: _FIRST_IMPORTED.get(name, modules) for name, modules in code.modules.items()}
     return UserCode(objective=code.objective, modules=known)
 
 
@@ -98,4 +98,4 @@ def import_objective(name: str, folder: str) -> Objective:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SpecError([f"objective {name!r} cannot be imported: {error}"]) from error
-    return of_plain(found) if is_plain(found) else found
+    return from_function(found) if takes_one_trial(found) else found

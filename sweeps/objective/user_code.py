@@ -20,10 +20,10 @@ from typing import Any
 from sweeps.study.objectives import PROGRAM_PACKAGES
 from sweeps.study.trial import digest
 
-COLLECTIONS = ("timm", "torchvision")
+MODEL_PACKAGES = ("timm", "torchvision")
 """Packages of models that a name may begin with: `timm:resnet18` names no module of the user."""
-INSTALLED = {"site-packages", "dist-packages"}
-DIGITS = 12
+INSTALL_FOLDERS = {"site-packages", "dist-packages"}
+CODE_DIGITS = 12
 _IGNORED = ("ctx", "kind", "type_comment", "type_ignores")
 """Fields of a syntax tree that say nothing about what the code does."""
 _STDLIB = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
@@ -50,7 +50,9 @@ class UserCode:
             folder: searched last, as by a worker.
         """
         names = dict.fromkeys(name for model in models for name in named_modules(objective, model))
-        return cls(objective=objective, modules=dict.fromkeys(names, Modules())).again(folder)
+        return cls(objective=objective, modules=dict.fromkeys(names, Modules())).search_again(
+            folder
+        )
 
     def version(self, model: str) -> str | None:
         """Digest of the code behind a model's trials: 12 hexadecimal digits.
@@ -60,11 +62,11 @@ class UserCode:
         if not (names := named_modules(self.objective, model)):
             return ""
         modules = self._of(names)
-        return digest(modules, DIGITS) if modules else None
+        return digest(modules, CODE_DIGITS) if modules else None
 
-    def seal(self, model: str) -> str:
+    def checkpoint_digest(self, model: str) -> str:
         """Digest for checkpoints: as `version`, and a constant where there is no such code."""
-        return digest(self._of(named_modules(self.objective, model)), DIGITS)
+        return digest(self._of(named_modules(self.objective, model)), CODE_DIGITS)
 
     def _of(self, names: Iterable[str]) -> Modules:
         found = (self.modules.get(name, {}) for name in names)
@@ -81,7 +83,7 @@ class UserCode:
             )
         )
 
-    def again(self, folder: Path) -> "UserCode":
+    def search_again(self, folder: Path) -> "UserCode":
         """The same, as the files are now."""
         if self.modules:
             importlib.invalidate_caches()  # a file may be new
@@ -105,7 +107,9 @@ def named_modules(objective: str, model: str) -> tuple[str, ...]:
     """
     names = (objective, model) if ":" in model else (objective,)
     modules = dict.fromkeys(name.partition(":")[0] for name in names)
-    return tuple(m for m in modules if m.partition(".")[0] not in (*PROGRAM_PACKAGES, *COLLECTIONS))
+    return tuple(
+        m for m in modules if m.partition(".")[0] not in (*PROGRAM_PACKAGES, *MODEL_PACKAGES)
+    )
 
 
 def changed_modules(before: Modules, after: Modules) -> list[str]:
@@ -118,8 +122,8 @@ def _closure(root: str, folder: Path) -> Modules:
     """Digests of the module `root` and of the user's own modules that it imports."""
     search, found = _Search(folder), Modules()
     top = search.spec(root.partition(".")[0])
-    if top is not None and INSTALLED & set(Path(_place(top) or "/").parts):
-        return _installed(root, search)
+    if top is not None and INSTALL_FOLDERS & set(Path(_location(top) or "/").parts):
+        return _digest_of_package(root, search)
     todo, seen = [root], set[str]()
     while todo:
         parts = todo.pop().split(".")
@@ -133,19 +137,20 @@ def _closure(root: str, folder: Path) -> Modules:
                 break
             if (content := _content(spec)) is None:
                 continue  # a folder without __init__.py
-            found[name], tree = digest_of(content, is_python=_is_python(spec))
+            found[name], tree = module_digest(content, is_python=_is_python(spec))
             if tree is not None:
                 is_package = spec.submodule_search_locations is not None
                 todo += _imports(tree, name if is_package else name.rpartition(".")[0])
     return found if root in found else {}
 
 
-def digest_of(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Module | None]:
+def module_digest(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Module | None]:
     """Digest of a module, and its syntax tree where it is Python.
 
     Comments, docstrings and layout do not count; code that cannot be parsed counts byte by byte.
 
-    >>> digest_of(b"x = 1  # one")[0] == digest_of(b"x = 1")[0] != digest_of(b"x = 1.0")[0]
+    >>> one, same, other = (b"x = 1  # one", b"x = 1", b"x = 1.0")
+    >>> module_digest(one)[0] == module_digest(same)[0] != module_digest(other)[0]
     True
     """
     tree = None
@@ -154,25 +159,25 @@ def digest_of(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Modul
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the user's code: Python says it on import
                 tree = ast.parse(content)
-            content = _normal(tree).encode(errors="surrogatepass")
+            content = _normalized(tree).encode(errors="surrogatepass")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass
-    return hashlib.sha256(content).hexdigest()[:DIGITS], tree
+    return hashlib.sha256(content).hexdigest()[:CODE_DIGITS], tree
 
 
-def _normal(node: Any) -> str:
+def _normalized(node: Any) -> str:
     """A syntax tree as text that is the same in every version of Python."""
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if isinstance(node, ast.AST):
         fields = (
-            f"{name}={_normal(value)}"
+            f"{name}={_normalized(value)}"
             for name, value in ast.iter_fields(node)
             if name not in _IGNORED and value is not None and value != []
         )
         return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):
-        return f"[{','.join(_normal(one) for one in node if not _has_no_effect(one))}]"
+        return f"[{','.join(_normalized(one) for one in node if not _has_no_effect(one))}]"
     return repr(node)
 
 
@@ -231,7 +236,7 @@ class _Search:
         return None
 
 
-def _place(spec: ModuleSpec) -> str | None:
+def _location(spec: ModuleSpec) -> str | None:
     """File of a module, or folder of a package without one; None for what is built in."""
     if spec.has_location:
         return spec.origin
@@ -241,10 +246,10 @@ def _place(spec: ModuleSpec) -> str | None:
 
 def _is_own(name: str, spec: ModuleSpec) -> bool:
     """Whether it is the user's: neither ours, nor Python's, nor installed."""
-    if name.partition(".")[0] in PROGRAM_PACKAGES or (place := _place(spec)) is None:
+    if name.partition(".")[0] in PROGRAM_PACKAGES or (place := _location(spec)) is None:
         return False
     path = Path(place)
-    return not (INSTALLED & set(path.parts) or any(map(path.is_relative_to, _STDLIB)))
+    return not (INSTALL_FOLDERS & set(path.parts) or any(map(path.is_relative_to, _STDLIB)))
 
 
 def _is_python(spec: ModuleSpec) -> bool:
@@ -261,7 +266,7 @@ def _content(spec: ModuleSpec) -> bytes | None:
         return None
 
 
-def _installed(root: str, search: _Search) -> Modules:
+def _digest_of_package(root: str, search: _Search) -> Modules:
     """An installed package that the user names: all its Python files, as one."""
     name = root.partition(".")[0]
     top = search.spec(name)
@@ -270,10 +275,10 @@ def _installed(root: str, search: _Search) -> Modules:
     places = top.submodule_search_locations
     if places is None:
         content = _content(top)
-        return {} if content is None else {name: digest_of(content)[0]}
+        return {} if content is None else {name: module_digest(content)[0]}
     whole = hashlib.sha256()
     for folder in map(Path, getattr(places, "_path", places)):
         for path in sorted(folder.rglob("*.py")):
             whole.update(str(path.relative_to(folder)).encode(errors="surrogateescape"))
             whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return {name: whole.hexdigest()[:DIGITS]}
+    return {name: whole.hexdigest()[:CODE_DIGITS]}

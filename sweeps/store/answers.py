@@ -7,14 +7,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.objective.function_objective import outcome_of
-from sweeps.study.schema import PART
+from sweeps.objective.function_objective import outcome_of_values
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, TRAINED
-from sweeps.study.units import ERRORS, FULL, UNITS, UNKNOWN, faults_of, in_percent, known, unusable
+from sweeps.study.units import (
+    ERROR_COLUMNS,
+    UNIT_MAXIMUM,
+    UNITS,
+    UNNAMED_UNIT,
+    faults_in_unit,
+    in_percent,
+    unit_or_percent,
+    unusable_message,
+)
 
 COUNT = {1: "error is", 2: "two errors are", 3: "three errors are"}
 ENOUGH = 3  # results that tell fractions from percent
-JUDGED = (*ERRORS, "chance", "wrong", "n_eval")
+JUDGED = (*ERROR_COLUMNS, "chance", "wrong", "n_eval")
 COLUMNS = ("outcome", "error_unit", "message", *JUDGED)
 """Of a part, those that reading by a unit may change."""
 
@@ -34,43 +43,53 @@ def as_read(rows: pa.Table, unit: str) -> pa.Table:
     names = [name for name in COLUMNS if name in rows.column_names]
     read = [_read(row, unit) for row in rows.select(names).to_pylist()]
     for name in names:
-        column = pa.array([row[name] for row in read], PART.field(name).type)
-        rows = rows.set_column(rows.schema.get_field_index(name), PART.field(name), column)
+        column = pa.array([row[name] for row in read], PART_SCHEMA.field(name).type)
+        rows = rows.set_column(rows.schema.get_field_index(name), PART_SCHEMA.field(name), column)
     return rows
 
 
 def _read(row: dict[str, Any], unit: str) -> dict[str, Any]:
     judged_by = row.get("error_unit")
-    is_changed = judged_by is not None and known(judged_by) != known(unit)
+    is_changed = judged_by is not None and unit_or_percent(judged_by) != unit_or_percent(unit)
     if row["outcome"] in FAILED:
         return {**row, "error_unit": None} if is_changed else row
     if row["outcome"] not in TRAINED:
         return row
     # What an earlier version accepted may be as impossible as the counts that contradict it.
-    if faults := faults_of(row, known(unit) if judged_by is None else unit):
-        message = unusable(faults)
-        said = {"outcome": "crashed", "message": message, "error_unit": unit or UNKNOWN}
+    if faults := faults_in_unit(row, unit_or_percent(unit) if judged_by is None else unit):
+        message = unusable_message(faults)
+        said = {"outcome": "crashed", "message": message, "error_unit": unit or UNNAMED_UNIT}
         return {**row, **dict.fromkeys(JUDGED), **said}
     values = in_percent(row, unit)
-    if known(unit) != "raw" and faults_of(row, "percent") and row.get("wrong") is not None:
+    if (
+        unit_or_percent(unit) != "raw"
+        and faults_in_unit(row, "percent")
+        and row.get("wrong") is not None
+    ):
         values["error"] = 100.0 * row["wrong"] / row["n_eval"]  # counts have no unit
     if is_changed and row["error"] is not None:
-        values["outcome"] = outcome_of(values)
+        values["outcome"] = outcome_of_values(values)
     return values
 
 
 def _is_plain_percent(rows: pa.Table, unit: str) -> bool:
     """Whether nothing would change: all that there is was judged in percent, and is possible."""
-    if known(unit) != "percent":
+    if unit_or_percent(unit) != "percent":
         return False
     if "error_unit" in rows.column_names:
         judged_by = pc.unique(rows["error_unit"]).to_pylist()
-        if any(known(name) != "percent" for name in judged_by if name is not None):
+        if any(unit_or_percent(name) != "percent" for name in judged_by if name is not None):
             return False
     ends = {name: pc.min_max(rows[name]).as_py() for name in JUDGED if name in rows.column_names}
     for name, of in ends.items():
-        low = 0.0 if name in (*ERRORS, "wrong") else 1.0 if name == "n_eval" else np.nextafter(0, 1)
-        high = FULL["percent"] if name in (*ERRORS, "chance") else np.inf
+        low = (
+            0.0
+            if name in (*ERROR_COLUMNS, "wrong")
+            else 1.0
+            if name == "n_eval"
+            else np.nextafter(0, 1)
+        )
+        high = UNIT_MAXIMUM["percent"] if name in (*ERROR_COLUMNS, "chance") else np.inf
         if of["min"] is not None and not (low <= of["min"] and of["max"] <= high):
             return False
     return not {"error", "wrong", "n_eval"} <= ends.keys() or _counts_agree(rows)

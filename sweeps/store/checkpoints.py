@@ -24,7 +24,7 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import TRAINED, Cohort, GetState, Result, Saved
-from sweeps.system.files import atomic_write, put_away, read_bytes
+from sweeps.system.files import atomic_write, read_bytes, remove_or_set_aside
 
 EVERY_SECONDS = 60.0
 MOST_BYTES = 64 << 30
@@ -180,7 +180,9 @@ class Checkpoints:
         """A place for each trial of the cohort."""
         code = self.code or UserCode(objective="", modules={})
         return {
-            trial.id: Checkpoint(self, trial.id, len(cohort.trials), code.seal(trial.model))
+            trial.id: Checkpoint(
+                self, trial.id, len(cohort.trials), code.checkpoint_digest(trial.model)
+            )
             for trial in cohort.trials
         }
 
@@ -204,7 +206,7 @@ def tidy(run: RunDirectory, ledger: Ledger) -> None:
 def remove(path: Path) -> None:
     """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
     with suppress(OSError):
-        put_away(path)
+        remove_or_set_aside(path)
         remove_halves(path)
 
 

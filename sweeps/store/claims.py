@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeps.errors import EvictedError
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import RunDirectory
-from sweeps.system.files import put_away
+from sweeps.system.files import remove_or_set_aside
 
 
 def take(run: RunDirectory, trial: str, owner: Owner) -> bool:
@@ -49,7 +49,7 @@ def is_mine(run: RunDirectory, trial: str, owner: Owner) -> bool:
 
 def release(run: RunDirectory, trial: str) -> None:
     """Give a claim back, after the result is written."""
-    put_away(run.claim(trial))
+    remove_or_set_aside(run.claim(trial))
 
 
 def held(run: RunDirectory) -> dict[str, Owner | None]:
@@ -91,9 +91,9 @@ def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict
         if owner is None:
             unreadable.append(path)
         elif gone(owner):
-            put_away(path)
+            remove_or_set_aside(path)
     for path in unreadable if not living_workers(run, gone) else []:
-        put_away(path)
+        remove_or_set_aside(path)
     found = {
         trial: owner
         for trial, owner in held(run).items()

@@ -50,7 +50,7 @@ class Owner:
     def this_process(cls, name: str, slot: str = "", directory: str = "") -> "Owner":
         """The running process."""
         pid = os.getpid()
-        started = processes.started(pid)
+        started = processes.start_time(pid)
         assert started is not None  # it is running this line
         host = socket.gethostname()
         place = SlurmJobId.here()
@@ -59,8 +59,8 @@ class Owner:
             host=host,
             pid=pid,
             started=started,
-            boot=processes.boot(),
-            namespace=processes.namespace(),
+            boot=processes.boot_id(),
+            namespace=processes.pid_namespace(),
             slot=slot,
             directory=directory,
             **asdict(place),
@@ -75,9 +75,9 @@ class Owner:
     def is_gone(self) -> bool:
         """Whether it provably ended. Of another host or container nothing is proved from here."""
         if self.is_visible:
-            return processes.started(self.pid) != self.started
+            return processes.start_time(self.pid) != self.started
         # All nodes of a cluster may call themselves alike: a job's other boot proves nothing.
-        return self.is_here and self.boot != processes.boot()
+        return self.is_here and self.boot != processes.boot_id()
 
     @property
     def ended_alone(self) -> bool:
@@ -89,8 +89,8 @@ class Owner:
         """Whether this system knows if it runs: same host, same boot, same pids."""
         return (
             self.host == socket.gethostname()
-            and self.boot == processes.boot()
-            and self.namespace == processes.namespace()
+            and self.boot == processes.boot_id()
+            and self.namespace == processes.pid_namespace()
         )
 
     def send(self, number: signal.Signals, directory: str) -> bool:
@@ -104,7 +104,7 @@ class Owner:
         """
         if self.why_unproven(directory) is not None:
             return False
-        return processes.send(self.pid, self.started, number)
+        return processes.send_signal(self.pid, self.started, number)
 
     def why_unproven(self, directory: str) -> str | None:
         """Why a process that lives is not signalled from here; None where it may be."""
@@ -136,7 +136,7 @@ class Owner:
             return None
         numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
         is_sound = all(
-            type(value) is int and 0 <= value <= processes.MOST_PID for value in numbers.values()
+            type(value) is int and 0 <= value <= processes.MAX_PID for value in numbers.values()
         ) and all(
             isinstance(words[name], str) and words[name].isprintable()
             for name in words.keys() - numbers.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, TRAINED
 from sweeps.system.files import DamagedError, read_parquet
 
@@ -42,7 +42,7 @@ def oddity(table: pa.Table) -> str | None:
         return "two columns have the same name"
     if missing := [name for name in NEEDED if name not in names]:
         return f"no column {missing[0]}"
-    for field in PART:
+    for field in PART_SCHEMA:
         if field.name in names and not _is_of(table.schema.field(field.name).type, field.type):
             return f"{field.name} is {table.schema.field(field.name).type}, not {field.type}"
     if empty := [name for name in NEEDED if table[name].null_count]:

@@ -23,9 +23,9 @@ from sweeps.store.answers import JUDGED, as_read
 from sweeps.store.failure_detection import Hosts, Row, was_refused, was_too_many
 from sweeps.store.part_file import read_part
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, TRAINED, Result
-from sweeps.study.values import as_text, row_of
+from sweeps.study.values import as_text, result_row
 from sweeps.system import files
 from sweeps.system.files import DamagedError, atomic_write
 
@@ -53,7 +53,7 @@ class PartWriter:
     def __init__(self, run: RunDirectory, worker: str) -> None:
         self.run = run
         self.worker = worker
-        self._rows = PART.empty_table()
+        self._rows = PART_SCHEMA.empty_table()
         self._number = 0
 
     def append(self, result: Result, **circumstances: Any) -> Result:
@@ -63,7 +63,7 @@ class PartWriter:
         stored, which the row's `message` names.
         """
         row = {
-            **row_of(result),
+            **result_row(result),
             "trial": result.trial,
             "worker": self.worker,
             "finished": datetime.now(UTC),
@@ -71,12 +71,12 @@ class PartWriter:
         message = "; ".join(filter(None, (circumstances.pop("message", None), row.get("message"))))
         row |= {"message": as_text(message) or None, **circumstances}
         # Only the new row is converted: the others, with their curves, are as Arrow holds them.
-        new = pa.Table.from_pylist([row], schema=PART)
+        new = pa.Table.from_pylist([row], schema=PART_SCHEMA)
         self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
             pq.write_table(self._rows, temporary, write_page_checksum=True)
         if len(self._rows) == ROWS:
-            self._rows, self._number = PART.empty_table(), self._number + 1
+            self._rows, self._number = PART_SCHEMA.empty_table(), self._number + 1
         return replace(result, outcome=row["outcome"])
 
 
@@ -307,13 +307,13 @@ def set_aside(damaged: list[Path]) -> list[Path]:
 
 
 def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
-    """Every row of every readable part, with its curve, oldest first; the columns of `PART`.
+    """Every row of every readable part, with its curve, oldest first; the columns of `PART_SCHEMA`.
 
     The numbers are as the objective returned them: see `sweeps.store.answers.as_read`.
     `damaged` gets the names of the parts that cannot be read: the ledger knows them too, and the
     driver sets them aside.
     """
-    tables = [PART.empty_table()]
+    tables = [PART_SCHEMA.empty_table()]
     for name in sorted(_names(run.parts)):
         try:
             tables.append(_as_part(read_part(run.parts / name)))
@@ -328,10 +328,10 @@ def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
 
 def _as_part(table: pa.Table) -> pa.Table:
     """With the columns of today: an older version had fewer, also of the curves."""
-    for field in PART:
+    for field in PART_SCHEMA:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
-    table = table.select(PART.names)
-    if table.schema.equals(PART):
+    table = table.select(PART_SCHEMA.names)
+    if table.schema.equals(PART_SCHEMA):
         return table
-    return pa.Table.from_pylist(table.to_pylist(), schema=PART)
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART_SCHEMA)

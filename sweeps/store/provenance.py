@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sweeps.objective.user_code import DIGITS, Modules
+from sweeps.objective.user_code import CODE_DIGITS, Modules
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import digest
 from sweeps.system.files import atomic_write, parse_toml, read_text
@@ -86,7 +86,7 @@ def modules_of(run: RunDirectory, version: str) -> Modules:
         # Whatever is not as we write it: a dispatch of an earlier version, a damaged file.
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             for modules in parse_toml(read_text(path))["code"].values():
-                if digest(modules, DIGITS) == version:
+                if digest(modules, CODE_DIGITS) == version:
                     return Modules(modules)
     return {}
 

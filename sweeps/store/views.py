@@ -13,8 +13,8 @@ from sweeps.store.accepted import ALL, accepted
 from sweeps.store.answers import as_read
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import read_table
-from sweeps.study.schema import CURVES, PART, results_schema
+from sweeps.study.design import read_design_table
+from sweeps.study.schema import CURVES_SCHEMA, PART_SCHEMA, results_schema
 from sweeps.study.trial import FAILED
 from sweeps.system.files import atomic_write
 
@@ -29,7 +29,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
-    study, design, returned = run.read_study(), read_table(run.design), counted_parts(run)
+    study, design, returned = run.read_study(), read_design_table(run.design), counted_parts(run)
     parts = as_read(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
@@ -37,7 +37,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     identity = design.filter(has_ended)
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
-    taken = {*design.column_names, *PART.names}
+    taken = {*design.column_names, *PART_SCHEMA.names}
     metrics = metrics.rename_columns(
         [f"metric_{name}" if name in taken else name for name in metrics.column_names]
     )
@@ -116,6 +116,6 @@ def _curves(measured: pa.Table, unit: str) -> pa.Table:
         pc.multiply(rows.field(name), 100.0)
         if name == "val_error" and unit == "fraction"
         else rows.field(name)
-        for name in CURVES.names[1:]
+        for name in CURVES_SCHEMA.names[1:]
     ]
-    return pa.table([trials, *columns], schema=CURVES)
+    return pa.table([trials, *columns], schema=CURVES_SCHEMA)

@@ -11,13 +11,12 @@ import numpy as np
 
 from sweeps.errors import SpecError, StoreError
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.sampling import names_of
+from sweeps.study.sampling import axis_names
+from sweeps.study.schema import Row
 from sweeps.study.study import Study
 from sweeps.system.files import DamagedError, read_parquet
 
-GROUP = ("model", "optim", "epochs")
-
-Row = dict[str, Any]
+GROUP_COLUMNS = ("model", "optim", "epochs")
 
 
 def confirmation(run: RunDirectory, seeds: int) -> Study:
@@ -41,10 +40,10 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
     best = best_rows(rows)
     if not best:
         raise SpecError([f"--confirm: no run of {run.path} is usable, there is no best"])
-    names = names_of(study.space)
+    names = axis_names(study.space)
     listed = [
         {
-            **{name: row[name] for name in GROUP},
+            **{name: row[name] for name in GROUP_COLUMNS},
             "hyperparameters": {name: row[name] for name in names if row[name] is not None},
         }
         for row in best
@@ -63,7 +62,7 @@ def best_rows(rows: list[Row]) -> list[Row]:
     """The best usable row of each group, in the order in which the groups appear."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        usable = groups.setdefault(tuple(row[name] for name in GROUP), [])
+        usable = groups.setdefault(tuple(row[name] for name in GROUP_COLUMNS), [])
         if row["outcome"] == "ok":
             usable.append(row)
     return [_best(usable) for usable in groups.values() if usable]

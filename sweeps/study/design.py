@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sweeps.errors import StoreError
 from sweeps.study import sampling
-from sweeps.study.schema import IDENTITY, design_schema
+from sweeps.study.schema import IDENTITY_COLUMNS, design_schema
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial, trial_id
 from sweeps.system.files import DamagedError, atomic_write, read_parquet
@@ -27,7 +27,7 @@ class Design(Sequence[Trial]):
         self.ids: list[str] = table["trial"].to_pylist()
         self.epochs: list[int] = table["epochs"].to_pylist()
         self._resolver = _Resolver(study)
-        self._names = sampling.names_of(study.space)
+        self._names = sampling.axis_names(study.space)
         self._path = path
         self._table = table.select(["draw", "model", "optim", *self._names]).combine_chunks()
 
@@ -64,9 +64,9 @@ class Design(Sequence[Trial]):
             try:
                 trial = self._resolver.trial(*how)
             except (KeyError, TypeError, ValueError) as error:  # no such optimizer, a draw below 0
-                raise _another(self._path) from error
+                raise _wrong_design(self._path) from error
             if trial.id != self.ids[place]:
-                raise _another(self._path)
+                raise _wrong_design(self._path)
             yield trial
 
 
@@ -97,8 +97,8 @@ def draw_design(study: Study) -> list[Trial]:
             for draw in range(study.draws)
             for c in study.configurations
         ]
-    points = sampling.draw(study.sampler, study.space, study.draws, study.seed)
-    names = sampling.names_of(study.space)
+    points = sampling.draw_points(study.sampler, study.space, study.draws, study.seed)
+    names = sampling.axis_names(study.space)
     laws = {
         (model, optim): [h for h in study.space if h.applies_to(model, optim)]
         for model in study.models
@@ -155,18 +155,18 @@ class _Resolver:
 
 def write_design(study: Study, trials: Sequence[Trial], path: Path) -> None:
     """One row per trial, in the order of the design."""
-    identity = {column.name: column.name for column in IDENTITY} | {"trial": "id"}
+    identity = {column.name: column.name for column in IDENTITY_COLUMNS} | {"trial": "id"}
     columns: dict[str, list[Any]] = {
         name: [getattr(t, attribute) for t in trials] for name, attribute in identity.items()
     }
-    for name in sampling.names_of(study.space):
+    for name in sampling.axis_names(study.space):
         columns[name] = [t.hyperparameters.get(name) for t in trials]
     with atomic_write(path) as temporary:
         table = pa.Table.from_pydict(columns, schema=design_schema(study.space))
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
-def read_table(path: Path) -> pa.Table:
+def read_design_table(path: Path) -> pa.Table:
     """The rows of a design. Raises StoreError where it cannot be read."""
     try:
         table = read_parquet(path)
@@ -177,7 +177,7 @@ def read_table(path: Path) -> pa.Table:
         ) from error
     if len(set(table.column_names)) < len(table.column_names):
         raise StoreError(f"{path} is no design: two columns have the same name")
-    for column in IDENTITY:
+    for column in IDENTITY_COLUMNS:
         if column.name not in table.column_names:
             raise StoreError(f"{path} is no design: it has no column {column.name}")
         if table.schema.field(column.name).type != column.type or table[column.name].null_count:
@@ -187,16 +187,16 @@ def read_table(path: Path) -> pa.Table:
 
 def read_design(study: Study, path: Path) -> Design:
     """The trials as they were written. Raises StoreError where the file is not that design."""
-    table = read_table(path)
+    table = read_design_table(path)
     expected = design_schema(study.space)
     if not set(expected.names) <= set(table.column_names):
-        raise _another(path)
+        raise _wrong_design(path)
     if table.select(expected.names).schema.types != expected.types:
-        raise _another(path)
+        raise _wrong_design(path)
     if len(table) != study.trials or table["study"].unique().to_pylist() != [study.hash]:
-        raise _another(path)
+        raise _wrong_design(path)
     return Design(study, path, table)
 
 
-def _another(path: Path) -> StoreError:
+def _wrong_design(path: Path) -> StoreError:
     return StoreError(f"{path} is not the design of the study.toml beside it")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sweeps.errors import SpecError, StoreError
 from sweeps.store.part_file import read_part
-from sweeps.study.design import read_table
+from sweeps.study.design import read_design_table
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
 from sweeps.system.files import (
     DAMAGED,
-    MOST_TABLE_BYTES,
+    MAX_TABLE_BYTES,
     DamagedError,
     read_bytes,
     read_text,
@@ -23,7 +23,7 @@ from sweeps.system.files import (
 )
 
 AGAIN = "if it was damaged, the stability sweep command that made it writes it again"
-HEADER = re.compile(r"# Study ([0-9a-f]+): ")
+STUDY_HEADER = re.compile(r"# Study ([0-9a-f]+): ")
 
 
 def read_study(path: Path) -> Study:
@@ -33,7 +33,7 @@ def read_study(path: Path) -> Study:
     """
     try:
         study = Study.read(path)
-        written = HEADER.match(read_text(path))
+        written = STUDY_HEADER.match(read_text(path))
     except (StoreError, SpecError, OSError) as error:
         raise StoreError(f"{error}; {AGAIN}") from error
     if written and written[1] != study.hash:
@@ -59,16 +59,16 @@ def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | 
     """
     ids = [trial.id for trial in design]
     try:
-        if ids != read_table(written)["trial"].to_pylist():
+        if ids != read_design_table(written)["trial"].to_pylist():
             return f"{written.name} is that of another study"
     except StoreError:
         pass
-    if strangers := trained(parts) - set(ids):
+    if strangers := trials_in_parts(parts) - set(ids):
         return f"{len(strangers)} trials in {parts.name}/ are of another study: {min(strangers)}"
     return None
 
 
-def trained(parts: Path) -> set[str]:
+def trials_in_parts(parts: Path) -> set[str]:
     """Trials in the parts that can be read."""
     found: set[str] = set()
     for path in parts.glob("*.parquet"):
@@ -82,7 +82,7 @@ def trained(parts: Path) -> set[str]:
 def keep_damaged(path: Path) -> None:
     """A copy beside it, under a name that nothing reads; what is no file is renamed."""
     try:
-        content = read_bytes(path, MOST_TABLE_BYTES)
+        content = read_bytes(path, MAX_TABLE_BYTES)
     except FileNotFoundError:
         return
     except OSError:

@@ -18,7 +18,7 @@ Sampler = Literal["random", "sobol", "grid"]
 SAMPLERS: tuple[Sampler, ...] = ("random", "sobol", "grid")
 
 
-def draw(
+def draw_points(
     sampler: Sampler, space: Sequence[Hyperparameter], n: int, seed: int
 ) -> NDArray[np.float64]:
     """`n` points (n, d) of the unit cube, a column for each distinct name of `space` in order.
@@ -26,7 +26,7 @@ def draw(
     random: independent and uniform; the first n of 2n draws are the n draws. sobol: scrambled,
     with the same property. grid: `grid_levels` to a side in an order shuffled by `seed`.
     """
-    d = len(names_of(space))
+    d = len(axis_names(space))
     match sampler:
         case "random":
             # The stream of Optuna's RandomSampler, which numpy promises never to change. To ask
@@ -57,7 +57,7 @@ def _shuffled_grid(space: Sequence[Hyperparameter], n: int, seed: int) -> NDArra
     import optuna  # takes half a second
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    names = names_of(space)
+    names = axis_names(space)
     unit: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names
     }
@@ -66,7 +66,7 @@ def _shuffled_grid(space: Sequence[Hyperparameter], n: int, seed: int) -> NDArra
     return np.array([[point[name] for name in names] for point in asked])
 
 
-def names_of(space: Sequence[Hyperparameter]) -> list[str]:
+def axis_names(space: Sequence[Hyperparameter]) -> list[str]:
     """Distinct names in their order: the axes of the cube."""
     return list(dict.fromkeys(hyperparameter.name for hyperparameter in space))
 
@@ -81,14 +81,14 @@ def grid_levels(space: Sequence[Hyperparameter], n: int) -> dict[str, int]:
     {'lr': 8, 'weight_decay': 8}
     """
     choices = {h.name: len(h.choices) for h in space if h.choices}
-    intervals = [name for name in names_of(space) if name not in choices]
+    intervals = [name for name in axis_names(space) if name not in choices]
     fixed = math.prod(choices.values())
     side = round((n / fixed) ** (1 / len(intervals))) if intervals else 1
     if fixed * max(side, 1) ** len(intervals) != n:
         sides = {max(side - 1, 1), max(side, 1), side + 1} if intervals else {1}
         sizes = " or ".join(str(fixed * s ** len(intervals)) for s in sorted(sides))
-        raise ValueError(f"a grid over {', '.join(names_of(space))} has {sizes} draws, got {n}")
-    return {name: choices.get(name, side) for name in names_of(space)}
+        raise ValueError(f"a grid over {', '.join(axis_names(space))} has {sizes} draws, got {n}")
+    return {name: choices.get(name, side) for name in axis_names(space)}
 
 
 def _grid(space: Sequence[Hyperparameter], n: int) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Value = bool | float | int | str
 SIGNIFICANT_DIGITS = 6
-LARGEST_INTEGER = 2**63 - 1  # that a column of a table holds
+MAX_INT64 = 2**63 - 1  # that a column of a table holds
 
 
 class Hyperparameter(BaseModel):
@@ -49,7 +49,7 @@ class Hyperparameter(BaseModel):
             return self
         if self.low is None or self.high is None or not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"{self.name}: low {self.low} is not below high {self.high}")
-        if self.integer and max(abs(self.low), abs(self.high)) >= LARGEST_INTEGER:
+        if self.integer and max(abs(self.low), abs(self.high)) >= MAX_INT64:
             raise ValueError(f"{self.name}: a whole number must be below 2^63 in magnitude")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"{self.name}: a log scale needs low above 0, got {self.low}")
@@ -83,7 +83,7 @@ class Hyperparameter(BaseModel):
             value = self.low + u * (high - self.low)
         if self.integer:
             return min(math.floor(value + 1e-9), int(self.high))
-        return significant(min(max(value, self.low), self.high))
+        return round_significant(min(max(value, self.low), self.high))
 
     @property
     def law(self) -> str:
@@ -93,16 +93,16 @@ class Hyperparameter(BaseModel):
         'log-uniform on 0.001 .. 0.1'
         """
         if self.choices:
-            return "one of " + ", ".join(map(in_words, self.choices))
+            return "one of " + ", ".join(map(as_typed, self.choices))
         whole = "whole numbers, " if self.integer else ""
         uniform = "log-uniform" if self.scale == "log" else "uniform"
         return f"{whole}{uniform} on {self.low:g} .. {self.high:g}"
 
 
-def in_words(value: object) -> str:
+def as_typed(value: object) -> str:
     """A value as it is typed: `true` for True.
 
-    >>> in_words(True), in_words(0.1), in_words("rbf")
+    >>> as_typed(True), as_typed(0.1), as_typed("rbf")
     ('true', '0.1', 'rbf')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -114,31 +114,31 @@ def fault_of_choices(choices: Sequence[Value]) -> str | None:
     >>> fault_of_choices(("auto", 0.1))
     'got auto (text), 0.1 (number); allowed are only numbers, only text, or only true and false'
     """
-    kinds = {kind_of(value): value for value in reversed(choices)}
+    kinds = {kind_of_value(value): value for value in reversed(choices)}
     if len(kinds) > 1:
-        got = ", ".join(f"{in_words(value)} ({kind})" for kind, value in reversed(kinds.items()))
+        got = ", ".join(f"{as_typed(value)} ({kind})" for kind, value in reversed(kinds.items()))
         return f"got {got}; allowed are only numbers, only text, or only true and false"
     if "" in choices:
         return "got an empty text, allowed is a value between each two commas"
     for value in choices:
         if isinstance(value, float) and not math.isfinite(value):
             return f"got {value}, allowed are finite numbers"
-        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        if isinstance(value, int) and abs(value) > MAX_INT64:
             return f"got {value:.3e}, allowed are whole numbers below 2^63 in magnitude"
     return None
 
 
-def kind_of(value: Value) -> str:
+def kind_of_value(value: Value) -> str:
     """What a value is: `boolean`, `number` or `text`."""
     if isinstance(value, bool):
         return "boolean"
     return "text" if isinstance(value, str) else "number"
 
 
-def significant(value: float) -> float:
+def round_significant(value: float) -> float:
     """`value` rounded to 6 significant digits.
 
-    >>> significant(0.012345678)
+    >>> round_significant(0.012345678)
     0.0123457
     """
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -15,7 +15,7 @@ from sweeps.study.units import Unit
 from sweeps.system.files import atomic_write, parse_toml, read_text
 
 STUDY_DIGITS = 6
-LONGEST_MODELS = 60  # characters; a file's name has at most 255
+MAX_MODELS_CHARACTERS = 60  # characters; a file's name has at most 255
 
 
 class Estimand(BaseModel):
@@ -145,7 +145,7 @@ class Study(BaseModel):
         """
         epochs = "+".join(map(str, self.epochs))
         models, optims = "+".join(self.models), "+".join(self.optims)
-        if len(models) > LONGEST_MODELS:
+        if len(models) > MAX_MODELS_CHARACTERS:
             models = f"{len(self.models)}-models"
         readable = f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}"
         return re.sub(r"[^\w.+-]", ".", readable) + f"-{self.hash}"

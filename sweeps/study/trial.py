@@ -121,14 +121,14 @@ trials of the cohort are run again.
 """
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal content, equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any, digits: int) -> str:
     """The first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
 def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> str:

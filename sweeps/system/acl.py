@@ -15,11 +15,11 @@ from pathlib import Path
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 NFS4 = "system.nfs4_acl"
-UNKNOWN = ("system.nfs4_acl_xdr", "system.richacl")
+UNJUDGED = ("system.nfs4_acl_xdr", "system.richacl")
 """Kinds that are not judged: where a file has one, it counts as writable by others."""
 
 # <linux/posix_acl_xattr.h>: a version, then tag, permissions and id of each entry.
-VERSION = 2
+POSIX_VERSION = 2
 USER, OWNING_GROUP, GROUP, MASK, OTHER = 0x02, 0x04, 0x08, 0x10, 0x20
 WRITE = 2
 # RFC 7530, section 6.2: to write, append or make folders, remove, change the list or the owner.
@@ -44,7 +44,7 @@ def lets_others_write(path: Path | int, found: os.stat_result, is_private: IsPri
                 return True
         if (nfs4 := _read(path, NFS4)) and _nfs4(nfs4):
             return True
-        return any(_read(path, name) for name in UNKNOWN)
+        return any(_read(path, name) for name in UNJUDGED)
     except (OSError, ValueError, struct.error):
         return True
 
@@ -69,7 +69,7 @@ def _read(path: Path | int, name: str) -> bytes:
 
 def _posix(content: bytes, owning_group: int, is_private: IsPrivate) -> bool:
     """Raises ValueError or struct.error where it is no such list."""
-    if struct.unpack_from("<I", content)[0] != VERSION:
+    if struct.unpack_from("<I", content)[0] != POSIX_VERSION:
         raise ValueError("another version")
     entries = list(struct.iter_unpack("<HHI", content[4:]))
     mask = next((rights for tag, rights, _ in entries if tag == MASK), WRITE)

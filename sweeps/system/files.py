@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """Of a study; no other text of a run directory comes near it."""
-MOST_TABLE_BYTES = 4 << 30
-MOST_DEPTH = 32
+MAX_TABLE_BYTES = 4 << 30
+MAX_DEPTH = 32
 """Of tables and lists within each other; what is written here has at most 6."""
 DAMAGED = ".damaged"
 """Follows the name of what was set aside."""
@@ -58,7 +58,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def read_bytes(path: Path, most: int = MOST_BYTES, *, only_last: bool = False) -> bytes:
+def read_bytes(path: Path, most: int = MAX_BYTES, *, only_last: bool = False) -> bytes:
     """The content of a regular file; all files of run directories are read through here.
 
     Args:
@@ -88,7 +88,7 @@ def _check_regular(found: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
     """The text of a file, as `read_bytes` reads it.
 
     Raises OSError as that does; UnicodeDecodeError, a ValueError, where it is no text.
@@ -115,12 +115,12 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq  # `pq.read_table` would import pandas, half a second
 
-    content = pa.BufferReader(read_bytes(path, MOST_TABLE_BYTES))
+    content = pa.BufferReader(read_bytes(path, MAX_TABLE_BYTES))
     try:
         file = pq.ParquetFile(content, page_checksum_verification=True)
         groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > MOST_TABLE_BYTES:
-            raise DamagedError(f"{path} unfolds to more than {MOST_TABLE_BYTES} bytes")
+        if sum(group.total_byte_size for group in groups) > MAX_TABLE_BYTES:
+            raise DamagedError(f"{path} unfolds to more than {MAX_TABLE_BYTES} bytes")
         return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:  # an OSError of its content
         raise DamagedError(str(error)) from error
@@ -133,7 +133,7 @@ class DamagedError(Exception):
 def parse_toml(text: str) -> dict[str, Any]:
     """Raises ValueError where it is no TOML, or nested deeper than can be read."""
     try:
-        return shallow(tomllib.loads(text))
+        return check_depth(tomllib.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -141,7 +141,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_json(text: str) -> Any:
     """Raises ValueError where it is no JSON, or nested deeper than can be read."""
     try:
-        return shallow(json.loads(text))
+        return check_depth(json.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -149,18 +149,18 @@ def parse_json(text: str) -> Any:
 T = TypeVar("T")
 
 
-def shallow(content: T) -> T:
-    """The same. Raises ValueError where it is nested more than `MOST_DEPTH` levels deep."""
+def check_depth(content: T) -> T:
+    """Return the content. Raises ValueError if it is nested more than `MAX_DEPTH` levels deep."""
     level: list[Any] = [[content]]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 1):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [x for values in inner for x in values if isinstance(x, dict | list)]
         if not level:
             return content
-    raise ValueError(f"nested more than {MOST_DEPTH} levels deep")
+    raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
-def put_away(path: Path) -> None:
+def remove_or_set_aside(path: Path) -> None:
     """Remove a file of a run directory; a folder in its place is renamed, with what is in it."""
     try:
         path.unlink(missing_ok=True)

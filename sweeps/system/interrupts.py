@@ -28,13 +28,13 @@ _requested: list[BaseException] = []
 """The request that this process has received and not yet obeyed."""
 
 
-def request(error: BaseException) -> NoReturn:
+def raise_request(error: BaseException) -> NoReturn:
     """Raise `error`, and remember it in case the code that runs now catches it."""
     _requested[:] = [error]
     raise error
 
 
-def check() -> None:
+def raise_pending() -> None:
     """Raise the request again where the code in which it was raised has caught it."""
     if _requested:
         raise _requested[0]
@@ -45,7 +45,7 @@ def as_interrupts() -> Iterator[None]:
     """Ctrl-C and SIGTERM raise `Interrupted`, as long as nobody else handles them."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        request(Interrupted())
+        raise_request(Interrupted())
 
     _requested.clear()
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}

@@ -27,7 +27,7 @@ os.register_at_fork(after_in_child=_close_copies)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
+def open_lock(path: Path) -> Iterator[int]:
     """A descriptor of the lock file, made where there is none; not through a link.
 
     Raises OSError where it cannot be opened.
@@ -49,6 +49,6 @@ def any_held() -> bool:
     return bool(_held)
 
 
-def take(handle: int, *, wait: bool = False) -> None:
+def acquire(handle: int, *, wait: bool = False) -> None:
     """Lock it for this process alone. Raises BlockingIOError where another one has it."""
     fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-MOST_PID = 2**31 - 1
+MAX_PID = 2**31 - 1
 
 
-def boot() -> str:
+def boot_id() -> str:
     """Which boot of this host; empty where the system does not say."""
     try:
         return BOOT_ID.read_text().strip()
@@ -25,7 +25,7 @@ def boot() -> str:
         return ""
 
 
-def namespace() -> str:
+def pid_namespace() -> str:
     """The pid namespace of this process; empty where the system does not say."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
@@ -33,7 +33,7 @@ def namespace() -> str:
         return ""
 
 
-def started(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When process `pid` started, on a clock that nobody can set; None where it has ended.
 
     A zombie has ended.
@@ -51,7 +51,7 @@ def started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def send(pid: int, start: str, number: signal.Signals) -> bool:
+def send_signal(pid: int, start: str, number: signal.Signals) -> bool:
     """Send a signal to process `pid` of this pid namespace if it started at `start`.
 
     The pidfd is opened before the start time is compared, so the pid cannot pass to another process
@@ -62,10 +62,10 @@ def send(pid: int, start: str, number: signal.Signals) -> bool:
         Whether the signal was sent. False where the process has ended, is another one, may not be
         signalled, or is no single process (pid 0 and 1 and negative numbers).
     """
-    if not 1 < pid <= MOST_PID or pid == os.getpid():
+    if not 1 < pid <= MAX_PID or pid == os.getpid():
         return False
-    with suppress(ProcessLookupError, PermissionError), _handle(pid) as handle:
-        if started(pid) != start:
+    with suppress(ProcessLookupError, PermissionError), _open_pidfd(pid) as handle:
+        if start_time(pid) != start:
             return False
         if handle is None:
             os.kill(pid, number)
@@ -75,7 +75,7 @@ def send(pid: int, start: str, number: signal.Signals) -> bool:
     return False
 
 
-def send_to_child(pid: int, number: signal.Signals) -> None:
+def signal_child(pid: int, number: signal.Signals) -> None:
     """Send a signal to a child that was not waited for yet: until then its pid is its own."""
     if pid > 1:
         with suppress(ProcessLookupError):
@@ -83,7 +83,7 @@ def send_to_child(pid: int, number: signal.Signals) -> None:
 
 
 @contextmanager
-def _handle(pid: int) -> Iterator[int | None]:
+def _open_pidfd(pid: int) -> Iterator[int | None]:
     """A pidfd; None where the system has none. Raises ProcessLookupError."""
     handle = None
     if hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
@@ -110,7 +110,7 @@ def _name_in_proc(pid: int) -> str | None:
         return "self"
     if os.readlink("/proc/self") == str(os.getpid()):  # noqa: PTH115 - called very often
         return str(pid)
-    with suppress(ProcessLookupError), _handle(pid) as handle:
+    with suppress(ProcessLookupError), _open_pidfd(pid) as handle:
         info = Path(f"/proc/self/fdinfo/{handle}").read_text()
         found = re.search(r"^Pid:\s*([1-9]\d*)$", info, re.MULTILINE)
         return found[1] if found else None

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NAME = re.compile(r"stability-[0-9a-f]{12}")
+JOB_NAME = re.compile(r"stability-[0-9a-f]{12}")
 """Names of the jobs that this package submits."""
 
 
@@ -36,7 +36,7 @@ class SlurmJobId:
         ''
         """
         name = environment.get("SLURM_JOB_NAME", "")
-        if "SLURM_JOB_ID" not in environment or not NAME.fullmatch(name):
+        if "SLURM_JOB_ID" not in environment or not JOB_NAME.fullmatch(name):
             return cls()
         array, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
         return cls(
@@ -53,11 +53,11 @@ class SlurmJobId:
         return cls.of(os.environ)
 
 
-def seconds_of(text: str) -> float | None:
+def parse_slurm_time(text: str) -> float | None:
     """Slurm's way of writing a time; None where it is none.
 
-    >>> seconds_of("1-02:03:04"), seconds_of("03:04"), seconds_of("UNLIMITED")
-    (93784.0, 184.0, None)
+    >>> [parse_slurm_time(text) for text in ("1-02:03:04", "03:04", "UNLIMITED")]
+    [93784.0, 184.0, None]
     """
     if not (found := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)):
         return None

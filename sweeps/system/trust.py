@@ -17,7 +17,7 @@ FOLDER_MODE = 0o755
 """Of run directories and what is in them: for nobody else to write, whatever the umask."""
 
 
-def writable_by_others(*paths: Path) -> Path | None:
+def first_writable_by_others(*paths: Path) -> Path | None:
     """The first that belongs to, or can be written by, somebody else; None where none does.
 
     The superuser is nobody else, and neither is a group whose one member is this user (Debian and
@@ -38,16 +38,16 @@ def is_writable(path: Path | int, found: os.stat_result) -> bool:
     """
     if found.st_uid not in (os.geteuid(), 0):
         return True
-    return is_open(found) or acl.lets_others_write(path, found, is_private)
+    return is_open_by_mode(found) or acl.lets_others_write(path, found, is_private_group)
 
 
-def is_open(found: os.stat_result) -> bool:
+def is_open_by_mode(found: os.stat_result) -> bool:
     """Whether its mode lets somebody else write."""
-    by_group = bool(found.st_mode & stat.S_IWGRP) and not is_private(found.st_gid)
+    by_group = bool(found.st_mode & stat.S_IWGRP) and not is_private_group(found.st_gid)
     return by_group or bool(found.st_mode & stat.S_IWOTH)
 
 
-def is_private(group: int) -> bool:
+def is_private_group(group: int) -> bool:
     """Whether `group` has the name of this user and nobody else in it."""
     try:
         user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
@@ -57,7 +57,7 @@ def is_private(group: int) -> bool:
     return own and set(found.gr_mem) <= {user.pw_name}
 
 
-def is_own(path: Path) -> bool:
+def is_own_file(path: Path) -> bool:
     """Whether this user made the file itself."""
     try:
         return path.lstat().st_uid == os.geteuid()
@@ -67,8 +67,8 @@ def is_own(path: Path) -> bool:
 
 def check_exclusive(*paths: Path) -> None:
     """Raises StoreError where somebody else could put other orders in the place of ours."""
-    if open_one := writable_by_others(*paths):
-        raise _exchangeable(open_one)
+    if open_one := first_writable_by_others(*paths):
+        raise _not_exclusive(open_one)
 
 
 def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
@@ -99,13 +99,13 @@ def private_folder(folder: Path, top: Path) -> Path:
     handle, here = os.open(top, os.O_RDONLY | os.O_DIRECTORY), top
     try:
         if is_writable(handle, os.fstat(handle)):
-            raise _exchangeable(top)
+            raise _not_exclusive(top)
         for name in folder.relative_to(top).parts:
             here /= name
             handle, above = _made_below(handle, here, is_last=here == folder), handle
             os.close(above)
             if is_writable(handle, os.fstat(handle)):
-                raise _exchangeable(here)
+                raise _not_exclusive(here)
         found, there = os.fstat(handle), folder.stat()
     finally:
         os.close(handle)
@@ -133,7 +133,7 @@ def _made_below(above: int, path: Path, *, is_last: bool) -> int:
     return handle
 
 
-def _exchangeable(path: Path) -> StoreError:
+def _not_exclusive(path: Path) -> StoreError:
     return StoreError(
         f"{path} can be written by others, who could exchange what workers load from it; for you "
         f"alone: chmod go-w {path}, and setfacl -b -k {path} where it has an access control list"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
-from sweeps.objective.attempt import outcomes
+from sweeps.objective.attempt import run_attempt
 from sweeps.objective.imported import ImportedCode, import_code
 from sweeps.objective.user_code import UserCode
 from sweeps.store import claims
@@ -34,9 +34,9 @@ from sweeps.study.objectives import (
     registered_objectives,
 )
 from sweeps.study.trial import FAILED, Cohort, Objective, Result, Trial
-from sweeps.study.units import judged
+from sweeps.study.units import validate_unit
 from sweeps.system import interrupts
-from sweeps.system.files import atomic_write, put_away
+from sweeps.system.files import atomic_write, remove_or_set_aside
 from sweeps.system.interrupts import AskedToEnd as AskedToEnd
 from sweeps.system.interrupts import OutOfTimeError as OutOfTimeError
 from sweeps.worker.cohort_builder import ALONE, CohortBuilder
@@ -182,9 +182,9 @@ def train(
         versions = {trial.id: code.version(trial.model) for trial in cohort.trials}
         if not all(accepted(run).counts("ok", version) for version in versions.values()):
             raise ChangedCodeError("results of this version of the code do not count any more")
-        for given, circumstances in outcomes(imported.objective, replace(cohort, saved=saved)):
+        for given, circumstances in run_attempt(imported.objective, replace(cohort, saved=saved)):
             imported.check()
-            result = judged(given, cohort.unit)
+            result = validate_unit(given, cohort.unit)
             if not claims.is_mine(run, result.trial, owner):
                 raise EvictedError(f"{result.trial} of {owner} was given to others")
             attempt = 1 + cohort.failures[result.trial]
@@ -208,7 +208,7 @@ def work_as_job(order: WorkerSpec) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        interrupts.request(AskedToEnd(0))
+        interrupts.raise_request(AskedToEnd(0))
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -229,7 +229,7 @@ def registered(run: RunDirectory, owner: Owner) -> Iterator[Owner]:
         for trial, holder in claims.held(run).items():
             if holder == owner:
                 claims.release(run, trial)
-        put_away(run.worker(owner.name))
+        remove_or_set_aside(run.worker(owner.name))
 
 
 @dataclass(frozen=True, kw_only=True)
