@@ -61,7 +61,7 @@ def test_the_first_writer_wins_and_what_is_read_is_what_was_written(tmp_path: Pa
 def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
     """Each reads back what holds; all read the same."""
     code = (
-        "import sys; from pathlib import Path; from sweeps import engine\n"
+        "import sys; from pathlib import Path; from sweeps.worker import engine\n"
         "path, name = Path(sys.argv[1]), sys.argv[2]\n"
         "while not path.with_name('go').exists(): pass\n"
         "engine.write_once(path, engine.EngineDecision(device='cpu', by=name))\n"
