@@ -115,8 +115,8 @@ def test_numbers_that_name_no_single_process_are_never_signalled(
 ) -> None:
     monkeypatch.setattr(processes, "start_time", lambda pid: "now")
     monkeypatch.setattr(os, "kill", lambda *sent: pytest.fail(str(sent)))
-    assert not processes.send_signal(pid, "now", signal.SIGTERM)
-    assert not processes.send_signal(os.getpid(), "now", signal.SIGTERM)
+    assert not processes.signal_process(pid, "now", signal.SIGTERM)
+    assert not processes.signal_process(os.getpid(), "now", signal.SIGTERM)
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**31, 2**80, "14", 1.0, True, None, [14], {}])

@@ -61,9 +61,7 @@ def run_attempt(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, 
 def check_expected(result: Any, left: dict[str, None]) -> None:
     """Raise TypeError or ValueError unless this is a usable result of a trial that has none yet."""
     if not isinstance(result, Result):
-        raise TypeError(
-            f"the objective gave {short_repr(result)}, expected a sweeps.Result"
-        )
+        raise TypeError(f"the objective gave {short_repr(result)}, expected a sweeps.Result")
     if not isinstance(result.trial, str) or result.trial not in left:
         raise TypeError(
             f"the objective gave a result for {short_repr(result.trial)}, expected one of the "

@@ -104,7 +104,7 @@ class Owner:
         """
         if self.why_unproven(directory) is not None:
             return False
-        return processes.send_signal(self.pid, self.started, number)
+        return processes.signal_process(self.pid, self.started, number)
 
     def why_unproven(self, directory: str) -> str | None:
         """Why a process that lives is not signalled from here; None where it may be."""

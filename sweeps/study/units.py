@@ -1,7 +1,7 @@
-"""The unit of an objective's errors: which values it allows, and how they become percent.
+"""Units of errors: the values that each allows, and their conversion to percent.
 
-Parts hold what an objective returned. Whoever reads them converts it by the unit of the study, so
-that a unit may be named, or corrected, after trials were trained.
+Parts hold the numbers as the objective returned them. They are converted by the unit of the study
+when they are read, so a unit may be named or corrected after trials were trained.
 """
 
 import math
@@ -14,10 +14,10 @@ from sweeps.study.values import number_or_none, short_repr
 
 Unit = Literal["", "percent", "fraction", "raw"]
 """`percent`: 0 to 100. `fraction`: 0 to 1, shown as percent. `raw`: any finite loss, without
-chance. Empty: none was named; read as percent, unless the first results look like fractions."""
+chance. Empty: none was named; read as percent unless the first results look like fractions."""
 UNITS = ("percent", "fraction", "raw")
 UNNAMED_UNIT = "unknown"
-"""In a part: the result was judged before a unit was named."""
+"""`error_unit` in a part: the result was checked before a unit was named."""
 
 ERROR_COLUMNS = (
     "error",
@@ -27,7 +27,7 @@ ERROR_COLUMNS = (
     "raw_error",
     "ema_error",
 )
-"""Columns that are in the unit, as `chance` is."""
+"""Columns with values in the unit; `chance` is in it too."""
 UNIT_MAXIMUM = {"percent": 100.0, "fraction": 1.0, "raw": math.inf}
 COUNT_COLUMNS = ("wrong", "n_eval")
 COUNTS_TOLERANCE = 1e-3  # share by which an error may differ from that of its counts
@@ -35,15 +35,15 @@ PERCENT_DIGITS = 10  # of a converted percentage: 0.07 is 7.0, not 7.00000000000
 
 
 def unit_or_percent(unit: str | None) -> str:
-    """The unit that a study or a row is read by; percent where none was named."""
+    """Return the unit by which a study or row is read: percent if none was named."""
     return unit if unit in UNITS else "percent"
 
 
 def faults_in_unit(values: Mapping[str, Any], unit: str) -> list[str]:
-    """What makes these values of a result impossible in the unit, each with the value.
+    """Return what makes the values of a result impossible in the unit, each with the value.
 
-    Missing values are no fault. Without a unit, values that are possible as fractions are accepted:
-    whether they are is asked when there are three.
+    Missing values are no fault. Without a unit, values that are possible as fractions are accepted;
+    the unit is asked for after three results.
 
     >>> faults_in_unit({"error": 250.0}, "percent")
     ['error is 250.0, allowed with unit percent: 0 to 100']
@@ -103,13 +103,13 @@ def _faults_of_counts(given: Mapping[str, Any], unit: str) -> list[str]:
 
 
 def _finite(value: Any) -> int | float | None:
-    """The number that a value is; None where it is none, or not finite."""
+    """Return the finite number that a value is; None otherwise."""
     number = number_or_none(value)
     return number if number is not None and math.isfinite(number) else None
 
 
 def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    """The values with errors and chance as percent; those of a loss as they are.
+    """Convert errors and chance to percent; a loss stays as it is.
 
     >>> in_percent({"error": 0.07, "n_eval": 100}, "fraction")
     {'error': 7.0, 'n_eval': 100}
@@ -125,12 +125,12 @@ def in_percent(values: Mapping[str, Any], unit: str) -> dict[str, Any]:
 
 
 def unusable_message(faults: list[str]) -> str:
-    """The message of a failure that is the objective's answer."""
+    """Return the message of a trial that fails because of its objective's return value."""
     return f"the objective's return value cannot be used: {'; '.join(faults)}"
 
 
 def refused_result(trial: str, faults: list[str], unit: str) -> Result:
-    """A failure that is the objective's answer: it is not tried again by itself."""
+    """Return the failure of a trial with an unusable return value; it is not tried again."""
     message = unusable_message(faults)
     if unit not in UNITS:
         message += " (no --unit was given)"
@@ -138,20 +138,17 @@ def refused_result(trial: str, faults: list[str], unit: str) -> Result:
     return Result(trial=trial, outcome="crashed", values=values)
 
 
-def _errors_in(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Errors of one row of a curve; what is not a number is left out of curves."""
-    return {
-        name: row[name] for name in ERROR_COLUMNS if name in row and _finite(row[name]) is not None
-    }
-
-
 def validate_unit(result: Result, unit: str) -> Result:
-    """The result with the unit that it was judged by; a failure where its values are impossible."""
+    """Return the result with its `error_unit`, or a failure if its values are impossible."""
     if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
         return result
     faults = faults_in_unit(result.values, unit)
     for row in result.curve if isinstance(result.curve, list) else []:
-        if isinstance(row, Mapping) and (found := faults_in_unit(_errors_in(row), unit)):
+        if not isinstance(row, Mapping):
+            continue
+        # What is not a number is left out of curves.
+        errors = {k: row[k] for k in ERROR_COLUMNS if k in row and _finite(row[k]) is not None}
+        if found := faults_in_unit(errors, unit):
             faults.append(f"curve, epoch {row.get('epoch')}: {found[0]}")
             break
     if faults:

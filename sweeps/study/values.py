@@ -1,9 +1,9 @@
-"""Results as rows of a part: what an objective gives is stored, or named in `message`.
+"""Converts what an objective returned to the row of a part.
 
-Every result passes here, of built-in and of own objectives. Values are converted to the types of
-`sweeps.study.schema`. A value that cannot be converted is left out and named; where the result is
-unusable without it, the row says that the attempt crashed. So writing a row never fails because of
-what an objective returned.
+Results of built-in and of user objectives all pass here. Values are converted to the types of
+`sweeps.study.schema`. A value that cannot be converted is left out and named in `message`. If the
+result is unusable without it, the row says that the attempt crashed. So writing a row never fails
+because of what an objective returned.
 """
 
 import math
@@ -17,20 +17,20 @@ from sweeps.study.space import MAX_INT64
 from sweeps.study.trial import FAILED, TRAINED, Result
 
 MAX_CHARACTERS = 2000
-"""Of a text; a longer one is cut."""
+"""Of a text; a longer text is cut."""
 MAX_METRICS = 1000
-"""Metrics of its own that an objective may give for a trial: each is a column of the results."""
+"""Metrics without a column of their own that a trial may have: each becomes a result column."""
 MAX_NAMED = 8
 """Values that a message names one by one."""
 WORKER_COLUMNS = ("attempt", "cohort_size", "finished", "host", "outcome", "seconds", "worker")
-"""Columns that the worker fills in, whatever the objective says."""
+"""Columns that the worker fills in; values of the objective for them are ignored."""
 
 VALUE_TYPES = {
     column.name: column.type for column in MEASURED_COLUMNS if column.name not in WORKER_COLUMNS
 }
 CURVE_TYPES = {column.name: column.type for column in CURVE_COLUMNS}
 ESSENTIAL_COLUMNS = ("error", "wrong", "n_eval", "chance")
-"""Columns without which a result could be misread; one that cannot be stored fails the attempt."""
+"""A result could be misread without these columns: if one cannot be stored, the attempt fails."""
 
 
 def as_text(value: Any) -> str:
@@ -48,7 +48,7 @@ def as_text(value: Any) -> str:
 
 
 def short_repr(value: Any, most: int = 60) -> str:
-    """A value in a message, in few characters."""
+    """Return the `repr` of a value for a message, cut after `most` characters."""
     try:
         text = as_text(repr(value))
     except BaseException:  # also an integer of more digits than Python prints
@@ -88,7 +88,7 @@ def number_or_none(value: Any) -> int | float | None:
 
 
 def as_column_type(value: Any, kind: pa.DataType) -> Any:
-    """`value` in the type of a column. Raises ValueError, with the reason."""
+    """Convert `value` to the type of a column. Raises ValueError, with the reason."""
     if value is None:
         return None
     if kind == TEXT:
@@ -104,14 +104,14 @@ def as_column_type(value: Any, kind: pa.DataType) -> Any:
 
 
 class StorageFaults:
-    """What of a result cannot be stored, each kind once, in the order found."""
+    """Values of a result that cannot be stored, each message once, in the order found."""
 
     def __init__(self) -> None:
         self.found: dict[str, None] = {}
         self.columns: set[str] = set()
 
     def add(self, text: str, column: str = "") -> None:
-        """Note one."""
+        """Note a message, and the column that it is about."""
         self.found[text] = None
         self.columns.add(column)
 
@@ -122,9 +122,9 @@ class StorageFaults:
 
 
 def result_row(result: Result) -> Row:
-    """The columns that an objective decides: its outcome, values, metrics, curve, and a message.
+    """Return the columns that an objective decides: outcome, values, metrics, curve, message.
 
-    The outcome is `crashed` where it is no outcome, or the values cannot be used.
+    The outcome is `crashed` if the objective's outcome is unknown or its values cannot be used.
     """
     faults = StorageFaults()
     if isinstance(result.values, Mapping):
@@ -141,8 +141,8 @@ def result_row(result: Result) -> Row:
     elif faults.found:
         message = "; ".join(filter(None, (message, f"not stored: {faults}")))
     outcome = "crashed" if unusable else result.outcome
-    told = {"message": as_text(message)} if message else {}
-    return {**row, "outcome": outcome, "metrics": metrics, "curve": curve, **told}
+    row |= {"outcome": outcome, "metrics": metrics, "curve": curve}
+    return row | ({"message": as_text(message)} if message else {})
 
 
 def _values(values: Mapping[Any, Any], faults: StorageFaults) -> tuple[Row, list[Row]]:
@@ -158,16 +158,18 @@ def _values(values: Mapping[Any, Any], faults: StorageFaults) -> tuple[Row, list
     return row, metrics
 
 
-def _convert(row: Row, name: str, value: Any, kind: pa.DataType, faults: StorageFaults) -> None:
-    """Put a value into the row, or say why it is not there."""
+def _convert(
+    row: Row, name: str, value: Any, kind: pa.DataType, faults: StorageFaults, where: str = ""
+) -> None:
+    """Put a value into the row, or note why it is not there."""
     try:
         row[name] = as_column_type(value, kind)
     except ValueError as error:
-        faults.add(f"{name} = {short_repr(value)} ({error})", name)
+        faults.add(f"{name} = {short_repr(value)}{where} ({error})", "" if where else name)
 
 
 def _metrics(metrics: Any, faults: StorageFaults) -> list[Row]:
-    """Names as text, values as numbers; at most `MAX_METRICS`."""
+    """Convert names to text and values to numbers; at most `MAX_METRICS`."""
     found: list[Row] = []
     if not isinstance(metrics, list | tuple):
         faults.add(f"metrics is {short_repr(metrics)}, expected a list of names and values")
@@ -178,21 +180,19 @@ def _metrics(metrics: Any, faults: StorageFaults) -> list[Row]:
         if not isinstance(metric, Mapping) or not {"name", "value"} <= metric.keys():
             faults.add(f"metric {short_repr(metric)} (expected a name and a value)")
             continue
-        name, row = as_text(metric["name"]), Row()
+        name = as_text(metric["name"])
         if name in VALUE_TYPES or name in WORKER_COLUMNS:
             faults.add(f"metric {short_repr(name)} (the name of a column)")
             continue
         try:
-            row = {"name": name, "value": as_column_type(metric["value"], pa.float64())}
+            found.append({"name": name, "value": as_column_type(metric["value"], pa.float64())})
         except ValueError as error:
             faults.add(f"{short_repr(name)} = {short_repr(metric['value'])} ({error})")
-            continue
-        found.append(row)
     return found
 
 
 def _curve(curve: Any, faults: StorageFaults) -> list[Row]:
-    """Rows with the columns of the curves; a row without an epoch gets its position."""
+    """Convert the rows of a curve; a row without an epoch gets its position."""
     if not isinstance(curve, list | tuple):
         faults.add(f"curve is {short_repr(curve)}, expected a list of dicts")
         return []
@@ -206,16 +206,13 @@ def _curve(curve: Any, faults: StorageFaults) -> list[Row]:
             if not isinstance(name, str) or name not in CURVE_TYPES:
                 faults.add(f"{short_repr(name)} in curve: not a column of the curves")
                 continue
-            try:
-                row[name] = as_column_type(value, CURVE_TYPES[name])
-            except ValueError as error:
-                faults.add(f"{name} = {short_repr(value)} in curve ({error})")
+            _convert(row, name, value, CURVE_TYPES[name], faults, " in curve")
         found.append(row)
     return found
 
 
 def _unusable(outcome: Any, row: Row, faults: StorageFaults) -> str:
-    """Why nothing can be said by this row; empty where it can."""
+    """Return why the row is unusable; empty if it is usable."""
     allowed = (*TRAINED, *FAILED)
     if not isinstance(outcome, str) or outcome not in allowed:
         return f"outcome is {short_repr(outcome)}, expected {', '.join(allowed)}"
@@ -225,7 +222,7 @@ def _unusable(outcome: Any, row: Row, faults: StorageFaults) -> str:
 
 
 def fault_of_result(result: Result) -> str:
-    """Why a result contradicts itself, or an empty text. `units.validate_unit` checks ranges."""
+    """Return how a result contradicts itself, or "". `units.validate_unit` checks ranges."""
     if result.outcome not in TRAINED or not isinstance(result.values, Mapping):
         return ""
     error = _values(result.values, StorageFaults())[0].get("error")

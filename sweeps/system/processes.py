@@ -51,7 +51,7 @@ def start_time(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def send_signal(pid: int, start: str, number: signal.Signals) -> bool:
+def signal_process(pid: int, start: str, number: signal.Signals) -> bool:
     """Send a signal to process `pid` of this pid namespace if it started at `start`.
 
     The pidfd is opened before the start time is compared, so the pid cannot pass to another process
