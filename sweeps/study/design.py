@@ -17,10 +17,10 @@ from sweeps.system.files import DamagedError, atomic_write, read_parquet
 
 
 class Design(Sequence[Trial]):
-    """The trials of a study as they were written, each made when it is asked for.
+    """The trials of a study as they were written, each created when it is accessed.
 
-    Ids and lengths are there at once; a trial with its settings takes a kilobyte and 20 µs, which
-    who reads the design of 100,000 for a few of them need not spend.
+    Ids and lengths are there at once. A trial with its settings takes a kilobyte and 20 µs, which
+    would add up where a few of 100,000 trials are needed.
     """
 
     def __init__(self, study: Study, path: Path, table: pa.Table) -> None:
@@ -45,7 +45,7 @@ class Design(Sequence[Trial]):
     @overload
     def __getitem__(self, place: slice) -> list[Trial]: ...
     def __getitem__(self, place: int | slice) -> Trial | list[Trial]:
-        """Raises StoreError where the row is not the trial that its id says."""
+        """Raises StoreError if the id of a trial does not match its content."""
         if isinstance(place, slice):
             return [self[i] for i in range(len(self))[place]]
         place = range(len(self))[place]
@@ -71,24 +71,24 @@ class Design(Sequence[Trial]):
 
 
 def epochs_of(trials: Sequence[Trial]) -> dict[str, int]:
-    """Length of each trial's schedule by its id, in the order of the design."""
+    """Return the length of each trial's schedule by id, in the order of the design."""
     if isinstance(trials, Design):
         return dict(zip(trials.ids, trials.epochs, strict=True))
     return {trial.id: trial.epochs for trial in trials}
 
 
 def models_of(trials: Sequence[Trial]) -> dict[str, str]:
-    """Model of each trial by its id, in the order of the design."""
+    """Return the model of each trial by id, in the order of the design."""
     if isinstance(trials, Design):
         return dict(zip(trials.ids, trials.models, strict=True))
     return {trial.id: trial.model for trial in trials}
 
 
 def draw_design(study: Study) -> list[Trial]:
-    """All trials of `study`, draw by draw; the models of a pair stand side by side.
+    """Draw all trials of `study`, draw by draw; trials of one pair are next to each other.
 
     Draw i is the same point of the unit cube, and the same training seed, for every model,
-    optimizer and length. Where the configurations are listed, draw i is the training seed alone.
+    optimizer and length. If the configurations are listed, draw i is the training seed alone.
     """
     resolver = _Resolver(study)
     if study.sampler == "listed":
@@ -116,12 +116,12 @@ def draw_design(study: Study) -> list[Trial]:
 
 
 def training_seed(seed: int, draw: int) -> int:
-    """Seed of the training of draw `draw`: 32 bits that numpy promises never to change."""
+    """Return the training seed of a draw: 32 bits that numpy promises never to change."""
     return int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 class _Resolver:
-    """Makes trials of a study; what they share is computed once."""
+    """Creates the trials of a study; what they share is computed once."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -154,7 +154,7 @@ class _Resolver:
 
 
 def write_design(study: Study, trials: Sequence[Trial], path: Path) -> None:
-    """One row per trial, in the order of the design."""
+    """Write one row per trial, in the order of the design."""
     identity = {column.name: column.name for column in IDENTITY_COLUMNS} | {"trial": "id"}
     columns: dict[str, list[Any]] = {
         name: [getattr(t, attribute) for t in trials] for name, attribute in identity.items()
@@ -167,7 +167,7 @@ def write_design(study: Study, trials: Sequence[Trial], path: Path) -> None:
 
 
 def read_design_table(path: Path) -> pa.Table:
-    """The rows of a design. Raises StoreError where it cannot be read."""
+    """Read the rows of a design. Raises StoreError if it cannot be read."""
     try:
         table = read_parquet(path)
     except (OSError, DamagedError) as error:
@@ -186,14 +186,15 @@ def read_design_table(path: Path) -> pa.Table:
 
 
 def read_design(study: Study, path: Path) -> Design:
-    """The trials as they were written. Raises StoreError where the file is not that design."""
+    """Read the trials. Raises StoreError if the file is not the design of the study."""
     table = read_design_table(path)
     expected = design_schema(study.space)
-    if not set(expected.names) <= set(table.column_names):
-        raise _wrong_design(path)
-    if table.select(expected.names).schema.types != expected.types:
-        raise _wrong_design(path)
-    if len(table) != study.trials or table["study"].unique().to_pylist() != [study.hash]:
+    if (
+        not set(expected.names) <= set(table.column_names)
+        or table.select(expected.names).schema.types != expected.types
+        or len(table) != study.trials
+        or table["study"].unique().to_pylist() != [study.hash]
+    ):
         raise _wrong_design(path)
     return Design(study, path, table)
 

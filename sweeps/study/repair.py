@@ -1,7 +1,7 @@
-"""study.toml and design.parquet where they are damaged: the study asked for writes them again.
+"""Repairs a damaged study.toml or design.parquet: both are written again from the study asked for.
 
-Both are decided by the study, so nothing is lost with them: what was trained is in the parts, by
-trial. They are written again only where nothing that can be read speaks of another study.
+Both follow from the study, and results are in the parts, by trial, so nothing is lost. The files
+are written again only if nothing that can be read belongs to another study.
 """
 
 import re
@@ -27,9 +27,9 @@ STUDY_HEADER = re.compile(r"# Study ([0-9a-f]+): ")
 
 
 def read_study(path: Path) -> Study:
-    """The study as it was written.
+    """Read the study.
 
-    Raises StoreError where it cannot be read, is none, or is not what its first line says.
+    Raises StoreError if it cannot be read, is no study, or does not match its first line.
     """
     try:
         study = Study.read(path)
@@ -44,7 +44,7 @@ def read_study(path: Path) -> Study:
 
 
 def damage_of(path: Path) -> str | None:
-    """Why the study cannot be read; None where it can."""
+    """Return why the study cannot be read; None if it can."""
     try:
         read_study(path)
     except StoreError as error:
@@ -53,9 +53,9 @@ def damage_of(path: Path) -> str | None:
 
 
 def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | None:
-    """What speaks against `design` being that of this folder; None where nothing does.
+    """Return what shows that `design` is not that of this folder; None if nothing does.
 
-    `written` is the path of design.parquet, which says nothing where it cannot be read.
+    `written` is the path of design.parquet; if it cannot be read, only the parts are compared.
     """
     ids = [trial.id for trial in design]
     try:
@@ -69,7 +69,7 @@ def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | 
 
 
 def trials_in_parts(parts: Path) -> set[str]:
-    """Trials in the parts that can be read."""
+    """Return the trials in all parts that can be read."""
     found: set[str] = set()
     for path in parts.glob("*.parquet"):
         try:
@@ -80,7 +80,7 @@ def trials_in_parts(parts: Path) -> set[str]:
 
 
 def keep_damaged(path: Path) -> None:
-    """A copy beside it, under a name that nothing reads; what is no file is renamed."""
+    """Keep a copy under a name that nothing reads; what is no regular file is renamed."""
     try:
         content = read_bytes(path, MAX_TABLE_BYTES)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a trial is, what an objective takes and gives, and the identity of a trial."""
+"""The trial and its id; what an objective takes (`Cohort`) and yields (`Result`)."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
 TRAINED = ("ok", "collapsed", "diverged")
 """Outcomes of a training that ran; a diverged training is a result."""
 FAILED = ("crashed", "out_of_memory", "timed_out")
-"""Outcomes of the infrastructure; such a trial is run again."""
+"""Outcomes of failures of the infrastructure; such a trial is run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +30,16 @@ class Trial:
     optim: str
     epochs: int
     seed: int
-    """Of the training: weights and order of the images."""
+    """Seed of the training: initial weights and order of the images."""
     data: str
     fingerprint: str
-    """Of the data."""
+    """Digest of the content of the data."""
     data_source: str = ""
-    """By which the data are loaded; empty where `data` is enough."""
+    """Name by which the data are loaded; empty if `data` is enough."""
     hyperparameters: dict[str, Value]
-    """What was drawn, as applied."""
+    """Drawn values, as applied."""
     settings: dict[str, Any]
-    """The resolved recipe: its constants and the hyperparameters."""
+    """The resolved recipe: constants and hyperparameters."""
     precision: str
     objective: str
 
@@ -88,27 +88,27 @@ class Cohort:
 
     trials: tuple[Trial, ...]
     device: str
-    """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+    """`cpu` or `cuda`; of several GPUs the worker sees only its own."""
     engine: str = "eager"
-    """By which they are trained; one by one where the objective has no engines."""
+    """Engine that trains them; `eager` trains one by one."""
     saved: Mapping[str, Saved] = field(default_factory=dict)
-    """By trial; empty outside of a sweep."""
+    """Where each trial keeps its state, by trial id; empty outside of a sweep."""
     unit: str = ""
-    """Of the errors that the objective gives (`sweeps.study.units`); empty where none was named."""
+    """Unit of the objective's errors (`sweeps.study.units`); empty if none was named."""
 
     def saved_of(self, trial: Trial) -> Saved:
-        """Where the training of `trial` keeps its state."""
+        """Return where the training of `trial` keeps its state."""
         return self.saved.get(trial.id, NOT_SAVED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an objective says of one trial."""
+    """What an objective yields for one trial."""
 
     trial: str
     outcome: str
     values: dict[str, Any] = field(default_factory=dict)
-    """Columns of the results table that the objective knows."""
+    """Columns of the results table, as far as the objective knows them."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the curves table, without `trial`."""
 
@@ -116,27 +116,27 @@ class Result:
 Objective = Callable[[Cohort], Iterator[Result]]
 """Named in the study as `module:function`; yields a result for each trial as it ends.
 
-An exception is a failure of the infrastructure: what was yielded before it is kept, the other
-trials of the cohort are run again.
+An exception is a failure of the infrastructure. Results that were yielded before it are kept; the
+other trials of the cohort are run again.
 """
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal content, equal text."""
+    """Return JSON with sorted keys and no spaces: equal content has equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any, digits: int) -> str:
-    """The first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
+    """Return the first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
 def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> str:
-    """Readable part and hash of everything that decides a trial's result, and of nothing else.
+    """Return a readable part and the hash of everything that decides a trial's result.
 
-    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting that has
-    the value it had before it existed is left out, so that a new option never orphans finished
-    trials. Raises SpecError where a built-in objective is not registered.
+    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting with the
+    value that all trials had before the setting existed is left out, so that a new setting changes
+    no id of a finished trial. Raises SpecError if a built-in objective is not registered.
     """
     old = facts_of(resolved["objective"]).old_defaults
     settings = {
