@@ -1,4 +1,4 @@
-"""The Slurm job that this process is in, from what Slurm says to it and of it."""
+"""The Slurm job of this process, from its environment."""
 
 import os
 import re
@@ -13,7 +13,7 @@ JOB_NAME = re.compile(r"stability-[0-9a-f]{12}")
 class SlurmJobId:
     """A job, or a task of an array, that this package submitted. Empty anywhere else.
 
-    Who sweeps locally within an allocation of their own is no worker of ours to Slurm.
+    A local sweep within an allocation of the user's own is no such job.
     """
 
     job: str = ""
@@ -21,13 +21,13 @@ class SlurmJobId:
     submission: str = ""
     """The job's name: ids can be given twice, after a controller has lost its state."""
     restarts: int = 0
-    """How often the job was put back into the queue: it keeps its id."""
+    """How often the job was requeued: it keeps its id."""
     cluster: str = ""
     node: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "SlurmJobId":
-        """From a process's environment.
+        """Read it from the environment of a process.
 
         >>> array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "8"}
         >>> SlurmJobId.of({**array, "SLURM_JOB_NAME": "stability-0123456789ab"}).job
@@ -54,7 +54,7 @@ class SlurmJobId:
 
 
 def parse_slurm_time(text: str) -> float | None:
-    """Slurm's way of writing a time; None where it is none.
+    """Convert a duration as Slurm writes it to seconds; None if it is none.
 
     >>> [parse_slurm_time(text) for text in ("1-02:03:04", "03:04", "UNLIMITED")]
     [93784.0, 184.0, None]
