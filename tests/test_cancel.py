@@ -15,7 +15,7 @@ from stability.cli.status import state_of
 from sweeps import claims
 from sweeps.run_directory import RunDirectory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 STABILITY = str(Path(sys.executable).with_name("stability"))
 LOCAL = ("--executor", "local", "--workers", "2", "--device", "cpu")
 

@@ -25,7 +25,7 @@ from sweeps.owner import Owner
 from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 PATIENCE = 60.0  # seconds; a moment on a quiet machine
 
 

@@ -30,6 +30,7 @@ from sweeps.parts import Ledger
 from sweeps.run_directory import RunDirectory
 from sweeps.worker import Order
 
+pytestmark = pytest.mark.alone
 LIGHT = "sweeps.plain"  # imported before the fork
 
 
