@@ -20,6 +20,7 @@ from benchmarks.engine_row import Case, Row, Rows, answer, request
 from stability.training import loop
 from stability.training.engines.names import parse
 
+pytestmark = pytest.mark.alone
 ROW = Row(model="vitp-micro+d12", batch=128, engine="eager")
 SMALL = Case(model="vitp-nano", batch=16, load=2)
 

@@ -15,7 +15,7 @@ from stability.cli.commands.status import state_of
 from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 STABILITY = str(Path(sys.executable).with_name("stability"))
 LOCAL = ("--executor", "local", "--workers", "2", "--device", "cpu")
 

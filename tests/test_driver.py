@@ -25,7 +25,7 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 PATIENCE = 60.0  # seconds; a moment on a quiet machine
 
 

@@ -30,6 +30,7 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.worker.worker import WorkerSpec
 
+pytestmark = pytest.mark.alone
 LIGHT = "sweeps.objective.function_objective"  # imported before the fork
 
 
