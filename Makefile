@@ -23,7 +23,7 @@ test-slurm: $(VENV)/installed-dev
 	tests/slurm/run.sh $(BIN)/python -m pytest tests/slurm $(SLURM_TESTS)
 
 chaos: $(VENV)/installed-dev
-	PYTHONPATH=tests $(BIN)/python -m chaos --faults 576 --slurm 48 $(CHAOS)
+	PYTHONPATH=tests/helpers $(BIN)/python -m chaos --faults 576 --slurm 48 $(CHAOS)
 
 check: format lint types test
 
