@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.store.parts import EVER, ROWS, Ledger
+from sweeps.store.parts import EVER, ROWS_PER_PART, Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
 from sweeps.study.space import Hyperparameter
@@ -87,12 +87,12 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
 
     drawn = run.read_design()
     done = max(0, trials - OPEN)
-    for number, start in enumerate(range(0, done, ROWS)):
+    for number, start in enumerate(range(0, done, ROWS_PER_PART)):
         rows = [
             {"trial": trial.id, "outcome": "ok", "attempt": 1, "seconds": 0.5, "host": "earlier",
              "worker": "earlier", "finished": datetime.now(UTC), **told["values"],
              "curve": told["curve"]}
-            for trial in drawn[start : min(start + ROWS, done)]
+            for trial in drawn[start : min(start + ROWS_PER_PART, done)]
             for told in [answer(trial)]
         ]  # fmt: skip
         table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)

@@ -17,8 +17,8 @@ from sweeps.errors import DisplacedError, ExecutorError, StoreError
 from sweeps.executors.base import Executor
 from sweeps.objective.user_code import UserCode
 from sweeps.store import checkpoints, claims
-from sweeps.store.answers import question
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.answers import unit_question
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.failure_detection import same_failure
 from sweeps.store.owner import Owner
 from sweeps.store.parts import EVER, Ledger, PartWriter
@@ -99,7 +99,7 @@ class Driver:
         remove_or_set_aside(self.run.cancel)  # what was asked of an earlier driver
         self.dispatcher.settle()
         self._settle_earlier()
-        sweep_up(self.run, self.dispatcher.is_gone)
+        remove_leftovers(self.run, self.dispatcher.is_gone)
         if self.plan.detach:
             self._detach()
             return
@@ -109,10 +109,10 @@ class Driver:
             self._accounting.shutdown(wait=False, cancel_futures=True)
             self.dispatcher.stop()
             self._check_place()
-            claims.void(self.run, self.dispatcher.is_gone)
-            sweep_up(self.run, self.dispatcher.is_gone)
+            claims.release_orphaned(self.run, self.dispatcher.is_gone)
+            remove_leftovers(self.run, self.dispatcher.is_gone)
             self._look()
-            checkpoints.tidy(self.run, self.ledger)
+            checkpoints.remove_finished(self.run, self.ledger)
 
     def _settle_earlier(self) -> None:
         """Free what workers of earlier dispatches held: no fault of those trials.
@@ -120,7 +120,7 @@ class Driver:
         Except where the trial was trained in the driver's own process. Nobody saw that process end,
         so it may be the trial that ends it, and would end every driver that comes after.
         """
-        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+        for trial, owner in claims.orphaned_claims(self.run, self.dispatcher.is_gone).items():
             if owner is not None and owner.name.startswith(INLINE) and owner.ended_alone:
                 self._record_loss(trial, owner, ("crashed", ENDED))
             claims.release(self.run, trial)
@@ -145,7 +145,7 @@ class Driver:
             self._look()
             self._barren.see(held)
             # Workers end where the unit has to be named; what they have in hand is finished.
-            is_asked = question(self.ledger.counted, self.ledger.unit) is not None
+            is_asked = unit_question(self.ledger.counted, self.ledger.unit) is not None
             left = 0 if is_asked else self._tally.left(held)
             waiting = self.dispatcher.queued() & busy
             # Who says that it works does not wait, whatever an older answer of the cluster says.
@@ -264,7 +264,7 @@ class Driver:
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        lost = claims.orphaned(self.run, self.dispatcher.is_gone)
+        lost = claims.orphaned_claims(self.run, self.dispatcher.is_gone)
         self._barren.see(lost)
         for trial, owner in lost.items():
             self.ledger.refresh()

@@ -16,7 +16,7 @@ from sweeps.executors.base import Executor
 from sweeps.executors.environment import ENVIRONMENT, visible_gpu
 from sweeps.executors.forked import SideTask, work_side_by_side
 from sweeps.store import claims
-from sweeps.store.owner import Owner, wait_for_an_end
+from sweeps.store.owner import Owner, wait_for_any_end
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import last_lines, parse_json, read_text
 from sweeps.system.processes import signal_child
@@ -98,7 +98,7 @@ class LocalExecutor(Executor):
 
     def rest(self, seconds: float) -> None:
         """Let so long pass, or less where a worker ends."""
-        wait_for_an_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
+        wait_for_any_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""

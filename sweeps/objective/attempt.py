@@ -1,4 +1,4 @@
-"""One attempt at a cohort: calls the objective and yields a result for each trial, whatever happens.
+"""One attempt at a cohort: calls the objective and yields a result for each trial in any case.
 
 An objective may be the user's code. It may raise anything, yield anything, close the standard
 output, catch a request to end, or fork a process that returns from it. None of this may end a

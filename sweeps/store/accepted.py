@@ -11,7 +11,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import TRAINED
 from sweeps.system.files import atomic_write, parse_toml, read_text
 
-HEADER = (
+CODE_HEADER = (
     "# Versions of your own code whose results count in this run. unknown: results count whose\n"
     "# version was not recorded. Written by stability sweep and stability resume.\n"
 )
@@ -39,11 +39,11 @@ class Accepted:
         return self.codes is not None and code in self.codes
 
 
-ALL = Accepted()
+ACCEPT_ALL = Accepted()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class CodeDecision:
     """What counts from now on, before it is written."""
 
     accepted: Accepted
@@ -51,7 +51,7 @@ class Decision:
     """Whether results that counted do not any more."""
 
 
-def accepted(run: RunDirectory) -> Accepted:
+def read_accepted(run: RunDirectory) -> Accepted:
     """What is accepted in a run directory.
 
     Raises StoreError where that cannot be read: to count everything would be to guess.
@@ -63,7 +63,7 @@ def accepted(run: RunDirectory) -> Accepted:
             raise TypeError("accepted is no list, or unknown is neither true nor false")
         return Accepted(codes=frozenset(map(str, codes)), unknown=unknown)
     except FileNotFoundError:
-        return ALL
+        return ACCEPT_ALL
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{run.code} cannot be read: {error}. It lists the versions of your code whose "
@@ -71,7 +71,7 @@ def accepted(run: RunDirectory) -> Accepted:
         ) from error
 
 
-def accept(run: RunDirectory, decision: Decision) -> None:
+def write_accepted(run: RunDirectory, decision: CodeDecision) -> None:
     """Write what is accepted; for who holds the driver's lock.
 
     Confirmations chose the best among results that do not count any more: they are renamed first,
@@ -86,4 +86,4 @@ def accept(run: RunDirectory, decision: Decision) -> None:
             folder.rename(folder.with_name(f"replaced-{taken + 1}-{folder.name}"))
     content = {"accepted": sorted(now.codes or ()), "unknown": now.unknown}
     with atomic_write(run.code) as temporary:
-        temporary.write_text(HEADER + tomli_w.dumps(content), encoding="utf-8")
+        temporary.write_text(CODE_HEADER + tomli_w.dumps(content), encoding="utf-8")

@@ -21,16 +21,14 @@ from sweeps.study.units import (
     unusable_message,
 )
 
-COUNT = {1: "error is", 2: "two errors are", 3: "three errors are"}
-ENOUGH = 3  # results that tell fractions from percent
-JUDGED = (*ERROR_COLUMNS, "chance", "wrong", "n_eval")
-COLUMNS = ("outcome", "error_unit", "message", *JUDGED)
+COUNT_WORDS = {1: "error is", 2: "two errors are", 3: "three errors are"}
+MIN_RESULTS = 3  # results that tell fractions from percent
+UNIT_COLUMNS = (*ERROR_COLUMNS, "chance", "wrong", "n_eval")
+CONVERTED_COLUMNS = ("outcome", "error_unit", "message", *UNIT_COLUMNS)
 """Of a part, those that reading by a unit may change."""
 
-Row = Mapping[str, Any]
 
-
-def as_read(rows: pa.Table, unit: str) -> pa.Table:
+def rows_in_unit(rows: pa.Table, unit: str) -> pa.Table:
     """Rows of a part by the unit of their study: errors in percent, or of a loss as they are.
 
     A result with a value that is impossible in the unit is a failure whose message names it. An
@@ -40,7 +38,7 @@ def as_read(rows: pa.Table, unit: str) -> pa.Table:
         return rows
     for name in {"error_unit", "message"} - set(rows.column_names):  # an older version
         rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
-    names = [name for name in COLUMNS if name in rows.column_names]
+    names = [name for name in CONVERTED_COLUMNS if name in rows.column_names]
     read = [_read(row, unit) for row in rows.select(names).to_pylist()]
     for name in names:
         column = pa.array([row[name] for row in read], PART_SCHEMA.field(name).type)
@@ -59,7 +57,7 @@ def _read(row: dict[str, Any], unit: str) -> dict[str, Any]:
     if faults := faults_in_unit(row, unit_or_percent(unit) if judged_by is None else unit):
         message = unusable_message(faults)
         said = {"outcome": "crashed", "message": message, "error_unit": unit or UNNAMED_UNIT}
-        return {**row, **dict.fromkeys(JUDGED), **said}
+        return {**row, **dict.fromkeys(UNIT_COLUMNS), **said}
     values = in_percent(row, unit)
     if (
         unit_or_percent(unit) != "raw"
@@ -81,7 +79,7 @@ def _is_plain_percent(rows: pa.Table, unit: str) -> bool:
         if any(unit_or_percent(name) != "percent" for name in judged_by if name is not None):
             return False
     # Of a few rows, numpy takes half of what Arrow takes. What is empty is no number, so never out.
-    values = {name: rows[name].to_numpy() for name in JUDGED if name in rows.column_names}
+    values = {name: rows[name].to_numpy() for name in UNIT_COLUMNS if name in rows.column_names}
     for name, of in values.items():
         low = (
             0.0
@@ -103,7 +101,9 @@ def _counts_agree(values: Mapping[str, Any]) -> bool:
     return not (apart.any() or (wrong > n).any())
 
 
-def question(rows: Iterable[Row], unit: str, enough: int = ENOUGH) -> str | None:
+def unit_question(
+    rows: Iterable[Mapping[str, Any]], unit: str, enough: int = MIN_RESULTS
+) -> str | None:
     """What has to be asked of who did not name a unit: the first three results look like fractions.
 
     Asked for as well where results were given in a unit that was named elsewhere. Results of
@@ -121,7 +121,7 @@ def question(rows: Iterable[Row], unit: str, enough: int = ENOUGH) -> str | None
     return _looks_like_fractions(first)
 
 
-def _looks_like_fractions(first: Sequence[Row]) -> str | None:
+def _looks_like_fractions(first: Sequence[Mapping[str, Any]]) -> str | None:
     """What says so, or None."""
     errors = [row["error"] for row in first]
     chances = {row["chance"] for row in first} - {None}
@@ -129,7 +129,7 @@ def _looks_like_fractions(first: Sequence[Row]) -> str | None:
     if all(chance <= 1 for chance in chances) and chances:
         return f"The objective gives chance {min(chances):.4g} and first errors {listed}"
     if all(error <= 1 and row["wrong"] is None for error, row in zip(errors, first, strict=True)):
-        return f"The first {COUNT[len(first)]} {listed}"
+        return f"The first {COUNT_WORDS[len(first)]} {listed}"
     beside = [row["val_error"] for row in first if row.get("val_error") is not None]
     if len(beside) == len(first) and all(value <= 1 for value in beside) and min(errors) > 1:
         listed = ", ".join(f"{value:.4g}" for value in beside)
@@ -137,7 +137,7 @@ def _looks_like_fractions(first: Sequence[Row]) -> str | None:
     return None
 
 
-def _first(rows: Iterable[Row], enough: int) -> Iterable[Row]:
+def _first(rows: Iterable[Mapping[str, Any]], enough: int) -> Iterable[Mapping[str, Any]]:
     """The first results that have an error, as many as are asked about."""
     found = 0
     for row in rows:

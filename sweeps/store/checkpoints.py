@@ -27,24 +27,26 @@ from sweeps.study.trial import TRAINED, Cohort, GetState, Result, Saved
 from sweeps.system.files import atomic_write, read_bytes, remove_or_set_aside
 
 EVERY_SECONDS = 60.0
-MOST_BYTES = 64 << 30
-SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
-VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
-SEAL = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
+MAX_CHECKPOINT_BYTES = 64 << 30
+INTERVAL_FACTOR = (
+    100  # between two checkpoints lies at least so many times what the last one took: 1%
+)
+INTERVAL_VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
+TRAILER = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
 
 
-def every_seconds() -> float:
+def checkpoint_interval() -> float:
     """Least time between two checkpoints of a training: a minute, or what the environment says.
 
     At 0 each one that is offered is written, whatever it costs. Raises SpecError.
     """
-    text = os.environ.get(VARIABLE, "")
+    text = os.environ.get(INTERVAL_VARIABLE, "")
     try:
         seconds = float(text) if text else EVERY_SECONDS
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise SpecError([f"{VARIABLE} is {text!r}, allowed is a number of seconds from 0"])
+        raise SpecError([f"{INTERVAL_VARIABLE} is {text!r}, allowed is a number of seconds from 0"])
     return seconds
 
 
@@ -62,15 +64,15 @@ class Checkpoint(Saved):
     def load(self) -> bytes | None:
         """What an interrupted training of this trial left; None to begin anew."""
         try:
-            content = read_bytes(self.path, MOST_BYTES)
+            content = read_bytes(self.path, MAX_CHECKPOINT_BYTES)
         except FileNotFoundError:
             return None
         except (OSError, MemoryError) as error:
             self._say(f"its checkpoint cannot be read, training begins anew: {error}")
             return None
         state, _, line = content.rpartition(b"\n")
-        match = SEAL.fullmatch(line)
-        if match is None or sealed(state, *match.groups()[:3]) != line:
+        match = TRAILER.fullmatch(line)
+        if match is None or trailer_of(state, *match.groups()[:3]) != line:
             self._say("its checkpoint is damaged, training begins anew")
             return None
         if match[1] != self.trial.encode() or match[2] != self._code.encode():
@@ -96,7 +98,7 @@ class Checkpoint(Saved):
         if any(written):
             self._of.on_save()
         now = perf_counter()
-        due = now + (max(self._of.every, SHARE * (now - start)) if self._of.every else 0)
+        due = now + (max(self._of.every, INTERVAL_FACTOR * (now - start)) if self._of.every else 0)
         for each, _ in everyone:
             each._due = due
 
@@ -128,16 +130,18 @@ class Checkpoint(Saved):
         came_no_further = self._size == 1 and self._went_on and not self._made
         suspect = result.outcome != "timed_out" and came_no_further
         if result.outcome in TRAINED or suspect:
-            remove(self.path)
+            remove_checkpoint(self.path)
 
     def _write(self, state: bytes) -> None:
         self.path.parent.mkdir(exist_ok=True)
-        remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
+        remove_partial_files(
+            self.path
+        )  # of a writer that was killed: this worker is the only one now
         seconds = self.seconds_before + (perf_counter() - self._begun) / self._size
         facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
         with atomic_write(self.path) as temporary, temporary.open("wb") as file:
             file.write(state)
-            file.write(b"\n" + sealed(state, *facts))
+            file.write(b"\n" + trailer_of(state, *facts))
 
     def _say(self, what: str) -> None:
         print(f"{self.trial}: {what}", file=sys.stderr, flush=True)
@@ -171,7 +175,7 @@ class Checkpoints:
             run=run,
             owner=owner,
             code=code,
-            every=every_seconds(),
+            every=checkpoint_interval(),
             on_save=on_save,
             on_epoch=on_epoch,
         )
@@ -187,7 +191,7 @@ class Checkpoints:
         }
 
 
-def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
+def trailer_of(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
     """The line behind `state`: whose it is, after how much training, and a digest of all that."""
     facts = b"stability-checkpoint 1 %b %b %b" % (trial, code, seconds)
     whole = hashlib.sha256(state)
@@ -195,22 +199,22 @@ def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
     return facts + b" " + whole.hexdigest().encode()
 
 
-def tidy(run: RunDirectory, ledger: Ledger) -> None:
+def remove_finished(run: RunDirectory, ledger: Ledger) -> None:
     """For the driver: remove what workers left that died between a result and its checkpoint."""
     held = claims.held(run)
     for path in run.checkpoints.glob("*.pt"):
         if path.stem not in held and ledger.is_trained(path.stem):
-            remove(path)
+            remove_checkpoint(path)
 
 
-def remove(path: Path) -> None:
+def remove_checkpoint(path: Path) -> None:
     """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
     with suppress(OSError):
         remove_or_set_aside(path)
-        remove_halves(path)
+        remove_partial_files(path)
 
 
-def remove_halves(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """What writers of `path` that were killed have left."""
     for half in path.parent.glob(f".{path.name}.*.tmp"):
         half.unlink(missing_ok=True)

@@ -24,12 +24,12 @@ from sweeps.system.files import remove_or_set_aside
 
 VIEW_SECONDS = 30.0
 """A worker looks at the parts again at the latest after this."""
-SUFFIXES = (".json", ".done")
+CLAIM_SUFFIXES = (".json", ".done")
 MARKER_SECONDS = 2 * VIEW_SECONDS
 """A marker stays at least so long."""
 
 
-def take(run: RunDirectory, trial: str, owner: Owner) -> bool:
+def acquire(run: RunDirectory, trial: str, owner: Owner) -> bool:
     """Claim `trial` for `owner`; False where it is claimed already.
 
     Raises EvictedError where the worker file is gone: the driver has taken this worker for dead.
@@ -80,7 +80,7 @@ def release(run: RunDirectory, trial: str) -> None:
         claim.replace(marker)
 
 
-def put_back(run: RunDirectory, trial: str) -> None:
+def withdraw(run: RunDirectory, trial: str) -> None:
     """Give a claim back without an attempt."""
     remove_or_set_aside(run.claim(trial))
 
@@ -90,13 +90,13 @@ def has_marker(run: RunDirectory, trial: str) -> bool:
     return os.path.lexists(run.marker(trial))
 
 
-def in_others_hands(run: RunDirectory) -> tuple[set[str], set[str]]:
+def claimed_and_marked(run: RunDirectory) -> tuple[set[str], set[str]]:
     """Trials that are claimed now, and those that have a marker: from one listing."""
     try:
         names = os.listdir(run.claims)  # noqa: PTH208 - a Path for each takes longer
     except OSError:
         names = []
-    stems = {end: {n.removesuffix(end) for n in names if n.endswith(end)} for end in SUFFIXES}
+    stems = {end: {n.removesuffix(end) for n in names if n.endswith(end)} for end in CLAIM_SUFFIXES}
     return stems[".json"], stems[".done"]
 
 
@@ -143,13 +143,15 @@ def workers(run: RunDirectory) -> list[Owner]:
     return [owner for path, owner in found if owner is not None and owner.name == path.stem]
 
 
-def void(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> None:
+def release_orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> None:
     """For the driver alone: remove claims whose owner is gone."""
-    for trial in orphaned(run, gone):
+    for trial in orphaned_claims(run, gone):
         release(run, trial)
 
 
-def orphaned(run: RunDirectory, gone: Callable[[Owner], bool] = is_gone) -> dict[str, Owner | None]:
+def orphaned_claims(
+    run: RunDirectory, gone: Callable[[Owner], bool] = is_gone
+) -> dict[str, Owner | None]:
     """For the driver alone: trials whose owner is gone, with that owner; nobody can take them yet.
 
     A claim, or a worker's file, that cannot be read is void once no worker lives whose it may be.

@@ -9,7 +9,7 @@ from sweeps.store.run_directory import MARKERS, RunDirectory
 from sweeps.system.files import TEMPORARY, remove_or_set_aside
 
 
-def sweep_up(run: RunDirectory, gone: Callable[[Owner], bool] = claims.is_gone) -> None:
+def remove_leftovers(run: RunDirectory, gone: Callable[[Owner], bool] = claims.is_gone) -> None:
     """For the driver alone: remove them, once no worker lives that could still be writing.
 
     Who only looks (`status`, `edf`) may be writing a view at that moment: it goes on with the view

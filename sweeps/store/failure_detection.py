@@ -7,16 +7,14 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
+from sweeps.study.schema import Row
 from sweeps.study.trial import FAILED, TRAINED
 
-ENOUGH = 3  # different trials that failed, where nothing was trained
-
-Row = dict[str, Any]
+MIN_FAILED_TRIALS = 3  # different trials that failed, where nothing was trained
 
 
-def kind(message: str | None) -> str:
+def error_kind(message: str | None) -> str:
     """What stays of an error from trial to trial: its type and place, or its words without numbers.
 
     >>> kind("ValueError: no luck with a (/home/me/train.py:12)")
@@ -30,7 +28,7 @@ def kind(message: str | None) -> str:
     return re.sub(r"\b[0-9a-f]{12}\b|\d+", "#", text)
 
 
-def enough(trained: int, failed: int) -> int:
+def failures_needed(trained: int, failed: int) -> int:
     """How many failures in a row are more than chance gives, by all other trials.
 
     Of n trials of which a share p fails of itself, at most n p^k begin k failures in a row: with
@@ -40,9 +38,9 @@ def enough(trained: int, failed: int) -> int:
     [3, 4, 6, 13]
     """
     if not trained:
-        return ENOUGH
+        return MIN_FAILED_TRIALS
     share = (failed + 1) / (trained + failed + 2)  # Laplace's estimate, never 0 or 1
-    return max(ENOUGH, math.ceil(math.log(1000 * (trained + failed)) / -math.log(share)))
+    return max(MIN_FAILED_TRIALS, math.ceil(math.log(1000 * (trained + failed)) / -math.log(share)))
 
 
 class Hosts:
@@ -69,9 +67,9 @@ class Hosts:
     def add(self, row: Row) -> None:
         """Count one more row."""
         self.ever_trained = self.ever_trained or row["outcome"] in TRAINED
-        if row["finished"] < self.begun or was_too_many(row):
+        if row["finished"] < self.begun or was_cohort_too_large(row):
             return
-        if was_refused(row):
+        if was_answer_refused(row):
             self.refused[row["trial"]] = row
             return
         if row["outcome"] in TRAINED:
@@ -101,7 +99,9 @@ class Hosts:
     @property
     def needed(self) -> int:
         """How many first failures in a row are more than chance gives."""
-        return enough(self.trained, len(self._first) - sum(map(len, self._streaks.values())))
+        return failures_needed(
+            self.trained, len(self._first) - sum(map(len, self._streaks.values()))
+        )
 
     @property
     def is_one_sound(self) -> bool:
@@ -117,7 +117,7 @@ class Hosts:
         """
         found, needed = {}, self.needed
         for host, streak in sorted(self._streaks.items()) if self.is_one_sound else ():
-            if len(streak) >= (needed if host in self._last else ENOUGH):
+            if len(streak) >= (needed if host in self._last else MIN_FAILED_TRIALS):
                 last = max(streak.values(), key=lambda row: row["finished"])
                 found[host] = f"its last {len(streak)} trials failed, at last: {last['message']}"
         return found
@@ -130,9 +130,9 @@ class Hosts:
         return {row["trial"] for row in rows if last is None or row["finished"] > last}
 
 
-def suspicion(rows: Sequence[Row], hosts: Hosts) -> str | None:
+def suspected_error(rows: Sequence[Row], hosts: Hosts) -> str | None:
     """The error, where no host is sound, and the last trials failed alike and not by chance."""
-    streak = suspects(rows, hosts)
+    streak = suspected_failures(rows, hosts)
     return streak[0]["message"] or "no words" if streak else None
 
 
@@ -142,45 +142,45 @@ def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
     A file server that was away for a moment fails the last trials alike, but not twice. An answer
     that cannot be used comes again: where nothing else came so far, a few of them are enough.
     """
-    if not hosts.ever_trained and len(hosts.refused) >= ENOUGH:
+    if not hosts.ever_trained and len(hosts.refused) >= MIN_FAILED_TRIALS:
         said = [row["message"] for row in hosts.refused.values()]
-        if len(set(map(kind, said))) == 1:
+        if len(set(map(error_kind, said))) == 1:
             return said[-1] or "no words"
-    streak = suspects(rows, hosts)
+    streak = suspected_failures(rows, hosts)
     is_sure = len(streak) > len({row["trial"] for row in streak})
     return streak[0]["message"] or "no words" if is_sure else None
 
 
-def suspects(rows: Sequence[Row], hosts: Hosts) -> list[Row]:
+def suspected_failures(rows: Sequence[Row], hosts: Hosts) -> list[Row]:
     """The failures under suspicion, latest first; none where there is no suspicion."""
     failed, needed = hosts.failed_last, hosts.needed
     # Before any row is looked at: at the end of a sweep there may be thousands of second failures.
     if len(failed) < needed or hosts.is_one_sound:
         return []
-    streak = list(last_alike(rows, hosts.begun))
+    streak = list(last_same_failures(rows, hosts.begun))
     return streak if len(failed.intersection(row["trial"] for row in streak)) >= needed else []
 
 
-def last_alike(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
+def last_same_failures(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
     """The last failures since `begun` that are all alike, latest first."""
     words = None
     for row in reversed(rows):
         if row["finished"] < begun or row["outcome"] in TRAINED:
             return
-        if was_too_many(row) or was_refused(row):
+        if was_cohort_too_large(row) or was_answer_refused(row):
             continue
-        if words is not None and kind(row["message"]) != words:
+        if words is not None and error_kind(row["message"]) != words:
             return
-        words = kind(row["message"])
+        words = error_kind(row["message"])
         yield row
 
 
-def was_refused(row: Row) -> bool:
+def was_answer_refused(row: Row) -> bool:
     """Whether the trial failed by what its objective returned, not by the infrastructure."""
     return row["outcome"] in FAILED and row.get("error_unit") is not None
 
 
-def was_too_many(row: Row) -> bool:
+def was_cohort_too_large(row: Row) -> bool:
     """Whether a cohort ran out of memory: it says how many are too many, nothing of its trials.
 
     >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 16})

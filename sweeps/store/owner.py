@@ -15,7 +15,7 @@ from sweeps.system import processes
 from sweeps.system.files import parse_json, read_text
 from sweeps.system.slurm_job import SlurmJobId
 
-MOST_BYTES = 1 << 16
+MAX_OWNER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class Owner:
     def read(cls, path: Path) -> "Owner | None":
         """From a file; None where it is gone or garbage."""
         try:
-            owner = cls(**parse_json(read_text(path, MOST_BYTES)))
+            owner = cls(**parse_json(read_text(path, MAX_OWNER_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
         numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
@@ -147,7 +147,7 @@ class Owner:
         return f"{self.name} ({self.where})"
 
 
-def wait_for_an_end(owners: Sequence[Owner], seconds: float) -> None:
+def wait_for_any_end(owners: Sequence[Owner], seconds: float) -> None:
     """Return when a process of these has ended, or so many seconds have passed.
 
     Where the system cannot tell (Linux can, from 5.3 on), or there is none, the latter.

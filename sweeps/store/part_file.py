@@ -12,7 +12,7 @@ from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, TRAINED
 from sweeps.system.files import DamagedError, read_parquet
 
-NEEDED = ("trial", "outcome", "finished")
+REQUIRED_COLUMNS = ("trial", "outcome", "finished")
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _NO_FILE = (errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENXIO, errno.EISDIR, errno.ENOTDIR)
 
@@ -40,7 +40,7 @@ def oddity(table: pa.Table) -> str | None:
     """
     if why := _odd_schema(table.schema):
         return why
-    if empty := [name for name in NEEDED if table[name].null_count]:
+    if empty := [name for name in REQUIRED_COLUMNS if table[name].null_count]:
         return f"{empty[0]} is empty in a row"
     return _odd_values(table)
 
@@ -50,7 +50,7 @@ def _odd_schema(schema: pa.Schema) -> str | None:
     names = schema.names
     if len(set(names)) < len(names):
         return "two columns have the same name"
-    if missing := [name for name in NEEDED if name not in names]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
         return f"no column {missing[0]}"
     for field in PART_SCHEMA:
         if field.name in names and not _is_of(schema.field(field.name).type, field.type):

@@ -18,26 +18,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweeps.errors import StoreError
-from sweeps.store.accepted import ALL, Accepted, Decision, accepted
-from sweeps.store.answers import JUDGED, as_read
-from sweeps.store.failure_detection import Hosts, Row, was_refused, was_too_many
+from sweeps.store.accepted import ACCEPT_ALL, Accepted, CodeDecision, read_accepted
+from sweeps.store.answers import UNIT_COLUMNS, rows_in_unit
+from sweeps.store.failure_detection import Hosts, was_answer_refused, was_cohort_too_large
 from sweeps.store.part_file import read_part
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.schema import PART_SCHEMA
+from sweeps.study.schema import PART_SCHEMA, Row
 from sweeps.study.trial import FAILED, TRAINED, Result
 from sweeps.study.values import as_text, result_row
 from sweeps.system import files
 from sweeps.system.files import DamagedError, atomic_write
 
-ROWS = 256
-FINAL = 1000  # failures that one refused answer counts as: more than are ever tried
+ROWS_PER_PART = 256
+FAILURES_IF_REFUSED = 1000  # failures that one refused answer counts as: more than are ever tried
 EVER = datetime.min.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
-_BRIEF = [
+_LEDGER_COLUMNS = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
     *("message", "host", "cohort_size", "code", "error_unit"),
-    *(name for name in JUDGED if name != "error"),
+    *(name for name in UNIT_COLUMNS if name != "error"),
 ]
 
 
@@ -75,7 +75,7 @@ class PartWriter:
         self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
             pq.write_table(self._rows, temporary, write_page_checksum=True)
-        if len(self._rows) == ROWS:
+        if len(self._rows) == ROWS_PER_PART:
             self._rows, self._number = PART_SCHEMA.empty_table(), self._number + 1
         return replace(result, outcome=row["outcome"])
 
@@ -104,14 +104,14 @@ class Record(NamedTuple):
     def after(self, row: Row, since: datetime) -> "Record":
         """What is known with one more row; of several in any order the same comes out."""
         finished = row["finished"]
-        if was_too_many(row):
+        if was_cohort_too_large(row):
             return self
         if row["outcome"] in FAILED:
             is_last = self.failed is None or finished >= self.failed
             return self._replace(
                 failures=self.failures + 1,
                 failures_since=self.failures_since
-                + (finished >= since) * (FINAL if was_refused(row) else 1),
+                + (finished >= since) * (FAILURES_IF_REFUSED if was_answer_refused(row) else 1),
                 message=row["message"] if is_last else self.message,
                 failed=finished if is_last else self.failed,
             )
@@ -123,7 +123,7 @@ class Record(NamedTuple):
         return self
 
 
-UNKNOWN = Record()
+NO_RECORD = Record()
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class _Seen:
     @property
     def is_full(self) -> bool:
         """Whether its writer has begun another."""
-        return len(self.keys) >= ROWS
+        return len(self.keys) >= ROWS_PER_PART
 
     def is_in(self, later: "_Seen") -> bool:
         """Whether `later` has the same rows and perhaps more after them."""
@@ -161,7 +161,7 @@ class Ledger:
         begun: datetime = EVER,
         trusting: bool = False,
         unit: str | None = None,
-        decision: Decision | None = None,
+        decision: CodeDecision | None = None,
     ) -> None:
         """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
 
@@ -180,7 +180,7 @@ class Ledger:
         self.unit = run.unit if unit is None else unit
         self.decision = decision
         self.damaged: list[Path] = []
-        self.accepted: Accepted = ALL
+        self.accepted: Accepted = ACCEPT_ALL
         """Whose rows count; those of other code are not seen."""
         self._forget()
 
@@ -201,7 +201,7 @@ class Ledger:
 
     def refresh(self) -> None:
         """Look again. Raises StoreError where nobody knows which rows count."""
-        now = accepted(self.run) if self.decision is None else self.decision.accepted
+        now = read_accepted(self.run) if self.decision is None else self.decision.accepted
         if now != self.accepted:
             self.accepted = now
             self._forget()
@@ -232,7 +232,7 @@ class Ledger:
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if known and known.stamp == stamp:
                 return known, []
-            table = read_part(Path(path), _BRIEF if self.trusting else None)
+            table = read_part(Path(path), _LEDGER_COLUMNS if self.trusting else None)
         except FileNotFoundError:  # set aside just now
             return None
         except DamagedError:
@@ -244,7 +244,7 @@ class Ledger:
             self.damaged.append(Path(path))
             return None
         after = table.slice(len(known.keys) if known else 0)
-        return _Seen(stamp, table.select(_KEYS)), _rows(as_read(after, self.unit))
+        return _Seen(stamp, table.select(_KEYS)), _rows(rows_in_unit(after, self.unit))
 
     def _take_in(self, row: Row) -> None:
         """Whatever came before: files are read in another order than they were written in."""
@@ -257,7 +257,7 @@ class Ledger:
             self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
         self.longest = max(self.longest, row["seconds"] or 0.0)
-        if was_too_many(row):
+        if was_cohort_too_large(row):
             size = self.too_many.get(row["trial"], row["cohort_size"])
             self.too_many[row["trial"]] = min(size, row["cohort_size"])
 
@@ -271,7 +271,7 @@ class Ledger:
         return self[trial].outcome is not None
 
     def __getitem__(self, trial: str) -> Record:
-        return self.records.get(trial, UNKNOWN)
+        return self.records.get(trial, NO_RECORD)
 
 
 def _names(parts: Path) -> set[str]:
@@ -287,7 +287,7 @@ def _rows(table: pa.Table) -> list[Row]:
     there = set(table.column_names)  # an older version had fewer
     columns = {
         name: table[name].to_pylist() if name in there else [None] * len(table)
-        for name in _BRIEF
+        for name in _LEDGER_COLUMNS
         if name != "finished"
     }
     # Arrow takes ten times as long for a time.
@@ -298,7 +298,7 @@ def _rows(table: pa.Table) -> list[Row]:
     ]
 
 
-def set_aside(damaged: list[Path]) -> list[Path]:
+def set_aside_parts(damaged: list[Path]) -> list[Path]:
     """Rename damaged parts, so that they are neither read again nor lost; returns the new names."""
     try:
         return [files.set_aside(path) for path in damaged]
@@ -309,7 +309,7 @@ def set_aside(damaged: list[Path]) -> list[Path]:
 def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
     """Every row of every readable part, with its curve, oldest first; the columns of `PART_SCHEMA`.
 
-    The numbers are as the objective returned them: see `sweeps.store.answers.as_read`.
+    The numbers are as the objective returned them: see `sweeps.store.answers.rows_in_unit`.
     `damaged` gets the names of the parts that cannot be read: the ledger knows them too, and the
     driver sets them aside.
     """

@@ -17,7 +17,7 @@ from sweeps.system.files import atomic_write, parse_toml, read_text
 PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "scikit-learn")
 
 
-def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
+def write_provenance(run: RunDirectory, circumstances: dict[str, Any]) -> None:
     """Write provenance/<n>.toml, one a dispatch: command, code, versions, host, circumstances."""
     import tomli_w
 
@@ -60,7 +60,7 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def last(run: RunDirectory) -> Path | None:
+def last_file(run: RunDirectory) -> Path | None:
     """Of the last dispatch; None before the first."""
     written = [path for path in run.provenance.glob("*.toml") if path.stem.isdecimal()]
     return max(written, key=lambda path: int(path.stem), default=None)
@@ -68,7 +68,7 @@ def last(run: RunDirectory) -> Path | None:
 
 def last_dispatch(run: RunDirectory) -> dict[str, Any]:
     """What was recorded last; empty where nothing can be read, since no result depends on it."""
-    path = last(run)
+    path = last_file(run)
     try:
         content = parse_toml(read_text(path)) if path else {}
     except (OSError, ValueError):

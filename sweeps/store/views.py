@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeps.store.accepted import ALL, accepted
-from sweeps.store.answers import as_read
+from sweeps.store.accepted import ACCEPT_ALL, read_accepted
+from sweeps.store.answers import rows_in_unit
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import read_design_table
@@ -30,7 +30,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
     study, design, returned = run.read_study(), read_design_table(run.design), counted_parts(run)
-    parts = as_read(returned, study.read_by)
+    parts = rows_in_unit(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
     has_ended = pa.array([place is not None for place in places])
@@ -61,8 +61,8 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
 
 def counted_parts(run: RunDirectory) -> pa.Table:
     """The rows of all parts that count, oldest first. Raises StoreError."""
-    parts, known = read_parts(run), accepted(run)
-    if known == ALL:
+    parts, known = read_parts(run), read_accepted(run)
+    if known == ACCEPT_ALL:
         return parts
     rows = zip(parts["outcome"].to_pylist(), parts["code"].to_pylist(), strict=True)
     return parts.filter(pa.array([known.counts(*row) for row in rows], pa.bool_()))

@@ -20,10 +20,10 @@ from sweeps.objective.attempt import run_attempt
 from sweeps.objective.imported import ImportedCode, import_code
 from sweeps.objective.user_code import UserCode
 from sweeps.store import claims
-from sweeps.store.accepted import accepted
-from sweeps.store.answers import question
+from sweeps.store.accepted import read_accepted
+from sweeps.store.answers import unit_question
 from sweeps.store.checkpoints import Checkpoints
-from sweeps.store.failure_detection import same_failure, suspicion
+from sweeps.store.failure_detection import same_failure, suspected_error
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
@@ -181,7 +181,7 @@ def train(
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
         versions = {trial.id: code.version(trial.model) for trial in cohort.trials}
-        if not all(accepted(run).counts("ok", version) for version in versions.values()):
+        if not all(read_accepted(run).counts("ok", version) for version in versions.values()):
             raise ChangedCodeError("results of this version of the code do not count any more")
         for given, circumstances in run_attempt(imported.objective, replace(cohort, saved=saved)):
             imported.check()
@@ -263,19 +263,19 @@ def cohorts(
     while not (
         shift.is_over(ledger)
         or same_failure(ledger.rows, ledger.hosts)
-        or question(ledger.counted, ledger.unit)
+        or unit_question(ledger.counted, ledger.unit)
     ):
         taken: list[Trial] = []
         most, left = 1, len(waiting)
-        for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
+        for trial in waiting.in_turn(failed_first=bool(suspected_error(ledger.rows, ledger.hosts))):
             if taken and (
                 forming.alike(trial) != forming.alike(taken[0])
                 or forming.most(trial, ledger, left) < most
             ):
                 continue
-            if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
+            if shift.fits(trial, ledger) and claims.acquire(run, trial.id, owner):
                 if not waiting.is_still_open(trial.id):
-                    claims.put_back(run, trial.id)
+                    claims.withdraw(run, trial.id)
                     continue
                 most = most if taken else forming.most(trial, ledger, left)
                 taken.append(trial)

@@ -14,7 +14,7 @@ from sweeps.executors.base import Executor
 from sweeps.executors.slurm.jobs import is_for, submissions
 from sweeps.executors.slurm.options import SlurmOptions
 from sweeps.store import claims, views
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
@@ -38,8 +38,8 @@ def cancel_run(path: Path) -> None:
         reasons = {owner.name: why_left(run, owner) for owner in before}
         for dispatcher in dispatchers:
             dispatcher.stop()
-            claims.void(run, dispatcher.is_gone)
-            sweep_up(run, dispatcher.is_gone)
+            claims.release_orphaned(run, dispatcher.is_gone)
+            remove_leftovers(run, dispatcher.is_gone)
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()

@@ -48,7 +48,7 @@ from sweeps.executors.forked import SideTask
 from sweeps.executors.slurm.options import script
 from sweeps.objective.user_code import UserCode
 from sweeps.store import claims, provenance, views
-from sweeps.store.accepted import accept
+from sweeps.store.accepted import write_accepted
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
 from sweeps.study.design import Design, draw_design
@@ -128,7 +128,7 @@ def dispatch(
     run, device = request.run, plan.slots[0].partition(":")[0]
     with sole_driver(run), as_interrupts():
         if there.ledger.decision is not None:
-            accept(run, there.ledger.decision)
+            write_accepted(run, there.ledger.decision)
         warn(run, there.ledger)
         adopt(run, adopted)
         forget_unused(run, request.site, device, begun=there.done > 0)
@@ -139,7 +139,7 @@ def dispatch(
             "code": plan.code.modules if plan.code else {},
             "adopted": taken,
         }
-        provenance.record(run, {**circumstances, **as_written(request.site)})
+        provenance.write_provenance(run, {**circumstances, **as_written(request.site)})
         return drive(request, run.read_design(), plan, there, headline)
 
 

@@ -44,7 +44,7 @@ def last_site(run: RunDirectory) -> Site | None:
 
     Its setup lines are run: raises SpecError where somebody else could have written them.
     """
-    path = provenance.last(run)
+    path = provenance.last_file(run)
     content = provenance.last_dispatch(run)
     if path is None or content.get("executor") != "slurm":
         return None

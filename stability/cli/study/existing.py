@@ -16,9 +16,9 @@ from sweeps.driver.versions import Versions
 from sweeps.errors import ExecutorError
 from sweeps.objective.user_code import UserCode
 from sweeps.store import provenance, views
-from sweeps.store.accepted import accept
-from sweeps.store.cleanup import sweep_up
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.accepted import write_accepted
+from sweeps.store.cleanup import remove_leftovers
+from sweeps.store.parts import Ledger, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design
 from sweeps.study.trial import Trial
@@ -80,9 +80,9 @@ def put_in_order(run: RunDirectory, ledger: Ledger) -> None:
     """Of a study that is finished: sweep up, set aside what is damaged, rebuild the views."""
     if ledger.decision is not None:
         with sole_driver(run):
-            accept(run, ledger.decision)
+            write_accepted(run, ledger.decision)
     with suppress(ExecutorError), sole_driver(run):  # where one lives, it does so itself
-        sweep_up(run)
+        remove_leftovers(run)
         set_damaged_aside(Ledger(run))
     views.rebuild(run)
 
@@ -97,7 +97,7 @@ def warn(run: RunDirectory, ledger: Ledger) -> None:
 def set_damaged_aside(ledger: Ledger) -> None:
     """Where parts cannot be read, rename them and say so."""
     ledger.refresh()
-    for path in set_aside(ledger.damaged):
+    for path in set_aside_parts(ledger.damaged):
         print(
             f"damaged: a part cannot be read and was set aside as {printable(shown(path))}; the "
             "trials that were in it are trained again",

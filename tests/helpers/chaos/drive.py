@@ -25,7 +25,7 @@ from sweeps.executors.base import Executor
 from sweeps.executors.forked import SideTask
 from sweeps.executors.slurm.options import SlurmOptions
 from sweeps.store import views
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.parts import Ledger, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.study import Study
@@ -69,7 +69,7 @@ def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
     with sole_driver(run), as_interrupts():
         ledger = Ledger(run)
         ledger.refresh()
-        set_aside(ledger.damaged)
+        set_aside_parts(ledger.damaged)
         is_in_place = True
         try:
             Driver(run, trials, dispatcher_of(run, executor), plan).drive()
@@ -79,7 +79,7 @@ def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
         finally:
             if is_in_place:
                 ledger.refresh()
-                set_aside(ledger.damaged)
+                set_aside_parts(ledger.damaged)
                 views.rebuild(run)
     ledger.refresh()
     return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1

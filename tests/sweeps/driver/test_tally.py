@@ -19,7 +19,7 @@ from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import StoreError
 from sweeps.executors import InlineExecutor
 from sweeps.store import views
-from sweeps.store.parts import Ledger, PartWriter, set_aside
+from sweeps.store.parts import Ledger, PartWriter, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
 from sweeps.study.schema import PART_SCHEMA
@@ -83,7 +83,7 @@ def test_a_tally_counts_as_somebody_who_counts_anew(run: RunDirectory) -> None:
         if step % 5 == 0:
             tally.look()
         if step == 30:
-            set_aside([run.part("a", 0)])
+            set_aside_parts([run.part("a", 0)])
             writers[0] = PartWriter(run, "c")
     tally.look()
     assert_counted(tally, run)

@@ -12,7 +12,7 @@ from analysis.table.code_versions import OURS
 from sweeps.objective import user_code
 from sweeps.objective.user_code import UserCode, module_digest, named_modules
 from sweeps.store import provenance, views
-from sweeps.store.accepted import Accepted, Decision, accept
+from sweeps.store.accepted import Accepted, CodeDecision, write_accepted
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import Hyperparameter
@@ -185,7 +185,7 @@ def test_a_dispatch_says_which_modules_a_version_had(folder: Path) -> None:
     (run.provenance / "1.toml").write_text("code = {main = {main = 1979-05-27}}\n")
     (run.provenance / "2.toml").write_text("code = 3\n")
     code = UserCode.search("main:f", ["f"], folder)
-    provenance.record(run, {"code": code.modules})
+    provenance.write_provenance(run, {"code": code.modules})
     assert provenance.modules_of(run, str(code.version("f"))) == code.modules["main"]
     assert provenance.modules_of(run, "0" * 12) == {}
 
@@ -202,7 +202,7 @@ def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None
     views.rebuild(run)
     assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
     now = Accepted(codes=frozenset(), unknown=False)
-    accept(run, Decision(accepted=now, replaces_results=True))
+    write_accepted(run, CodeDecision(accepted=now, replaces_results=True))
     ledger = Ledger(run)
     ledger.refresh()
     assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)

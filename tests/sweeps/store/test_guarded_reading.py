@@ -22,7 +22,7 @@ from sweeps.executors import InlineExecutor
 from sweeps.store import claims, provenance, views
 from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.owner import Owner
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.parts import Ledger, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
 from sweeps.study.design import read_design_table
@@ -111,7 +111,7 @@ def unguarded(source: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
-    provenance.record(run, {"own": {}})
+    provenance.write_provenance(run, {"own": {}})
     engine.write_once(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
@@ -255,7 +255,7 @@ def go_on(run: RunDirectory) -> None:
     with sole_driver(run):
         ledger = Ledger(run)
         ledger.refresh()
-        set_aside(ledger.damaged)
+        set_aside_parts(ledger.damaged)
         Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
         views.rebuild(run)
     assert load(run.path)["outcome"].eq("ok").all()
@@ -323,7 +323,7 @@ def test_a_part_with_an_odd_schema_is_set_aside_like_a_damaged_one(
     views.rebuild(run)
     assert pq.read_table(run.results).equals(before)
     assert trials_in_parts(run.parts) == set(run.read_design().ids)
-    assert [moved.name for moved in set_aside(ledger.damaged)] == ["odd-0000.parquet.damaged"]
+    assert [moved.name for moved in set_aside_parts(ledger.damaged)] == ["odd-0000.parquet.damaged"]
 
 
 @pytest.mark.parametrize("name", [None, "error", "trial", "lr"])

@@ -22,7 +22,7 @@ from sweeps.driver.tally import Tally
 from sweeps.errors import ExecutorError, UnitError
 from sweeps.objective.function_objective import result_of
 from sweeps.store import views
-from sweeps.store.answers import question
+from sweeps.store.answers import unit_question
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
@@ -270,9 +270,10 @@ def test_errors_of_images_are_percent_and_never_asked_about(tmp_path: Path) -> N
     study.write(tmp_path / "study.toml")
     assert RunDirectory(tmp_path).unit == "percent"
     row = {"outcome": "ok", "error": 0.1, "chance": 0.5, "wrong": None, "error_unit": "unknown"}
-    assert question([row] * 3, RunDirectory(tmp_path).unit) is None
+    assert unit_question([row] * 3, RunDirectory(tmp_path).unit) is None
     assert (
-        question([row] * 3, "") == "The objective gives chance 0.5 and first errors 0.1, 0.1, 0.1"
+        unit_question([row] * 3, "")
+        == "The objective gives chance 0.5 and first errors 0.1, 0.1, 0.1"
     )
 
 

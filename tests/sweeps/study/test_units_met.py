@@ -12,8 +12,8 @@ from toys import make_run, make_toy
 
 from analysis import TableError, load
 from stability.cli.study.code import versions_in
-from sweeps.store.accepted import Accepted, Decision
-from sweeps.store.answers import question
+from sweeps.store.accepted import Accepted, CodeDecision
+from sweeps.store.answers import unit_question
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.study.design import draw_design
 from sweeps.study.trial import Result
@@ -53,11 +53,11 @@ def test_the_unit_is_asked_for_by_the_results_that_count(tmp_path: Path) -> None
     chosen = Accepted(codes=frozenset("b"), unknown=False)
     found = {}
     for name, decision in (
-        ("all", None), ("b", Decision(accepted=chosen, replaces_results=True)),
+        ("all", None), ("b", CodeDecision(accepted=chosen, replaces_results=True)),
     ):  # fmt: skip
         ledger = Ledger(run, decision=decision)
         ledger.refresh()
-        found[name] = question(ledger.counted, "")
+        found[name] = unit_question(ledger.counted, "")
     assert found["all"] is None
     assert "0.2, 0.21, 0.22" in str(found["b"])
 
@@ -67,8 +67,8 @@ def test_errors_by_counts_beside_fractions_are_asked_about() -> None:
         "outcome": "ok", "error": 25.0, "wrong": 5, "val_error": 0.3, "chance": None,
         "error_unit": UNNAMED_UNIT,
     }  # fmt: skip
-    assert "val_errors are 0.3, 0.3, 0.3" in str(question([row] * 3, ""))
-    assert question([row | {"val_error": 30.0}] * 3, "") is None
+    assert "val_errors are 0.3, 0.3, 0.3" in str(unit_question([row] * 3, ""))
+    assert unit_question([row | {"val_error": 30.0}] * 3, "") is None
 
 
 @pytest.mark.parametrize("trusting", [False, True])

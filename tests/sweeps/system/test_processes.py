@@ -123,7 +123,7 @@ def test_a_worker_file_with_such_a_pid_is_garbage(run: RunDirectory, pid: object
     run.worker("w").write_text(json.dumps({**fields, "pid": pid}))
     assert claims.workers(run) == []
     LocalExecutor(run, lambda: None).stop()
-    claims.void(run)
+    claims.release_orphaned(run)
     assert list(run.workers.iterdir()) == []
 
 
