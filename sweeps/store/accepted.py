@@ -1,7 +1,7 @@
 """Which versions of the user's code count in a run.
 
-`code.toml` in a run directory lists them. Results of other versions stay in the parts, and nobody
-counts them. Without that file every result counts.
+`code.toml` in a run directory lists them. Results of other versions stay in the parts and are not
+counted. Without that file every result counts.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CODE_HEADER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """Whose results count."""
+    """Versions whose results count."""
 
     codes: frozenset[str] | None = None
     """Versions; None where all count."""
@@ -35,7 +35,7 @@ class Accepted:
         return code in self.codes
 
     def has(self, code: str | None) -> bool:
-        """Whether somebody has decided that results of this version count."""
+        """Whether results of this version were accepted explicitly."""
         return self.codes is not None and code in self.codes
 
 
@@ -44,17 +44,17 @@ ACCEPT_ALL = Accepted()
 
 @dataclass(frozen=True, kw_only=True)
 class CodeDecision:
-    """What counts from now on, before it is written."""
+    """A decision about which results count, before it is written."""
 
     accepted: Accepted
     replaces_results: bool
-    """Whether results that counted do not any more."""
+    """Whether results that counted no longer count."""
 
 
 def read_accepted(run: RunDirectory) -> Accepted:
-    """What is accepted in a run directory.
+    """Read which versions are accepted in a run directory.
 
-    Raises StoreError where that cannot be read: to count everything would be to guess.
+    Raises StoreError if that cannot be read: counting everything would be a guess.
     """
     try:
         content = parse_toml(read_text(run.code))
@@ -72,10 +72,10 @@ def read_accepted(run: RunDirectory) -> Accepted:
 
 
 def write_accepted(run: RunDirectory, decision: CodeDecision) -> None:
-    """Write what is accepted; for who holds the driver's lock.
+    """Write which versions are accepted. For the holder of the driver's lock.
 
-    Confirmations chose the best among results that do not count any more: they are renamed first,
-    so that a command that is killed in between asks again.
+    Confirmations of results that no longer count are renamed first, so that a command that is
+    killed in between asks again.
     """
     import tomli_w
 

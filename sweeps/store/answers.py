@@ -1,6 +1,7 @@
-"""What the rows of parts mean in the unit of their study, and whether it has to be asked for."""
+"""Converts rows of parts by the unit of their study, and tells whether the unit must be named."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,14 @@ COUNT_WORDS = {1: "error is", 2: "two errors are", 3: "three errors are"}
 MIN_RESULTS = 3  # results that tell fractions from percent
 UNIT_COLUMNS = (*ERROR_COLUMNS, "chance", "wrong", "n_eval")
 CONVERTED_COLUMNS = ("outcome", "error_unit", "message", *UNIT_COLUMNS)
-"""Of a part, those that reading by a unit may change."""
+"""Columns of a part that the conversion may change."""
 
 
 def rows_in_unit(rows: pa.Table, unit: str) -> pa.Table:
-    """Rows of a part by the unit of their study: errors in percent, or of a loss as they are.
+    """Convert rows of a part by the unit of their study: errors to percent, a loss not at all.
 
-    A result with a value that is impossible in the unit is a failure whose message names it. An
-    answer that was refused by another unit is an ordinary failure: its trial may be tried again.
+    A result with a value that is impossible in the unit becomes a failure whose message names it.
+    A return value that was refused by another unit is an ordinary failure, which may be retried.
     """
     if _is_plain_percent(rows, unit):
         return rows
@@ -104,16 +105,16 @@ def _counts_agree(values: Mapping[str, Any]) -> bool:
 def unit_question(
     rows: Iterable[Mapping[str, Any]], unit: str, enough: int = MIN_RESULTS
 ) -> str | None:
-    """What has to be asked of who did not name a unit: the first three results look like fractions.
+    """Return why the unit must be named: the first three results look like fractions, or None.
 
-    Asked for as well where results were given in a unit that was named elsewhere. Results of
-    versions that knew no units are percent. Errors that follow from counts have no unit, unless
-    other errors beside them have one. `enough`: how many results are looked at, fewer where the
-    study has no three trials.
+    Also if results were trained with a unit that was named elsewhere. Results of versions without
+    units are percent. Errors that follow from counts have no unit, unless other errors of the same
+    results have one. `enough`: how many results are examined; fewer if the study has fewer trials.
     """
     if unit in UNITS:
         return None
-    first = list(_first(rows, enough))
+    usable = (r for r in rows if r["outcome"] in TRAINED and r["error"] is not None)
+    first = list(islice(usable, enough))
     if others := {row["error_unit"] for row in first} & {"fraction", "raw"}:
         return f"The first results were trained with --unit {min(others)}"
     if len(first) < enough or any(row["error_unit"] is None for row in first):
@@ -122,7 +123,7 @@ def unit_question(
 
 
 def _looks_like_fractions(first: Sequence[Mapping[str, Any]]) -> str | None:
-    """What says so, or None."""
+    """Return what indicates fractions, or None."""
     errors = [row["error"] for row in first]
     chances = {row["chance"] for row in first} - {None}
     listed = ", ".join(f"{error:.4g}" for error in errors)
@@ -135,14 +136,3 @@ def _looks_like_fractions(first: Sequence[Mapping[str, Any]]) -> str | None:
         listed = ", ".join(f"{value:.4g}" for value in beside)
         return f"By their counts the first errors are percent, but their val_errors are {listed}"
     return None
-
-
-def _first(rows: Iterable[Mapping[str, Any]], enough: int) -> Iterable[Mapping[str, Any]]:
-    """The first results that have an error, as many as are asked about."""
-    found = 0
-    for row in rows:
-        if row["outcome"] in TRAINED and row["error"] is not None:
-            yield row
-            found += 1
-            if found == enough:
-                return

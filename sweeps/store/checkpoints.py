@@ -1,9 +1,9 @@
-"""What long trainings keep in the run directory, so that an interruption costs them little.
+"""Checkpoints of long trainings in the run directory.
 
-A checkpoint is the objective's own bytes and, behind them, a line that says whose they are and
-holds their digest. What is damaged, of another trial or of other code of the user is as if it were
-not there. The file never decides a result: whoever goes on from it gets what an undisturbed
-training would have got, and without it the training begins anew.
+A checkpoint is the objective's own bytes and a last line (the trailer) with the trial, the version
+of the user's code and a digest. A checkpoint that is damaged, of another trial or of other code is
+ignored. It never changes a result: a resumed training gives what an uninterrupted one would, and
+without a checkpoint the training begins anew.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ TRAILER = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{
 
 
 def checkpoint_interval() -> float:
-    """Least time between two checkpoints of a training: a minute, or what the environment says.
+    """Return the shortest time between two checkpoints: a minute, or what the environment says.
 
     At 0 each one that is offered is written, whatever it costs. Raises SpecError.
     """
@@ -51,10 +51,10 @@ def checkpoint_interval() -> float:
 
 
 class Checkpoint(Saved):
-    """That of one trial, in the hands of the worker that holds it."""
+    """The checkpoint of one trial, for the worker that holds the trial."""
 
     def __init__(self, of: "Checkpoints", trial: str, size: int, code: str) -> None:
-        """`size`: of the cohort, whose time its trials share; `code`: digest of the user's."""
+        """`size`: size of the cohort, which shares its time; `code`: digest of the user's code."""
         self.trial, self._of, self._size, self._code = trial, of, size, code
         self.path = of.run.checkpoint(trial)
         self._begun = perf_counter()
@@ -62,7 +62,7 @@ class Checkpoint(Saved):
         self._went_on = self._made = self._warned = False
 
     def load(self) -> bytes | None:
-        """What an interrupted training of this trial left; None to begin anew."""
+        """Return what an interrupted training of this trial left; None to begin anew."""
         try:
             content = read_bytes(self.path, MAX_CHECKPOINT_BYTES)
         except FileNotFoundError:
@@ -103,7 +103,7 @@ class Checkpoint(Saved):
             each._due = due
 
     def _keep(self, state: GetState) -> bool:
-        """Whether it could be written."""
+        """Write the state; return whether that was possible."""
         if not claims.is_mine(self._of.run, self.trial, self._of.owner):
             raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
         try:
@@ -117,12 +117,12 @@ class Checkpoint(Saved):
         return True
 
     def discard(self, reason: str) -> None:
-        """What was loaded is of no use: training begins anew."""
+        """Note that what was loaded cannot be used: training begins anew."""
         self.seconds_before, self._went_on = 0.0, False
         self._say(f"its checkpoint {reason}, training begins anew")
 
     def end(self, result: Result) -> None:
-        """The result is written: remove what is of no use any more.
+        """Remove the checkpoint, if it is of no more use, after the result was written.
 
         After a failure it stays, for the next attempt; but not if the training went on from it and
         came no further, since then it may be what fails. In a cohort any other may be that.
@@ -149,17 +149,16 @@ class Checkpoint(Saved):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Those of a run directory, for one worker."""
+    """The checkpoints of a run directory, for one worker."""
 
     run: RunDirectory
     owner: Owner
     code: UserCode | None
-    """What this worker has imported: no training continues from what other code has kept."""
+    """Code that this worker has imported: no training resumes from a checkpoint of other code."""
     every: float
     on_save: Callable[[], None]
     on_epoch: Callable[[], bool]
-    """Called at each offer of what a worker trains alone or as one; whether it is due, whatever the
-    time."""
+    """Called at each offer of a trial or whole cohort; returns whether to save at once."""
 
     @classmethod
     def here(
@@ -170,7 +169,7 @@ class Checkpoints:
         on_epoch: Callable[[], bool] = lambda: False,
         code: UserCode | None = None,
     ) -> "Checkpoints":
-        """As often as the environment says. Raises SpecError."""
+        """Create them with the interval that the environment says. Raises SpecError."""
         return cls(
             run=run,
             owner=owner,
@@ -181,7 +180,7 @@ class Checkpoints:
         )
 
     def of(self, cohort: Cohort) -> dict[str, Checkpoint]:
-        """A place for each trial of the cohort."""
+        """Return the checkpoint of each trial of a cohort."""
         code = self.code or UserCode(objective="", modules={})
         return {
             trial.id: Checkpoint(
@@ -192,7 +191,7 @@ class Checkpoints:
 
 
 def trailer_of(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
-    """The line behind `state`: whose it is, after how much training, and a digest of all that."""
+    """Return the trailer of `state`: trial, code, seconds of training, and a digest of all."""
     facts = b"stability-checkpoint 1 %b %b %b" % (trial, code, seconds)
     whole = hashlib.sha256(state)
     whole.update(facts)
@@ -200,7 +199,7 @@ def trailer_of(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes
 
 
 def remove_finished(run: RunDirectory, ledger: Ledger) -> None:
-    """For the driver: remove what workers left that died between a result and its checkpoint."""
+    """Remove checkpoints of finished trials: their worker died before it did so itself."""
     held = claims.held(run)
     for path in run.checkpoints.glob("*.pt"):
         if path.stem not in held and ledger.is_trained(path.stem):
@@ -208,13 +207,13 @@ def remove_finished(run: RunDirectory, ledger: Ledger) -> None:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
+    """Remove a checkpoint and its partial files, if possible; what stays does no harm."""
     with suppress(OSError):
         remove_or_set_aside(path)
         remove_partial_files(path)
 
 
 def remove_partial_files(path: Path) -> None:
-    """What writers of `path` that were killed have left."""
+    """Remove what killed writers of `path` have left."""
     for half in path.parent.glob(f".{path.name}.*.tmp"):
         half.unlink(missing_ok=True)

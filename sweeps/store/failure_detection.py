@@ -1,6 +1,7 @@
-"""When everything fails alike it is not the trials: stop; leave out a node that fails all.
+"""Detects failures that are not the trials' own: the same error everywhere, or a bad node.
 
-Rows are those of a ledger: one per trial and attempt, oldest first.
+Then the sweep stops, or leaves the node out. Rows are those of a ledger: one per trial and attempt,
+oldest first.
 """
 
 import math
@@ -15,7 +16,7 @@ MIN_FAILED_TRIALS = 3  # different trials that failed, where nothing was trained
 
 
 def error_kind(message: str | None) -> str:
-    """What stays of an error from trial to trial: its type and place, or its words without numbers.
+    """Return what is the same in an error of several trials: type and place, or the words.
 
     >>> kind("ValueError: no luck with a (/home/me/train.py:12)")
     'ValueError (/home/me/train.py:12)'
@@ -29,10 +30,10 @@ def error_kind(message: str | None) -> str:
 
 
 def failures_needed(trained: int, failed: int) -> int:
-    """How many failures in a row are more than chance gives, by all other trials.
+    """Return how many failures in a row are more than chance, judged by all other trials.
 
-    Of n trials of which a share p fails of itself, at most n p^k begin k failures in a row: with
-    this k, one sweep in a thousand has such.
+    If a share p of n trials fails for reasons of its own, at most n p^k trials begin k failures in
+    a row. With this k that happens in one sweep of a thousand.
 
     >>> [enough(trained=500, failed=failed) for failed in (0, 10, 50, 250)]
     [3, 4, 6, 13]
@@ -44,10 +45,10 @@ def failures_needed(trained: int, failed: int) -> int:
 
 
 class Hosts:
-    """What was trained on which host since `begun`, and what failed there in a row.
+    """Results of each host since `begun`, and its last failures in a row.
 
-    Only the first failure of a trial counts: at the end of a sweep, all that is left is what
-    fails of itself. Rows may come in any order.
+    Only the first failure of a trial counts: at the end of a sweep only trials that fail for
+    reasons of their own are left. Rows may come in any order.
     """
 
     def __init__(self, begun: datetime) -> None:
@@ -56,13 +57,13 @@ class Hosts:
         """Results since then."""
         self.ever_trained = False
         self.refused: dict[str, Row] = {}
-        """By trial, answers of the objective that could not be used: they say nothing of a host."""
+        """By trial, return values that could not be used: no fault of a host."""
         self._last: dict[str, datetime] = {}
         """When each host gave its last result."""
         self._first: dict[str, Row] = {}
         """The first failure of each trial that failed."""
         self._streaks: dict[str, dict[str, Row]] = {}
-        """Of each host, those of them that came after its last result."""
+        """By host, first failures after its last result."""
 
     def add(self, row: Row) -> None:
         """Count one more row."""
@@ -98,22 +99,22 @@ class Hosts:
 
     @property
     def needed(self) -> int:
-        """How many first failures in a row are more than chance gives."""
+        """How many first failures in a row are more than chance."""
         return failures_needed(
             self.trained, len(self._first) - sum(map(len, self._streaks.values()))
         )
 
     @property
     def is_one_sound(self) -> bool:
-        """Whether some host trained trials, and has not failed in a row since."""
+        """Whether some host has trained trials and not failed in a row since."""
         needed = self.needed
         return any(len(self._streaks.get(host, ())) < needed for host in self._last)
 
     @property
     def bad(self) -> dict[str, str]:
-        """Hosts on which trials failed in a row while another is sound, with what happened there.
+        """Hosts on which trials failed in a row while another host is sound, with the reason.
 
-        Where a host has trained nothing, `ENOUGH` are enough.
+        For a host that has trained nothing, `MIN_FAILED_TRIALS` failures suffice.
         """
         found, needed = {}, self.needed
         for host, streak in sorted(self._streaks.items()) if self.is_one_sound else ():
@@ -131,16 +132,16 @@ class Hosts:
 
 
 def suspected_error(rows: Sequence[Row], hosts: Hosts) -> str | None:
-    """The error, where no host is sound, and the last trials failed alike and not by chance."""
+    """Return the error if no host is sound and the last trials failed alike, not by chance."""
     streak = suspected_failures(rows, hosts)
     return streak[0]["message"] or "no words" if streak else None
 
 
 def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
-    """The error, where one of the trials under suspicion was tried again and failed alike again.
+    """Return the error if a trial of `suspected_failures` was retried and failed alike again.
 
-    A file server that was away for a moment fails the last trials alike, but not twice. An answer
-    that cannot be used comes again: where nothing else came so far, a few of them are enough.
+    A file server that was away for a moment fails the last trials alike, but not twice. An unusable
+    return value would come again: if there is nothing else so far, a few of them suffice.
     """
     if not hosts.ever_trained and len(hosts.refused) >= MIN_FAILED_TRIALS:
         said = [row["message"] for row in hosts.refused.values()]
@@ -152,9 +153,9 @@ def same_failure(rows: Sequence[Row], hosts: Hosts) -> str | None:
 
 
 def suspected_failures(rows: Sequence[Row], hosts: Hosts) -> list[Row]:
-    """The failures under suspicion, latest first; none where there is no suspicion."""
+    """Return the last failures if they are alike and not by chance, latest first."""
     failed, needed = hosts.failed_last, hosts.needed
-    # Before any row is looked at: at the end of a sweep there may be thousands of second failures.
+    # Before any row is read: at the end of a sweep there may be thousands of second failures.
     if len(failed) < needed or hosts.is_one_sound:
         return []
     streak = list(last_same_failures(rows, hosts.begun))
@@ -162,7 +163,7 @@ def suspected_failures(rows: Sequence[Row], hosts: Hosts) -> list[Row]:
 
 
 def last_same_failures(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
-    """The last failures since `begun` that are all alike, latest first."""
+    """Yield the last failures since `begun` that are all alike, latest first."""
     words = None
     for row in reversed(rows):
         if row["finished"] < begun or row["outcome"] in TRAINED:
@@ -176,12 +177,12 @@ def last_same_failures(rows: Sequence[Row], begun: datetime) -> Iterator[Row]:
 
 
 def was_answer_refused(row: Row) -> bool:
-    """Whether the trial failed by what its objective returned, not by the infrastructure."""
+    """Whether the trial failed because of its objective's return value."""
     return row["outcome"] in FAILED and row.get("error_unit") is not None
 
 
 def was_cohort_too_large(row: Row) -> bool:
-    """Whether a cohort ran out of memory: it says how many are too many, nothing of its trials.
+    """Whether a cohort ran out of memory: a fault of its size, not of its trials.
 
     >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 16})
     True
