@@ -1,4 +1,4 @@
-"""Reading one part, and whether it is one: a parquet file with other columns or values is not."""
+"""Reads one part and checks it: a parquet file with other columns or values is damaged."""
 
 import errno
 from datetime import UTC, datetime
@@ -18,9 +18,9 @@ _NO_FILE = (errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENXIO, errno.EISDIR, e
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Every column of a part, or those that are named, with its checksums looked at.
+    """Read all or some columns of a part and verify its checksums.
 
-    Raises DamagedError where it is no part, OSError where it cannot be read now.
+    Raises DamagedError if it is no part, OSError if it cannot be read now.
     """
     try:
         table = read_parquet(path, columns)
@@ -34,7 +34,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def oddity(table: pa.Table) -> str | None:
-    """Why a table is no part; None where it is one.
+    """Return why a table is no part; None if it is one.
 
     An earlier version had fewer columns, also of the curves; a later one may have more.
     """
@@ -70,7 +70,7 @@ def _odd_values(table: pa.Table) -> str | None:
 
 
 def _is_of(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether the type is the wanted one; of lists of structs, also with fewer fields or a map."""
+    """Whether it is the wanted type, or for a list of structs one with fewer fields, or a map."""
     if found == wanted:
         return True
     if pa.types.is_map(found) and pa.types.is_list(wanted):  # metrics, once

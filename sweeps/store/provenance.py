@@ -1,4 +1,4 @@
-"""Under what circumstances a study was dispatched: not part of what a trial is."""
+"""Provenance: command, code, versions and host of each dispatch. No result depends on it."""
 
 import platform
 import subprocess
@@ -18,7 +18,7 @@ PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "sci
 
 
 def write_provenance(run: RunDirectory, circumstances: dict[str, Any]) -> None:
-    """Write provenance/<n>.toml, one a dispatch: command, code, versions, host, circumstances."""
+    """Write provenance/<n>.toml for a dispatch: command, code, versions, host, circumstances."""
     import tomli_w
 
     taken = [int(p.stem) for p in run.provenance.glob("*.toml") if p.stem.isdecimal()]
@@ -44,7 +44,7 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of this code and whether it has changes; empty where it was installed as a package."""
+    """Return the commit of this code and whether it has changes; empty for an installed package."""
     here = Path(__file__).parents[2]
     if not (here / ".git").exists():
         return {}
@@ -61,13 +61,13 @@ def _run_git(folder: Path, *arguments: str) -> str:
 
 
 def last_file(run: RunDirectory) -> Path | None:
-    """Of the last dispatch; None before the first."""
+    """Return the file of the last dispatch; None before the first."""
     written = [path for path in run.provenance.glob("*.toml") if path.stem.isdecimal()]
     return max(written, key=lambda path: int(path.stem), default=None)
 
 
 def last_dispatch(run: RunDirectory) -> dict[str, Any]:
-    """What was recorded last; empty where nothing can be read, since no result depends on it."""
+    """Read the provenance of the last dispatch; empty if it cannot be read."""
     path = last_file(run)
     try:
         content = parse_toml(read_text(path)) if path else {}
@@ -81,9 +81,9 @@ def last_dispatch(run: RunDirectory) -> dict[str, Any]:
 
 
 def modules_of(run: RunDirectory, version: str) -> Modules:
-    """Modules of a version of the user's code, as a dispatch recorded them; empty if none did."""
+    """Return the modules of a version of the user's code as a dispatch recorded them, or none."""
     for path in run.provenance.glob("*.toml"):
-        # Whatever is not as we write it: a dispatch of an earlier version, a damaged file.
+        # A dispatch of an earlier version or a damaged file has other content.
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             for modules in parse_toml(read_text(path))["code"].values():
                 if digest(modules, CODE_DIGITS) == version:
@@ -92,7 +92,7 @@ def modules_of(run: RunDirectory, version: str) -> Modules:
 
 
 def changed_program(run: RunDirectory) -> str | None:
-    """A sentence where this program is another version than at the last dispatch."""
+    """Return a sentence if this program is another version than at the last dispatch."""
     if not (before := last_dispatch(run)):
         return None
     now: dict[str, Any] = {"git": _git(), "version": _version("stability")}

@@ -1,7 +1,6 @@
-"""results.parquet and curves.parquet: rebuilt from the parts, never the truth.
+"""Views: results.parquet and curves.parquet, which are rebuilt from the parts.
 
-Table by table, in Arrow: as Python objects the rows of 100,000 trials and their curves would take
-gigabytes.
+All in Arrow: as Python objects the rows of 100,000 trials and their curves would take gigabytes.
 """
 
 import numpy as np
@@ -22,12 +21,12 @@ from sweeps.system.files import atomic_write
 def rebuild(run: RunDirectory) -> dict[str, str]:
     """Write both views: one row per finished trial, and per trial and epoch, in design order.
 
-    The first complete result of a trial wins, among those whose code is accepted. A trial that only
-    failed is there with its last failure, so that it is seen and counted; a trial that never ended
-    is not. Errors are in percent, whichever unit the objective returns; a loss is as it is.
+    The first complete result of a trial with accepted code wins. A trial that only failed has a row
+    with its last failure; a trial that never ended has none. Errors are in percent, whichever unit
+    the objective returns; a loss is as it is.
 
-    Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
-    Raises StoreError where study or design cannot be read, OSError where nothing can be written.
+    Returns, by trial, why a result that an earlier version accepted counts as failed.
+    Raises StoreError if study or design cannot be read, OSError if nothing can be written.
     """
     study, design, returned = run.read_study(), read_design_table(run.design), counted_parts(run)
     parts = rows_in_unit(returned, study.read_by)
@@ -60,7 +59,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
 
 
 def counted_parts(run: RunDirectory) -> pa.Table:
-    """The rows of all parts that count, oldest first. Raises StoreError."""
+    """Read the rows of all parts that count, oldest first. Raises StoreError."""
     parts, known = read_parts(run), read_accepted(run)
     if known == ACCEPT_ALL:
         return parts
@@ -69,7 +68,7 @@ def counted_parts(run: RunDirectory) -> pa.Table:
 
 
 def _best(parts: pa.Table) -> dict[str, int]:
-    """By trial, the row that counts; `parts` is oldest first."""
+    """Return the row that counts, by trial; `parts` is oldest first."""
     best: dict[str, int] = {}
     failed: set[str] = set()
     rows = zip(parts["trial"].to_pylist(), parts["outcome"].to_pylist(), strict=True)
@@ -85,7 +84,7 @@ def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def _metrics(lists: pa.ListArray) -> pa.Table:
-    """A column for each of the objective's own metrics, in the order in which they appear."""
+    """Return a column for each metric of the objective, in the order of their appearance."""
     parents = pc.list_parent_indices(lists).to_numpy()
     pairs = lists.flatten()
     names, values = pairs.field("name"), pairs.field("value")
@@ -101,14 +100,14 @@ def _metrics(lists: pa.ListArray) -> pa.Table:
 
 
 def _refused_now(returned: pa.Table, parts: pa.Table) -> dict[str, str]:
-    """By trial, why a result counts as failed when it is read."""
+    """Return why a result counts as failed when it is read, by trial."""
     changed = pc.not_equal(returned["outcome"], parts["outcome"])
     rows = parts.select(["trial", "outcome", "message"]).filter(changed).to_pylist()
     return {row["trial"]: row["message"] for row in rows if row["outcome"] in FAILED}
 
 
 def _curves(measured: pa.Table, unit: str) -> pa.Table:
-    """The rows of the curves, each with its trial."""
+    """Return the rows of the curves, each with its trial."""
     lists = measured["curve"].combine_chunks()
     rows = lists.flatten()
     trials = measured["trial"].combine_chunks().take(pc.list_parent_indices(lists))
