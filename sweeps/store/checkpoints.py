@@ -124,19 +124,16 @@ class Checkpoint(Saved):
     def end(self, result: Result) -> None:
         """Remove the checkpoint, if it is of no more use, after the result was written.
 
-        After a failure it stays, for the next attempt; but not if the training went on from it and
-        came no further, since then it may be what fails. In a cohort any other may be that.
+        After a failure it stays for the next attempt, unless the training resumed from it and came
+        no further: then it may be the cause. In a cohort any other checkpoint may be the cause.
         """
         came_no_further = self._size == 1 and self._went_on and not self._made
-        suspect = result.outcome != "timed_out" and came_no_further
-        if result.outcome in TRAINED or suspect:
+        if result.outcome in TRAINED or (came_no_further and result.outcome != "timed_out"):
             remove_checkpoint(self.path)
 
     def _write(self, state: bytes) -> None:
         self.path.parent.mkdir(exist_ok=True)
-        remove_partial_files(
-            self.path
-        )  # of a writer that was killed: this worker is the only one now
+        remove_partial_files(self.path)  # of killed writers: this worker is the only one now
         seconds = self.seconds_before + (perf_counter() - self._begun) / self._size
         facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
         with atomic_write(self.path) as temporary, temporary.open("wb") as file:

@@ -18,9 +18,9 @@ MIN_FAILED_TRIALS = 3  # different trials that failed, where nothing was trained
 def error_kind(message: str | None) -> str:
     """Return what is the same in an error of several trials: type and place, or the words.
 
-    >>> kind("ValueError: no luck with a (/home/me/train.py:12)")
+    >>> error_kind("ValueError: no luck with a (/home/me/train.py:12)")
     'ValueError (/home/me/train.py:12)'
-    >>> kind("no result for vitc-nano-sgd-e5-0123456789ab after 3 s")
+    >>> error_kind("no result for vitc-nano-sgd-e5-0123456789ab after 3 s")
     'no result for vitc-nano-sgd-e#-# after # s'
     """
     text = message or ""
@@ -35,7 +35,7 @@ def failures_needed(trained: int, failed: int) -> int:
     If a share p of n trials fails for reasons of its own, at most n p^k trials begin k failures in
     a row. With this k that happens in one sweep of a thousand.
 
-    >>> [enough(trained=500, failed=failed) for failed in (0, 10, 50, 250)]
+    >>> [failures_needed(trained=500, failed=failed) for failed in (0, 10, 50, 250)]
     [3, 4, 6, 13]
     """
     if not trained:
@@ -184,9 +184,9 @@ def was_answer_refused(row: Row) -> bool:
 def was_cohort_too_large(row: Row) -> bool:
     """Whether a cohort ran out of memory: a fault of its size, not of its trials.
 
-    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 16})
+    >>> was_cohort_too_large({"outcome": "out_of_memory", "cohort_size": 16})
     True
-    >>> was_too_many({"outcome": "out_of_memory", "cohort_size": 1})
+    >>> was_cohort_too_large({"outcome": "out_of_memory", "cohort_size": 1})
     False
     """
     return row["outcome"] == "out_of_memory" and (row.get("cohort_size") or 1) > 1

@@ -10,6 +10,7 @@ from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +42,8 @@ _LEDGER_COLUMNS = [
 ]
 
 
-def _finished(row: Row) -> datetime:
-    """By which rows are ordered."""
-    when: datetime = row["finished"]
-    return when
+_finished = itemgetter("finished")
+"""Key by which rows are ordered."""
 
 
 class PartWriter:
@@ -236,11 +235,8 @@ class Ledger:
             table = read_part(Path(path), _LEDGER_COLUMNS if self.trusting else None)
         except FileNotFoundError:  # set aside just now
             return None
-        except DamagedError:
-            self.damaged.append(Path(path))
-            return None
-        except OSError as error:
-            if error.errno != errno.ELOOP:  # a link to itself
+        except (DamagedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ELOOP:  # a link to itself
                 raise
             self.damaged.append(Path(path))
             return None

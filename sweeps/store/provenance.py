@@ -104,6 +104,5 @@ def changed_program(run: RunDirectory) -> str | None:
 
 def _code(code: dict[str, Any]) -> str:
     git = code["git"] or {}
-    commit = str(git.get("commit", ""))[:12]
     changes = " with changes" if git.get("dirty") else ""
-    return f"{code['version']} {commit}{changes}".strip()
+    return f"{code['version']} {str(git.get('commit', ''))[:12]}{changes}".strip()

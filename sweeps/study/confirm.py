@@ -69,11 +69,8 @@ def best_rows(rows: list[Row]) -> list[Row]:
 
 
 def _best(rows: list[Row]) -> Row:
-    def is_known(name: str) -> bool:
-        return all(row.get(name) is not None for row in rows)
-
-    judged = "val_error" if is_known("val_error") else "error"
-    order = [judged, *(["loss"] if is_known("loss") else []), "draw"]
+    known = {n for n in ("val_error", "loss") if all(row.get(n) is not None for row in rows)}
+    order = ["val_error" if "val_error" in known else "error", *(known & {"loss"}), "draw"]
     return min(rows, key=lambda row: [row[name] for name in order])
 
 

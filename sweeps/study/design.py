@@ -63,10 +63,10 @@ class Design(Sequence[Trial]):
             how = (row["draw"], drawn, row["model"], row["optim"], self.epochs[place])
             try:
                 trial = self._resolver.trial(*how)
+                if trial.id != self.ids[place]:
+                    raise ValueError("the id does not match the content")
             except (KeyError, TypeError, ValueError) as error:  # no such optimizer, a draw below 0
                 raise _wrong_design(self._path) from error
-            if trial.id != self.ids[place]:
-                raise _wrong_design(self._path)
             yield trial
 
 

@@ -89,17 +89,10 @@ def _faults_of_counts(given: Mapping[str, Any], unit: str) -> list[str]:
     wrong, n = given["wrong"], given["n_eval"]
     if wrong > n:
         return [f"wrong is {wrong}, allowed is at most n_eval, {n}"]
-    share = wrong / n
-    if (
-        unit == "raw"
-        or "error" not in given
-        or abs(given["error"] / UNIT_MAXIMUM[unit] - share) <= COUNTS_TOLERANCE
-    ):
+    error, full = given.get("error"), UNIT_MAXIMUM[unit]
+    if unit == "raw" or error is None or abs(error / full - wrong / n) <= COUNTS_TOLERANCE:
         return []
-    return [
-        f"error is {given['error']}, with unit {unit} {wrong} wrong of {n} are "
-        f"{UNIT_MAXIMUM[unit] * share:.4g}"
-    ]
+    return [f"error is {error}, with unit {unit} {wrong} wrong of {n} are {full * wrong / n:.4g}"]
 
 
 def _finite(value: Any) -> int | float | None:
