@@ -168,8 +168,8 @@ def test_all_end_with_their_driver(run: RunDirectory, monkeypatch: pytest.Monkey
 def test_an_errand_that_fails_says_so(tmp_path: Path, function: str, said: str) -> None:
     code = f"""
 from pathlib import Path
-from sweeps.executors.forked import Errand, work_side_by_side
-errand = Errand(function="objectives:{function}", question={{}})
+from sweeps.executors.forked import SideTask, work_side_by_side
+errand = SideTask(function="objectives:{function}", question={{}})
 work_side_by_side("json", [], Path("ended"), errand, Path("answer.json"))
 """
     environment = {**os.environ, "PYTHONPATH": str(HELPERS)}
