@@ -61,10 +61,11 @@ ALLOWED = {
 
 
 def test_no_other_module_opens_files_of_run_directories() -> None:
-    modules = [*ROOT.glob("sweeps/*.py"), *ROOT.glob("sweeps/[ds]*/*.py")]
-    modules += [ROOT / "stability/cli" / f"{n}.py" for n in ("status", "cancel", "remembered",
-                "study_file", "sweep", "edf", "progress", "engine", "peaks")]  # fmt: skip
-    modules += [ROOT / "analysis" / f"{n}.py" for n in ("table", "box", "convergence")]
+    commands = ("status", "cancel", "remembered", "study_file", "sweep", "edf", "progress",
+                "engine", "peaks")  # fmt: skip
+    modules = [*(ROOT / "sweeps").rglob("*.py"), ROOT / "analysis" / "axes" / "convergence.py"]
+    modules += [*ROOT.glob("analysis/table/*.py"), *ROOT.glob("analysis/space/*.py")]
+    modules += [path for name in commands for path in ROOT.glob(f"stability/cli/*/{name}.py")]
     assert len(modules) > 40
     found = {}
     for module in modules:
