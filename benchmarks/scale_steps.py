@@ -133,7 +133,7 @@ def work(run: RunDirectory, trials: int) -> Numbers:
     import benchmarks.scale_steps as imported  # not this module, which runs as `__main__`
 
     start = time.perf_counter()
-    count = work_off(order, shift=HalfShift())
+    count = work_off(order, lifetime=HalfShift())
     wall, cpu = np.diff(imported.calls, axis=0).T
     return {
         "begin": imported.calls[0][0] - start,
@@ -146,13 +146,13 @@ def work(run: RunDirectory, trials: int) -> Numbers:
 def drive(run: RunDirectory, trials: int) -> Numbers:
     """The driver of two local workers that train the other half, with its display."""
     from stability.cli.output.progress import Display
-    from sweeps.driver.driver import Driver, Plan
+    from sweeps.driver.driver import DispatchOptions, Driver
     from sweeps.executors import LocalExecutor
 
     drawn: Design = run.read_design()
     display = Display(drawn, 2)
     slots = ("cpu:0", "cpu:1")
-    plan = Plan(slots=slots, submission_folder=Path.cwd())
+    plan = DispatchOptions(slots=slots, submission_folder=Path.cwd())
     driver = Driver(run, drawn, LocalExecutor(run, lambda: None), plan, display.update)
     start, cpu = time.perf_counter(), time.process_time()
     driver._look()

@@ -6,7 +6,7 @@ python tests/drive.py RUN WORKERS
 import sys
 from pathlib import Path
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.executors import LocalExecutor
 from sweeps.store import views
 from sweeps.store.run_directory import RunDirectory
@@ -20,7 +20,7 @@ def main() -> None:
     slots = tuple(f"cpu:{i}" for i in range(int(sys.argv[2])))
     study = run.read_study()
     trials = run.create(study, draw_design(study))
-    plan = Plan(slots=slots, submission_folder=Path(__file__).parent)
+    plan = DispatchOptions(slots=slots, submission_folder=Path(__file__).parent)
     with sole_driver(run), as_interrupts():
         Driver(run, trials, LocalExecutor(run, lambda: None), plan).drive()
         views.rebuild(run)

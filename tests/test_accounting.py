@@ -9,7 +9,7 @@ from conftest import TESTS, make_run
 from objectives import result
 from test_witness import far, seen
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import InlineExecutor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -53,7 +53,10 @@ def test_the_driver_does_not_wait_for_accounting_and_loses_nothing(run: RunDirec
     trial, owner = run.read_design()[0], far()
     dispatcher = SlowAccounting(run)
     driver = Driver(
-        run, run.read_design(), dispatcher, Plan(slots=("cpu:0",), submission_folder=TESTS)
+        run,
+        run.read_design(),
+        dispatcher,
+        DispatchOptions(slots=("cpu:0",), submission_folder=TESTS),
     )
 
     def die(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import TESTS, make_run
 from objectives import result
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ExecutorError
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm.jobs import Snapshot, Task
@@ -167,7 +167,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def drive(run: RunDirectory, fails: Callable[[str, Trial, int], bool]) -> Nodes:
     dispatcher = Nodes(run, fails)
-    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
     Driver(run, run.read_design(), dispatcher, plan).drive()
     return dispatcher
 

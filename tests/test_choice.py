@@ -244,7 +244,7 @@ def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [ENGINES.kind(one) for one in trials]
     assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
     assert ENGINES.ways(trials, "cpu", "auto") == {}
-    assert EngineDecision(device="cpu").way(kinds[0]) == EnginePlan()  # one by one
+    assert EngineDecision(device="cpu").plan(kinds[0]) == EnginePlan()  # one by one
 
 
 def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(

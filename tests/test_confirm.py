@@ -14,7 +14,7 @@ from scipy import stats
 from analysis import Estimand, TableError, samples
 from analysis.comparison.confirmed import Confirmed, confirmed, peak_difference, peaks_of
 from analysis.comparison.strata import compare_strata
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import SpecError
 from sweeps.executors.inline import InlineExecutor
 from sweeps.store import views
@@ -30,7 +30,7 @@ def run_of(study: Study, path: Path) -> RunDirectory:
     """A finished run directory of a toy study, trained in this process."""
     run = RunDirectory(path)
     trials = run.create(study, draw_design(study))
-    plan = Plan(slots=("cpu:0",), submission_folder=Path(__file__).parent)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=Path(__file__).parent)
     Driver(run, trials, InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
     return run

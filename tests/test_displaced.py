@@ -14,7 +14,7 @@ import pytest
 from conftest import TESTS, make_run
 from test_driver import wait_for
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import DisplacedError, ExecutorError
 from sweeps.executors import InlineExecutor
 from sweeps.store import views
@@ -55,7 +55,7 @@ MISHAPS: dict[str, Callable[[RunDirectory], object]] = {
 def drive(run: RunDirectory) -> None:
     """What the command does."""
     run.create(run.read_study(), draw_design(run.read_study()))
-    plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=TESTS)
     with sole_driver(run):
         Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TESTS, make_toy
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import InlineExecutor, LocalExecutor
 from sweeps.objective.imported import import_objective
@@ -51,14 +51,14 @@ def new_run(tmp_path: Path, **changes: object) -> RunDirectory:
 def drive(run: RunDirectory, slots: int = 2, **plan: object) -> None:
     """In this process, with local workers."""
     places = tuple(f"cpu:{i}" for i in range(slots))
-    chosen = Plan(slots=places, submission_folder=TESTS, **plan)  # type: ignore[arg-type]
+    chosen = DispatchOptions(slots=places, submission_folder=TESTS, **plan)  # type: ignore[arg-type]
     dispatcher = LocalExecutor(run, lambda: None)
     Driver(run, run.read_design(), dispatcher, chosen).drive()
     views.rebuild(run)
 
 
 def drive_inline(run: RunDirectory, **plan: object) -> None:
-    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS, **plan)  # type: ignore[arg-type]
+    chosen = DispatchOptions(slots=("cpu:0",), submission_folder=TESTS, **plan)  # type: ignore[arg-type]
     dispatcher = InlineExecutor(run, lambda: None)
     Driver(run, run.read_design(), dispatcher, chosen).drive()
     views.rebuild(run)
@@ -323,7 +323,7 @@ def test_each_worker_sees_its_own_gpu_alone(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outside)
     run = new_run(tmp_path, objective="objectives:sees_gpus", draws=8)
-    chosen = Plan(slots=slots, submission_folder=TESTS)
+    chosen = DispatchOptions(slots=slots, submission_folder=TESTS)
     Driver(run, run.read_design(), LocalExecutor(run, lambda: None), chosen).drive()
     views.rebuild(run)
     assert {row["device"] for row in pq.read_table(run.results).to_pylist()} <= seen

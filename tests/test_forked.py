@@ -21,7 +21,7 @@ from stability.cli.site.cluster import SiteOptions
 from stability.cli.site.machine import Machine, known_slots
 from stability.cli.study.request import Options, read
 from stability.cores import cores, quota
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import LocalExecutor
 from sweeps.executors.forked import SideTask
 from sweeps.store import claims, views
@@ -47,7 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 def forking(run: RunDirectory, errand: SideTask | None = None) -> tuple[Driver, LocalExecutor]:
     dispatcher = LocalExecutor(run, lambda: None, LIGHT, errand)
-    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=TESTS)
     return Driver(run, run.read_design(), dispatcher, plan), dispatcher
 
 
@@ -163,7 +163,7 @@ def test_all_are_started_again_where_their_parent_dies_before_they_are_there(
 def test_all_end_with_their_driver(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SECONDS", "30")
     driver, dispatcher = forking(run)
-    dispatcher.start([driver._order("cpu:0"), driver._order("cpu:1")])
+    dispatcher.start([driver._spec("cpu:0"), driver._spec("cpu:1")])
     wait_for(lambda: len(claims.held(run)) == 2)
     workers = claims.living_workers(run)
     assert dispatcher.busy() == {"cpu:0", "cpu:1"}

@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import TESTS, make_run
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.driver.tally import Tally
 from sweeps.executors import InlineExecutor
 from sweeps.objective.function_objective import of_plain
@@ -279,7 +279,7 @@ def test_a_process_forked_in_an_objective_never_becomes_a_second_worker(
 
 
 def inline(run: RunDirectory) -> None:
-    plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=TESTS)
     Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import TESTS, make_run
 
 from stability.cli.commands.cancel import cancel_run
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.executors import LocalExecutor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -146,7 +146,7 @@ def test_workers_of_the_original_fill_no_slot_of_a_copy(
 ) -> None:
     run.worker("w").write_text(worker_of(sleeper, run).to_json())
     copy = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "copy")))
-    plan = Plan(slots=("cpu:0",), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=TESTS)
     busy = [
         Driver(each, each.read_design(), LocalExecutor(each, lambda: None), plan)._busy()
         for each in (run, copy)
@@ -164,7 +164,7 @@ def test_the_driver_writes_its_run_directory_into_the_lock(run: RunDirectory) ->
 
 def start_detached(run: RunDirectory) -> None:
     """Two workers, as `stability resume --detach` leaves them."""
-    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=TESTS, detach=True)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=TESTS, detach=True)
     with sole_driver(run):
         Driver(run, run.read_design(), LocalExecutor(run, lambda: None), plan).drive()
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import TESTS, make_toy
 from objectives import result
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ExecutorError
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.executor import SlurmExecutor, outside_of_jobs
@@ -195,7 +195,7 @@ def test_a_refusal_of_a_later_array_is_an_error_only_where_trials_are_left(
     accepts_once(tmp_path, REFUSAL)
     dispatcher = Trained(dispatcher.run, lambda: None, SlurmOptions())
     dispatcher.left, dispatcher.deadline = left, time.monotonic() + 30
-    plan = Plan(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=TESTS)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=TESTS)
     driver = Driver(dispatcher.run, dispatcher.run.read_design(), dispatcher, plan)
     refused = pytest.raises(ExecutorError, match="Slurm refuses the workers: Invalid qos")
     with refused if left else nullcontext():

@@ -16,7 +16,7 @@ from analysis import TableError, load, summarise
 from analysis.table.checks import impossible
 from stability.cli.study.unit import check_unit
 from sweeps.driver.adopt import adopt, adoptable
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.driver.tally import Tally
 from sweeps.errors import ExecutorError, UnitError
 from sweeps.executors import InlineExecutor
@@ -47,7 +47,7 @@ def drive(run: RunDirectory, unit: str = "", within: float | None = None, **plan
     """Train what is missing, by the name of a unit where one is given."""
     if unit:
         run.name_unit(run.read_study().in_unit(unit, within))  # type: ignore[arg-type]
-    chosen = Plan(slots=("cpu:0",), submission_folder=TESTS, **plan)
+    chosen = DispatchOptions(slots=("cpu:0",), submission_folder=TESTS, **plan)
     Driver(run, run.read_design(), InlineExecutor(run, lambda: None), chosen).drive()
     views.rebuild(run)
     tally = Tally(run.read_design(), Ledger(run))

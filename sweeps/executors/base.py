@@ -18,7 +18,7 @@ LOST = "its worker ended without a result: killed, or out of memory"
 class Executor(ABC):
     """Starts workers and knows which of those that it started still run."""
 
-    def __init__(self, run: RunDirectory, after_each: Callable[[], None]) -> None:
+    def __init__(self, run: RunDirectory, after_each: Callable[[], None] = lambda: None) -> None:
         self.run = run
         self.after_each = after_each
         """Called after a result by workers that share the driver's process."""

@@ -37,7 +37,7 @@ class LocalExecutor(Executor):
     def __init__(
         self,
         run: RunDirectory,
-        after_each: Callable[[], None],
+        after_each: Callable[[], None] = lambda: None,
         shared: str | None = None,
         errand: SideTask | None = None,
     ) -> None:

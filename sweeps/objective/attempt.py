@@ -35,7 +35,10 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
     with Call(objective, cohort) as call:
         while error is None:
             try:
-                result = call.next_result()
+                try:
+                    result = next(call.results())
+                finally:
+                    call.come_back()
                 check_expected(result, left)
             except StopIteration:
                 break
@@ -78,14 +81,11 @@ class Call:
         self._process = os.getpid()
         self._streams = StandardStreams()
 
-    def next_result(self) -> Result:
-        """What the objective gives next. Raises StopIteration at its end, and what it raises."""
-        try:
-            if self._results is None:
-                self._results = iter(self.objective(self.cohort))
-            return next(self._results)
-        finally:
-            self._come_back()
+    def results(self) -> Iterator[Result]:
+        """What the objective gives; it is called the first time."""
+        if self._results is None:
+            self._results = iter(self.objective(self.cohort))
+        return self._results
 
     def __enter__(self) -> "Call":
         return self
@@ -95,10 +95,10 @@ class Call:
             with suppress(BaseException):  # what it raises at its end changes no result
                 getattr(self._results, "close", lambda: None)()
         finally:
-            self._come_back()
+            self.come_back()
             self._streams.close()
 
-    def _come_back(self) -> None:
+    def come_back(self) -> None:
         """Be as before the call: this process, its output, and what it was asked to do."""
         if os.getpid() != self._process:
             os._exit(0)  # a process forked by the objective must not continue as a second worker

@@ -13,7 +13,6 @@ from sweeps.store.accepted import ALL, accepted
 from sweeps.store.answers import as_read
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import read_table
 from sweeps.study.schema import CURVES, PART, results_schema
 from sweeps.study.trial import FAILED
 from sweeps.system.files import atomic_write
@@ -29,7 +28,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
     Raises StoreError where study or design cannot be read, OSError where nothing can be written.
     """
-    study, design, returned = run.read_study(), read_table(run.design), counted_parts(run)
+    study, design, returned = run.read_study(), run.design_table(), counted_parts(run)
     parts = as_read(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]

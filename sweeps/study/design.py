@@ -187,7 +187,11 @@ def read_table(path: Path) -> pa.Table:
 
 def read_design(study: Study, path: Path) -> Design:
     """The trials as they were written. Raises StoreError where the file is not that design."""
-    table = read_table(path)
+    return as_design(study, path, read_table(path))
+
+
+def as_design(study: Study, path: Path, table: pa.Table) -> Design:
+    """The trials that `table`, read from `path`, has. Raises StoreError as `read_design` does."""
     expected = design_schema(study.space)
     if not set(expected.names) <= set(table.column_names):
         raise _another(path)

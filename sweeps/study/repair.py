@@ -43,15 +43,6 @@ def read_study(path: Path) -> Study:
     return study
 
 
-def damage_of(path: Path) -> str | None:
-    """Why the study cannot be read; None where it can."""
-    try:
-        read_study(path)
-    except StoreError as error:
-        return str(error)
-    return None
-
-
 def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | None:
     """What speaks against `design` being that of this folder; None where nothing does.
 

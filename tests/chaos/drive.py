@@ -16,7 +16,7 @@ from pathlib import Path
 from chaos.clock import fake_clock
 from chaos.cutting import cut_replace
 from sweeps.driver.adopt import adoptable
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import DisplacedError, ExecutorError, StabilityError
 from sweeps.executors import LocalExecutor, SlurmExecutor
 from sweeps.executors.base import Executor
@@ -40,7 +40,7 @@ def main() -> int:
     fake_clock()
     study = Study.read(scene / "study.toml")
     run = RunDirectory(scene / "disk" / "run")
-    plan = Plan(
+    plan = DispatchOptions(
         slots=tuple(f"cpu:{i}" for i in range(workers)),
         submission_folder=Path(__file__).parent.parent,
         retry_failed="--retry-failed" in sys.argv,
@@ -60,7 +60,7 @@ def main() -> int:
         return UNEXPECTED
 
 
-def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
+def drive(study: Study, run: RunDirectory, plan: DispatchOptions, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
     adoptable(run, draw_design(study), say=print)  # looks, as for a new study beside the others
     trials = run.create(study, run.readable_design() or draw_design(study))
