@@ -10,7 +10,7 @@ The command line, the tests and the benchmarks all use these functions. Nothing 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -197,9 +197,10 @@ def dispatch(
             directory,
             run.trials,
             executor,
-            replace(options, code=run.code),
+            options,
             reporter.update,
             reporter.say,
+            run.code,
         )
         try:
             with reporter:

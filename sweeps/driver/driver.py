@@ -51,8 +51,6 @@ class DispatchOptions:
     """That is asked for."""
     wall_seconds: float | None = None
     """Wall time that is asked for, for each worker; None where there is no limit."""
-    code: UserCode | None = None
-    """The user's code that results are to come from; None for whatever is there."""
 
 
 @dataclass
@@ -67,6 +65,8 @@ class Driver:
     """Called every tick with the state of things."""
     say: Callable[[str], None] = lambda line: None
     """Called with what a person should know while the study is trained."""
+    code: UserCode | None = None
+    """The user's code that results are to come from; None for whatever is there."""
     since: datetime = EVER
     """Failures before this are forgiven."""
     ledger: Ledger = field(init=False)
@@ -176,10 +176,10 @@ class Driver:
 
         Else those that run go on with what they have imported. Raises ExecutorError when none does.
         """
-        if self.options.code is None:
+        if self.code is None:
             return True
-        now = self.options.code.again(self.options.submission_folder or Path.cwd())
-        edited = self.options.code.differences(now)
+        now = self.code.again(self.options.submission_folder or Path.cwd())
+        edited = self.code.differences(now)
         if edited and not self._busy():
             raise ExecutorError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
@@ -232,7 +232,7 @@ class Driver:
             engine=self.options.engine,
             workers=len(self.options.slots),
             wall_seconds=self.options.wall_seconds,
-            code=self.options.code,
+            code=self.code,
         )
 
     def _look(self) -> None:

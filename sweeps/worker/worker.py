@@ -136,7 +136,7 @@ def work(
                 for answer in outcomes(imported.objective, replace(claimed, saved=saved)):
                     result = writer.write(claimed, versions, *answer)
                     saved[result.trial].end(result)
-                    claims.release(run, result.trial)
+                    writer.release(result)
                     failed |= result.outcome in FAILED
                     results += 1
                     after_each()
@@ -172,7 +172,7 @@ class ResultWriter:
 
     def __init__(self, run: RunDirectory, owner: Owner, imported: ImportedCode) -> None:
         self._run, self._owner, self._imported = run, owner, imported
-        self._part = PartWriter(run, owner.name)
+        self._part, self._markers = PartWriter(run, owner.name), claims.Markers(run, owner)
 
     def versions(self, cohort: Cohort) -> dict[str, str | None]:
         """Version of the user's code by trial. Raises ChangedCodeError where one does not count."""
@@ -203,6 +203,12 @@ class ResultWriter:
             "code": versions[result.trial],
         }
         return self._part.append(result, **circumstances)
+
+    def release(self, result: Result) -> None:
+        """Release the claim on a trial whose result is written."""
+        claims.release(self._run, result.trial)
+        if result.outcome not in FAILED:
+            self._markers.add(result.trial)
 
 
 def work_as_job(spec: WorkerSpec) -> int:
@@ -271,18 +277,18 @@ def cohorts(
                 or forming.most(trial, ledger, left) < most
             ):
                 continue
-            # Looked up again once it is claimed: whoever had it may have finished since.
             if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
-                ledger.refresh()
-                if not waiting.is_open(trial.id):
-                    claims.release(run, trial.id)
+                if not waiting.is_still_open(trial.id):
+                    claims.put_back(run, trial.id)
                     continue
                 most = most if taken else forming.most(trial, ledger, left)
                 taken.append(trial)
                 if len(taken) == most:
                     break
         if not taken:
-            return
+            if waiting.is_complete():
+                return
+            continue
         shift.begin(taken[0])
         yield ClaimedCohort(
             trials=tuple(taken),
@@ -291,4 +297,4 @@ def cohorts(
             failures={trial.id: ledger[trial.id].failures for trial in taken},
             unit=ledger.unit,
         )
-        ledger.refresh()
+        waiting.cohort_ended(taken)
