@@ -12,7 +12,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study import design
 from sweeps.study.study import Study
 
-PACKAGES = [Path(__file__).parents[1] / name for name in ("stability", "sweeps", "analysis")]
+PACKAGES = [Path(__file__).parents[2] / name for name in ("stability", "sweeps", "analysis")]
 AIM = 10
 OBJECTIVE = """
 import sys
