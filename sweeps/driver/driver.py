@@ -203,7 +203,7 @@ class Driver:
         if (error := same_failure(self.ledger.rows, hosts)) is not None:
             which, so_far = ("last", "") if hosts.trained else ("first", ", nothing was trained")
             raise ExecutorError(f"the {which} trials all fail alike{so_far}: {error}")
-        self._nodes |= {task.node for task in self.executor.witness.tasks()}
+        self._nodes |= {task.node for task in self.executor.monitor.tasks()}
         bad = {host: why for host, why in hosts.bad.items() if host in self._nodes}
         for host in sorted(bad.keys() - self._left_out):
             self.say(f"{host} left out: {bad[host]}")
@@ -216,7 +216,7 @@ class Driver:
         if not usable and not busy:
             raise ExecutorError(
                 f"{MOST} workers in a row ended without a result; the last one said: "
-                f"{self.executor.complaint() or 'nothing'} (logs: {self.run.jobs})"
+                f"{self.executor.last_log_line() or 'nothing'} (logs: {self.run.jobs})"
             )
         return [slot for slot in usable if slot not in busy]
 

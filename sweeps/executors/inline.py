@@ -24,6 +24,6 @@ class InlineExecutor(Executor):
     def stop(self) -> None:
         """Nothing to stop."""
 
-    def complaint(self) -> str:
+    def last_log_line(self) -> str:
         """Nothing: exceptions are raised."""
         return ""

@@ -78,7 +78,7 @@ class Engines(ABC):
         """For a person and the choice: model, optimizer, batch."""
 
     @abstractmethod
-    def alike(self, trial: Trial, engine: str) -> Hashable:
+    def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         """Equal for trials that `engine` can train as one."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ def decide_engine(
 ) -> EngineDecision:
     """What holds for the study; chosen and written where nothing does yet.
 
-    Raises DispatchError where its trials are trained on another kind of device, StoreError where
+    Raises ExecutorError where its trials are trained on another kind of device, StoreError where
     the file cannot be read, SpoiltError where this process chose and should now end.
     """
     if engines is None:

@@ -252,49 +252,49 @@ def cohorts(
     run: RunDirectory,
     trials: Design,
     owner: Owner,
-    order: WorkerSpec,
-    shift: JobLifetime,
-    forming: CohortBuilder = ALONE,
+    spec: WorkerSpec,
+    lifetime: JobLifetime,
+    builder: CohortBuilder = ALONE,
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other until none is left.
 
     In the order of the design; what has failed comes after everything else, unless it is alike
     with what comes first. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
+    ledger = Ledger(run, spec.since, begun=spec.begun, trusting=True)
     ledger.refresh()
-    waiting = TrialQueue(trials, ledger, order.max_failures)
+    queue = TrialQueue(trials, ledger, spec.max_failures)
     while not (
-        shift.is_over(ledger)
+        lifetime.is_over(ledger)
         or same_failure(ledger.rows, ledger.hosts)
         or question(ledger.counted, ledger.unit)
     ):
-        taken: list[Trial] = []
-        most, left = 1, len(waiting)
-        for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
-            if taken and (
-                forming.alike(trial) != forming.alike(taken[0])
-                or forming.most(trial, ledger, left) < most
+        cohort: list[Trial] = []
+        most, left = 1, len(queue)
+        for trial in queue.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
+            if cohort and (
+                builder.cohort_key(trial) != builder.cohort_key(cohort[0])
+                or builder.most(trial, ledger, left) < most
             ):
                 continue
-            if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
-                if not waiting.is_still_open(trial.id):
+            if lifetime.fits(trial, ledger) and claims.take(run, trial.id, owner):
+                if not queue.is_still_open(trial.id):
                     claims.put_back(run, trial.id)
                     continue
-                most = most if taken else forming.most(trial, ledger, left)
-                taken.append(trial)
-                if len(taken) == most:
+                most = most if cohort else builder.most(trial, ledger, left)
+                cohort.append(trial)
+                if len(cohort) == most:
                     break
-        if not taken:
-            if waiting.is_complete():
+        if not cohort:
+            if queue.is_complete():
                 return
             continue
-        shift.begin(taken[0])
+        lifetime.begin(cohort[0])
         yield ClaimedCohort(
-            trials=tuple(taken),
-            device=order.device,
-            engine=forming.plan(taken[0]).engine,
-            failures={trial.id: ledger[trial.id].failures for trial in taken},
+            trials=tuple(cohort),
+            device=spec.device,
+            engine=builder.plan(cohort[0]).engine,
+            failures={trial.id: ledger[trial.id].failures for trial in cohort},
             unit=ledger.unit,
         )
-        waiting.cohort_ended(taken)
+        queue.cohort_ended(cohort)

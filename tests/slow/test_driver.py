@@ -195,7 +195,7 @@ def test_a_trial_that_kills_its_worker_costs_only_itself(tmp_path: Path) -> None
     assert len(rows) == 4
 
 
-def test_workers_that_cannot_begin_stop_the_driver_with_their_last_words(tmp_path: Path) -> None:
+def test_workers_that_cannot_begin_stop_the_driver_with_their_last_log_line(tmp_path: Path) -> None:
     run = new_run(tmp_path, objective="no_such_module:train")
     with pytest.raises(ExecutorError, match="no_such_module"):
         drive(run, slots=1)

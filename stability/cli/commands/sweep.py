@@ -86,7 +86,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
                 print(f"stability: {printable(str(error))}", file=sys.stderr)
                 return LEFT_FAILED
             finally:
-                if parting := training.executor.parting:
+                if parting := training.executor.closing_note:
                     print(f"stability: {printable(parting)}", file=sys.stderr)
             status = conclude_training(asked, training)
         else:

@@ -56,15 +56,6 @@ class Display:
         if self._live.is_started:
             self._live.stop()
 
-    def look(self, ledger: Ledger) -> Callable[[], None]:
-        """For workers in this process: look at the parts, then show."""
-
-        def look() -> None:
-            ledger.refresh()
-            self.update(ledger)
-
-        return look
-
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""
         if self._tally is None or self._tally.ledger is not ledger:

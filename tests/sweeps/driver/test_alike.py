@@ -117,7 +117,7 @@ class Nodes(InlineExecutor):
         self.said: list[str] = []
         self.trained = 0
         tasks = {(NAME, node): Task(job=node, state="RUNNING", node=node) for node in ("n1", "n2")}
-        self.witness.snapshot = Snapshot(began=0.0, cluster="c", asked=frozenset(), tasks=tasks)
+        self.monitor.snapshot = Snapshot(began=0.0, cluster="c", asked=frozenset(), tasks=tasks)
         self._workers: dict[str, tuple[str, Iterator[None]]] = {}
 
     def start(self, orders: Sequence[WorkerSpec]) -> None:

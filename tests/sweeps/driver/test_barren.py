@@ -82,7 +82,7 @@ def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken:
     dispatcher = InlineExecutor(run, lambda: None)
     assert not dispatcher.was_taken("w")
     task = Task(job=job, state=state, submission=name)
-    dispatcher.witness.snapshot = Snapshot(
+    dispatcher.monitor.snapshot = Snapshot(
         began=0.0, cluster="c", asked=frozenset(), tasks={(name, job): task}
     )
     assert dispatcher.was_taken("w") is taken

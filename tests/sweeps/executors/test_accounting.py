@@ -76,7 +76,7 @@ def test_accounting_is_asked_only_of_what_the_controller_has_forgotten(run: RunD
     assert dispatcher.knows_fault(None)
     assert dispatcher.knows_fault(Owner.this_process("w"))
     assert not dispatcher.knows_fault(far())
-    dispatcher.witness.snapshot = seen("FAILED")
+    dispatcher.monitor.snapshot = seen("FAILED")
     assert dispatcher.knows_fault(far())
     assert not dispatcher.knows_fault(far(job="8"))
 

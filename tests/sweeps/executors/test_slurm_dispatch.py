@@ -137,7 +137,7 @@ def submit(dispatcher: SlurmExecutor, count: int) -> None:
 def nothing_lives(dispatcher: SlurmExecutor, *tasks: Task) -> None:
     """Slurm's answer, asked for now."""
     time.sleep(0.01)
-    dispatcher.witness.snapshot = Snapshot(
+    dispatcher.monitor.snapshot = Snapshot(
         began=time.monotonic(), cluster="c", asked=frozenset(),
         tasks={(task.submission, task.job): task for task in tasks},
     )  # fmt: skip
@@ -268,7 +268,7 @@ def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
         dispatcher, ran, Task(job="7", state="CANCELLED", submission="s", started="2026-01-03")
     )
     said = "Slurm job 7: cancelled, as it would never start: PartitionTimeLimit"
-    assert dispatcher.complaint() == said
+    assert dispatcher.last_log_line() == said
 
 
 AWAY = "slurm_update error: Unable to contact slurm controller (connect failure)"

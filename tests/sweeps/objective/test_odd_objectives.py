@@ -40,7 +40,7 @@ def worked(folder: Path, objective: Objective, monkeypatch: pytest.MonkeyPatch) 
                   begun=now, submission_folder="")  # fmt: skip
     work(order)
     views.rebuild(run)
-    assert list(run.claims.iterdir()) == []
+    assert claims.held(run) == {}
     tally = Tally(run.read_design(), Ledger(run))
     tally.look()
     assert tally.left() == 0, "the next command would meet this trial again"

@@ -354,7 +354,7 @@ def test_an_engine_that_is_asked_for_is_tried_with_a_model_from_elsewhere(
 
 def test_who_is_alike_hangs_on_the_engine() -> None:
     def alike(engine: str, one: Trial, other: Trial) -> bool:
-        return ENGINES.alike(one, engine) == ENGINES.alike(other, engine)
+        return ENGINES.cohort_key(one, engine) == ENGINES.cohort_key(other, engine)
 
     drawn = {"lr": 0.3, "weight_decay": 0.01}
     for engine in ("stacked", "streams", "captured+compile"):
