@@ -167,7 +167,7 @@ def test_all_end_with_their_driver(run: RunDirectory, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("function", "said"), [("double", "KeyError"), ("none", "AttributeError")])
-def test_an_side_task_that_fails_says_so(tmp_path: Path, function: str, said: str) -> None:
+def test_a_side_task_that_fails_says_so(tmp_path: Path, function: str, said: str) -> None:
     code = f"""
 from pathlib import Path
 from sweeps.executors.forked import SideTask, work_side_by_side
