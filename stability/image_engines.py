@@ -45,7 +45,7 @@ class ImageEngines(Engines):
         """Model, optimizer, batch."""
         return f"{trial.model}, {trial.optim}, batch {batch_of(trial)}"
 
-    def alike(self, trial: Trial, engine: str) -> Hashable:
+    def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         """Model, optimizer, length, and the settings that shape the computation."""
         own = own_settings(engine)
         settings = {name: value for name, value in trial.settings.items() if name not in own}

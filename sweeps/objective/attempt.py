@@ -35,7 +35,10 @@ def run_attempt(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, 
     with ObjectiveCall(objective, cohort) as call:
         while error is None:
             try:
-                result = call.next_result()
+                try:
+                    result = next(call.results())
+                finally:
+                    call.come_back()
                 check_expected(result, left)
             except StopIteration:
                 break
@@ -80,14 +83,11 @@ class ObjectiveCall:
         self._process = os.getpid()
         self._streams = StandardStreams()
 
-    def next_result(self) -> Result:
-        """Return the next result. Raises StopIteration, or what the objective raises."""
-        try:
-            if self._results is None:
-                self._results = iter(self.objective(self.cohort))
-            return next(self._results)
-        finally:
-            self._restore()
+    def results(self) -> Iterator[Result]:
+        """What the objective gives; it is called the first time."""
+        if self._results is None:
+            self._results = iter(self.objective(self.cohort))
+        return self._results
 
     def __enter__(self) -> "ObjectiveCall":
         return self
@@ -97,11 +97,11 @@ class ObjectiveCall:
             with suppress(BaseException):  # what it raises at its end changes no result
                 getattr(self._results, "close", lambda: None)()
         finally:
-            self._restore()
+            self.come_back()
             self._streams.close()
 
-    def _restore(self) -> None:
-        """Restore the state before the call: one process, its output, a pending request to end."""
+    def come_back(self) -> None:
+        """Be as before the call: this process, its output, and what it was asked to do."""
         if os.getpid() != self._process:
             os._exit(0)  # a process forked by the objective must not continue as a second worker
         self._streams.restore()

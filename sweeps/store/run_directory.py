@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
+
 from sweeps.errors import SpecError, StoreError
-from sweeps.study.design import Design, draw_design, read_design, write_design
-from sweeps.study.repair import contradiction, damage_of, keep_damaged, read_study
+from sweeps.study.design import Design, as_design, draw_design, read_design_table, write_design
+from sweeps.study.repair import contradiction, keep_damaged, read_study
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
 from sweeps.system import locks
@@ -97,7 +100,7 @@ class RunDirectory:
             raise SpecError(faults)
         try:
             make_folder(self.path)
-            if not self.study.exists() or damage_of(self.study):
+            if not self.study.exists() or self._damage():
                 if self.study.exists():
                     keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
@@ -105,9 +108,9 @@ class RunDirectory:
             for folder in self.folders:
                 make_folder(folder)
             ids = [trial.id for trial in design]  # of one that was read, this checks each
-            if (there := self.readable_design()) is not None and there.ids == ids:
-                return there
             if self.design.exists():
+                if (there := self.readable_design()) is not None and there.ids == ids:
+                    return there
                 if against := contradiction(design, self.design, self.parts):
                     raise StoreError(f"{self.design} cannot be used: {against}")
                 keep_damaged(self.design)
@@ -122,7 +125,7 @@ class RunDirectory:
             return unusable_as_new_folder(self.path)
         if link := self.link():
             return [link]
-        if damage := damage_of(self.study):
+        if damage := self._damage():
             against = contradiction(draw_design(study), self.design, self.parts)
             return [f"{damage}; {against}"] if against else []
         there = self.read_study()
@@ -166,7 +169,15 @@ class RunDirectory:
             raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
         if link := self.link():
             raise StoreError(link)
-        return read_study(self.study)
+        return _study(self.study, stamp(self.study))
+
+    def _damage(self) -> str | None:
+        """Why the study cannot be read; None where it can."""
+        try:
+            _study(self.study, stamp(self.study))
+        except StoreError as error:
+            return str(error)
+        return None
 
     def link(self) -> str | None:
         """Return why a folder in it cannot be used; None if all can.
@@ -179,8 +190,13 @@ class RunDirectory:
         return None
 
     def read_design(self) -> Design:
-        """Read the trials in the order of the design. Raises StoreError."""
-        return read_design(self.read_study(), self.design)
+        """The trials in the order of the design. Raises StoreError."""
+        self.read_study()
+        return _design(self.study, stamp(self.study), self.design, stamp(self.design))
+
+    def design_table(self) -> pa.Table:
+        """The rows of the design, whichever study they are of. Raises StoreError."""
+        return _table(self.design, stamp(self.design))
 
     def readable_design(self) -> Design | None:
         """Read the trials; None if that is impossible: they can be drawn from the study."""
@@ -222,6 +238,36 @@ class Identity:
                 "command makes it again and trains what is missing"
             )
         return None
+
+
+Stamp = tuple[int, ...] | None
+
+
+def stamp(path: Path) -> Stamp:
+    """Changes when the file is replaced or written; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+# A process parses each study and design once: the caches are keyed by the stamp of the file, and
+# hold no exception. Neighbours have a study each; at most two designs and tables (a run and its
+# confirmation) are kept, as those of 100,000 trials are large.
+@lru_cache(maxsize=256)
+def _study(path: Path, stamp: Stamp) -> Study:
+    return read_study(path)
+
+
+@lru_cache(maxsize=2)
+def _table(path: Path, stamp: Stamp) -> pa.Table:
+    return read_design_table(path)
+
+
+@lru_cache(maxsize=2)
+def _design(study: Path, study_stamp: Stamp, path: Path, stamp: Stamp) -> Design:
+    return as_design(_study(study, study_stamp), path, _table(path, stamp))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

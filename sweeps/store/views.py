@@ -12,7 +12,6 @@ from sweeps.store.accepted import ACCEPT_ALL, read_accepted
 from sweeps.store.answers import rows_in_unit
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import read_design_table
 from sweeps.study.schema import CURVES_SCHEMA, PART_SCHEMA, results_schema
 from sweeps.study.trial import FAILED
 from sweeps.system.files import atomic_write
@@ -28,7 +27,7 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
     Returns, by trial, why a result that an earlier version accepted counts as failed.
     Raises StoreError if study or design cannot be read, OSError if nothing can be written.
     """
-    study, design, returned = run.read_study(), read_design_table(run.design), counted_parts(run)
+    study, design, returned = run.read_study(), run.design_table(), counted_parts(run)
     parts = rows_in_unit(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]

@@ -186,8 +186,12 @@ def read_design_table(path: Path) -> pa.Table:
 
 
 def read_design(study: Study, path: Path) -> Design:
-    """Read the trials. Raises StoreError if the file is not the design of the study."""
-    table = read_design_table(path)
+    """The trials as they were written. Raises StoreError where the file is not that design."""
+    return as_design(study, path, read_design_table(path))
+
+
+def as_design(study: Study, path: Path, table: pa.Table) -> Design:
+    """The trials that `table`, read from `path`, has. Raises StoreError as `read_design` does."""
     expected = design_schema(study.space)
     if (
         not set(expected.names) <= set(table.column_names)

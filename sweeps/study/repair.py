@@ -43,15 +43,6 @@ def read_study(path: Path) -> Study:
     return study
 
 
-def damage_of(path: Path) -> str | None:
-    """Return why the study cannot be read; None if it can."""
-    try:
-        read_study(path)
-    except StoreError as error:
-        return str(error)
-    return None
-
-
 def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | None:
     """Return what shows that `design` is not that of this folder; None if nothing does.
 

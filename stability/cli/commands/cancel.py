@@ -53,7 +53,7 @@ def cancel_run(path: Path) -> None:
     for owner in claims.living_workers(run, dispatchers[-1].is_gone):
         if owner.name in reasons and owner.name not in ended:
             print(printable(f"not ended: {owner}: {reasons[owner.name]}"))
-    if parting := " ".join(d.parting for d in dispatchers if d.parting):
+    if parting := " ".join(d.closing_note for d in dispatchers if d.closing_note):
         raise ExecutorError(parting)
 
 

@@ -149,36 +149,36 @@ class SlurmJobLifetime(JobLifetime):
         raise AskedToEnd(0)
 
 
-def work_in_slurm(order: WorkerSpec) -> int:
+def work_in_slurm(spec: WorkerSpec) -> int:
     """`work` as a job: returns to the queue where there was no time for what is left."""
     place, pid = SlurmJobId.here(), os.getpid()
     left = seconds_left(place.job)
-    shift = SlurmJobLifetime(order.wall_seconds if left is None else left, place.node)
+    lifetime = SlurmJobLifetime(spec.wall_seconds if left is None else left, place.node)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if os.getpid() != pid:  # a child, of a data loader: not ours to handle
             return
-        if signum == signal.SIGUSR2 and shift.can_end_epoch():
+        if signum == signal.SIGUSR2 and lifetime.can_end_epoch():
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, shift.patience)
+            signal.setitimer(signal.ITIMER_REAL, lifetime.patience)
             return
         ignore(SIGNALS)  # a second one must not cut this short
         if signum == signal.SIGTERM:
-            shift.wants_more = False  # cancelled; whom it preempts, Slurm takes back of itself
+            lifetime.wants_more = False  # cancelled; whom it preempts, Slurm takes back of itself
             raise AskedToEnd(0)
-        shift.signalled()
+        lifetime.signalled()
 
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
     try:
-        return work(order, shift=shift)
+        return work(spec, lifetime=lifetime)
     except ChangedCodeError as error:
         print(error, file=sys.stderr)
         return 0
     finally:
         ignore(SIGNALS)
-        if shift.wants_more:
+        if lifetime.wants_more:
             back_to_the_queue(place.job)
 
 

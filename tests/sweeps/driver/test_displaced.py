@@ -14,7 +14,7 @@ import pytest
 from drivers import wait_for
 from toys import HELPERS, make_run
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import DisplacedError, ExecutorError
 from sweeps.executors import InlineExecutor
 from sweeps.store import views
@@ -55,7 +55,7 @@ MISHAPS: dict[str, Callable[[RunDirectory], object]] = {
 def drive(run: RunDirectory) -> None:
     """What the command does."""
     run.create(run.read_study(), draw_design(run.read_study()))
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     with sole_driver(run):
         Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
 

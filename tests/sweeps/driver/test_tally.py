@@ -14,7 +14,7 @@ from toys import HELPERS, make_toy
 from stability.cli.commands.status import in_words, state_of
 from stability.cli.output.failures import few
 from stability.cli.output.progress import Display
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import StoreError
 from sweeps.executors import InlineExecutor
@@ -104,7 +104,7 @@ def test_a_look_of_the_driver_asks_only_for_what_is_new(
 ) -> None:
     design = run.read_design()
     display = Display(design, 1)
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     dispatcher = InlineExecutor(run, lambda: None)
     driver = Driver(run, design, dispatcher, plan, display.update)
     writer = PartWriter(run, "worker")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from stability.cli.app import app
 from stability.cli.commands import sweep
 from stability.cli.site.machine import Machine
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ChangedCodeError, ExecutorError, StabilityError, StoreError
 from sweeps.executors.inline import InlineExecutor
 from sweeps.objective import imported
@@ -347,10 +347,10 @@ class Editing(InlineExecutor):
 def test_a_driver_starts_no_worker_after_an_edit_and_says_how_to_go_on(finished: Project) -> None:
     finished.lose(keep=2)
     code = UserCode.search("edited:fit", ["a"], finished.folder)
-    plan = Plan(slots=("cpu:0",), submission_folder=finished.folder, code=code)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=finished.folder)
     dispatcher = Editing(finished.run, lambda: None)
     with pytest.raises(ExecutorError, match=r"edited while the sweep ran.*: 2 trials"):
-        Driver(finished.run, finished.run.read_design(), dispatcher, plan).drive()
+        Driver(finished.run, finished.run.read_design(), dispatcher, plan, code=code).drive()
     assert dispatcher.started == 1
 
 

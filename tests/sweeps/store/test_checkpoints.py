@@ -11,7 +11,7 @@ import pytest
 from drivers import order
 from toys import HELPERS, make_toy
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import EvictedError, SpecError
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm.lifetime import SlurmJobLifetime
@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 
 def drive(run: RunDirectory) -> None:
-    chosen = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    chosen = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     Driver(run, run.read_design(), InlineExecutor(run, lambda: None), chosen).drive()
 
 
@@ -365,7 +365,7 @@ def test_the_worker_tells_its_shift_of_each_checkpoint(run: RunDirectory) -> Non
             told.append(self._training)
 
     interrupt(run, 4)
-    assert work(order(run), shift=Counting(None)) == 2
+    assert work(order(run), lifetime=Counting(None)) == 2
     assert len(told) == EPOCHS - 4 + EPOCHS
     assert list(run.checkpoints.iterdir()) == []  # there need not be a driver
 

@@ -16,7 +16,7 @@ from toys import HELPERS, ROOT, make_toy
 from analysis import TableError, load, read_box
 from analysis.axes.convergence import load_curves
 from stability.cli.commands.status import in_words, state_of
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import StabilityError
 from sweeps.executors import InlineExecutor
 from sweeps.store import claims, provenance, views
@@ -108,8 +108,8 @@ def unguarded(source: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
-    provenance.write_provenance(run, {"own": {}})
-    engine.write_once(run.engine, engine.EngineDecision(device="cpu"))
+    provenance.record(run, {"own": {}})
+    engine.write_engine_file(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
 
@@ -237,7 +237,7 @@ def go_on_quickly(run: RunDirectory) -> None:
     """As far as what stops a study is met."""
     with sole_driver(run):
         run.read_design()
-        engine.read(run.engine)
+        engine.read_engine_file(run.engine)
 
 
 def load_checkpoint(run: RunDirectory, trial: str) -> None:
@@ -248,7 +248,7 @@ def load_checkpoint(run: RunDirectory, trial: str) -> None:
 
 def go_on(run: RunDirectory) -> None:
     """As `stability resume` does, without what it prints."""
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     with sole_driver(run):
         ledger = Ledger(run)
         ledger.refresh()

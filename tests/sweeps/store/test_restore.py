@@ -13,7 +13,7 @@ from toys import HELPERS, make_toy
 from stability.cli.commands.sweep import run_request
 from stability.cli.site.cluster import SiteOptions
 from stability.cli.study.request import reopen
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import SpecError, StoreError
 from sweeps.executors import InlineExecutor
 from sweeps.store import claims
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> RunDirectory:
     """With a result for each trial, and no views."""
     made = RunDirectory(tmp_path / "run")
     made.create(STUDY, DESIGN)
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     Driver(made, DESIGN, InlineExecutor(made, lambda: None), plan).drive()
     return made
 
@@ -145,7 +145,7 @@ def test_a_driver_sweeps_up_before_and_after(tmp_path: Path) -> None:
         seen.append(early.exists())
         late.touch()
 
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     Driver(run, DESIGN, InlineExecutor(run, after_each), plan).drive()
     assert seen == [False] * 8
     assert not late.exists()
@@ -167,7 +167,7 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
         append(self, result, **more)
 
     monkeypatch.setattr(PartWriter, "append", spied)
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     driver = Driver(run, DESIGN, InlineExecutor(run, lambda: None), plan)
     monkeypatch.setattr(driver.dispatcher, "fault", lambda owner: ("crashed", "killed"))
     driver._record_losses()

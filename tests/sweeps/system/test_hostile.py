@@ -19,7 +19,7 @@ import pytest
 from drivers import IS_ROOT, ORDER, SOMEBODY
 from toys import HELPERS, make_toy
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import StoreError
 from sweeps.executors import InlineExecutor, LocalExecutor, SlurmExecutor
 from sweeps.executors.slurm.jobs import Submission, name_of, new_token, submissions
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = RunDirectory(folder / "run")
     study = make_toy()
     run.create(study, draw_design(study))
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     with sole_driver(run):
         Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
@@ -240,7 +240,7 @@ def test_names_of_models_are_written_out_too(tmp_path: Path) -> None:
     study = make_toy(models=("a\x1b[2J[red]", "b\x07"), origin="\x1b[31m")
     run = RunDirectory(tmp_path / "run")
     run.create(study, draw_design(study))
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     events, said = watched(run, "edf", "compare")
     assert events == []

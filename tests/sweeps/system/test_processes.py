@@ -16,7 +16,7 @@ import pytest
 from toys import HELPERS, ROOT, make_run
 
 from stability.cli.commands.cancel import cancel_run
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.executors import LocalExecutor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -144,7 +144,7 @@ def test_workers_of_the_original_fill_no_slot_of_a_copy(
 ) -> None:
     run.worker("w").write_text(worker_of(sleeper, run).to_json())
     copy = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "copy")))
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     busy = [
         Driver(each, each.read_design(), LocalExecutor(each, lambda: None), plan)._busy()
         for each in (run, copy)
