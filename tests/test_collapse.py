@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_run
+from hypothesis import example, given
+from hypothesis import strategies as st
 from test_own import trial
 
 from analysis import load
 from analysis.edf.summary import summarise
 from analysis.importers.chance import collapse
+from analysis.table import collapse as copy_in_analysis
 from stability.objective import outcome_of
 from stability.training.outcome import Evaluation, Training
 from sweeps.driver.tally import Tally
@@ -56,6 +59,22 @@ def by_import(wrong: int, n: int, chance: float) -> str:
 )
 def test_outcome_is_the_same_for_every_source(outcome, wrong, n, chance, expected) -> None:  # type: ignore[no-untyped-def]
     assert outcome(wrong, n, chance) == expected
+
+
+@given(
+    error=st.floats(0, 100) | st.just(math.nan),
+    chance=st.floats(0, 100),
+    n_eval=st.none() | st.integers(1, 10**6),
+)
+@example(error=90.0 - 1e-10, chance=90.0, n_eval=None)
+@example(error=85.5, chance=90.0, n_eval=400)
+@example(error=0.0, chance=0.0, n_eval=None)
+@example(error=12.5, chance=50.0, n_eval=8)
+def test_the_copy_in_analysis_is_the_same_rule(
+    error: float, chance: float, n_eval: int | None
+) -> None:
+    copy = copy_in_analysis.is_collapsed(error, chance, n_eval)
+    assert copy == is_collapsed(error, chance, n_eval)
 
 
 def test_a_perfect_model_is_never_collapsed() -> None:

@@ -19,10 +19,10 @@ from foreign_sources import (
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from analysis import TableError
 from analysis.importers import Chance, ExternalSweep, ImportOptions, convert, read
 from analysis.importers.chance import heaps
 from analysis.importers.formats import recognise
-from sweeps.errors import SpecError
 
 
 def foreign(**columns: list[Any]) -> ExternalSweep:
@@ -35,9 +35,9 @@ def table_of(source: ExternalSweep, **wish: Any) -> pd.DataFrame:
 
 
 def faults_of(source: ExternalSweep, **wish: Any) -> list[str]:
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(TableError) as caught:
         convert(source, ImportOptions(**wish))
-    return caught.value.faults
+    return list(caught.value.faults)
 
 
 def cells(column: "pd.Series[Any]") -> list[Any]:
@@ -237,7 +237,7 @@ def test_studies_are_chosen_by_name_and_a_journal_is_a_storage_too(tmp_path: Pat
     assert path.read_bytes() == before
     table = table_of(two, columns={"error": "values_0"})
     assert (set(table["model"]), len(table)) == ({"second"}, 3)
-    with pytest.raises(SpecError, match="no study 'third', there are: 'first', 'second'"):
+    with pytest.raises(TableError, match="no study 'third', there are: 'first', 'second'"):
         read(str(path), studies=("third",))
 
 
@@ -287,12 +287,12 @@ def test_what_is_no_storage_is_refused(tmp_path: Path) -> None:
     other.execute("create table t (x)")
     other.commit()
     other.close()
-    with pytest.raises(SpecError, match="is no Optuna storage that can be read"):
+    with pytest.raises(TableError, match="is no Optuna storage that can be read"):
         read(str(tmp_path / "other.db"))
-    with pytest.raises(SpecError, match="no such file"):
+    with pytest.raises(TableError, match="no such file"):
         read(f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(TableError) as caught:
         read("mysql://me:secret@nowhere/x")
     assert "secret" not in str(caught.value)
 
@@ -354,7 +354,7 @@ def test_formats_are_recognised(tmp_path: Path, storage: Path) -> None:
     found = [recognise(str(tmp_path / name)) for name in names]
     assert found == ["wandb", "pycls", "optuna", "table", "table"]
     assert recognise("mysql://host/x") == "optuna"
-    with pytest.raises(SpecError, match="its format is not recognised; allowed are"):
+    with pytest.raises(TableError, match="its format is not recognised; allowed are"):
         recognise(str(tmp_path / "t.txt"))
 
 
@@ -375,5 +375,5 @@ def test_a_file_that_is_no_table_is_named(
     tmp_path: Path, name: str, content: str, said: str
 ) -> None:
     (tmp_path / name).write_bytes(content.encode("latin-1"))
-    with pytest.raises(SpecError, match=said):
+    with pytest.raises(TableError, match=said):
         read(str(tmp_path / name))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.objective.collapse import is_collapsed
+from analysis.table.collapse import is_collapsed
 
 WITHOUT_N = "no --n-eval, so no allowance for the luck of a guess"
 HEAP = 5

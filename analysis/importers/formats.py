@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from analysis.errors import TableError
 from analysis.importers.flat_table import header, read_json, read_table
+from analysis.importers.optuna_storage import read_optuna
 from analysis.importers.pycls_sweep import is_sweep, read_pycls
-from analysis.importers.source import ExternalSweep
+from analysis.importers.source import SQLITE, ExternalSweep
 from analysis.importers.wandb_export import is_export, read_wandb
-from sweeps.errors import SpecError
 
 FORMATS = ("table", "optuna", "wandb", "pycls")
-SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, the first 16 bytes
 ALLOWED = (
     "allowed are .csv, .jsonl, .json and .parquet, an Optuna storage (sqlite:///FILE, a .db file, "
     "a journal file), a pycls sweep.json; or say --format"
@@ -27,15 +27,15 @@ def read(
         studies: names of Optuna studies; none for all.
 
     Raises:
-        SpecError: it is not there, not of this format, or of none that is known.
+        TableError: it is not there, not of this format, or of none that is known.
 
     """
     name = recognise(source) if format_name is None else format_name
     if studies and name != "optuna":
-        raise SpecError([f"--study: {source} is read as {name}, only Optuna storages have studies"])
+        raise TableError(
+            [f"--study: {source} is read as {name}, only Optuna storages have studies"]
+        )
     if name == "optuna":
-        from analysis.importers.optuna_storage import read_optuna  # a second to import
-
         return read_optuna(source if "://" in source else existing(source), studies)
     path = existing(source)
     if name == "pycls":
@@ -44,7 +44,7 @@ def read(
 
 
 def recognise(source: str) -> str:
-    """The format of a source, by its URL, ending and first bytes. Raises SpecError."""
+    """The format of a source, by its URL, ending and first bytes. Raises TableError."""
     if "://" in source:
         return "optuna"
     path = existing(source)
@@ -52,7 +52,7 @@ def recognise(source: str) -> str:
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
-        raise SpecError([f"{source} cannot be read: {error.strerror}"]) from error
+        raise TableError([f"{source} cannot be read: {error.strerror}"]) from error
     if head.startswith(SQLITE) or b'"op_code"' in head.partition(b"\n")[0]:
         return "optuna"
     match path.suffix.lower():
@@ -62,16 +62,16 @@ def recognise(source: str) -> str:
             return "pycls" if is_sweep(read_json(path)) else "table"
         case ".jsonl" | ".parquet":
             return "table"
-    raise SpecError([f"{source}: its format is not recognised; {ALLOWED}"])
+    raise TableError([f"{source}: its format is not recognised; {ALLOWED}"])
 
 
 def existing(source: str) -> Path:
-    """The path of a file that is there. Raises SpecError."""
+    """The path of a file that is there. Raises TableError."""
     path = Path(source)
     if path.is_dir():
-        raise SpecError(
+        raise TableError(
             [f"{source} is a folder; a run directory needs no import: stability edf {source}"]
         )
     if not path.is_file():
-        raise SpecError([f"{source}: no such file"])
+        raise TableError([f"{source}: no such file"])
     return path

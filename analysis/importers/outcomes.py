@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.importers.source import OUTCOMES, UNKNOWN, ExternalSweep, ImportOptions, listed
+from analysis.importers.source import ExternalSweep, ImportOptions, listed
+from analysis.table.outcomes import OUTCOMES, UNKNOWN
 
 PERCENT = (
     "error", "chance", "val_error", "best_val_error", "last_finite_error", "raw_error", "ema_error",
@@ -19,20 +20,20 @@ DIGITS = 10  # of a percentage: what a subtraction from 1 makes of 0.9 is rounde
 
 
 def states(
-    cells: "pd.Series[Any]", foreign: ExternalSweep, wish: ImportOptions
+    cells: "pd.Series[Any]", sweep: ExternalSweep, options: ImportOptions
 ) -> tuple[list[str], list[str]]:
     """What the values of the outcome's column mean: (outcome of each run, faults).
 
     As the person says, else as the format does, else our own names; in any letter case.
     """
     meaning: dict[str, str] = {name: name for name in OUTCOMES}
-    meaning |= {state.lower(): outcome for state, outcome in foreign.outcomes.items()}
-    asked = {state.lower(): outcome for state, outcome in wish.outcomes.items()}
+    meaning |= {state.lower(): outcome for state, outcome in sweep.outcomes.items()}
+    asked = {state.lower(): outcome for state, outcome in options.outcomes.items()}
     there = Counter("" if cell is None else str(cell) for cell in cells)
-    refused = {state.lower(): reason for state, reason in foreign.refused.items()}
+    refused = {state.lower(): reason for state, reason in sweep.refused.items()}
     faults = [
         f"--map-outcome {state}=...: there is no such value, there are: {listed(there)}"
-        for state in wish.outcomes
+        for state in options.outcomes
         if state.lower() not in {value.lower() for value in there} | set(refused) | set(meaning)
     ]
     for value, count in there.items():

@@ -12,9 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from analysis.errors import TableError
 from analysis.importers.cells import frame_of_rows
 from analysis.importers.source import ExternalSweep
-from sweeps.errors import SpecError
 
 TESTS = ("test_ema_epoch", "test_epoch")
 COLUMNS = {
@@ -43,9 +43,11 @@ def is_sweep(content: Any) -> bool:
 
 
 def read_pycls(path: Path, content: Any) -> ExternalSweep:
-    """Make a table of the jobs, in the order of their numbers. Raises SpecError."""
+    """Make a table of the jobs, in the order of their numbers. Raises TableError."""
     if not is_sweep(content):
-        raise SpecError([f"{path} is no sweep.json of pycls: a list of jobs with log_file and cfg"])
+        raise TableError(
+            [f"{path} is no sweep.json of pycls: a list of jobs with log_file and cfg"]
+        )
     rows, gaps = _in_order([_row(job) for job in content])
     frame = frame_of_rows(rows)
     ema = any("test_ema_epoch" in job for job in content)

@@ -8,13 +8,10 @@ from typing import Literal
 import pandas as pd
 
 from analysis.importers.chance import Chance
-from sweeps.study.space import Value
 
-OUTCOMES = (
-    "ok", "collapsed", "diverged", "crashed", "out_of_memory", "timed_out", "missing",
-)  # fmt: skip
-UNKNOWN = ("crashed", "out_of_memory", "timed_out", "missing")
-"""Outcomes that say nothing about the error."""
+Value = int | float | str | bool
+"""Of a column that is the same in every run."""
+SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, the first 16 bytes
 
 
 @dataclass(frozen=True, kw_only=True)

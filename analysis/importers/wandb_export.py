@@ -9,9 +9,9 @@ https://docs.wandb.ai/models/runs/run-states, in small letters.
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.errors import TableError
 from analysis.importers.flat_table import read_csv
 from analysis.importers.source import ExternalSweep
-from sweeps.errors import SpecError
 
 ALWAYS = {"Name", "State"}
 ONE_OF = {"Created", "Runtime", "User", "Sweep", "ID"}
@@ -51,10 +51,10 @@ def is_export(names: Sequence[str]) -> bool:
 
 
 def read_wandb(path: Path) -> ExternalSweep:
-    """Read an export, oldest run first. Raises SpecError where there is no `State`."""
+    """Read an export, oldest run first. Raises TableError where there is no `State`."""
     frame = read_csv(path)
     if "State" not in frame:
-        raise SpecError([f"{path}: no column 'State': show it in the runs table and export again"])
+        raise TableError([f"{path}: no column 'State': show it in the runs table and export again"])
     notes = [LAST_VALUE]
     if "Created" in frame and frame["Created"].notna().all():
         # Exports begin with the newest run; times are ISO 8601 and sort as text.

@@ -272,9 +272,9 @@ def import_(
 
     Says which column went where, what was assumed, and how the runs ended.
     """
-    from stability.cli.commands.import_table import Options, bring_in
+    from stability.cli.commands.import_table import ImportArguments, bring_in
 
-    said = Options(
+    said = ImportArguments(
         map=map_ or [],
         accuracy=accuracy,
         unit=unit,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stability.cli.commands.edf import refresh, table_of
+from stability.cli.commands.edf import refresh
 from stability.cli.output.tables import console, escaped, print_wrapped
 from stability.cli.study.code import outdated
 from stability.cli.study.parsing import Faults, number
@@ -49,7 +49,7 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
     faults = Faults()
     faults.found += [fault for run in runs if (fault := refresh(run))]
     declared = declared_by(faults, runs)
-    unit = None if faults.found else unit_of(runs)
+    unit = None if faults.found else unit_of_runs(runs)
     estimand, policy = estimand_of(faults, question, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
@@ -86,11 +86,12 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
     return next(iter(found.values()), Declared())
 
 
-def unit_of(runs: list[Path]) -> "Unit":
-    """Unit of the errors of all tables. Raises SpecError."""
-    from analysis.table import units
+def unit_of_runs(runs: list[Path]) -> "Unit":
+    """Unit of the errors of all tables. Raises TableError."""
+    from analysis import load
+    from analysis.table.units import unit_of
 
-    return units.unit_of(table_of(runs))
+    return unit_of(load(runs))
 
 
 def estimand_of(
