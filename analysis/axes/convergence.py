@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.arrays import FloatArray
-from analysis.edf.bands import method_for
 from analysis.edf.intervals import quantile_interval, share_interval
 from analysis.edf.measured import Measured, measured
 from analysis.edf.samples import Sample
@@ -229,12 +228,11 @@ def _length(errors: pd.DataFrame) -> float:
 
 
 def _times_row(times: Sample, level: float, length: float, confidence: float) -> dict[str, Any]:
-    method = method_for(times.n, "ld")
     nothing = (np.nan,) * 3
     share, median = nothing, nothing
     if times.has_band:
-        share = share_interval(times, float(length), confidence, method)
-        median = quantile_interval(times, 0.5, confidence, method)
+        share = share_interval(times, float(length), confidence)
+        median = quantile_interval(times, 0.5, confidence)
     reached = int(np.isfinite(times.errors).sum())
     quartiles = [times.edf().quantile(p) if times.n else np.nan for p in QUANTILES]
     return {

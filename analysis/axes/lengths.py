@@ -13,7 +13,6 @@ import pandas as pd
 from analysis.comparison.dominance import difference_of
 from analysis.comparison.pairs import pair_up
 from analysis.comparison.secondary import tau_b
-from analysis.edf.bands import method_for
 from analysis.edf.intervals import Interval, quantile_interval, within_interval
 from analysis.edf.measured import Choice, Measured, choose, how_chosen, if_band, series
 from analysis.edf.samples import Sample
@@ -140,16 +139,14 @@ def _quartiles(sample: Sample, longest: Sample, confidence: float) -> dict[str, 
 
 
 def _median(sample: Sample, level: float) -> Callable[[], Interval]:
-    return lambda: quantile_interval(sample, 0.5, level, method_for(sample.n, "ld"))
+    return lambda: quantile_interval(sample, 0.5, level)
 
 
 def _within(sample: Sample, d: float, confidence: float) -> dict[str, float]:
     share = sample.share_within(d)[0] if sample.n else np.nan
     found = if_band(
         sample,
-        lambda: within_interval(
-            sample, d, confidence=confidence, method=method_for(sample.n, "ld")
-        ),
+        lambda: within_interval(sample, d, confidence=confidence),
     )
     return {"within": share, "within_low": found.low, "within_high": found.high}
 

@@ -35,8 +35,8 @@ class Estimand:
     """This many first trials of each sample give its reference, and are then left out."""
     confidence: float = 0.95
     """Of every statement about two samples, in (0, 1)."""
-    method: Method = "ld"
-    """Of the bands, see `analysis.edf.bands`."""
+    method: Method | None = None
+    """Of the bands, see `EDF.band`."""
     unit: Unit = "percent"
     """Of d and the reference; that of the samples."""
 
@@ -129,7 +129,7 @@ def distances(
 
     Args:
         sample: independent draws.
-        estimand: names reference and method; `ks` is used where n is too large for `ld`.
+        estimand: names reference and method.
         confidence: of the band; None for that of the estimand.
 
     Returns:

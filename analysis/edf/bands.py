@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from analysis.arrays import FloatArray
+from analysis.edf.ld import LARGEST, ld_bounds
 from analysis.errors import not_one_of
 
 ConstantWidth = Literal["ks", "dkw"]
@@ -49,23 +50,22 @@ def count_bounds(n: int, confidence: float, method: Method) -> tuple[FloatArray,
     """
     _check(n, confidence, method, get_args(Method))
     if method == "ld" or method == "ld-equal-tailed":
-        from analysis.edf.ld import ld_bounds
-
         return ld_bounds(n, confidence, method)
     share = np.arange(n + 1) / n
     epsilon = half_width(n, confidence, method)
     return np.clip(share - epsilon, 0.0, 1.0), np.clip(share + epsilon, 0.0, 1.0)
 
 
-def method_for(n: int, method: Method) -> Method:
-    """Take `ks` instead of an `ld` method where n is too large for it, for figures and tables.
+def method_for(n: int, method: Method | None = None) -> Method:
+    """Choose the band of n values: by default `ld`, and `ks` where n is too large for an `ld` band.
 
-    >>> method_for(10_000, "ld"), method_for(10_001, "ld"), method_for(10_001, "dkw")
-    ('ld', 'ks', 'dkw')
+    Every band that is drawn or reported without a method named is chosen here.
+
+    >>> method_for(10_000), method_for(10_001), method_for(10_001, "ld"), method_for(9, "dkw")
+    ('ld', 'ks', 'ks', 'dkw')
     """
-    from analysis.edf.ld import LARGEST
-
-    return "ks" if n > LARGEST and method.startswith("ld") else method
+    wanted = "ld" if method is None else method
+    return "ks" if n > LARGEST and wanted.startswith("ld") else wanted
 
 
 @lru_cache(maxsize=1024)

@@ -127,7 +127,7 @@ class Sample:
         errors = np.where(self.errors < limit, self.errors, np.inf)
         return replace(self, errors=errors, chance=None)
 
-    def band(self, confidence: float = 0.95, method: Method = "ld") -> tuple[EDF, EDF]:
+    def band(self, confidence: float = 0.95, method: Method | None = None) -> tuple[EDF, EDF]:
         """Simultaneous band that holds wherever the unknown errors may lie.
 
         The lower bound is that of k/n, the upper that of (k + unknown)/n, with k the number of
@@ -135,7 +135,7 @@ class Sample:
 
         Args:
             confidence: in (0, 1).
-            method: `ld`, `ld-equal-tailed`, `ks` or `dkw`, see `analysis.edf.bands`.
+            method: as for `EDF.band`.
 
         Raises:
             ValueError: an empty sample, a design whose points are not independent, bad arguments.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis.edf.bands import Method, method_for
+from analysis.edf.bands import method_for
 from analysis.edf.intervals import NO_INTERVAL, Interval, within_interval
 from analysis.edf.samples import Sample, samples
 from analysis.table.groups import describe
@@ -16,7 +16,6 @@ DISTANCES = (1, 2, 4, 5, 10)
 """Points above the best of the sample; 4 is the primary one, the others are secondary."""
 PRIMARY = NEAR
 CONFIDENCE = 0.95
-METHOD: Method = "ld"
 
 
 def summarise(
@@ -48,7 +47,7 @@ def summarise(
         index=pd.Index([sample.label for sample in rows], name="group"),
     )
     summary.attrs["title"] = describe([sample.group for sample in rows])[0]
-    methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if s.has_band)
+    methods = dict.fromkeys(method_for(s.n) for s in rows if s.has_band)
     unit = one_unit([sample.unit for sample in rows])
     summary.attrs["distances"] = distances = distances_of(unit, within)
     d = distances[2] if distances else math.nan
@@ -121,7 +120,7 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
 def _primary(sample: Sample, d: float) -> Interval:
     if not sample.has_band:
         return NO_INTERVAL
-    return within_interval(sample, d, confidence=CONFIDENCE, method=method_for(sample.n, METHOD))
+    return within_interval(sample, d, confidence=CONFIDENCE)
 
 
 def diverged_share(sample: Sample, confidence: float = 0.95) -> tuple[float, float, float]:

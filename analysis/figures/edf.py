@@ -32,6 +32,10 @@ DASHES = ("-", "--", ":", "-.")
 """Line styles, changed each time the colours are used up."""
 
 
+Band = tuple[float, Method | None]
+"""Confidence and method of the bands of a figure."""
+
+
 class Style(TypedDict):
     """How a curve looks."""
 
@@ -90,7 +94,7 @@ def plot_edfs(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
     limit: float | None = None,
     within: float | None = None,
 ) -> "Axes":
@@ -101,7 +105,7 @@ def plot_edfs(
         ax: where; a new figure by default.
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, see `analysis.edf.bands`; `ks` where n is too large for `ld`.
+        method: of the bands, see `EDF.band`; `ks` where n is too large for an `ld` band.
         limit: right end of the x axis, in the unit of the errors; by default chance (errors), 20
             points (distances) or the largest error.
         within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
@@ -141,7 +145,7 @@ def draw_sample(
     look: Style,
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     span: tuple[float, float],
     label: str | None = None,
 ) -> None:
@@ -174,7 +178,7 @@ def legend_text(sample: Sample, label: str) -> str:
     return f"{literal(label)}: {size}, {best}\n{ends}"
 
 
-def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> list[str]:
+def footnote(samples: Sequence[Sample], *, delta: bool, band: Band) -> list[str]:
     """Say what was assumed: the policy, the band and its level, the reference, the unknown."""
     unit = one_unit([s.unit for s in samples])
     policies = dict.fromkeys(s.policy for s in samples)
@@ -200,11 +204,11 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
     return [note for note, applies in notes.items() if applies]
 
 
-def _shaded(sizes: Sequence[int], band: tuple[float, Method]) -> dict[str, bool]:
+def _shaded(sizes: Sequence[int], band: Band) -> dict[str, bool]:
     """Say of which kind the bands are: large samples may have another than was asked for."""
     confidence, method = band
     used = dict.fromkeys(method_for(n, method) for n in sorted(sizes))
-    names = [BAND_NAMES[m] + (" for the largest" if m != method else "") for m in used]
+    names = [BAND_NAMES[m] + (" for the largest" if i else "") for i, m in enumerate(used)]
     return {f"Shaded: {100 * confidence:g}% simultaneous band ({'; '.join(names)}).": bool(sizes)}
 
 

@@ -10,6 +10,7 @@ from analysis.edf.bands import Method
 from analysis.edf.samples import Sample
 from analysis.figures.edf import (
     GREY,
+    Band,
     draw_sample,
     dress,
     footnote,
@@ -39,7 +40,7 @@ def save_edf(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
     within: float | None = None,
 ) -> Path:
     """Write the EDFs of samples to an image file: one panel, or a grid from five groups on.
@@ -52,7 +53,7 @@ def save_edf(
         path: the image; its ending names the format (png, pdf, svg).
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, see `analysis.edf.bands`; `ks` where n is too large for `ld`.
+        method: of the bands, see `EDF.band`; `ks` where n is too large for an `ld` band.
         within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
 
     Returns:
@@ -81,7 +82,7 @@ def save_edf(
 
 
 def _one_panel(
-    samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method], within: float | None
+    samples: Sequence[Sample], *, delta: bool, band: Band, within: float | None
 ) -> "Figure":
     from matplotlib.figure import Figure
 
@@ -112,7 +113,7 @@ def _grid(
     cells: Mapping[Cell, Sequence[Sample]],
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     within: float | None,
 ) -> "Figure":
     from matplotlib.figure import Figure
@@ -148,7 +149,7 @@ def _panel(
     everyone: Sequence[Sample],
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     within: float | None,
 ) -> None:
     """Draw one panel; limits and colours are those of the whole figure."""

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.bands import method_for
 from analysis.edf.intervals import NO_INTERVAL, Interval, area_interval
 from analysis.edf.measured import Measured, measured, numbers
 from analysis.edf.samples import Sample
@@ -176,6 +175,5 @@ def _box(sample: Sample, confidence: float) -> tuple[float, Interval]:
         return best, Interval(float(sample.errors.mean()) - best, np.nan, np.nan)
     # mean(min(l, l_0)) - l* = (l_0 - l*) (1 - area under the EDF from l* to l_0)
     limit = float(sample.chance or 0.0) - best
-    method = method_for(sample.n, "ld")
-    area = area_interval(sample, best, limit, confidence, method)
+    area = area_interval(sample, best, limit, confidence)
     return best, Interval(*(limit * (1.0 - a) for a in (area.estimate, area.high, area.low)))

@@ -18,7 +18,7 @@ def score_by_trials(
     trials: Iterable[int] | None = None,
     d: float | None = None,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
 ) -> pd.DataFrame:
     """Best error and share within d of it, for studies of m of the n trials.
 
@@ -35,7 +35,7 @@ def score_by_trials(
         trials: numbers of trials m, each 1 to n; None for 1, 2, 4, ... and n.
         d: distance from the best, 0 or more; 4 points by default. Required for a loss, in its unit.
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         Indexed by m: `expected`, `median`, `median_low`, `median_high` of the best of m, in

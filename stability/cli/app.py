@@ -183,7 +183,7 @@ def edf(
     output: o.Output = None,
     delta: o.Delta = False,
     policy: o.Policy = "chance",
-    band: o.Band = "ks",
+    band: o.Band = None,
     within: own.WithinLoss = None,
     as_json: o.AsJson = False,
 ) -> None:

@@ -27,7 +27,8 @@ class Picture:
 
     delta: bool = False
     policy: str = "chance"
-    band: str = "ks"
+    band: str | None = None
+    """None for the one that `analysis` takes by default."""
 
     def faults(self) -> list[str]:
         """What it is not allowed to be."""
@@ -38,7 +39,7 @@ class Picture:
         return [
             f"{option}: {not_one_of(got, allowed)}"
             for option, (got, allowed) in asked.items()
-            if got not in allowed
+            if got is not None and got not in allowed
         ]
 
 
