@@ -17,10 +17,10 @@ class TableError(ValueError):
         super().__init__(f"{count}: " + "; ".join(self.faults))
 
 
-def not_one_of(name: str, got: object, allowed: Sequence[str]) -> str:
+def invalid_choice(name: str, got: object, allowed: Sequence[str]) -> str:
     """Say that `got` is not allowed for `name`, which values are, and which is nearest.
 
-    >>> not_one_of("policy", "chanse", ("chance", "last"))
+    >>> invalid_choice("policy", "chanse", ("chance", "last"))
     "policy: 'chanse' is not one of 'chance', 'last' (did you mean 'chance'?)"
     """
     near = get_close_matches(str(got), allowed, n=1)

@@ -14,7 +14,7 @@ from test_own import trial
 
 from analysis import load
 from analysis.edf.summary import summarise
-from analysis.importers.chance import collapse
+from analysis.importers.chance import mark_collapsed
 from analysis.table import collapse as copy_in_analysis
 from stability.objective import outcome_of
 from stability.training.outcome import Evaluation, Training
@@ -38,7 +38,7 @@ def by_plain_function(wrong: int, n: int, chance: float) -> str:
 def by_import(wrong: int, n: int, chance: float) -> str:
     row = {"outcome": "ok", "error": 100 * wrong / n, "chance": chance, "n_eval": n}
     table = pd.DataFrame([row])
-    collapse(table)
+    mark_collapsed(table)
     return str(table["outcome"][0])
 
 

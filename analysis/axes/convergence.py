@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from analysis.arrays import FloatArray
 from analysis.edf.intervals import quantile_interval, share_interval
-from analysis.edf.measured import Measured, measured
+from analysis.edf.measured import SampleGroup, sample_groups
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.guarded_reading import read_bytes
 from analysis.table.units import unit_of
 
-COLUMNS = ("trial", "epoch", "val_error")
+CURVE_COLUMNS = ("trial", "epoch", "val_error")
 QUANTILES = (0.25, 0.5, 0.75)
 REACHED = (
     "Epochs until the validation error first reaches a level, over all trials: those that never do "
@@ -183,7 +183,7 @@ def training_curves(
     return found
 
 
-def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured, pd.DataFrame]]:
+def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[SampleGroup, pd.DataFrame]]:
     """Each group with the errors of its known trials: a row per trial, a column per epoch.
 
     An epoch that a trial has not logged, but others have, keeps its last error; NaN after its end.
@@ -191,7 +191,7 @@ def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured,
     faults = _faults(curves) + ([] if "trial" in table else ["table: no column 'trial'"])
     if faults:
         raise TableError(faults)
-    groups = measured(table)
+    groups = sample_groups(table)
     wide = curves.set_index(["trial", "epoch"])["val_error"].unstack().sort_index(axis=1)
     found = []
     for group in groups:
@@ -208,7 +208,7 @@ def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured,
 
 
 def _faults(curves: pd.DataFrame) -> list[str]:
-    faults = [f"curves: no column {c!r}" for c in COLUMNS if c not in curves]
+    faults = [f"curves: no column {c!r}" for c in CURVE_COLUMNS if c not in curves]
     if not faults and curves.duplicated(["trial", "epoch"]).any():
         faults = ["curves: a trial has the same epoch twice"]
     return faults

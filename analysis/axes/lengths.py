@@ -14,11 +14,11 @@ from analysis.comparison.dominance import difference_of
 from analysis.comparison.pairs import pair_up
 from analysis.comparison.secondary import tau_b
 from analysis.edf.intervals import Interval, quantile_interval, within_interval
-from analysis.edf.measured import Choice, Measured, choose, how_chosen, if_band, series
+from analysis.edf.measured import BestRun, SampleGroup, choose_best, how_chosen, if_band, series
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.policies import Policy
-from analysis.table.units import near, unit_of
+from analysis.table.units import near_distance, unit_of
 
 QUARTILES = (0.25, 0.5, 0.75)
 LENGTHS = (
@@ -69,7 +69,7 @@ def schedule_length(
 
     """
     found = series(table, policy, "epochs")
-    d, unit = near(d, unit_of(table)), unit_of(table)
+    d, unit = near_distance(d, unit_of(table)), unit_of(table)
     rows = []
     for label, lengths in found.items():
         groups = [lengths[e] for e in sorted(lengths, key=_number)]
@@ -102,27 +102,27 @@ def _number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def _followed(groups: list[Measured], label: str, tuned_at: int | None) -> list[Choice]:
+def _followed(groups: list[SampleGroup], label: str, tuned_at: int | None) -> list[BestRun]:
     """Choose the best of each length, or follow the best of one length through all."""
     if tuned_at is None:
-        return [choose(group) for group in groups]
+        return [choose_best(group) for group in groups]
     tuned = [g for g in groups if g.sample.group["epochs"] == tuned_at]
     if not tuned or not tuned[0].sample.points:
         lengths = ", ".join(str(g.sample.group["epochs"]) for g in groups)
         raise TableError(
             [f"tuned_at: got {tuned_at}, allowed in {label!r}: one of {lengths}, with draws"]
         )
-    choice = choose(tuned[0])
+    choice = choose_best(tuned[0])
     where = tuned[0].known.index.isin(choice.rows.index)
     points = {p for p, chosen in zip(tuned[0].sample.points, where, strict=False) if chosen}
     return [_at(group, points, choice) for group in groups]
 
 
-def _at(group: Measured, points: set[Any], choice: Choice) -> Choice:
+def _at(group: SampleGroup, points: set[Any], choice: BestRun) -> BestRun:
     sample = group.sample
     there = np.array([p in points for p in sample.points[: sample.errors.size]], dtype=bool)
     error = float(sample.errors[there].mean()) if there.any() else np.nan
-    return Choice(error, group.known[there], choice.selected_on)
+    return BestRun(error, group.known[there], choice.selected_on)
 
 
 def _quartiles(sample: Sample, longest: Sample, confidence: float) -> dict[str, float]:

@@ -10,7 +10,7 @@ from analysis.edf.samples import Sample
 from analysis.edf.step_function import EDF
 
 Verdict = Literal["A", "B", "unresolved"]
-Ranges = tuple[tuple[float, float], ...]
+DistanceRanges = tuple[tuple[float, float], ...]
 
 
 class Dominance(NamedTuple):
@@ -18,9 +18,9 @@ class Dominance(NamedTuple):
 
     verdict: Literal["A", "B", "cross", "unresolved"]
     """`A` or `B`: above somewhere, nowhere below; `cross`: each above the other somewhere."""
-    a_above: Ranges
+    a_above: DistanceRanges
     """Distances [from, to) in points at which A is above B; the last may end at the limit."""
-    b_above: Ranges
+    b_above: DistanceRanges
     estimates_cross: bool
     """Whether the curves themselves cross, resolved or not."""
 
@@ -84,7 +84,7 @@ def _ranges(
     x: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     holds: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
     limit: float,
-) -> Ranges:
+) -> DistanceRanges:
     """Merge neighbouring steps on which something holds into ranges [from, to)."""
     changes = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(int)))
     ends = np.append(x, limit)[changes]

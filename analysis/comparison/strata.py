@@ -16,7 +16,7 @@ from analysis.comparison.compare import Comparison, compare
 from analysis.comparison.confirmed import Confirmed, peak_sentence, peaks_of
 from analysis.comparison.estimand import Estimand
 from analysis.edf.samples import Sample, samples
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.groups import GROUPS, describe
 from analysis.table.policies import Policy, policies_of
 from analysis.table.units import unit_of
@@ -61,7 +61,7 @@ def strata_of(table: pd.DataFrame, by: str) -> list[pd.DataFrame]:
 
     """
     if by not in table:
-        raise TableError([not_one_of("by", by, [c for c in GROUPS if c in table])])
+        raise TableError([invalid_choice("by", by, [c for c in GROUPS if c in table])])
     others = [c for c in GROUPS if c in table and c != by]
     if not others:
         return [table]

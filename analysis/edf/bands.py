@@ -18,8 +18,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from analysis.arrays import FloatArray
-from analysis.edf.ld import LARGEST, ld_bounds
-from analysis.errors import not_one_of
+from analysis.edf.ld import LD_MAX_N, ld_bounds
+from analysis.errors import invalid_choice
 
 ConstantWidth = Literal["ks", "dkw"]
 Method = Literal["ld", "ld-equal-tailed", "ks", "dkw"]
@@ -65,7 +65,7 @@ def method_for(n: int, method: Method | None = None) -> Method:
     ('ld', 'ks', 'ks', 'dkw')
     """
     wanted = "ld" if method is None else method
-    return "ks" if n > LARGEST and wanted.startswith("ld") else wanted
+    return "ks" if n > LD_MAX_N and wanted.startswith("ld") else wanted
 
 
 @lru_cache(maxsize=1024)
@@ -102,7 +102,7 @@ def _check(n: int, confidence: float, method: str, methods: tuple[str, ...]) -> 
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
     if method not in methods:
-        raise ValueError(not_one_of("method", method, methods))
+        raise ValueError(invalid_choice("method", method, methods))
 
 
 def _dkw(n: int, confidence: float) -> float:

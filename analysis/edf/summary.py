@@ -10,11 +10,11 @@ from analysis.edf.intervals import NO_INTERVAL, Interval, within_interval
 from analysis.edf.samples import Sample, samples
 from analysis.table.groups import describe
 from analysis.table.policies import Policy
-from analysis.table.units import NEAR, Unit, one_unit
+from analysis.table.units import NEAR_POINTS, Unit, one_unit
 
 DISTANCES = (1, 2, 4, 5, 10)
 """Points above the best of the sample; 4 is the primary one, the others are secondary."""
-PRIMARY = NEAR
+PRIMARY = NEAR_POINTS
 CONFIDENCE = 0.95
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 from analysis.edf.bands import Method
 from analysis.edf.samples import Sample
 from analysis.figures.edf import (
-    GREY,
+    TEXT_GREY,
     Band,
     draw_sample,
     dress,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 9.0  # inches; at 200 dots per inch twice the 900 pixels that a README shows
+FIGURE_WIDTH = 9.0  # inches; at 200 dots per inch twice the 900 pixels that a README shows
 Cell = tuple[tuple[tuple[str, object], ...], object]  # (what makes the row, epochs)
 ONE_PANEL = 4  # groups; more curves than that cover each other's bands
 LINE = 0.16  # inches per line of small print
@@ -87,7 +87,7 @@ def _one_panel(
     from matplotlib.figure import Figure
 
     figure = Figure(
-        figsize=(WIDTH, 4.7 + 2.5 * LINE * ((len(samples) + 1) // 2)), layout="constrained"
+        figsize=(FIGURE_WIDTH, 4.7 + 2.5 * LINE * ((len(samples) + 1) // 2)), layout="constrained"
     )
     plot_edfs(
         samples,
@@ -125,7 +125,7 @@ def _grid(
     deepest = max(len(cell) for cell in cells.values())
     bottom = LINE * (len(note) + 0.5)
     height = len(rows) * (2.9 + 2 * LINE * deepest) + 0.4 + bottom
-    width = max(WIDTH, 3.4 * len(columns))
+    width = max(FIGURE_WIDTH, 3.4 * len(columns))
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     for row, line in zip(rows, axes, strict=True):
@@ -173,7 +173,7 @@ def _frame(figure: "Figure", title: str, note: Sequence[str], *, bottom: float) 
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure.suptitle(title, x=0.01, ha="left")
-    figure.text(0.01, 0.01, "\n".join(note), va="bottom", fontsize="small", color=GREY)
+    figure.text(0.01, 0.01, "\n".join(note), va="bottom", fontsize="small", color=TEXT_GREY)
     room = (0, bottom, 1, 1 - bottom)
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=room, h_pad=0.08, w_pad=0.08))
 

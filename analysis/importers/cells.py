@@ -20,10 +20,10 @@ def frame_of(columns: dict[str, list[Any]]) -> pd.DataFrame:
 def frame_of_rows(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """A frame of dicts, whose keys may differ; a key that is not there is an empty cell."""
     names = dict.fromkeys(str(name) for row in rows for name in row)
-    return frame_of({name: [plain(row.get(name)) for row in rows] for name in names})
+    return frame_of({name: [plain_cell(row.get(name)) for row in rows] for name in names})
 
 
-def plain(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
     """A cell that parquet can hold: what is nested becomes JSON, other objects text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -34,10 +34,10 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def parsed(texts: Iterable[str]) -> list[Any]:
+def parse_cells(texts: Iterable[str]) -> list[Any]:
     """Cells of a CSV column: numbers where every cell is one or empty, else text.
 
-    >>> parsed(["1", "2.5", "nan", ""]), parsed(["1", "0x1f"]), parsed(["7", "NA"])
+    >>> parse_cells(["1", "2.5", "nan", ""]), parse_cells(["1", "0x1f"]), parse_cells(["7", "NA"])
     ([1, 2.5, nan, None], ['1', '0x1f'], [7, None])
     """
     cells = [None if text.strip().lower() in EMPTY else text.strip() for text in texts]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.importers.source import ExternalSweep, ImportOptions, listed, no_column
+from analysis.importers.source import ExternalSweep, ImportOptions, join_names, no_column
 
 SAME_NAME: dict[str, tuple[str, ...]] = {
     "error": ("test_error", "test_err", "error_rate", "err", "top1_err"),
@@ -31,7 +31,7 @@ class Columns:
     faults: list[str] = field(default_factory=list)
 
 
-def named(sweep: ExternalSweep, options: ImportOptions) -> Columns:
+def name_columns(sweep: ExternalSweep, options: ImportOptions) -> Columns:
     """Bring the columns of a source under our names; nothing but constant details is lost.
 
     A column of theirs that has one of our names for another meaning is kept as `source_<name>`.
@@ -80,11 +80,13 @@ def _by_name(
         if len(there) == 1:
             more[ours] = there[0]
         elif len(there) > 1:
-            found.notes.append(f"{ours}: not taken, {listed(there)} are there; --map {ours}=...")
+            found.notes.append(
+                f"{ours}: not taken, {join_names(there)} are there; --map {ours}=..."
+            )
     if "error" not in {*columns, *more} and "error" not in frame:
         found.faults.append(
             f"no column is known to be the error: --map error=COLUMN, or --accuracy COLUMN; "
-            f"there are: {listed(map(str, frame), 30)}"
+            f"there are: {join_names(map(str, frame), 30)}"
         )
     return more
 

@@ -12,18 +12,25 @@ import pandas as pd
 
 from analysis.errors import TableError
 from analysis.importers.cells import column_of
-from analysis.importers.chance import WITHOUT_N, collapse, counts_of, heaps, known
-from analysis.importers.columns import Columns, named
-from analysis.importers.outcomes import PERCENT, numbers, settle, states, to_percent, unit_of
-from analysis.importers.source import ExternalSweep, ImportOptions, listed
+from analysis.importers.chance import WITHOUT_N, counts_of, error_spikes, is_known, mark_collapsed
+from analysis.importers.columns import Columns, name_columns
+from analysis.importers.outcomes import (
+    PERCENT_COLUMNS,
+    detect_unit,
+    number_faults,
+    outcomes_of_states,
+    settle_outcomes,
+    to_percent,
+)
+from analysis.importers.source import ExternalSweep, ImportOptions, join_names
 from analysis.table.groups import GROUPS
 
-FIRST = ("trial", "study", "draw", "model", "optim", "epochs", "seed", "data")
-LAST = ("outcome", "error", "wrong", "n_eval", "chance")
+FIRST_COLUMNS = ("trial", "study", "draw", "model", "optim", "epochs", "seed", "data")
+LAST_COLUMNS = ("outcome", "error", "wrong", "n_eval", "chance")
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedTable:
     """A results table, and what was done to get it."""
 
     table: pd.DataFrame
@@ -35,7 +42,7 @@ class Imported:
     """Everything that was assumed, for the person to read."""
 
 
-def convert(sweep: ExternalSweep, options: ImportOptions) -> Imported:
+def convert_sweep(sweep: ExternalSweep, options: ImportOptions) -> ImportedTable:
     """Make a results table of a source.
 
     Args:
@@ -50,8 +57,8 @@ def convert(sweep: ExternalSweep, options: ImportOptions) -> Imported:
         TableError: every fault.
 
     """
-    columns = named(sweep, options)
-    faults = columns.faults or numbers(columns.frame, columns.taken)
+    columns = name_columns(sweep, options)
+    faults = columns.faults or number_faults(columns.frame, columns.taken)
     if faults:
         raise TableError([f"{sweep.name}: {fault}" for fault in faults])
     table, notes = _constants(columns.frame, sweep, options), [*sweep.notes, *columns.notes]
@@ -66,7 +73,7 @@ def convert(sweep: ExternalSweep, options: ImportOptions) -> Imported:
         raise TableError([f"{sweep.name}: {fault}" for fault in faults])
     table = _with_group(table, notes)
     _call_collapsed(table, notes)
-    return Imported(_ordered(table), columns.taken, columns.guessed, tuple(notes))
+    return ImportedTable(_ordered(table), columns.taken, columns.guessed, tuple(notes))
 
 
 def _constants(frame: pd.DataFrame, sweep: ExternalSweep, options: ImportOptions) -> pd.DataFrame:
@@ -93,10 +100,10 @@ def _percent(
     """Errors and their kin in percent, in place; returns faults."""
     accuracy = options.accuracy is not None
     theirs = columns.taken.get("error", "error")
-    unit, why, fault = unit_of(table["error"], options.unit or sweep.unit, theirs)
+    unit, why, fault = detect_unit(table["error"], options.unit or sweep.unit, theirs)
     if fault:
         return [fault]
-    for name in (name for name in PERCENT if name in table):
+    for name in (name for name in PERCENT_COLUMNS if name in table):
         table[name] = to_percent(table[name], unit, accuracy=accuracy and name == "error")
     if why and sweep.unit is None:
         source = f"100 - accuracy, which is {theirs}" if accuracy else theirs
@@ -110,7 +117,7 @@ def _outcomes(
     """Outcomes in place, errors only where they count; returns faults."""
     faults: list[str] = []
     if "outcome" in table:
-        before, faults = states(table["outcome"], sweep, options)
+        before, faults = outcomes_of_states(table["outcome"], sweep, options)
         if not faults:
             notes += _said_of_states(table["outcome"], before, sweep, options)
     elif options.outcomes:
@@ -119,14 +126,14 @@ def _outcomes(
         before = ["ok"] * len(table)
     if faults:
         return faults
-    after, why = settle(before, table["error"], options.empty)
+    after, why = settle_outcomes(before, table["error"], options.empty)
     if why["not finite"]:
         notes.append(f"diverged: {why['not finite']} that ended with an error that is not finite")
     if why["empty"]:
         notes.append(f"{options.empty}: {why['empty']} that ended with no error (--empty)")
     table["outcome"] = after
     counts = table["outcome"].isin(["ok", "collapsed"])
-    errors = [e if c and known(e) else None for e, c in zip(table["error"], counts, strict=True)]
+    errors = [e if c and is_known(e) else None for e, c in zip(table["error"], counts, strict=True)]
     table["error"] = pd.Series(errors, dtype=object)
     return []
 
@@ -144,7 +151,7 @@ def _said_of_states(
         for state, note in sweep.state_notes.items()
         if state in there and state.lower() not in mapped
     ]
-    return [f"outcomes: {listed(said)}", *doubts]
+    return [f"outcomes: {join_names(said)}", *doubts]
 
 
 def _chance(table: pd.DataFrame, options: ImportOptions, notes: list[str]) -> list[str]:
@@ -158,7 +165,7 @@ def _chance(table: pd.DataFrame, options: ImportOptions, notes: list[str]) -> li
             return [f"{option}: the table has a column {name!r} already"]
         if value is not None:
             table[name] = pd.Series([value] * len(table), dtype=object)
-    if any(known(cell) and cell <= 1.0 for cell in table.get("chance", ())):
+    if any(is_known(cell) and cell <= 1.0 for cell in table.get("chance", ())):
         return ["chance: the column has values of at most 1 beside errors in percent"]
     if options.chance is not None:
         notes.append(f"chance: {options.chance.said}")
@@ -175,7 +182,9 @@ def _with_group(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     groups = [name for name in GROUPS if name in table and table[name].notna().any()]
     nowhere = table["outcome"].eq("missing") & table[groups].isna().any(axis=1)
     if nowhere.any():
-        notes.append(f"left out: {int(nowhere.sum())} unfinished that have no {listed(groups)} yet")
+        notes.append(
+            f"left out: {int(nowhere.sum())} unfinished that have no {join_names(groups)} yet"
+        )
     return table[~nowhere].reset_index(drop=True)
 
 
@@ -187,10 +196,12 @@ def _call_collapsed(table: pd.DataFrame, notes: list[str]) -> None:
         else:
             table["wrong"] = pd.Series(counts, dtype=object)
     if "chance" in table:
-        found = collapse(table)
+        found = mark_collapsed(table)
         rule = "chance less 3 sd of a guess" if "n_eval" in table else f"chance ({WITHOUT_N})"
         notes.append(f"collapsed: {found} with an error of at least {rule}")
-    left = heaps([e for e, o in zip(table["error"], table["outcome"], strict=True) if o == "ok"])
+    left = error_spikes(
+        [e for e, o in zip(table["error"], table["outcome"], strict=True) if o == "ok"]
+    )
     if left:
         at = ", ".join(f"{count} at {error:g}%" for error, count in left.items())
         notes.append(
@@ -202,6 +213,10 @@ def _call_collapsed(table: pd.DataFrame, notes: list[str]) -> None:
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """Identity first, then their own columns, then results; each column with a dtype."""
-    middle = [n for n in table if n not in FIRST and n not in LAST]
-    names = [*(n for n in FIRST if n in table), *middle, *(n for n in LAST if n in table)]
+    middle = [n for n in table if n not in FIRST_COLUMNS and n not in LAST_COLUMNS]
+    names = [
+        *(n for n in FIRST_COLUMNS if n in table),
+        *middle,
+        *(n for n in LAST_COLUMNS if n in table),
+    ]
     return pd.DataFrame({name: column_of(table[name]) for name in names})

@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.errors import TableError
-from analysis.importers.cells import frame_of, frame_of_rows, parsed, plain
+from analysis.importers.cells import frame_of, frame_of_rows, parse_cells, plain_cell
 from analysis.importers.source import ExternalSweep
 
-SAMPLER = (
+ROWS_AS_DRAWS_NOTE = (
     "the rows are taken as independent random draws, and get a band; of a grid or a search that "
     "looks at results: --set sampler=grid, or any other name"
 )
 
 
-def read_table(path: Path) -> ExternalSweep:
+def read_flat_table(path: Path) -> ExternalSweep:
     """Read a table by its ending. Raises TableError where it cannot be read or has no rows."""
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": read_csv,
@@ -31,10 +31,12 @@ def read_table(path: Path) -> ExternalSweep:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise TableError([f"{path}: a table is one of {', '.join(readers)}"])
-    return ExternalSweep(name=path.stem, format="table", frame=reader(path), sampler_note=SAMPLER)
+    return ExternalSweep(
+        name=path.stem, format="table", frame=reader(path), sampler_note=ROWS_AS_DRAWS_NOTE
+    )
 
 
-def header(path: Path) -> list[str]:
+def read_csv_header(path: Path) -> list[str]:
     """Names of the columns of a CSV file. Raises TableError."""
     return next(iter(_lines(path)), [])
 
@@ -53,7 +55,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     if faults:
         raise TableError([f"{path}: {fault}" for fault in faults])
     columns = zip(*rows, strict=True)
-    return frame_of({name: parsed(cells) for name, cells in zip(names, columns, strict=True)})
+    return frame_of({name: parse_cells(cells) for name, cells in zip(names, columns, strict=True)})
 
 
 def read_json(path: Path) -> Any:
@@ -106,4 +108,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     if not table.num_rows:
         raise TableError([f"{path}: no rows"])
     # not by way of pandas, which makes NaN of what is not there
-    return frame_of({n: [plain(cell) for cell in table[n].to_pylist()] for n in table.column_names})
+    return frame_of(
+        {n: [plain_cell(cell) for cell in table[n].to_pylist()] for n in table.column_names}
+    )

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-NAN = "_NAN"  # appended to a state: the last value that the trial reported is not finite
-OUTCOMES = {
+NAN_SUFFIX = "_NAN"  # appended to a state: the last value that the trial reported is not finite
+OPTUNA_OUTCOMES = {
     "COMPLETE": "ok",
     "FAIL": "crashed",
     "FAIL_NAN": "diverged",
@@ -33,7 +33,7 @@ OUTCOMES = {
     "RUNNING": "missing",
     "WAITING": "missing",
 }
-REFUSED = {
+REFUSED_STATES = {
     "PRUNED": "stopped because they looked bad, so that their last value belongs to a shorter "
     "training and those that ended are a biased sample; allowed: PRUNED=timed_out, which counts "
     "them as unknown (shares become bounds)"
@@ -69,7 +69,7 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
         found = [optuna.load_study(study_name=n, storage=storage) for n in studies or names]
         rows = [row for study in found for row in _rows(study)]
     if not rows:
-        raise TableError([f"{shown(source)}: no trials"])
+        raise TableError([f"{without_password(source)}: no trials"])
     frame = frame_of_rows(rows)
     retried = "a trial that was retried counts once, with its last attempt"
     return ExternalSweep(
@@ -77,8 +77,8 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
         format="optuna",
         frame=frame,
         columns={"outcome": "state", "draw": "number", "study": "study"},
-        outcomes=OUTCOMES,
-        refused=REFUSED,
+        outcomes=OPTUNA_OUTCOMES,
+        refused=REFUSED_STATES,
         constants={"sampler": "unknown"},
         notes=(retried,) if "attempt" in frame else (),
         state_notes={"FAIL": NOTE_FAIL},
@@ -86,10 +86,10 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
     )
 
 
-def shown(source: str | Path) -> str:
+def without_password(source: str | Path) -> str:
     """A source as it may be printed: no password.
 
-    >>> shown("mysql://me:secret@host/studies")
+    >>> without_password("mysql://me:secret@host/studies")
     'mysql://me:***@host/studies'
     """
     from sqlalchemy.engine import make_url  # a dependency of Optuna
@@ -121,7 +121,7 @@ def _reading(source: str | Path) -> "Iterator[BaseStorage]":
     except (SQLAlchemyError, RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
         said = str(error).partition("\n")[0]
         raise TableError(
-            [f"{shown(source)} is no Optuna storage that can be read: {said}"]
+            [f"{without_password(source)} is no Optuna storage that can be read: {said}"]
         ) from error
 
 
@@ -194,5 +194,5 @@ def _state(trial: "FrozenTrial") -> str:
     state = trial.state.name
     if state in ("FAIL", "PRUNED") and trial.intermediate_values:
         last = trial.intermediate_values[max(trial.intermediate_values)]
-        return state if math.isfinite(last) else state + NAN
+        return state if math.isfinite(last) else state + NAN_SUFFIX
     return state

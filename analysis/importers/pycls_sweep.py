@@ -17,7 +17,7 @@ from analysis.importers.cells import frame_of_rows
 from analysis.importers.source import ExternalSweep
 
 TESTS = ("test_ema_epoch", "test_epoch")
-COLUMNS = {
+CONFIG_KEYS = {
     "lr": "cfg.OPTIM.BASE_LR",
     "weight_decay": "cfg.OPTIM.WEIGHT_DECAY",
     "optim": "cfg.OPTIM.OPTIMIZER",
@@ -25,7 +25,7 @@ COLUMNS = {
     "data": "cfg.TRAIN.DATASET",
     "seed": "cfg.RNG_SEED",
 }
-OUTCOMES = {"done": "ok", "nan": "diverged", "unfinished": "missing", "no log": "missing"}
+PYCLS_OUTCOMES = {"done": "ok", "nan": "diverged", "unfinished": "missing", "no log": "missing"}
 
 
 def is_sweep(content: Any) -> bool:
@@ -65,11 +65,11 @@ def read_pycls(path: Path, content: Any) -> ExternalSweep:
         format="pycls",
         frame=frame,
         columns={
-            **{ours: theirs for ours, theirs in COLUMNS.items() if theirs in frame},
+            **{ours: theirs for ours, theirs in CONFIG_KEYS.items() if theirs in frame},
             "outcome": "state",
             "error": "error",
         },
-        outcomes=OUTCOMES,
+        outcomes=PYCLS_OUTCOMES,
         constants={"sampler": "random"},
         unit="percent",
         notes=tuple(notes),

@@ -8,23 +8,23 @@ import pandas as pd
 
 from analysis.arrays import FloatArray
 from analysis.edf.intervals import NO_INTERVAL, Interval, area_interval
-from analysis.edf.measured import Measured, measured, numbers
+from analysis.edf.measured import SampleGroup, numeric_values, sample_groups
 from analysis.edf.samples import Sample
-from analysis.errors import TableError, not_one_of
-from analysis.space.search_space import KNOWN
+from analysis.errors import TableError, invalid_choice
+from analysis.space.search_space import HYPERPARAMETERS
 
 Of = Literal["error", "loss"]
 SWEEP = "sweep of lr"
-BOX = "box mean"
-NOTE = (
+BOX_MEAN = "box mean"
+SENSITIVITY_NOTE = (
     "Sensitivity: mean of min(l, l_0) over lr, minus the smallest (Wortsman et al., arXiv "
     "2309.14322); failures count at l_0. 0 can also mean that every lr is equally bad: see best."
 )
-NOTE_BOX = (
+BOX_MEAN_NOTE = (
     "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the box "
     "and no LR sensitivity; its interval is from the simultaneous band, at the observed best."
 )
-NOTE_SWEEP = "A sweep over chosen learning rates has no interval."
+SWEEP_NOTE = "A sweep over chosen learning rates has no interval."
 
 
 def lr_sensitivity(
@@ -73,8 +73,8 @@ def lr_sensitivity(
 
     """
     if of not in ("error", "loss"):
-        raise ValueError(not_one_of("of", of, ("error", "loss")))
-    groups = measured(table)
+        raise ValueError(invalid_choice("of", of, ("error", "loss")))
+    groups = sample_groups(table)
     if of == "loss":
         _needs_loss(table, curves)
     absent = [c for c in others or () if c not in table]
@@ -85,7 +85,11 @@ def lr_sensitivity(
     ]
     found = pd.DataFrame(rows)
     kinds = set(found["kind"])
-    notes = (NOTE, NOTE_BOX if BOX in kinds else "", NOTE_SWEEP if SWEEP in kinds else "")
+    notes = (
+        SENSITIVITY_NOTE,
+        BOX_MEAN_NOTE if BOX_MEAN in kinds else "",
+        SWEEP_NOTE if SWEEP in kinds else "",
+    )
     found.attrs["note"] = " ".join(filter(None, notes))
     return found
 
@@ -101,7 +105,7 @@ def _needs_loss(table: pd.DataFrame, curves: pd.DataFrame | None) -> None:
         raise TableError(faults)
 
 
-def _starts(group: Measured, curves: pd.DataFrame | None, of: Of) -> FloatArray:
+def _starts(group: SampleGroup, curves: pd.DataFrame | None, of: Of) -> FloatArray:
     """l_0 of each known trial: chance, or its own loss before training."""
     sample = group.sample
     if of == "error" or curves is None:
@@ -117,13 +121,13 @@ def _starts(group: Measured, curves: pd.DataFrame | None, of: Of) -> FloatArray:
 
 
 def _row(
-    group: Measured,
+    group: SampleGroup,
     starts: FloatArray,
     of: Of,
     names: tuple[str, Sequence[str] | None],
     confidence: float,
 ) -> dict[str, Any]:
-    rates = numbers(group.known, names[0])
+    rates = numeric_values(group.known, names[0])
     values = group.sample.errors if of == "error" else group.known["loss"].to_numpy(np.float64)
     values = np.minimum(np.where(np.isnan(values), np.inf, values), starts)
     start = float(starts.max(initial=-np.inf))
@@ -135,7 +139,7 @@ def _row(
         chance=start,
         sampler=group.sample.sampler,
     )
-    kind = SWEEP if _alone(group.known, *names) else BOX
+    kind = SWEEP if _alone(group.known, *names) else BOX_MEAN
     best, found = _sweep(sample, rates) if kind == SWEEP else _box(sample, confidence)
     ends = (rates.min(), rates.max()) if rates.size else (np.nan, np.nan)
     return {
@@ -153,7 +157,7 @@ def _row(
 
 def _alone(rows: pd.DataFrame, lr: str, others: Sequence[str] | None) -> bool:
     """Whether lr is known to be the only hyperparameter that varies."""
-    known = [c for c in KNOWN if c in rows and c != lr]
+    known = [c for c in HYPERPARAMETERS if c in rows and c != lr]
     fixed = all(rows[c].nunique(dropna=False) <= 1 for c in (known if others is None else others))
     return fixed and (bool(known) or others is not None)
 

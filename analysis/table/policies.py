@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.outcomes import DIVERGED, KNOWN, OK
 from analysis.table.units import Unit
 
@@ -58,11 +58,11 @@ def policy_for(policy: Policy, unit: Unit) -> Policy:
     """
     used = "beyond" if (policy, unit) == ("chance", "raw") else policy
     if used not in policies_of(unit):
-        raise ValueError(not_one_of("policy", policy, policies_of(unit)))
+        raise ValueError(invalid_choice("policy", policy, policies_of(unit)))
     return used
 
 
-def meaning(policy: Policy, unit: Unit) -> str:
+def policy_meaning(policy: Policy, unit: Unit) -> str:
     """Say where diverged runs count."""
     return (MEANINGS_OF_LOSS if unit == "raw" else MEANINGS)[policy]
 
@@ -92,11 +92,11 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
 
     """
     if policy not in get_args(Policy):
-        raise ValueError(not_one_of("policy", policy, OF_PERCENT))
+        raise ValueError(invalid_choice("policy", policy, OF_PERCENT))
     known = group[group["outcome"].isin(KNOWN)]
     if policy == "drop":
         known = known[known["outcome"] != DIVERGED]
-    c = chance_of(group)
+    c = chance_error(group)
     values = _best(known) if policy == "best" else _last(known, use_last=policy == "last")
     values[np.isnan(values)] = math.inf
     return np.minimum(values, math.inf if c is None else c)
@@ -113,10 +113,10 @@ def error_name(policy: Policy, unit: Unit = "percent") -> str:
     return "best validation error of all epochs (%)" if policy == "best" else "test error (%)"
 
 
-def chance_of(group: pd.DataFrame) -> float | None:
+def chance_error(group: pd.DataFrame) -> float | None:
     """Error of always answering the largest class, in percent; None where it is unknown.
 
-    >>> chance_of(pd.DataFrame({"chance": [None, 90.0]}))
+    >>> chance_error(pd.DataFrame({"chance": [None, 90.0]}))
     90.0
     """
     values = group["chance"].dropna() if "chance" in group else pd.Series(dtype="float64")

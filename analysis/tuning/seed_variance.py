@@ -13,9 +13,9 @@ from analysis.edf.summary import clopper_pearson
 from analysis.errors import TableError
 from analysis.table.groups import complete_prefix
 from analysis.table.outcomes import FAILED
-from analysis.table.policies import Policy, chance_of, errors_under
+from analysis.table.policies import Policy, chance_error, errors_under
 
-NOTE = (
+VARIANCE_NOTE = (
     "Shares of variance, one-way random effects; failures count by the policy. The interval of "
     "share_hyper is exact for normal effects and equal numbers of seeds, and for no other law: "
     "where a few configurations are far worse than the rest it covers far less. `same_order` has "
@@ -121,7 +121,7 @@ def variance_shares(
     parts, _, labels = cut(table, by, repeats=True)
     found = [_row(part, name, policy, confidence) for part, name in zip(parts, labels, strict=True)]
     result = pd.DataFrame(found)
-    result.attrs["note"] = NOTE
+    result.attrs["note"] = VARIANCE_NOTE
     return result
 
 
@@ -129,7 +129,7 @@ def _row(part: pd.DataFrame, label: str, policy: Policy, confidence: float) -> d
     used = complete_prefix(part)
     errors = errors_under(used, policy)
     rows = in_order(used, policy).iloc[: errors.size].assign(error=errors)
-    chance = chance_of(part)
+    chance = chance_error(part)
     key = [c for c in ("study", "draw") if c in rows]
     rows = rows.sort_values([*key, *(c for c in ("seed",) if c in rows)], kind="stable")
     values = [g["error"].to_numpy() for _, g in rows.groupby(key, sort=True)]

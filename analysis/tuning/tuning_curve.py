@@ -10,7 +10,7 @@ from analysis.edf.bands import Method
 from analysis.edf.intervals import quantile_interval
 from analysis.edf.samples import Sample
 from analysis.edf.step_function import TIE
-from analysis.table.units import near
+from analysis.table.units import near_distance
 
 
 def score_by_trials(
@@ -50,7 +50,7 @@ def score_by_trials(
 
     """
     edf = sample.edf()
-    n, d = edf.n, near(d, sample.unit)
+    n, d = edf.n, near_distance(d, sample.unit)
     sizes = _doublings(n) if trials is None else list(trials)
     bad = [m for m in sizes if not 1 <= m <= n]
     if bad:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.table.units import Unit
 
 NAMED = ("confirmed", "sample-min")
-MEANINGS = {
+SECONDARY_LABELS = {
     "area": "area under the curves up to {limit}, {a} less {b}",
     "ks": "largest distance of the curves (of {of})",
     "p_a_better": "P({a} better) + ties/2 (of {of})",
@@ -221,15 +221,15 @@ def print_views(comparison: "Comparison") -> None:
 
 def print_secondary(comparison: "Comparison") -> None:
     """What is described and not decided by, with what each row means."""
-    from analysis.table.units import distance
+    from analysis.table.units import format_distance
 
     grid = grid_of("secondary, not adjusted", "estimate", "interval", "p")
     estimand = comparison.estimand
-    limit = distance(f"{estimand.area_limit:g}", estimand.unit)
+    limit = format_distance(f"{estimand.area_limit:g}", estimand.unit)
     for name, row in comparison.secondary.iterrows():
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
         names = {"a": comparison.a, "b": comparison.b, "limit": limit}
-        label = MEANINGS.get(str(name), str(name)).format(**names, **row)
+        label = SECONDARY_LABELS.get(str(name), str(name)).format(**names, **row)
         grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
 
@@ -254,9 +254,9 @@ def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
 
 def as_data(stratum: "Stratum", notes: list[str]) -> dict[str, Any]:
     """A stratum as plain data, with what must be said of the runs."""
-    from analysis.comparison.confirmed import as_table
+    from analysis.comparison.confirmed import peaks_table
 
-    peaks = json.loads(as_table(stratum.peaks).reset_index().to_json(orient="records"))
+    peaks = json.loads(peaks_table(stratum.peaks).reset_index().to_json(orient="records"))
     together = stratum.together
     rows = None if together is None else json.loads(together.to_json(orient="records"))
     return {

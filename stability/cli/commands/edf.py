@@ -43,7 +43,7 @@ class Picture:
         ]
 
 
-def draw(
+def draw_edfs(
     runs: list[Path], output: Path | None, how: Picture, within: str | None, *, as_json: bool
 ) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""

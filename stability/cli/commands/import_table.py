@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 
 from analysis import TableError, samples
 from analysis.importers import (
-    FORMATS,
-    Chance,
+    IMPORT_FORMATS,
+    ChanceLevel,
     ExternalSweep,
-    Imported,
+    ImportedTable,
     ImportOptions,
-    convert,
-    read,
+    convert_sweep,
+    read_sweep,
 )
 from analysis.table.outcomes import OUTCOMES
 from stability.cli.output.tables import WIDTH, print_groups, shown
@@ -78,7 +78,7 @@ def bring_in(
     if dry_run or out is None:
         print("nothing was written")
         return
-    write(table, [note for one in imported for note in one.notes], out)
+    write_table(table, [note for one in imported for note in one.notes], out)
     print(f"{shown(out)}; draw it: stability edf {shlex.quote(shown(out))}")
 
 
@@ -94,7 +94,7 @@ def options_of(faults: Faults, arguments: ImportArguments) -> ImportOptions | No
     if arguments.unit is not None:
         faults.one_of("--unit", arguments.unit, ("percent", "fraction"))
     if arguments.format is not None:
-        faults.one_of("--format", arguments.format, FORMATS)
+        faults.one_of("--format", arguments.format, IMPORT_FORMATS)
     constants = _pairs(faults, "--set", arguments.set)
     chance = _chance(faults, arguments)
     n_eval = None if arguments.n_eval is None else faults.whole("--n-eval", arguments.n_eval, low=1)
@@ -113,7 +113,7 @@ def options_of(faults: Faults, arguments: ImportArguments) -> ImportOptions | No
     )
 
 
-def write(table: pd.DataFrame, notes: Iterable[str], path: Path) -> None:
+def write_table(table: pd.DataFrame, notes: Iterable[str], path: Path) -> None:
     """Write a table as parquet, with the command and its assumptions beside the columns."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     about = {"command": shlex.join(["stability", *sys.argv[1:]]), "notes": list(notes)}
@@ -122,7 +122,7 @@ def write(table: pd.DataFrame, notes: Iterable[str], path: Path) -> None:
         pq.write_table(content.replace_schema_metadata(metadata), temporary)
 
 
-def _chance(faults: Faults, arguments: ImportArguments) -> Chance | None:
+def _chance(faults: Faults, arguments: ImportArguments) -> ChanceLevel | None:
     """The error of chance, from whichever option has it."""
     given = [
         name
@@ -145,14 +145,14 @@ def _chance(faults: Faults, arguments: ImportArguments) -> Chance | None:
         if sum(count or 0 for count in counts) == max(count or 0 for count in counts):
             faults.add("--class-counts", "two classes with examples, or more, are needed")
             return None
-        return Chance.of_counts([count or 0 for count in counts])
+        return ChanceLevel.of_counts([count or 0 for count in counts])
     if arguments.classes is not None:
         classes = faults.whole("--classes", arguments.classes, low=2)
-        return None if classes is None else Chance.of_classes(classes)
+        return None if classes is None else ChanceLevel.of_classes(classes)
     if arguments.chance is not None:
         error = number(arguments.chance)
         if error is not None and 1 < error <= 100:
-            return Chance.given(error)
+            return ChanceLevel.given(error)
         faults.add(
             "--chance", f"got {arguments.chance!r}, allowed is percent: above 1, at most 100"
         )
@@ -198,17 +198,21 @@ def _kind(out: Path) -> str:
 
 
 def _read_source(faults: Faults, source: str, arguments: ImportArguments) -> ExternalSweep | None:
-    known = arguments.format if arguments.format in FORMATS else None  # a wrong one is said already
+    known = (
+        arguments.format if arguments.format in IMPORT_FORMATS else None
+    )  # a wrong one is said already
     try:
-        return read(source, known, tuple(arguments.study))
+        return read_sweep(source, known, tuple(arguments.study))
     except TableError as error:
         faults.found += error.faults
         return None
 
 
-def _converted(faults: Faults, sweep: ExternalSweep, options: ImportOptions) -> Imported | None:
+def _converted(
+    faults: Faults, sweep: ExternalSweep, options: ImportOptions
+) -> ImportedTable | None:
     try:
-        imported = convert(sweep, options)
+        imported = convert_sweep(sweep, options)
     except TableError as error:
         faults.found += error.faults
         return None
@@ -220,7 +224,7 @@ def _converted(faults: Faults, sweep: ExternalSweep, options: ImportOptions) -> 
     return imported
 
 
-def _say(sweep: ExternalSweep, imported: Imported) -> None:
+def _say(sweep: ExternalSweep, imported: ImportedTable) -> None:
     """Print what became of a source."""
     rows = f"{len(imported.table)} runs"
     print(printable(f"{sweep.name}: {rows}, read as {sweep.format}"))
