@@ -1,4 +1,4 @@
-"""The box of hyperparameters: where the best lies in it, its edges, smaller boxes, other laws."""
+"""The search space: where the best lies in it, its edges, subspaces, other laws."""
 
 import os
 from pathlib import Path

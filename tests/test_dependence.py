@@ -75,7 +75,7 @@ def test_empty_bins_and_failed_groups() -> None:
 
 def test_bad_bins_are_answered() -> None:
     with pytest.raises(
-        TableError, match=r"lr: 1 trials of 'a' lie outside the box, 0\.001 to 0\.5"
+        TableError, match=r"lr: 1 trials of 'a' lie outside the search space, 0\.001 to 0\.5"
     ):
         marginals(PARTS, "lr", {"lr": (0.001, 0.5)})
     with pytest.raises(ValueError, match="bins: got 0"):

@@ -26,7 +26,7 @@ AXIS_NAMES = {
 }
 BEST = "the best run, by validation error where there is one"
 SCATTER_NOTE = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
-SPACE_NOTE = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the box."
+SPACE_NOTE = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the search space."
 
 
 def plot_against(

@@ -216,16 +216,20 @@ def edge_sentence(found: pd.DataFrame) -> str:
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "lr": [0.0011, 0.01]})
     >>> edge_sentence(edge_warnings(table, {"lr": (0.001, 0.1)}))
-    'At an edge of the box, so that better ones may lie outside: lr of a (low).'
+    'At an edge of the search space, so that better ones may lie outside: lr of a (low).'
     """
     flagged = found[found["edge"].ne("")]
     observed = found["source"].eq("observed").any()
-    note = " The box is not known: its edges are the outermost values drawn." if observed else ""
+    note = (
+        " The search space is not known: its edges are the outermost values drawn."
+        if observed
+        else ""
+    )
     if flagged.empty:
-        return f"No optimum lies at an edge of the box.{note}"
+        return f"No optimum lies at an edge of the search space.{note}"
     named = [f"{r.hyperparameter} of {r.group} ({r.edge})" for r in flagged.itertuples()]
     said = ", ".join(dict.fromkeys(named))
-    return f"At an edge of the box, so that better ones may lie outside: {said}.{note}"
+    return f"At an edge of the search space, so that better ones may lie outside: {said}.{note}"
 
 
 def _spans(

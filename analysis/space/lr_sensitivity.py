@@ -21,8 +21,8 @@ SENSITIVITY_NOTE = (
     "2309.14322); failures count at l_0. 0 can also mean that every lr is equally bad: see best."
 )
 BOX_MEAN_NOTE = (
-    "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the box "
-    "and no LR sensitivity; its interval is from the simultaneous band, at the observed best."
+    "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the "
+    "search space and no LR sensitivity; its interval is from the simultaneous band, at the observed best."
 )
 SWEEP_NOTE = "A sweep over chosen learning rates has no interval."
 

@@ -199,7 +199,7 @@ def _bins_of(
         raise TableError(
             [
                 f"{of.name}: {int(outside.sum())} trials of {group.sample.label!r} lie outside "
-                f"the box, {of.low:g} to {of.high:g}"
+                f"the search space, {of.low:g} to {of.high:g}"
             ]
         )
     return np.clip(np.floor(position * bins).astype(np.intp), 0, bins - 1)

@@ -69,9 +69,7 @@ class SearchRange:
         x = np.asarray(values, dtype=np.float64)
         if self.scale == "linear":
             return np.asarray((x - self.low) / (self.high - self.low))
-        with np.errstate(
-            divide="ignore", invalid="ignore"
-        ):  # 0 lies at -inf
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 lies at -inf
             return np.asarray(np.log(x / self.low) / np.log(self.high / self.low))
 
     def at(self, position: "float | FloatArray") -> FloatArray:

@@ -83,7 +83,7 @@ def subspace(
             position = of.position(numeric_values(table.iloc[rows], name))
             kept[rows] &= (low - SLACK <= position) & (position <= high + SLACK)
     if not faults and not kept.any():
-        faults = ["no trial lies inside the smaller box"]
+        faults = ["no trial lies inside the subspace"]
     if faults:
         raise TableError(list(dict.fromkeys(faults)))
     result = table[kept].reset_index(drop=True)
@@ -92,12 +92,12 @@ def subspace(
 
 
 def _note(whole: Sequence[SearchRange], kept: "npt.NDArray[np.bool_]", *, beforehand: bool) -> str:
-    count = f"{int(kept.sum())} of {kept.size} trials inside the smaller box"
+    count = f"{int(kept.sum())} of {kept.size} trials inside the subspace"
     observed = any(r.source == "observed" for r in whole)
-    edges = "; the whole box is known only by the values observed" if observed else ""
+    edges = "; the search space is known only by the values observed" if observed else ""
     if not beforehand:
         return f"{count}{edges}; chosen after its errors were seen: no band."
-    return f"{count}{edges}; bands hold for a box fixed beforehand, given this count."
+    return f"{count}{edges}; bands hold for a subspace fixed beforehand, given this count."
 
 
 def _said(columns: Mapping[str, object]) -> str:

@@ -316,11 +316,7 @@ Pilot = Annotated[
 Confidence = Annotated[str, Option(help="Of every statement, above 0 and below 1.", metavar="C")]
 Band = Annotated[
     str | None,
-    Option(
-        help="Simultaneous 95% confidence band: ld (default up to 10,000 trials), ks (default "
-        "beyond), dkw or ld-equal-tailed.",
-        metavar="NAME",
-    ),
+    Option(help="ld (up to 10,000 trials), ks (beyond), dkw or ld-equal-tailed.", metavar="NAME"),
 ]
 Sources = Annotated[
     list[str],
