@@ -22,7 +22,8 @@ SENSITIVITY_NOTE = (
 )
 BOX_MEAN_NOTE = (
     "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the "
-    "search space and no LR sensitivity; its interval is from the simultaneous band, at the observed best."
+    "search space and no LR sensitivity; its interval is from the simultaneous band, at the "
+    "observed best."
 )
 SWEEP_NOTE = "A sweep over chosen learning rates has no interval."
 
