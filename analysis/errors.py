@@ -17,6 +17,12 @@ class TableError(ValueError):
         super().__init__(f"{count}: " + "; ".join(self.faults))
 
 
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError unless a confidence level is between 0 and 1."""
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+
+
 def invalid_choice(name: str, got: object, allowed: Sequence[str]) -> str:
     """Say that `got` is not allowed for `name`, which values are, and which is nearest.
 

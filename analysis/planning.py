@@ -19,7 +19,7 @@ from analysis.comparison.shares import Share, share_difference, share_near, shar
 from analysis.edf.bands import count_bounds, half_width
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
-from analysis.errors import TableError, invalid_choice
+from analysis.errors import TableError, check_confidence, invalid_choice
 from analysis.table.groups import complete_prefix, describe
 from analysis.table.load import as_table
 
@@ -59,8 +59,7 @@ def trials_for(width: float, of: Planned = "dkw", confidence: float = 0.95) -> i
         raise ValueError(invalid_choice("of", of, get_args(Planned)))
     if not MIN_HALF_WIDTH <= width < 1.0:
         raise ValueError(f"width: got {width}, allowed: from {MIN_HALF_WIDTH:g}, below 1")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+    check_confidence(confidence)
     n = trials_for(width, "ks", confidence) if of.startswith("ld") else 1  # a good first guess
     while (reached := _widest(of, n, confidence)) > width:
         # widths fall almost as 1/sqrt(n), a little slower than that at first
@@ -109,7 +108,7 @@ def power(share_a: float, share_b: float, n: int, confidence: float = 0.95) -> f
             raise ValueError(f"{name}: got {share}, allowed: 0 to 1")
     from scipy.stats import binom  # takes over a second to import
 
-    shares = _shares(n, confidence)
+    shares = lru_cache(maxsize=None)(partial(share_of, n=n, confidence=confidence))
     total = 0.0
     likely = binom.ppf((1e-12, 1.0 - 1e-12), n, share_a).astype(int)
     for k in range(max(likely[0], 0), likely[1] + 1):
@@ -121,10 +120,6 @@ def power(share_a: float, share_b: float, n: int, confidence: float = 0.95) -> f
 
 def _hides(shares: Callable[[int], Share], k: int, m: int) -> bool:
     return share_difference(shares(k), shares(m)).low <= 0.0
-
-
-def _shares(n: int, confidence: float) -> Callable[[int], Share]:
-    return lru_cache(maxsize=None)(lambda k: share_of(k, n, confidence=confidence))
 
 
 def trials_for_power(
@@ -300,8 +295,7 @@ def cost(seconds: pd.DataFrame, draws: int, workers: int = 1, confidence: float 
     """
     if draws < 1 or workers < 1:
         raise ValueError(f"got {draws} draws and {workers} workers, allowed: 1 or more")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+    check_confidence(confidence)
     from scipy.special import ndtri  # half a second to import
 
     variance = seconds["sd"].to_numpy(dtype=float) ** 2

@@ -16,15 +16,14 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.arrays import FloatArray
-from analysis.edf.intervals import quantile_interval, share_interval
-from analysis.edf.measured import SampleGroup, sample_groups
+from analysis.edf.intervals import if_band, quantile_interval, share_interval
+from analysis.edf.measured import QUARTILES, SampleGroup, quartiles, sample_groups
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.guarded_reading import read_bytes
 from analysis.table.units import unit_of
 
 CURVE_COLUMNS = ("trial", "epoch", "val_error")
-QUANTILES = (0.25, 0.5, 0.75)
 REACHED = (
     "Epochs until the validation error first reaches a level, over all trials: those that never do "
     "are censored at the end of the schedule and count as infinite. Intervals are from one "
@@ -123,14 +122,15 @@ def epochs_to_reach(
                 unknown=group.sample.unknown,
                 sampler=group.sample.sampler,
             )
-            rows.append(_times_row(times, level, _length(errors), confidence))
+            length = float(errors.columns.to_numpy(np.float64).max(initial=0.0))
+            rows.append(_times_row(times, level, length, confidence))
     found = pd.DataFrame(rows)
     found.attrs["note"] = REACHED
     return found
 
 
 def training_curves(
-    curves: pd.DataFrame, table: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
+    curves: pd.DataFrame, table: pd.DataFrame, quantiles: Sequence[float] = QUARTILES
 ) -> pd.DataFrame:
     """Describe how the training curves of a group spread, epoch by epoch.
 
@@ -223,28 +223,20 @@ def _first(errors: pd.DataFrame, level: float) -> FloatArray:
     return np.where(there.any(axis=1), epochs[there.argmax(axis=1)], np.inf)
 
 
-def _length(errors: pd.DataFrame) -> float:
-    return float(errors.columns.to_numpy(np.float64).max(initial=0.0))
-
-
 def _times_row(times: Sample, level: float, length: float, confidence: float) -> dict[str, Any]:
-    nothing = (np.nan,) * 3
-    share, median = nothing, nothing
-    if times.has_band:
-        share = share_interval(times, float(length), confidence)
-        median = quantile_interval(times, 0.5, confidence)
+    share = if_band(share_interval, times, float(length), confidence)
+    median = if_band(quantile_interval, times, 0.5, confidence)
     reached = int(np.isfinite(times.errors).sum())
-    quartiles = [times.edf().quantile(p) if times.n else np.nan for p in QUANTILES]
     return {
         "group": times.label,
         "level": float(level),
         "n": times.n,
         "reached": reached,
         "share": reached / times.n if times.n else np.nan,
-        "share_low": share[1],
-        "share_high": share[2],
-        **dict(zip(("q25", "q50", "q75"), quartiles, strict=True)),
-        "q50_low": median[1],
-        "q50_high": median[2],
+        "share_low": share.low,
+        "share_high": share.high,
+        **quartiles(times),
+        "q50_low": median.low,
+        "q50_high": median.high,
         "length": length,
     }

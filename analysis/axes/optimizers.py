@@ -134,16 +134,12 @@ def _copy_shorter(rows: list[dict[str, Any]], optims: tuple[str, str]) -> None:
                 for other in measured
                 if np.isfinite(other[name])
                 and other["epochs"] < row["epochs"]
-                and _alike(other, row)
+                and all(other.get(c) == row.get(c) for c in ("model", "data"))
             ]
             if np.isnan(row[name]) and shorter:
                 source = max(shorter, key=lambda other: float(other["epochs"]))
                 row |= {name: source[name], f"from_{name}": source["epochs"]}
         row["gap"] = row[optims[0]] - row[optims[1]]
-
-
-def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return all(a.get(column) == b.get(column) for column in ("model", "data"))
 
 
 def _is_copied(row: dict[str, Any], name: str) -> bool:

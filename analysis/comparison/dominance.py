@@ -7,7 +7,6 @@ import numpy as np
 from analysis.comparison.estimand import Estimand, distances
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
-from analysis.edf.step_function import EDF
 
 Verdict = Literal["A", "B", "unresolved"]
 DistanceRanges = tuple[tuple[float, float], ...]
@@ -64,7 +63,8 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float | None = No
     level = (1.0 + estimand.confidence) / 2.0
     limit = estimand.limit if limit is None else limit
     (at_a, low_a, high_a), (at_b, low_b, high_b) = (distances(s, estimand, level) for s in (a, b))
-    x = _jumps(limit, at_a, at_b, low_a, low_b)
+    x = np.unique(np.concatenate([[0.0], *(curve.x for curve in (at_a, at_b, low_a, low_b))]))
+    x = x[(x >= 0.0) & (x <= limit)]
     a_above = _ranges(x, low_a(x) > high_b(x), limit)
     b_above = _ranges(x, low_b(x) > high_a(x), limit)
     gap = at_a(x) - at_b(x)
@@ -73,11 +73,6 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float | None = No
         return Dominance("cross", a_above, b_above, crossing)
     verdict: Verdict = "A" if a_above else "B" if b_above else "unresolved"
     return Dominance(verdict, a_above, b_above, crossing)
-
-
-def _jumps(limit: float, *curves: EDF) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    x = np.unique(np.concatenate([[0.0], *(curve.x for curve in curves)]))
-    return x[(x >= 0.0) & (x <= limit)]
 
 
 def _ranges(

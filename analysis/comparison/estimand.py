@@ -11,6 +11,7 @@ from analysis.edf.bands import Method, method_for
 from analysis.edf.intervals import best_of_sample
 from analysis.edf.samples import Sample
 from analysis.edf.step_function import EDF
+from analysis.errors import check_confidence
 from analysis.table.units import (
     AREA_FACTOR,
     CURVES_FACTOR,
@@ -52,8 +53,7 @@ class Estimand:
             object.__setattr__(self, "d", near_distance(None, self.unit))
         if not (np.isfinite(self.d) and self.d >= 0):
             raise ValueError(f"d: got {self.d}, allowed: 0 or more")
-        if not 0.0 < self.confidence < 1.0:
-            raise ValueError(f"confidence: got {self.confidence}, allowed: above 0, below 1")
+        check_confidence(self.confidence)
         if self.pilot < 0 or (self.pilot and self.reference != SAMPLE_MIN):
             raise ValueError(
                 f"pilot: got {self.pilot} with the reference {self.reference!r}, allowed: 0 or "

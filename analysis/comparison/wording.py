@@ -84,7 +84,7 @@ def verdict_sentence(
     flips = "; ".join(
         f"under {view}: {names.get(to, 'not resolved')}" for view, to in other["verdict"].items()
     )
-    word = "flips" if _opposite(verdict, set(other["verdict"])) else "depends on the view"
+    word = "flips" if {verdict, *other["verdict"]} >= {"A", "B"} else "depends on the view"
     return f"Verdict: {said}, but this {word}: {flips}.{end}"
 
 
@@ -121,10 +121,6 @@ def comparison_notes(
         **{text: True for s in (a, b) for text in s.code},
     }
     return tuple(note for note, applies in found.items() if applies)
-
-
-def _opposite(verdict: Verdict, others: set[str]) -> bool:
-    return {verdict} | others >= {"A", "B"}
 
 
 def _percent(share: Interval) -> str:

@@ -11,7 +11,6 @@ the law: `lower[k] <= F(x) <= upper[k]` holds for all x together with the wanted
 | `dkw` | constant width, Dvoretzky, Kiefer, Wolfowitz: a closed form; conservative | any |
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from analysis.arrays import FloatArray
 from analysis.edf.ld import LD_MAX_N, ld_bounds
-from analysis.errors import invalid_choice
+from analysis.errors import check_confidence, invalid_choice
 
 ConstantWidth = Literal["ks", "dkw"]
 Method = Literal["ld", "ld-equal-tailed", "ks", "dkw"]
@@ -93,26 +92,16 @@ def half_width(n: int, confidence: float = 0.95, method: ConstantWidth = "ks") -
 
     """
     _check(n, confidence, method, get_args(ConstantWidth))
-    return HALF_WIDTHS[method](n, confidence)
-
-
-def _check(n: int, confidence: float, method: str, methods: tuple[str, ...]) -> None:
-    if n < 1:
-        raise ValueError(f"a band needs at least 1 value, got n = {n}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
-    if method not in methods:
-        raise ValueError(invalid_choice("method", method, methods))
-
-
-def _dkw(n: int, confidence: float) -> float:
-    return float(np.sqrt(np.log(2.0 / (1.0 - confidence)) / (2.0 * n)))
-
-
-def _ks(n: int, confidence: float) -> float:
+    if method == "dkw":
+        return float(np.sqrt(np.log(2.0 / (1.0 - confidence)) / (2.0 * n)))
     from scipy.stats import kstwo  # takes over a second to import
 
     return float(kstwo.ppf(confidence, n))
 
 
-HALF_WIDTHS: dict[str, Callable[[int, float], float]] = {"ks": _ks, "dkw": _dkw}
+def _check(n: int, confidence: float, method: str, methods: tuple[str, ...]) -> None:
+    if n < 1:
+        raise ValueError(f"a band needs at least 1 value, got n = {n}")
+    check_confidence(confidence)
+    if method not in methods:
+        raise ValueError(invalid_choice("method", method, methods))

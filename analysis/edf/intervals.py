@@ -11,6 +11,7 @@ unknown amount, the more so the more sensitive the model is. Useless runs of a `
 every distance.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -160,6 +161,15 @@ def area_interval(
     if base is None:
         return _nothing_usable(curves)
     return Interval(*(curve.delta(base).area(limit) for curve in curves))
+
+
+def if_band(interval: Callable[..., Interval], sample: Sample, *arguments: object) -> Interval:
+    """Take an interval of a sample where it has a band, else NaN.
+
+    >>> if_band(share_interval, Sample(label="a", errors=np.zeros(9), sampler="grid"), 1.0)
+    Interval(estimate=nan, low=nan, high=nan)
+    """
+    return interval(sample, *arguments) if sample.has_band else NO_INTERVAL
 
 
 def best_of_sample(of: EDF | Sample) -> float | None:

@@ -1,13 +1,12 @@
 """Groups of trials with their rows: for questions that need more of a trial than its error."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.intervals import NO_INTERVAL, Interval
 from analysis.edf.samples import Sample, cut, in_order, samples
 from analysis.errors import TableError
 from analysis.table.groups import complete_prefix, describe
@@ -15,6 +14,7 @@ from analysis.table.outcomes import OK
 from analysis.table.policies import Policy
 
 Images = Literal["validation", "test"]
+QUARTILES = (0.25, 0.5, 0.75)
 CHOSEN = {
     "validation": "Chosen by validation error, reported on the test part.",
     "test": "Chosen and reported on the same images (no val_error): the best is too good.",
@@ -149,9 +149,13 @@ def how_chosen(selected_on: Iterable[str], policy: Policy) -> str:
     return " ".join(CHOSEN[name] for name in used)
 
 
-def if_band(sample: Sample, of: Callable[[], Interval]) -> Interval:
-    """Take an interval where there is one, else NaN."""
-    return of() if sample.has_band else NO_INTERVAL
+def quartiles(sample: Sample) -> dict[str, float]:
+    """Quartiles of the errors, NaN for an empty sample.
+
+    >>> quartiles(Sample(label="a", errors=np.arange(4.0)))
+    {'q25': 0.0, 'q50': 1.0, 'q75': 2.0}
+    """
+    return {f"q{100 * p:g}": sample.edf().quantile(p) if sample.n else np.nan for p in QUARTILES}
 
 
 def numeric_values(rows: pd.DataFrame, name: str) -> FloatArray:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.edf.bands import method_for
-from analysis.edf.intervals import NO_INTERVAL, Interval, within_interval
+from analysis.edf.intervals import if_band, within_interval
 from analysis.edf.samples import Sample, samples
+from analysis.errors import check_confidence
 from analysis.table.groups import describe
 from analysis.table.policies import Policy
 from analysis.table.units import NEAR_POINTS, Unit, one_unit
@@ -100,7 +101,7 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
     ends = {}
     if distances:
         d = distances[2]
-        primary = _primary(sample, d)
+        primary = if_band(within_interval, sample, d, None, CONFIDENCE)
         ends = {f"within_{d:g}_low": primary.low, f"within_{d:g}_high": primary.high}
     return {
         "trials": sample.trials,
@@ -115,12 +116,6 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
         **{f"within_{d:g}": np.nan if empty else sample.share_within(d)[0] for d in distances},
         **ends,
     }
-
-
-def _primary(sample: Sample, d: float) -> Interval:
-    if not sample.has_band:
-        return NO_INTERVAL
-    return within_interval(sample, d, confidence=CONFIDENCE)
 
 
 def diverged_share(sample: Sample, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -173,8 +168,7 @@ def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float
     """
     if n < 1 or not 0 <= count <= n:
         raise ValueError(f"got {count} of {n}, allowed: 0 to n of n, n at least 1")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+    check_confidence(confidence)
     from scipy.special import betaincinv  # half a second to import
 
     tail = (1.0 - confidence) / 2.0

@@ -14,7 +14,7 @@ EMPTY = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<na>"})
 
 def frame_of(columns: dict[str, list[Any]]) -> pd.DataFrame:
     """A frame of cells as they are, every column of the dtype object."""
-    return pd.DataFrame({name: _objects(cells) for name, cells in columns.items()})
+    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
 def frame_of_rows(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -58,10 +58,6 @@ def column_of(cells: Iterable[Any]) -> "pd.Series[Any]":
     if kinds == {bool}:
         return pd.Series(values, dtype="boolean")
     return pd.Series([None if v is None else str(v) for v in values], dtype=object)
-
-
-def _objects(cells: list[Any]) -> "pd.Series[Any]":
-    return pd.Series(cells, dtype=object)
 
 
 def _number(text: str) -> int | float | None:

@@ -47,7 +47,8 @@ def name_columns(sweep: ExternalSweep, options: ImportOptions) -> Columns:
     found.faults += [
         f"--map {o}={t}: {no_column(t, frame)}" for o, t in asked.items() if t not in frame
     ]
-    columns = {**_by_format(sweep, asked), **asked}
+    by_format = {o: t for o, t in sweep.columns.items() if o not in asked}
+    columns = {**by_format, **asked}
     guesses = _by_name(sweep, options, columns, found)
     columns |= guesses
     for name in options.constants:
@@ -60,10 +61,6 @@ def name_columns(sweep: ExternalSweep, options: ImportOptions) -> Columns:
     if not found.faults:
         found.frame = _renamed(sweep, columns, found.notes)
     return found
-
-
-def _by_format(sweep: ExternalSweep, asked: dict[str, str]) -> dict[str, str]:
-    return {ours: theirs for ours, theirs in sweep.columns.items() if ours not in asked}
 
 
 def _by_name(

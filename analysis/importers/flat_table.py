@@ -25,7 +25,7 @@ def read_flat_table(path: Path) -> ExternalSweep:
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": read_csv,
         ".jsonl": _read_jsonl,
-        ".json": _read_list,
+        ".json": lambda path: _of_objects(path, read_json(path)),
         ".parquet": _read_parquet,
     }
     reader = readers.get(path.suffix.lower())
@@ -44,7 +44,8 @@ def read_csv_header(path: Path) -> list[str]:
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a CSV file with a line of names. Raises TableError."""
     names, *rows = _lines(path) or [[]]
-    faults = _faults_of_header(names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    faults = [f"the column {name!r} is there twice" for name in twice]
     faults += [
         f"row {number} has {len(row)} cells, the first line has {len(names)}"
         for number, row in enumerate(rows, start=1)
@@ -74,11 +75,6 @@ def _lines(path: Path) -> list[list[str]]:
         raise TableError([f"{path} cannot be read: {error}"]) from error
 
 
-def _faults_of_header(names: list[str]) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    return [f"the column {name!r} is there twice" for name in twice]
-
-
 def _read_jsonl(path: Path) -> pd.DataFrame:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -86,10 +82,6 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise TableError([f"{path} cannot be read: {error}"]) from error
     return _of_objects(path, rows)
-
-
-def _read_list(path: Path) -> pd.DataFrame:
-    return _of_objects(path, read_json(path))
 
 
 def _of_objects(path: Path, rows: Any) -> pd.DataFrame:

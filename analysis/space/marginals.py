@@ -11,7 +11,7 @@ from analysis.comparison.estimand import Estimand
 from analysis.comparison.secondary import tau_b
 from analysis.edf.bands import method_for
 from analysis.edf.intervals import within_interval
-from analysis.edf.measured import SampleGroup, numeric_values, ranking, sample_groups
+from analysis.edf.measured import SampleGroup, numeric_values, quartiles, ranking, sample_groups
 from analysis.edf.samples import Sample
 from analysis.edf.summary import clopper_pearson
 from analysis.errors import TableError
@@ -28,7 +28,6 @@ from analysis.table.policies import Policy
 from analysis.table.units import unit_of
 
 BINS = 6
-QUARTILES = (0.25, 0.5, 0.75)
 IMPORTANCE_PERMUTATIONS = 199
 BIN_COLUMNS = [
     *("group", "low", "high", "n", "diverged", "within", "within_low", "within_high"),
@@ -182,7 +181,7 @@ def _rows(
                 "n": inside.n,
                 "diverged": inside.diverged,
                 **_near(inside, group.sample, estimand),
-                **_quartiles(inside),
+                **quartiles(inside),
                 "source": of.source,
             }
         )
@@ -230,15 +229,10 @@ def _near(inside: Sample, whole: Sample, estimand: Estimand) -> dict[str, float]
         low = clopper_pearson(near, inside.n, level)[0]
         high = clopper_pearson(near + inside.unknown, inside.n, level)[1]
     elif inside.has_band:
-        method = method_for(inside.n, estimand.method)
-        low, high = within_interval(inside, d, base, level, method)[1:]
+        low, high = within_interval(inside, d, base, level, method_for(inside.n, estimand.method))[
+            1:
+        ]
     return {"within": share, "within_low": low, "within_high": high}
-
-
-def _quartiles(inside: Sample) -> dict[str, float]:
-    names = [f"q{100 * p:.0f}" for p in QUARTILES]
-    values = [inside.edf().quantile(p) if inside.n else np.nan for p in QUARTILES]
-    return dict(zip(names, values, strict=True))
 
 
 def _scaled(values: FloatArray, name: str) -> FloatArray:

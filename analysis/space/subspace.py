@@ -74,7 +74,9 @@ def subspace(
             if not applies(columns):
                 continue
             if of is None:
-                faults.append(f"{name}: not drawn from an interval for {_said(columns)}")
+                faults.append(
+                    f"{name}: not drawn from an interval for {' '.join(map(str, columns.values()))}"
+                )
                 continue
             low, high = ends if relative else of.position(ends)
             if not -SLACK <= low <= high <= 1.0 + SLACK:
@@ -98,10 +100,6 @@ def _note(whole: Sequence[SearchRange], kept: "npt.NDArray[np.bool_]", *, before
     if not beforehand:
         return f"{count}{edges}; chosen after its errors were seen: no band."
     return f"{count}{edges}; bands hold for a subspace fixed beforehand, given this count."
-
-
-def _said(columns: Mapping[str, object]) -> str:
-    return " ".join(map(str, columns.values()))
 
 
 def _wanted(inside: Mapping[str, Ends] | Sequence[SearchRange]) -> list[tuple[str, Ends, Any]]:

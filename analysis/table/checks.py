@@ -37,10 +37,8 @@ def table_faults(table: pd.DataFrame) -> list[str]:
     faults = [_absent(name, table) for name in REQUIRED if name not in table]
     if units := _units(table):
         return faults + units
-    checks: tuple[Callable[[pd.DataFrame], list[str]], ...] = (
-        _numbers, _outcomes, _models, _ok_has_error, _counts_agree, _one_chance, _trials_once,
-    )  # fmt: skip
-    return faults + [fault for check in checks for fault in check(table)]
+    there = set(table.columns)
+    return faults + [f for check, columns in CHECKS if columns <= there for f in check(table)]
 
 
 def _absent(name: str, table: pd.DataFrame) -> str:
@@ -125,8 +123,6 @@ def impossible_rows(table: pd.DataFrame) -> dict[int, str]:
 
 
 def _outcomes(table: pd.DataFrame) -> list[str]:
-    if "outcome" not in table:
-        return []
     return [
         invalid_choice("outcome", None if pd.isna(got) else got, OUTCOMES)
         for got in table["outcome"].unique()
@@ -135,14 +131,12 @@ def _outcomes(table: pd.DataFrame) -> list[str]:
 
 
 def _models(table: pd.DataFrame) -> list[str]:
-    if "model" not in table or table["model"].notna().all():
+    if table["model"].notna().all():
         return []
     return [f"{_got(table['model'].isna(), table['model'])}, allowed: a name in every row"]
 
 
 def _ok_has_error(table: pd.DataFrame) -> list[str]:
-    if not {"outcome", "error"} <= set(table.columns):
-        return []
     error = pd.to_numeric(table["error"], errors="coerce")
     bad = table["outcome"].eq(OK) & (table["error"].isna() | error.eq(math.inf))
     if not bad.any():
@@ -152,8 +146,6 @@ def _ok_has_error(table: pd.DataFrame) -> list[str]:
 
 def _counts_agree(table: pd.DataFrame) -> list[str]:
     """Catch fractions given as percent, and counts of another part of the data."""
-    if not {"error", "wrong", "n_eval"} <= set(table.columns):
-        return []
     error, wrong, n_eval = (
         pd.to_numeric(table[name], errors="coerce") for name in ("error", "wrong", "n_eval")
     )
@@ -164,8 +156,6 @@ def _counts_agree(table: pd.DataFrame) -> list[str]:
 
 
 def _one_chance(table: pd.DataFrame) -> list[str]:
-    if "chance" not in table or "model" not in table:
-        return []
     by = [name for name in GROUPS if name in table]
     several = table.groupby(by, sort=False, dropna=False)["chance"].nunique()
     return [
@@ -176,7 +166,17 @@ def _one_chance(table: pd.DataFrame) -> list[str]:
 
 
 def _trials_once(table: pd.DataFrame) -> list[str]:
-    if "trial" not in table:
-        return []
     twice = table["trial"][table["trial"].duplicated() & table["trial"].notna()].unique()
     return [f"trial: {name!r} appears more than once" for name in twice]
+
+
+CHECKS: tuple[tuple[Callable[[pd.DataFrame], list[str]], set[str]], ...] = (
+    (_numbers, set()),
+    (_outcomes, {"outcome"}),
+    (_models, {"model"}),
+    (_ok_has_error, {"outcome", "error"}),
+    (_counts_agree, {"error", "wrong", "n_eval"}),
+    (_one_chance, {"chance", "model"}),
+    (_trials_once, {"trial"}),
+)
+"""What is checked of a table that has these columns."""

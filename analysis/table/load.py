@@ -158,7 +158,8 @@ def _read_run(folder: Path) -> pd.DataFrame:
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
-    study = _study(folder / "study.toml")
+    path = folder / "study.toml"
+    study = _named(path, read_toml) if os.path.lexists(path) else {}
     if "error_unit" in table or study.get("unit") == "raw":
         is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
         table = table.assign(error_unit="raw" if is_raw else "percent")
@@ -222,11 +223,6 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     table = design.merge(results[new], how="left", on="trial")
     finished = design["trial"].isin(results["trial"])
     return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
-
-
-def _study(study: Path) -> dict[str, Any]:
-    """What study.toml says: sampler, objective, unit of the errors; empty where there is none."""
-    return _named(study, read_toml) if os.path.lexists(study) else {}
 
 
 def _read_jsonl(content: BytesIO) -> pd.DataFrame:

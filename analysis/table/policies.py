@@ -125,7 +125,9 @@ def chance_error(group: pd.DataFrame) -> float | None:
 
 def _last(known: pd.DataFrame, *, use_last: bool) -> FloatArray:
     """Error after the last epoch; NaN where the run has none that counts."""
-    values = np.where(known["outcome"].eq(OK), _exact_error(known), np.nan)
+    counted = 100.0 * _column(known, "wrong") / _column(known, "n_eval")
+    exact = np.where(np.isnan(counted), _column(known, "error"), counted)
+    values = np.where(known["outcome"].eq(OK), exact, np.nan)
     if use_last:
         last = _column(known, "last_finite_error")
         values = np.where(known["outcome"].eq(DIVERGED), last, values)
@@ -138,12 +140,6 @@ def _best(known: pd.DataFrame) -> FloatArray:
     if absent:
         raise TableError([f"policy 'best': {absent} finished runs have no best_val_error"])
     return values
-
-
-def _exact_error(known: pd.DataFrame) -> FloatArray:
-    error = _column(known, "error")
-    counted = 100.0 * _column(known, "wrong") / _column(known, "n_eval")
-    return np.where(np.isnan(counted), error, counted)
 
 
 def _column(table: pd.DataFrame, name: str) -> FloatArray:

@@ -10,7 +10,7 @@ from analysis.arrays import FloatArray
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import cut, in_order
 from analysis.edf.summary import clopper_pearson
-from analysis.errors import TableError
+from analysis.errors import TableError, check_confidence
 from analysis.table.groups import complete_prefix
 from analysis.table.outcomes import FAILED
 from analysis.table.policies import Policy, chance_error, errors_under
@@ -60,8 +60,7 @@ def variance_components(values: Sequence[FloatArray], confidence: float = 0.95) 
     (2.0, 17.0, 0.895)
 
     """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: above 0, below 1")
+    check_confidence(confidence)
     counts = np.array([v.size for v in values])
     k, total = counts.size, int(counts.sum())
     if k < 2 or total <= k or (counts < 1).any():

@@ -51,7 +51,8 @@ def score_by_trials(
     """
     edf = sample.edf()
     n, d = edf.n, near_distance(d, sample.unit)
-    sizes = _doublings(n) if trials is None else list(trials)
+    doublings = [*(2**k for k in range(n.bit_length()) if 2**k < n), n]
+    sizes = doublings if trials is None else list(trials)
     bad = [m for m in sizes if not 1 <= m <= n]
     if bad:
         raise ValueError(f"trials: got {bad[0]}, allowed: 1 to {n}")
@@ -70,10 +71,6 @@ def score_by_trials(
         rows.append((_mean(values, chosen), *median, _share(reached, chosen, m)))
     columns = ["expected", "median", "median_low", "median_high", "within"]
     return pd.DataFrame(rows, columns=columns, index=pd.Index(sizes, name="m"))
-
-
-def _doublings(n: int) -> list[int]:
-    return [*(2**k for k in range(n.bit_length()) if 2**k < n), n]
 
 
 def _rank_of_best(n: int, m: int) -> FloatArray:
