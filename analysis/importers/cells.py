@@ -1,8 +1,8 @@
 """Cells of a foreign table: a number, text, or None; empty is not NaN."""
 
 import json
-import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -61,12 +61,7 @@ def column_of(cells: Iterable[Any]) -> "pd.Series[Any]":
 
 
 def _number(text: str) -> int | float | None:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if not math.isnan(number) else math.nan
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None

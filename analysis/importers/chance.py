@@ -19,13 +19,14 @@ import pandas as pd
 from analysis.table.collapse import is_collapsed
 
 WITHOUT_N = "no --n-eval, so no allowance for the luck of a guess"
-HEAP = 5
-"""Runs at one error that are called a heap, at least."""
-HEAP_SHARE = 0.01
-HEAP_FACTOR = 5
-"""A heap is this many times higher than the mean of the others (rounding repeats errors too)."""
-HEAP_ABOVE = 10.0
-"""Points above the best error at which a heap is suspicious."""
+SPIKE_COUNT = 5
+"""Fewest runs at one error that count as a spike."""
+SPIKE_SHARE = 0.01
+"""Smallest share of all runs that counts as a spike."""
+SPIKE_FACTOR = 5
+"""A spike has this many times the mean count of the others (rounding repeats errors too)."""
+SPIKE_DISTANCE = 10.0
+"""Points above the best error from which a spike is suspicious."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,7 @@ class ChanceLevel:
         90.0
         """
         error = round(100.0 * (classes - 1) / classes, 10)
-        said = f"{error:.6g}%, {classes} classes taken as balanced"
-        return cls(error=error, said=said)
+        return cls(error=error, said=f"{error:.6g}%, {classes} classes taken as balanced")
 
     @classmethod
     def of_counts(cls, counts: Sequence[int]) -> "ChanceLevel":
@@ -107,7 +107,7 @@ def counts_of(table: pd.DataFrame) -> list[int | None] | None:
 def error_spikes(errors: Sequence[float]) -> dict[float, int]:
     """Errors at which far more runs end than at any other, as constant predictions do.
 
-    Only a reason to ask: a heap proves nothing, so nobody is called collapsed for being in one.
+    A spike proves nothing: it is only reported, and no run is called collapsed for it.
 
     Args:
         errors: of the runs that count as ok, in percent.
@@ -119,15 +119,13 @@ def error_spikes(errors: Sequence[float]) -> dict[float, int]:
     {64.5543: 9, 67.2644: 11}
     """
     found = pd.Series(list(errors), dtype="float64").value_counts()
-    if found.empty:
+    is_common = found >= max(SPIKE_COUNT, SPIKE_SHARE * len(errors))
+    others = found[~is_common]
+    if others.empty:
         return {}
-    high = found[found >= max(HEAP, HEAP_SHARE * len(errors))]
-    low = found.drop(high.index)
-    if low.empty or high.empty:
-        return {}
-    high = high[high >= HEAP_FACTOR * low.mean()].sort_index()
-    bad = high[high.index >= min(errors) + HEAP_ABOVE]
-    return dict(zip(bad.index.tolist(), bad.tolist(), strict=True))
+    is_bad = found.index >= min(errors) + SPIKE_DISTANCE
+    spikes = found[is_common & is_bad & (found >= SPIKE_FACTOR * others.mean())].sort_index()
+    return dict(zip(spikes.index.tolist(), spikes.tolist(), strict=True))
 
 
 def is_known(value: Any) -> bool:

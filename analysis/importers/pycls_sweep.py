@@ -140,9 +140,10 @@ def _epochs(metrics: dict[str, Any], part: str = "epoch_ind") -> list[float]:
 
 
 def _flat(cfg: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in cfg.items():
-        pairs += (
+    return [
+        pair
+        for key, value in cfg.items()
+        for pair in (
             _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
         )
-    return pairs
+    ]

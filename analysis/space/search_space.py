@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,19 @@ def read_search_space(run: str | os.PathLike[str]) -> list[SearchRange]:
     path = Path(run) / "study.toml"
     try:
         space = read_toml(path)["space"]
-        return [_range(entry) for entry in space if not entry.get("choices")]
+        return [
+            SearchRange(
+                name=str(entry["name"]),
+                low=float(entry["low"]),
+                high=float(entry["high"]),
+                scale="linear" if entry.get("scale") == "linear" else "log",
+                models=tuple(entry.get("models", ())),
+                optims=tuple(entry.get("optims", ())),
+                source="study.toml",
+            )
+            for entry in space
+            if not entry.get("choices")
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError([f"{path}: no search space can be read ({error!r})"]) from error
 
@@ -193,18 +205,6 @@ def names_in(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[st
             faults or [f"no hyperparameter varies among {', '.join(HYPERPARAMETERS)}: name it"]
         )
     return wanted
-
-
-def _range(entry: Mapping[str, Any]) -> SearchRange:
-    return SearchRange(
-        name=str(entry["name"]),
-        low=float(entry["low"]),
-        high=float(entry["high"]),
-        scale="linear" if entry.get("scale") == "linear" else "log",
-        models=tuple(entry.get("models", ())),
-        optims=tuple(entry.get("optims", ())),
-        source="study.toml",
-    )
 
 
 def _given(ends: Mapping[str, Ends]) -> list[SearchRange]:
