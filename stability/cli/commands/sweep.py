@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.commands.edf import Picture, declared_loss, table_of, write_picture
+from stability.cli.commands.edf import Picture, declared_loss, write_picture
 from stability.cli.output.announce import cost, describe
 from stability.cli.output.failures import few
 from stability.cli.output.peaks import print_peaks
@@ -305,7 +305,9 @@ def conclude(study_run: StudyRun) -> int:
     if not is_sweep:
         print_peaks(run.path.parent)
     else:
-        table, d = table_of([run.path]), declared_loss([run.path])
+        from analysis import load
+
+        table, d = load([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
         print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
     print(shown(run.results))
