@@ -4,21 +4,21 @@ from collections.abc import Callable, Hashable, Sequence
 
 import torch
 
-from stability.models.names import is_own
-from stability.training.engines.captured import FREE, kind_of
+from stability.models.names import is_external
+from stability.training.engines.captured import GRAPH_FREE_SETTINGS, graph_kind
 from stability.training.engines.choice import (
     Cost,
     Measurement,
     Workload,
-    measured,
-    said,
-    spoils,
-    unusable,
+    error_line,
+    measure_engines,
+    spoils_process,
+    unusable_reason,
 )
-from stability.training.engines.names import Engine, fastest, fault, parse
-from stability.training.engines.stackable import OWN
-from stability.training.engines.train_with import KEPT
-from stability.training.loop import Job, steps_of
+from stability.training.engines.names import Engine, device_fault, fastest, parse_engine
+from stability.training.engines.stackable import PER_TRIAL_SETTINGS
+from stability.training.engines.train_with import KINDS_KEPT
+from stability.training.loop import Job, steps_per_epoch
 from stability.training.precision import exact_float32
 from stability.training.tensors import TensorData
 from sweeps.errors import ExecutorError
@@ -64,12 +64,12 @@ class ImageEngines(Engines):
         for trial in trials:
             kinds.setdefault(self.kind(trial), []).append(trial)
         if asked != AUTO:
-            engine = parse(asked)
-            if why := fault(engine, device):
+            engine = parse_engine(asked)
+            if why := device_fault(engine, device):
                 raise ExecutorError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
         first = dict(list(kinds.items())[:MEASURED_KINDS])
-        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KEPT)
+        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KINDS_KEPT)
         return {
             kind: chosen[kind] if kind in chosen else _like(members[0], chosen, kinds)
             for kind, members in kinds.items()
@@ -87,15 +87,15 @@ class ImageEngines(Engines):
     def _asked(self, engine: Engine, trial: Trial, device: str) -> EnginePlan:
         """The engine that is asked for; one by one where this kind cannot be trained so."""
         way, why = EnginePlan(engine=engine.name, trials=engine.trials), None
-        if engine.way == ONE_BY_ONE:
+        if engine.base == ONE_BY_ONE:
             return way
         if self._is_spoilt:
-            return EnginePlan(measured={str(engine): SPOILT}) if is_own(trial.model) else way
+            return EnginePlan(measured={str(engine): SPOILT}) if is_external(trial.model) else way
         job, data = self._job_of(trial), self._data_of(trial, device)
         try:
-            why = unusable(engine, job, data)
+            why = unusable_reason(engine, job, data)
         except Exception as error:  # whatever a stranger's code does in a capture
-            why, self._is_spoilt = said(error), spoils(error)
+            why, self._is_spoilt = error_line(error), spoils_process(error)
         return way if why is None else EnginePlan(measured={str(engine): why})
 
     def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
@@ -103,8 +103,8 @@ class ImageEngines(Engines):
 
         More than one of a kind where settings are drawn that a graph holds.
         """
-        few = (trial for members in kinds.values() for trial in members[: KEPT + 1])
-        return len({kind_of(self._job_of(trial)) for trial in few})
+        few = (trial for members in kinds.values() for trial in members[: KINDS_KEPT + 1])
+        return len({graph_kind(self._job_of(trial)) for trial in few})
 
     def _chosen(
         self, kinds: dict[str, list[Trial]], device: str, *, keeps_graphs: bool
@@ -114,16 +114,16 @@ class ImageEngines(Engines):
         After a graph that failed nothing can be measured: models from elsewhere come last.
         """
         ways: dict[str, EnginePlan] = {}
-        for kind in sorted(kinds, key=lambda kind: is_own(kinds[kind][0].model)):
+        for kind in sorted(kinds, key=lambda kind: is_external(kinds[kind][0].model)):
             if self._is_spoilt:
                 ways[kind] = EnginePlan(measured={"captured": SPOILT})
                 continue
             trial, trials = kinds[kind][0], len(kinds[kind])
             job, data = self._job_of(trial), self._data_of(trial, device)
             epochs = sum(member.epochs for member in kinds[kind]) / trials
-            steps = max(1, round(epochs * steps_of(job, data)))
+            steps = max(1, round(epochs * steps_per_epoch(job, data)))
             ahead = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
-            found = measured(job, data, ahead)
+            found = measure_engines(job, data, ahead)
             self._is_spoilt = found.is_spoilt
             ways[kind] = _way(found, steps)
         return ways
@@ -143,7 +143,7 @@ def _way(found: Measurement, steps: int) -> EnginePlan:
 
 def own_settings(engine: str) -> set[str]:
     """Settings that each trial of a cohort may have its own of."""
-    return set(OWN if Engine(engine).way == "stacked" else FREE)
+    return set(PER_TRIAL_SETTINGS if Engine(engine).base == "stacked" else GRAPH_FREE_SETTINGS)
 
 
 def batch_of(trial: Trial) -> int:

@@ -20,16 +20,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from stability.cores import cores
-from stability.data import load
+from stability.data import load_data
 from stability.models.build import build
-from stability.models.names import is_own
+from stability.models.names import is_external
 from stability.models.own import OwnModelError, check_logits
 from stability.training.augment.batches import Streams, training_batch
 from stability.training.outcome import evaluate
 from stability.training.settings import Recipe
 from stability.training.tensors import TensorData
 
-STEPS = 9  # the median of these; the first are slower
+TIMED_STEPS = 9  # the median of these; the first are slower
 LIMIT_SECONDS = 10.0  # for all jobs together: a step of a large model can take minutes on a CPU
 FORWARD = 1 / 3  # of a step: the backward pass costs twice as much
 
@@ -48,7 +48,7 @@ def slots(device: str) -> list[str]:
     return found
 
 
-def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
+def time_job(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
     """Seconds a training step and the evaluation of an image take, by a few of each.
 
     `job`: model, settings, data, and `is_timed`: where it is false, or `patience` seconds are none,
@@ -57,13 +57,13 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     few percent of a step, is left out: torch takes as long as all of this to load its optimizers.
     """
     is_timed = job["is_timed"] and patience > 0
-    if not is_timed and not is_own(job["model"]):
+    if not is_timed and not is_external(job["model"]):
         return None
     start = time.perf_counter()
-    data = TensorData.of(load(job["data"]), device)
+    data = TensorData.of(load_data(job["data"]), device)
     recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
     model = built(job["model"], data, streams)
-    if is_own(job["model"]):
+    if is_external(job["model"]):
         check_logits(model, job["model"], data.shape, data.classes)
         model.train()
     if not is_timed:
@@ -88,7 +88,7 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
         evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
         return clock() - begun
 
-    return timed(step, recipe.batch_size, forward, len(data.validation), left)
+    return time_steps(step, recipe.batch_size, forward, len(data.validation), left)
 
 
 def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
@@ -103,7 +103,7 @@ def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
     )
 
 
-def timed(
+def time_steps(
     step: Callable[[int], float],
     batch: int,
     forward: Callable[[int], float],
@@ -118,7 +118,7 @@ def timed(
     if not is_whole:
         return {"step": image * batch, "image": image * FORWARD}
     steps = [image * batch]
-    while len(steps) < STEPS and steps[-1] < left():
+    while len(steps) < TIMED_STEPS and steps[-1] < left():
         steps.append(step(batch))
     seconds = statistics.median(steps)
     expected = FORWARD * seconds / batch
@@ -150,7 +150,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         return {"faults": [f"--device: {error}"]}
     device = "cpu" if places[0].startswith("cpu") else places[0]
-    if any(is_own(job["model"]) for job in question["jobs"]):
+    if any(is_external(job["model"]) for job in question["jobs"]):
         sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
     faults: list[str] = []
     seconds = []
@@ -158,11 +158,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     for i, job in enumerate(jobs):
         patience = (end - time.perf_counter()) / (len(jobs) - i)
         try:
-            seconds.append(seconds_of(job, device, patience))
+            seconds.append(time_job(job, device, patience))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
         except Exception as error:
-            if not is_own(job["model"]):
+            if not is_external(job["model"]):
                 raise
             fault = f"a training step failed: {type(error).__name__}: {error}"
             faults.append(f"--model: {job['model']}: {fault}")

@@ -14,7 +14,7 @@ from test_checkpoints import order
 from test_driver import spawn, wait_for
 
 from stability import objective
-from stability.data import load
+from stability.data import load_data
 from stability.training.engines.train_with import train_with
 from stability.training.recipes import settings_of
 from sweeps.driver.driver import Driver, Plan
@@ -47,7 +47,7 @@ def images(path: Path, epochs: int = 3) -> RunDirectory:
         draws=K,
         epochs=(epochs,),
         data=DATA,
-        fingerprint=load(DATA).fingerprint,
+        fingerprint=load_data(DATA).fingerprint,
         objective="stability.objective:train_images",
         recipe={"sgd": settings_of("nano", "sgd", settings)},
     )

@@ -13,7 +13,7 @@ from stability import image_engines
 from stability.image_engines import MEASURED_KINDS, ImageEngines
 from stability.objective import _data, _job
 from stability.training.engines import choice
-from stability.training.engines.calibration_job import shortened
+from stability.training.engines.calibration_job import calibration_data
 from stability.training.engines.choice import (
     COMPILING,
     WORTH,
@@ -23,10 +23,10 @@ from stability.training.engines.choice import (
     Workload,
     candidates,
     cost_of,
-    measured,
-    seconds_of,
+    measure_engines,
+    measure_step,
 )
-from stability.training.engines.names import Engine, parse
+from stability.training.engines.names import Engine, parse_engine
 from stability.training.loop import Job
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
@@ -62,7 +62,7 @@ def pretended(
             raise found
         return Cost(step=found / 1e3)
 
-    return asked, measured(job(**changes), small(), ahead, measure)
+    return asked, measure_engines(job(**changes), small(), ahead, measure)
 
 
 def test_a_ladder_is_climbed_while_it_gets_faster_and_a_fault_is_noted() -> None:
@@ -180,12 +180,12 @@ def test_the_measurement_finds_what_a_step_costs_and_what_is_paid_beside(
 ) -> None:
     Pretence(monkeypatch)
     for repeats in (1, 3):
-        found = seconds_of(parse(engine), job(), small(), steps=7, repeats=repeats)
+        found = measure_step(parse_engine(engine), job(), small(), steps=7, repeats=repeats)
         assert found == pytest.approx(0.25)
-    k = parse(engine).trials
+    k = parse_engine(engine).trials
     for keeps, sharing in ((True, 32), (False, k)):
         ahead = Workload(trials=32, steps=100, keeps_graphs=keeps)
-        cost = cost_of(parse(engine), job(), small(), ahead)
+        cost = cost_of(parse_engine(engine), job(), small(), ahead)
         assert cost.step == pytest.approx(0.25)
         assert cost.beside == pytest.approx(64 / sharing + 1000 / k)
 
@@ -196,12 +196,12 @@ def test_a_measured_epoch_is_that_of_the_study_or_what_the_budget_allows(
 ) -> None:
     pretence = Pretence(monkeypatch, step)
     one = job(lr=1e30, warmup_epochs=1.0, precise_bn=40)
-    cost_of(parse("eager"), one, small(), MANY)
+    cost_of(parse_engine("eager"), one, small(), MANY)
     assert len(pretence.datas[-1].train) == 16 * steps
     assert len(pretence.datas[-1].validation) == -(-30 * steps // 4)
     assert pretence.jobs[-1].recipe.precise_bn == 10 * steps
     assert pretence.jobs[-1].recipe.lr < 1e-5
-    assert pretence.jobs[-1].epochs == choice.EPOCHS
+    assert pretence.jobs[-1].epochs == choice.MEASURED_EPOCHS
 
 
 def test_a_training_that_ends_early_or_takes_no_time_gives_no_number(
@@ -216,21 +216,21 @@ def test_a_training_that_ends_early_or_takes_no_time_gives_no_number(
     ):
         vars(pretence).update(changes)
         with pytest.raises(NotMeasuredError, match=words):
-            seconds_of(parse("eager"), job(), small(), steps=2)
-        assert words in str(measured(job(), small(), MANY).why_not("eager"))
+            measure_step(parse_engine("eager"), job(), small(), steps=2)
+        assert words in str(measure_engines(job(), small(), MANY).why_not("eager"))
 
 
 @pytest.mark.parametrize("engine", ["eager", "stacked:2"])
 def test_the_measurement_of_a_real_step(engine: str) -> None:
     one = job(model="vitp-nano", batch_size=4, lr=1e30)  # which diverges in its first epoch
-    assert 1e-4 < seconds_of(parse(engine), one, small(), steps=4) < 1
+    assert 1e-4 < measure_step(parse_engine(engine), one, small(), steps=4) < 1
 
 
 def test_data_are_cut_or_repeated_for_the_measurement() -> None:
-    short = shortened(small(), job(batch_size=25), 4)
+    short = calibration_data(small(), job(batch_size=25), 4)
     assert (len(short.train), len(short.validation), len(short.test)) == (100, 30, 40)
     assert torch.equal(short.train.images[75], small().train.images[0])
-    cut = shortened(small(), job(), 2)
+    cut = calibration_data(small(), job(), 2)
     assert (len(cut.train), len(cut.validation)) == (32, 15)
     assert cut.train.images.data_ptr() == small().train.images.data_ptr()  # no copy
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stability import objective
-from stability.data import load
+from stability.data import load_data
 from stability.objective import train_images
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training
@@ -34,7 +34,7 @@ def trial(number: int = 0, **changes: Any) -> Trial:
         "epochs": 1,
         "seed": number,
         "data": "digits",
-        "fingerprint": load("digits").fingerprint,
+        "fingerprint": load_data("digits").fingerprint,
         "hyperparameters": {"lr": 0.05, "weight_decay": 1e-4},
         "settings": settings | changes.pop("settings", {}),
         "precision": "float32",
@@ -193,7 +193,7 @@ def test_other_data_than_the_studys_are_refused_before_training(
     jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
     trials = [trial(0), trial(1)]
     trials[place] = trial(place, fingerprint="abc123abc123")
-    here = load("digits").fingerprint
+    here = load_data("digits").fingerprint
     results = train_images(cohort(*trials))
     for _ in range(place):
         next(results)
@@ -207,7 +207,7 @@ def test_data_are_loaded_by_their_source_and_called_by_their_name(
 ) -> None:
     jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
     source = "synthetic:n=60,classes=3,size=16"
-    made = {"data": "short", "data_source": source, "fingerprint": load(source).fingerprint}
+    made = {"data": "short", "data_source": source, "fingerprint": load_data(source).fingerprint}
     (result,) = train_images(cohort(trial(0, **made)))
     assert len(jobs) == 1
     assert result.values["chance"] == pytest.approx(200 / 3)

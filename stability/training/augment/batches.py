@@ -36,7 +36,7 @@ class Streams:
         """Of each generator: the position in the data, and in all else that is random."""
         return {name: generator.get_state() for name, generator in vars(self).items()}
 
-    def become(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on with what `state()` gave."""
         for name, generator in vars(self).items():
             generator.set_state(state[name])

@@ -57,7 +57,7 @@ class StackedOptimizer(ABC):
         """All but the weights that has K as first axis."""
         return [*self.memories, *self.columns.values()]
 
-    def become(self, weights: Tensor, state: Iterator[Tensor]) -> None:
+    def load_state(self, weights: Tensor, state: Iterator[Tensor]) -> None:
         """Go on with `weights`, and with the next tensors of `state`."""
         self.weights = weights
         self.memories = [next(state) for _ in self.memories]
