@@ -47,7 +47,7 @@ class ImageEngines(Engines):
 
     def alike(self, trial: Trial, engine: str) -> Hashable:
         """Model, optimizer, length, and the settings that shape the computation."""
-        own = own_settings(engine)
+        own = PER_TRIAL_SETTINGS if Engine(engine).base == "stacked" else GRAPH_FREE_SETTINGS
         settings = {name: value for name, value in trial.settings.items() if name not in own}
         return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical(settings)
 
@@ -139,11 +139,6 @@ def _way(found: Measurement, steps: int) -> EnginePlan:
     }
     beside = {name: round(cost.beside, 4) for name, cost in costs.items()}
     return EnginePlan(engine=engine.name, trials=engine.trials, measured=shown, beside=beside)
-
-
-def own_settings(engine: str) -> set[str]:
-    """Settings that each trial of a cohort may have its own of."""
-    return set(PER_TRIAL_SETTINGS if Engine(engine).base == "stacked" else GRAPH_FREE_SETTINGS)
 
 
 def batch_of(trial: Trial) -> int:

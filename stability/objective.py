@@ -4,7 +4,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -40,7 +40,10 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     for trials in groups:
         data, curves = _data(trials[0], cohort.device), [list[Epoch]() for _ in trials]
         jobs, saved = [_job(trial) for trial in trials], [cohort.saved_of(t) for t in trials]
-        on_epoch = partial(_append, curves)
+
+        def on_epoch(i: int, row: Epoch, curves: list[list[Epoch]] = curves) -> None:
+            curves[i].append(row)
+
         for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
             computed += [] if training.computed is None else [training.computed]
             yield _result(trials[i], training, curves[i], cohort, data)
@@ -51,10 +54,6 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
             "computed, of trials that had diverged",
             file=sys.stderr,
         )
-
-
-def _append(curves: list[list[Epoch]], i: int, epoch: Epoch) -> None:
-    curves[i].append(epoch)
 
 
 def _result(

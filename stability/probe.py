@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from stability.cores import cores
 from stability.data import load_data
@@ -62,7 +61,14 @@ def time_job(job: dict[str, Any], device: str, patience: float) -> dict[str, flo
     start = time.perf_counter()
     data = TensorData.of(load_data(job["data"]), device)
     recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
-    model = built(job["model"], data, streams)
+    model = build(
+        job["model"],
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=streams.weights,
+        device=data.device,
+        image=data.shape[1:],
+    )
     if is_external(job["model"]):
         check_logits(model, job["model"], data.shape, data.classes)
         model.train()
@@ -89,18 +95,6 @@ def time_job(job: dict[str, Any], device: str, patience: float) -> dict[str, flo
         return clock() - begun
 
     return time_steps(step, recipe.batch_size, forward, len(data.validation), left)
-
-
-def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
-    """The model for these data, on their device."""
-    return build(
-        name,
-        channels=data.shape[0],
-        classes=data.classes,
-        generator=streams.weights,
-        device=data.device,
-        image=data.shape[1:],
-    )
 
 
 def time_steps(

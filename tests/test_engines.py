@@ -22,7 +22,7 @@ from stability.training.engines.names import (
 from stability.training.engines.train_with import (
     GRAPHS,
     KINDS_KEPT,
-    Rigs,
+    GraphCache,
     prepare,
     side_by_side,
     train_with,
@@ -139,7 +139,7 @@ def kind(batch: int) -> Job:
 
 
 def test_graphs_of_a_few_kinds_are_kept(captures: Captures) -> None:
-    kept, data = Rigs(), small()
+    kept, data = GraphCache(), small()
     two = list(kept.of(kind(1), data, 2, compiled=False))
     assert list(kept.of(kind(1), data, 1, compiled=False)) == two[:1]
     assert list(kept.of(kind(1), data, 3, compiled=False))[:2] == two
@@ -170,7 +170,7 @@ def test_trials_of_alternating_kinds_are_captured_once(captures: Captures) -> No
 def test_on_a_full_device_other_kinds_make_room_once(
     captures: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, data = Rigs(), small()
+    kept, data = GraphCache(), small()
     kept.of(kind(1), data, 1, compiled=False)
     kept.of(kind(2), data, 1, compiled=False)
     plain, refusals = engines.CapturedStepRunner, [1]
@@ -198,7 +198,7 @@ def test_what_was_captured_is_freed_where_it_is_asked_for_alone(
     """A graph holds itself; to look for such things takes long."""
     collected = []
     monkeypatch.setattr("gc.collect", lambda: collected.append("now"))
-    kept = Rigs()
+    kept = GraphCache()
     for _ in range(2):
         kept.of(kind(1), small(), 1, compiled=False)
     assert collected == []

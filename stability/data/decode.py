@@ -81,7 +81,9 @@ def decode(
     left_out: list[int] = []
     with careful(), ThreadPoolExecutor() as pool:
         if sources:
-            _check_first(sources[0], size, len(sources))
+            first, _ = _read(sources[0], size)
+            if first is not None:  # before everything is decoded: does it fit, if all are so large?
+                check_memory(first.size, len(sources))
         chunks = [sources[i : i + DECODE_CHUNK] for i in range(0, len(sources), DECODE_CHUNK)]
         read = pool.map(lambda chunk: [_read(s, size) for s in chunk], chunks)
         for source, (image, fault) in zip(sources, chain.from_iterable(read), strict=True):
@@ -111,13 +113,6 @@ def careful() -> Iterator[None]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
         yield
-
-
-def _check_first(source: ImageSource, size: int | None, count: int) -> None:
-    """Before everything is decoded: does it fit, if all are as the first?"""
-    image, _ = _read(source, size)
-    if image is not None:
-        check_memory(image.size, count)
 
 
 def _read(source: ImageSource, size: int | None) -> tuple[Pixels | None, str]:

@@ -9,6 +9,7 @@ part.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -193,14 +194,8 @@ def rows_of(
         if content is None:
             findings.add("rows without an image", where)
             continue
-        yield (value if names else number[str(value)]), ImageSource(where, opener(content))
-
-
-def opener(content: bytes | str) -> Any:
-    """What opens an image that is there as bytes or as a path."""
-    if isinstance(content, bytes):
-        return lambda: BytesIO(content)
-    return lambda: Path(content)
+        opener = partial(BytesIO if isinstance(content, bytes) else Path, content)
+        yield (value if names else number[str(value)]), ImageSource(where, opener)
 
 
 def first_line(error: Exception) -> str:

@@ -48,15 +48,11 @@ class Listing:
         if faults or decoded is None:
             named = [f"{name.argument}: {fault}" for fault in faults]
             raise DataError(named, has_unreadable=unusable.has_unreadable)
-        by_class = self._by_class(left_out)
-        notes = decoded.notes + ((describe_left_out(by_class),) if by_class else ())
-        return replace(labelled.data(name.short, decoded.images, notes), left_out=by_class)
-
-    def _by_class(self, left_out: dict[str, int]) -> dict[str, tuple[str, ...]]:
         by_class: dict[str, tuple[str, ...]] = {}
         for image, label in left_out.items():
             by_class[self.classes[label]] = (*by_class.get(self.classes[label], ()), image)
-        return by_class
+        notes = decoded.notes + ((describe_left_out(by_class),) if by_class else ())
+        return replace(labelled.data(name.short, decoded.images, notes), left_out=by_class)
 
 
 def describe_left_out(left_out: Mapping[str, tuple[str, ...]]) -> str:

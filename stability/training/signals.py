@@ -4,6 +4,7 @@ MoCo v3 (Chen et al. 2021, arXiv 2104.02057, section 4) saw instability as spike
 that start in the patch projection, the first layer, and reach the last some steps later.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +45,7 @@ class GradientMonitor:
 
     def __init__(self, model: nn.Module) -> None:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        first = first_layer(model)
-        mine = set(first.parameters(recurse=False)) if first is not None else set()
-        self._first = [i for i, p in enumerate(self.parameters) if p in mine]
+        self._first = first_layer_rows(model, self.parameters)
         self._norms: list[Tensor] = []
         self.losses = LossHistory()
 
@@ -120,6 +119,13 @@ def first_layer(model: nn.Module) -> nn.Module | None:
     In the models of this project that is the stem's first one.
     """
     return next((module for module in model.modules() if isinstance(module, LAYERS)), None)
+
+
+def first_layer_rows(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[int]:
+    """Which of `parameters` are weight and bias of the first layer; none where that is frozen."""
+    layer = first_layer(model)
+    own = set() if layer is None else set(layer.parameters(recurse=False))
+    return [i for i, parameter in enumerate(parameters) if parameter in own]
 
 
 def spikes(losses: NDArray[np.float64]) -> list[int]:

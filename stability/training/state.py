@@ -104,11 +104,11 @@ class TrainState:
         _put_back(self.model, state["model"])
         for group, memories in zip(self.optimizer.groups, state["memories"], strict=True):
             for parameter, memory in zip(group.parameters, memories, strict=True):
-                there = group.memory.get(parameter)
-                if memory is not None and there is not None:  # of a graph: it stays where it lies
-                    _overwrite(there, memory)
-                elif memory is not None:
-                    group.memory[parameter] = _moved(memory, self.device)
+                if memory is None:
+                    continue
+                if parameter not in group.memory:  # that of a graph stays where it lies
+                    group.memory[parameter] = self.optimizer.initial_memory(parameter)
+                _overwrite(group.memory[parameter], memory)
         if self.average is not None:
             content, self.average.step = state["average"]
             _put_back(self.average.model, content)
@@ -160,12 +160,6 @@ def _put_back(module: nn.Module, contents: dict[str, Any]) -> None:
         raise ValueError("the model has other buffers")
     for name, buffer in buffers.items():
         buffer.copy_(contents["buffers"][name].view_as(buffer))
-
-
-def _moved(memory: Any, device: torch.device) -> Any:
-    if isinstance(memory, Tensor):
-        return memory.to(device)
-    return tuple(each.to(device) for each in memory)
 
 
 @torch.no_grad()

@@ -42,12 +42,6 @@ class Streams:
             generator.set_state(state[name])
 
 
-def augments(recipe: Recipe) -> bool:
-    """Whether single images are changed."""
-    areas = recipe.crop_area is not None or recipe.crop_padding > 0
-    return areas or recipe.flip > 0 or recipe.autoaugment
-
-
 def mixes(recipe: Recipe) -> bool:
     """Whether images are mixed with each other."""
     return recipe.mixup is not None or recipe.cutmix is not None
@@ -72,8 +66,6 @@ def inputs(
     part: TensorPart, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Standardised images (B, C, H, W), augmented, and labels (B,) of these rows."""
-    if not augments(recipe):
-        return part.batch(rows)
     levels = augmented(part.images[rows].float(), recipe, part.mean, generator)
     return part.standardised(levels), part.labels[rows]
 

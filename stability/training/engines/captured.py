@@ -117,7 +117,9 @@ class CapturedStepRunner(StepRunner):
         with _building:
             model, _ = super().initial_model(job, data, streams)
         with torch.no_grad():
-            torch._foreach_copy_(_tensors(self._model), _tensors(model))
+            # Buffers too, those included that a module keeps out of its state.
+            ours, theirs = ([*m.parameters(), *m.buffers()] for m in (self._model, model))
+            torch._foreach_copy_(ours, theirs)
         torch._foreach_zero_(self._memory)
         self._weight_decay.fill_(job.recipe.weight_decay)
         return self._model, self._optimizer
@@ -180,8 +182,3 @@ def captured_step(stack: Stack) -> Callable[[], None]:
         for tensor, value in zip(changed, before, strict=True):
             tensor.copy_(value)
     return replay
-
-
-def _tensors(model: nn.Module) -> list[Tensor]:
-    """Weights and buffers, those too that a module keeps out of its state."""
-    return [*model.parameters(), *model.buffers()]

@@ -254,7 +254,9 @@ class _Cohort:
             metrics: dict[str, Any] = {}
             if epoch > 0:
                 mine, (total, first) = losses[:, k], norms[:, k].unbind(1)
-                signals = slot.losses.signals(total, first if self.stack.has_first else None, mine)
+                signals = slot.losses.signals(
+                    total, first if self.stack.first_layer else None, mine
+                )
                 metrics = epoch_metrics([lrs[k] for lrs in self.lrs], mine, signals)
             since = slot.history.seconds + seconds
             row = curve_row(epoch, validation[k], since, gone.get(k), **metrics)

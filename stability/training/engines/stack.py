@@ -19,7 +19,7 @@ from stability.training.engines.stacked_optimizers import STACKED
 from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
 from stability.training.precision import logits_of
-from stability.training.signals import first_layer
+from stability.training.signals import first_layer_rows
 from stability.training.step import StepTables
 from stability.training.tensors import TensorData
 
@@ -53,12 +53,6 @@ class Weights:
         holder, _, own = name.rpartition(".")
         setattr(self.module.get_submodule(holder), own, parameter)
         return parameter
-
-    def of_first_layer(self) -> list[int]:
-        """Which of `parameters` are the first layer's."""
-        layer = first_layer(self.module)
-        mine = set() if layer is None else set(layer.parameters(recurse=False))
-        return [i for i, parameter in enumerate(self.parameters) if parameter in mine]
 
     def finite(self) -> Tensor:
         """(K,): whether all weights and statistics are finite."""
@@ -147,16 +141,12 @@ class Stack:
         self._clip = self.weights.matrix.new_tensor(clips)
         self._clips = any(r.clip is not None for r in recipes)
         self._soft = mixes(recipe)
-        self._first = self.weights.of_first_layer()
+        self.first_layer = first_layer_rows(self.weights.module, self.weights.parameters)
+        """Which of the parameters are those of the first layer; none where it is frozen."""
         self._make_room()
 
     def __len__(self) -> int:
         return len(self.alive)
-
-    @property
-    def has_first(self) -> bool:
-        """Whether the first layer is trained."""
-        return bool(self._first)
 
     def _make_room(self) -> None:
         k, steps, like = len(self), self.steps, self.weights.matrix.new_zeros
@@ -193,7 +183,7 @@ class Stack:
     def _move(self, losses: Tensor, each: list[Tensor]) -> None:
         gradients = torch.cat(each, dim=1)
         norm = torch.linalg.vector_norm(gradients, dim=1)
-        first = torch.cat([each[i] for i in self._first] or [gradients[:, :0]], dim=1)
+        first = torch.cat([each[i] for i in self.first_layer] or [gradients[:, :0]], dim=1)
         norms = torch.stack([norm, torch.linalg.vector_norm(first, dim=1)], dim=1)
         self.alive.logical_and_(losses.isfinite()[:, None])
         if self._clips:  # as `nn.utils.clip_grads_with_norm_`
