@@ -1,4 +1,4 @@
-"""Engines of the objective of image studies: which trials are alike, which way is fastest."""
+"""Engines of the objective of image studies: which trials are alike, which engine is fastest."""
 
 from collections.abc import Callable, Hashable, Sequence
 
@@ -54,7 +54,7 @@ class ImageEngines(Engines):
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         """By kind, in the order of the design. Where many kinds are, the first few are measured.
 
-        Raises DispatchError where the engine that is asked for cannot be used on this device.
+        Raises ExecutorError where the engine that is asked for cannot be used on this device.
         """
         if asked == AUTO and device == "cpu":
             return {}  # one by one, a core each, is what is fastest there: docs/engines.md
@@ -71,7 +71,7 @@ class ImageEngines(Engines):
         first = dict(list(kinds.items())[:MEASURED_KINDS])
         chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KINDS_KEPT)
         return {
-            kind: chosen[kind] if kind in chosen else _like(members[0], chosen, kinds)
+            kind: chosen[kind] if kind in chosen else _similar_plan(members[0], chosen, kinds)
             for kind, members in kinds.items()
         }
 
@@ -86,20 +86,20 @@ class ImageEngines(Engines):
 
     def _asked(self, engine: Engine, trial: Trial, device: str) -> EnginePlan:
         """The engine that is asked for; one by one where this kind cannot be trained so."""
-        way, why = EnginePlan(engine=engine.name, trials=engine.trials), None
+        plan, why = EnginePlan(engine=engine.name, trials=engine.trials), None
         if engine.base == ONE_BY_ONE:
-            return way
+            return plan
         if self._is_spoilt:
-            return EnginePlan(measured={str(engine): SPOILT}) if is_external(trial.model) else way
+            return EnginePlan(measured={str(engine): SPOILT}) if is_external(trial.model) else plan
         job, data = self._job_of(trial), self._data_of(trial, device)
         try:
             why = unusable_reason(engine, job, data)
         except Exception as error:  # whatever a stranger's code does in a capture
             why, self._is_spoilt = error_line(error), spoils_process(error)
-        return way if why is None else EnginePlan(measured={str(engine): why})
+        return plan if why is None else EnginePlan(measured={str(engine): why})
 
     def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
-        """How many the study needs, counted to just above `KEPT` for each kind.
+        """How many the study needs, counted to just above `KINDS_KEPT` for each kind.
 
         More than one of a kind where settings are drawn that a graph holds.
         """
@@ -113,24 +113,24 @@ class ImageEngines(Engines):
 
         After a graph that failed nothing can be measured: models from elsewhere come last.
         """
-        ways: dict[str, EnginePlan] = {}
+        plans: dict[str, EnginePlan] = {}
         for kind in sorted(kinds, key=lambda kind: is_external(kinds[kind][0].model)):
             if self._is_spoilt:
-                ways[kind] = EnginePlan(measured={"captured": SPOILT})
+                plans[kind] = EnginePlan(measured={"captured": SPOILT})
                 continue
             trial, trials = kinds[kind][0], len(kinds[kind])
             job, data = self._job_of(trial), self._data_of(trial, device)
             epochs = sum(member.epochs for member in kinds[kind]) / trials
             steps = max(1, round(epochs * steps_per_epoch(job, data)))
-            ahead = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
-            found = measure_engines(job, data, ahead)
+            workload = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
+            found = measure_engines(job, data, workload)
             self._is_spoilt = found.is_spoilt
-            ways[kind] = _way(found, steps)
-        return ways
+            plans[kind] = _fastest_plan(found, steps)
+        return plans
 
 
-def _way(found: Measurement, steps: int) -> EnginePlan:
-    """The way that takes the least time for trials of so many steps."""
+def _fastest_plan(found: Measurement, steps: int) -> EnginePlan:
+    """The engine that takes the least time for trials of `steps` steps."""
     costs = {name: cost for name, cost in found.costs.items() if isinstance(cost, Cost)}
     engine = fastest({name: cost.seconds(steps) for name, cost in costs.items()})
     shown: dict[str, float | str] = {
@@ -146,8 +146,10 @@ def batch_of(trial: Trial) -> int:
     return int(trial.settings["batch_size"])
 
 
-def _like(trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Trial]]) -> EnginePlan:
-    """The way of the kind of this model and optimizer with the batch that is nearest."""
+def _similar_plan(
+    trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Trial]]
+) -> EnginePlan:
+    """The plan of the kind of this model and optimizer with the nearest batch size."""
     same = [
         (abs(batch_of(kinds[kind][0]) - batch_of(trial)), kind)
         for kind in found
@@ -155,5 +157,5 @@ def _like(trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Tria
     ]
     if not same:
         return EnginePlan()
-    way = found[min(same)[1]]
-    return EnginePlan(engine=way.engine, trials=way.trials)
+    plan = found[min(same)[1]]
+    return EnginePlan(engine=plan.engine, trials=plan.trials)

@@ -78,21 +78,21 @@ def time_job(job: dict[str, Any], device: str, patience: float) -> dict[str, flo
     clock = time.process_time if device == "cpu" else time.perf_counter
 
     def step(size: int) -> float:
-        begun = clock()
+        start_time = clock()
         rows = torch.arange(size)
         images, targets = training_batch(data.train, rows, data.classes, recipe, streams)
         loss = F.cross_entropy(model(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         float(loss.detach())  # waits for the device
-        return clock() - begun
+        return clock() - start_time
 
     def left() -> float:
         return patience - (time.perf_counter() - start)
 
     def forward(count: int) -> float:
-        begun, part = clock(), data.validation
+        start_time, part = clock(), data.validation
         evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
-        return clock() - begun
+        return clock() - start_time
 
     return time_steps(step, recipe.batch_size, forward, len(data.validation), left)
 

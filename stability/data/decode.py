@@ -37,7 +37,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 GREY_MODES = ("1", "L", "LA")
 WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 UNREADABLE = ("unreadable", "truncated", "missing", "too large to decode")
-"""Kinds of faults begin so, where an image cannot be had: it may be left out if that is wanted."""
+"""First words of the faults of images that cannot be read, which the user may leave out."""
 DECODE_CHUNK = 64  # images that a thread decodes in a row
 MEMORY = 0.5  # share of the machine's memory that decoded images may take
 

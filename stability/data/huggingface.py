@@ -2,8 +2,7 @@
 
 They are read by the library `datasets` (the extra `data`), and decoded by the same rules as a
 folder's images. Nothing is downloaded: a name of the hub is looked up among what was downloaded
-before. Parquet files of which the name tells the part (`train-00000-of-00004.parquet`) are that
-part.
+before. The name of a parquet file may say its part (`train-00000-of-00004.parquet`).
 """
 
 import re

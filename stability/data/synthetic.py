@@ -24,7 +24,7 @@ from stability.data.splits import Labelled
 
 COPIES, DISTRACTORS = 2, 1
 STRANGERS = 16  # glyphs of no class
-IMAGES_AT_ONCE = 512  # images made at a time; the order of random numbers hangs on it
+IMAGES_AT_ONCE = 512  # images made at a time; the order of random numbers depends on it
 NOISE, SLOPE = 24, 48  # of 255: largest deviation of a pixel, of the light from side to side
 CONTRAST = (40, 120)  # of 255: a glyph above its background, in each channel
 

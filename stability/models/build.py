@@ -27,7 +27,7 @@ def build(  # noqa: PLR0913 - all that decides the weights of a model
 
     Takes images (B, channels, image, image), gives logits (B, classes). The weights are drawn on
     the CPU and then moved, so that a seed means the same weights on every device.
-    `image` is the height and width of the images, which models from elsewhere are told.
+    `image` is the height and width of the images, for external models.
     `stem_init` and `revision`: of `init_weights`. Their defaults are those of `Recipe`.
     Raises ModelNameError, a KeyError, for a name that is no model's, OwnModelError for a model
     from elsewhere that cannot be made.

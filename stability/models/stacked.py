@@ -145,7 +145,7 @@ def _base(module: nn.Module) -> type[nn.Module] | None:
 
 @cache
 def _stacked_class(kind: type[nn.Module], base: type[nn.Module]) -> type[nn.Module]:
-    """A `kind` whose `super().forward`, or own, is the stacked form's."""
+    """Subclass of `kind` whose inherited `forward` is that of the stacked form."""
     if kind is base:
         return FORMS[base]
     return type(f"Stacked{kind.__name__}", (kind, FORMS[base]), {})

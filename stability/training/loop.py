@@ -1,4 +1,4 @@
-"""One training, from fresh weights to its outcome."""
+"""One training, from initial weights to its outcome."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ from stability.training.tensors import TensorData, TensorPart, to_device
 class Epoch:
     """One row of a trial's curve; epoch 0 is before training.
 
-    Where the training diverges in the epoch, the row is of its steps before the first loss that is
-    not finite, which may be none.
+    In the epoch in which a training diverges, the row covers the steps before the first non-finite
+    loss, possibly none.
     """
 
     epoch: int

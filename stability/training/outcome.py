@@ -43,14 +43,14 @@ class Training:
     """Step, from 0, of the first non-finite training loss; the epoch's last step where at its end
     only a weight, a running statistic or the validation loss was not finite."""
     test: Evaluation | None = None
-    """Of the model that is used: the averaged one where the recipe averages. None if diverged."""
+    """Of the model that is evaluated: the averaged one if the recipe averages. None if diverged."""
     raw_test: Evaluation | None = None
     """Of the weights themselves, where the recipe averages."""
     devices: tuple[str, ...] = ()
     """Names of those that trained it: more than one only where an interrupted training went on."""
-    computed: float | None = field(default=None, compare=False)  # hangs on the company, not on it
-    """Where it was one of several trained as one, the epochs that were computed: its own, and for
-    those that end last their equal shares of what was computed for the diverged after they were."""
+    computed: float | None = field(default=None, compare=False)  # depends on the cohort
+    """Epochs charged to a trial of a cohort: its own, plus, for those that end last, an equal share
+    of the epochs computed for diverged slots."""
 
 
 def majority_error(part: TensorPart) -> float:

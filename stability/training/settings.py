@@ -72,8 +72,8 @@ class Recipe:
     """Initial weights of a conv stem: `main` or `release` (`models/init.py`). Stored for models
     with a conv stem alone; absent means `main`, which all trials had before it was a setting."""
     revision: int = 1
-    """Of the numerics: 1 is what they were before it was a setting, and what absent means; 2
-    follows pycls in five details (docs/recipe.md). Stored where one of them matters."""
+    """Revision of the numerics. 1, also meant by an absent setting, is the one before it was a
+    setting; 2 follows pycls in five details (docs/recipe.md). Stored where one of them matters."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Recipe":
@@ -159,7 +159,7 @@ BY_MODEL = ("stem_init", "revision")
 REVISION = 2
 """The newest revision of the numerics, which new studies have."""
 RIVALS = (("warmup", "warmup_epochs"), ("crop_area", "crop_padding"))
-"""Of two that say the same in two ways a recipe has one."""
+"""Pairs of alternatives: a recipe has one of the two."""
 ORIGINAL_SETTINGS = (
     "lr",
     "weight_decay",

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 SPIKE_WINDOW = 32
-"""Steps before a step whose losses say what is usual; the first so many are not judged."""
+"""Number of preceding losses that a loss is compared with; the first losses are not judged."""
 SPIKE_HEIGHT = 3.2
 """Standard deviations above the mean from which a loss is a spike."""
 SPIKE_GAP = 10
-"""A high loss at most so many steps after another belongs to the same spike."""
+"""High losses at most this many steps apart belong to the same spike."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signals:
-    """Of one epoch, or of its steps before the first loss that is not finite.
+    """Signals of one epoch, or of its steps before the first non-finite loss.
 
     Gradients are those of the loss that is minimised, before they are clipped. A norm is over the
     steps where it is finite, None where there is no such step.
@@ -73,10 +73,10 @@ class LossHistory:
 
     def __init__(self) -> None:
         self.latest = np.empty(0)
-        """Of the steps of the last epoch, and of those before that they are compared with."""
+        """Losses of the last epoch, and those before it that they were compared with."""
 
     def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
-        """Of the steps since the last call: norms (S,), all and the first layer's, and losses.
+        """Signals of the steps since the last call: norms (S,), all and the first layer's, losses.
 
         The first loss that is not finite, and what comes after it, is left out.
         """

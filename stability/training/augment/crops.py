@@ -50,7 +50,7 @@ def corners(n: int, padding: int, generator: torch.Generator, revision: int = 2)
 
 
 def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> Tensor:
-    """The windows whose `corners` these are, on the device of the images."""
+    """The windows with these `corners`, which lie on the device of the images."""
     b, c, h, w = images.shape
     framed = fill.expand(b, c, h + 2 * padding, w + 2 * padding).clone()
     framed[:, :, padding : padding + h, padding : padding + w] = images

@@ -1,7 +1,7 @@
 """A training step whose tensors stay where they are, so that a CUDA graph can replay it.
 
-Eager, a small model's step is hundreds of kernels of a few microseconds, each given out by Python:
-the GPU waits for it. A graph of the whole step is given out once. Everything that changes from
+An eager step of a small model launches hundreds of kernels of a few microseconds from Python, and
+the GPU waits for them. A graph of the whole step is launched once. Everything that changes from
 step to step or from trial to trial lies in tensors on the device: learning rate and weight decay,
 the epoch's order of images, crops, the number of the step. So one graph serves all trials that
 differ in nothing else.
@@ -44,7 +44,7 @@ _building = Lock()  # a model is built with torch's global generator put aside
 
 
 def graph_kind(job: Job) -> Job:
-    """What a graph of the step of `job` hangs on: equal for trials that one graph serves.
+    """What a graph of the step of `job` depends on: equal for trials that one graph serves.
 
     >>> from stability.training.settings import Recipe
     >>> recipe = Recipe(lr=0.1, weight_decay=1e-4)

@@ -1,4 +1,4 @@
-"""Which engine trains the jobs of one kind fastest here: measured in some seconds."""
+"""Measures in a few seconds which engine trains the jobs of one kind fastest on this device."""
 
 import math
 import statistics
@@ -36,11 +36,11 @@ class NotMeasuredError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What a study has ahead of it of one kind of trial."""
+    """The trials of one kind that a study has still to train."""
 
     trials: int
     steps: int
-    """Of a trial, all epochs together."""
+    """Steps of one trial over all epochs."""
     keeps_graphs: bool = True
     """Whether a graph serves all trials of the kind; else it is captured anew for each cohort."""
 
@@ -57,7 +57,7 @@ class Cost:
     its cohort or its kind captures or compiles once. The last evaluation is left out."""
 
     def seconds(self, steps: int) -> float:
-        """Of a trial of so many steps.
+        """Seconds of a trial of `steps` steps.
 
         >>> Cost(step=0.5, beside=10.0).seconds(100)
         60.0
@@ -67,7 +67,7 @@ class Cost:
 
 @dataclass
 class Measurement:
-    """What was found of one kind."""
+    """Results for one kind of trial."""
 
     costs: dict[str, Cost | str] = field(default_factory=dict)
     """By engine; or why there is none."""
@@ -76,12 +76,12 @@ class Measurement:
     still under way, and this process should train nothing."""
 
     def why_not(self, engine: str) -> str | None:
-        """Why it cannot be used; None where it can, or was not tried."""
+        """Why an engine cannot be used; None if it can, or was not tried."""
         found = self.costs.get(engine)
         return found if isinstance(found, str) else None
 
     def step(self, engine: str) -> float | None:
-        """Seconds of a step; None where there are none."""
+        """Seconds of a step by an engine; None if it has no costs."""
         found = self.costs.get(engine)
         return found.step if isinstance(found, Cost) else None
 
@@ -90,9 +90,9 @@ Measure = Callable[[Engine, Job, TensorData, Workload], Cost]
 
 
 def candidates(trials: int) -> list[list[Engine]]:
-    """What is measured on a GPU for so many trials of a kind, as ladders.
+    """Engines to measure on a GPU for so many trials of a kind, as lists of growing batches.
 
-    A ladder is climbed as long as it gets faster.
+    A list is followed as long as it gets faster.
 
     >>> [str(engine) for ladder in candidates(3) for engine in ladder]
     ['eager', 'captured', 'captured+compile', 'streams:2']
@@ -104,41 +104,41 @@ def candidates(trials: int) -> list[list[Engine]]:
 
 
 def measure_engines(
-    job: Job, data: TensorData, ahead: Workload, measure: Measure | None = None
+    job: Job, data: TensorData, workload: Workload, measure: Measure | None = None
 ) -> Measurement:
-    """What each candidate costs, or why it has no costs; without those that cannot pay."""
+    """Measure each candidate that may pay; an engine without costs has a reason instead."""
     found = Measurement()
-    for ladder in candidates(ahead.trials):
-        if ladder[0].is_compiled and not may_pay_to_compile(found, ahead):
+    for ladder in candidates(workload.trials):
+        if ladder[0].is_compiled and not may_pay_to_compile(found, workload):
             continue
         best = math.inf
         for engine in ladder:
-            cost = _tried(engine, job, data, ahead, found, measure or cost_of)
+            cost = _tried(engine, job, data, workload, found, measure or cost_of)
             found.costs[str(engine)] = cost
-            if isinstance(cost, str) or cost.seconds(ahead.steps) > 0.95 * best:
+            if isinstance(cost, str) or cost.seconds(workload.steps) > 0.95 * best:
                 break
-            best = cost.seconds(ahead.steps)
+            best = cost.seconds(workload.steps)
     return found
 
 
-def may_pay_to_compile(found: Measurement, ahead: Workload) -> bool:
+def may_pay_to_compile(found: Measurement, workload: Workload) -> bool:
     """Whether the trials of a kind take so long that compiling may cost less than it saves."""
     step = found.step("captured")
-    if step is None or not ahead.keeps_graphs:
+    if step is None or not workload.keeps_graphs:
         return False
-    return step * ahead.steps * ahead.trials >= WORTH * COMPILING
+    return step * workload.steps * workload.trials >= WORTH * COMPILING
 
 
 def _tried(
     engine: Engine,
     job: Job,
     data: TensorData,
-    ahead: Workload,
+    workload: Workload,
     found: Measurement,
     measure: Measure,
 ) -> Cost | str:
     try:
-        return _left_out(engine, job, data, found) or measure(engine, job, data, ahead)
+        return _left_out(engine, job, data, found) or measure(engine, job, data, workload)
     except NotMeasuredError as error:
         return str(error)
     except Exception as error:  # whatever it is: this way is not taken
@@ -193,7 +193,7 @@ def unstackable_kind(job: Job, data: TensorData) -> str | None:
     return can_stack([replace(job, seed=i) for i in range(2)], data)
 
 
-def cost_of(engine: Engine, job: Job, data: TensorData, ahead: Workload) -> Cost:
+def cost_of(engine: Engine, job: Job, data: TensorData, workload: Workload) -> Cost:
     """What a trial of the kind of `job` costs by `engine`; some seconds.
 
     Raises NotMeasuredError, and whatever the training raises.
@@ -205,7 +205,7 @@ def cost_of(engine: Engine, job: Job, data: TensorData, ahead: Workload) -> Cost
         times = time_training(engine, job, data, steps)
     finally:
         GRAPHS.clear()
-    sharing = ahead.trials if ahead.keeps_graphs else engine.trials
+    sharing = workload.trials if workload.keeps_graphs else engine.trials
     return Cost(step=times.step, beside=times.once / sharing + times.start / engine.trials)
 
 
@@ -231,10 +231,10 @@ def affordable(engine: Engine, job: Job, data: TensorData) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTimes:
-    """Of one measurement, in seconds."""
+    """Seconds of one measurement."""
 
     once: float
-    """Of graphs that stay."""
+    """To capture graphs that are kept."""
     start: float
     """From the beginning of the trainings to their first epoch."""
     step: float
@@ -256,7 +256,7 @@ def time_training(
     # On a CPU, where other processes have their turn too, what this one had.
     clock = time.perf_counter if data.device.type == "cuda" else time.process_time
     stamps: list[list[float]] = [[] for _ in jobs]
-    begun = clock()
+    start_time = clock()
     prepare(engine.name, jobs, short)
     ready = clock()
     for i, training in train_with(
@@ -273,5 +273,5 @@ def time_training(
         raise NotMeasuredError(f"not measured: the clock says {epoch:.3g} seconds for an epoch")
     start = statistics.median(rows[1] for rows in stamps) - ready - epoch
     return TrainingTimes(
-        once=ready - begun, start=max(start, 0.0), step=epoch / (steps * engine.trials)
+        once=ready - start_time, start=max(start, 0.0), step=epoch / (steps * engine.trials)
     )

@@ -1,7 +1,7 @@
 """Trials that are alike in all that shapes the computation, trained as one.
 
 Each has its own weights, data order, augmentation and hyperparameters, all from its own seed as
-when it is trained alone (`loop.train`), so that its result hangs on its cohort by rounding alone.
+when it is trained alone (`loop.train`): its result depends on its cohort only by rounding.
 """
 
 import gc
@@ -26,14 +26,14 @@ from stability.training.state import Checkpoint, device_name
 from stability.training.tensors import TensorData, TensorPart
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""How many a cohort is repacked to: few, since each is captured anew on a GPU."""
+"""Sizes that a cohort is repacked to: few, since each needs a new capture on a GPU."""
 
 Prepare = Callable[[Stack], Callable[[], None]]
 """From a stack to the function that makes its steps: `Stack.step` itself, or captured."""
 
 
 def as_it_is(stack: Stack) -> Callable[[], None]:
-    """Each operation as Python gives it out."""
+    """The step operation by operation."""
     return stack.step
 
 
@@ -162,7 +162,7 @@ class _Cohort:
         return tuple(dict.fromkeys((*slot.history.devices, device_name(self.data.device))))
 
     def train_epoch(self, epoch: int) -> None:
-        """One pass over the training part, each trial in an order of its own."""
+        """One pass over the training part, in another order for each trial."""
         stack, total = self.stack, self.stack.steps * self.epochs
         of_epoch = range((epoch - 1) * stack.steps, epoch * stack.steps)
         self.lrs = [
@@ -326,13 +326,13 @@ class _Cohort:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Or raised because of that: a capture that was out of memory may fail to end, too.
+    """Whether `error` or its cause is out of memory; a capture may fail to end because of it.
 
     >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("no such kernel"))
     (True, False)
     """
     if error is None:
         return False
-    # What CUDA itself says, of a graph that it cannot hold, has no type of its own.
+    # CUDA's own error, for a graph that does not fit, has no type of its own.
     mine = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
     return mine or is_out_of_memory(error.__context__)

@@ -21,13 +21,13 @@ class Slot:
     """The place of one trial in a cohort."""
 
     index: int
-    """Of the job."""
+    """Number of the job."""
     job: Job
     saved: Checkpoint | None = None
     streams: Streams
     losses: LossHistory = field(default_factory=LossHistory)
     history: History = field(default_factory=History)
-    """Of an interrupted training; rows are added."""
+    """History of the interrupted training, or empty; rows are added."""
     loaded: dict[str, Any] | None = None
     """State of an interrupted training, until the stack has it."""
     alive: bool = True

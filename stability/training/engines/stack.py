@@ -35,7 +35,7 @@ class Weights:
         self._names = [names[p] for p in (*decayed, *exempt)]
         self._frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
         self.decayed = sum(p[0].numel() for p in decayed)
-        """Of the P columns the first so many are decayed."""
+        """Number of columns that are decayed: the first of the P."""
         self._lay(torch.cat([p.detach().flatten(1) for p in (*decayed, *exempt)], dim=1))
 
     def _lay(self, matrix: Tensor) -> None:
@@ -67,7 +67,7 @@ class Weights:
         return [self.matrix, *frozen, *(values for _, _, values in statistics(self.module))]
 
     def load_state(self, state: Iterator[Tensor]) -> None:
-        """Go on with the next tensors of `state`, which are as `state()` gives them."""
+        """Continue with the next tensors of `state`, which are in the order of `state()`."""
         matrix = next(state)
         for name in self._frozen:
             self._put(name, nn.Parameter(next(state), requires_grad=False))
@@ -98,7 +98,7 @@ class Averages:
 
     @torch.no_grad()
     def update(self) -> None:
-        """To be called after each step."""
+        """Count a step of the optimizer; update every `ema_period` steps."""
         step, self.step = self.step, self.step + 1
         if step % self._period:
             return
@@ -116,7 +116,7 @@ class Averages:
         return [*self.weights.state(), self._warmup]
 
     def load_state(self, state: Iterator[Tensor]) -> None:
-        """Go on with the next tensors of `state`."""
+        """Continue with the next tensors of `state`."""
         self.weights.load_state(state)
         self._warmup = next(state)
 
@@ -193,18 +193,18 @@ class Stack:
         self.tables.record(losses, norms)
 
     def state(self) -> list[Tensor]:
-        """All that a trial has its own of: tensors whose first axis is K."""
+        """All that differs between trials: tensors whose first axis is K."""
         averages = [] if self.averages is None else self.averages.state()
         own = self.alive, self._smoothing, self._clip
         return [*self.weights.state(), *self.optimizer.state(), *averages, *own]
 
     def shared(self) -> list[Tensor]:
-        """What changes in a training and is not of single trials: buffers of strangers' layers."""
+        """Changing tensors that all trials share: buffers of layers of external models."""
         averages = [] if self.averages is None else self.averages.weights.shared()
         return [*self.weights.shared(), *averages]
 
     def load_state(self, state: Iterable[Tensor]) -> None:
-        """Go on with `state`, as `state()` gives it, of as many trials as it has: all is new."""
+        """Continue from the result of `state()`, which may be of another number of trials."""
         values = iter(state)
         self.weights.load_state(values)
         self.optimizer.load_state(self.weights.matrix, values)

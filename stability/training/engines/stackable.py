@@ -28,7 +28,7 @@ PER_TRIAL_SETTINGS = (
     "floor",
     "lr_per",
 )
-"""Settings that each trial of a cohort may have its own of."""
+"""Settings that may differ between the trials of a stacked cohort."""
 
 
 def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
@@ -49,7 +49,7 @@ def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
 
 
 def _difference(jobs: Sequence[Job]) -> str | None:
-    """What shapes the computation and is not the same for all."""
+    """Why the jobs do not share one computation; None if they do."""
     common = {f.name for f in fields(Recipe)} - set(PER_TRIAL_SETTINGS)
     for name in ("model", "optimizer", "epochs", "precision", *sorted(common)):
         values = [getattr(job.recipe if name in common else job, name) for job in jobs]
