@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from stability import objective
 from stability.data import load_data
 from stability.objective import train_images
+from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training
 from stability.training.recipes import settings_of
@@ -69,7 +69,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Epoch], Training]
                 on_epoch(each)
             return training
 
-        monkeypatch.setattr(objective, "train", train)
+        monkeypatch.setattr(train_with, "train", train)
         return jobs
 
     return set_up

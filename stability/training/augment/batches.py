@@ -15,7 +15,7 @@ from stability.training.tensors import TensorPart
 
 @dataclass(frozen=True)
 class Streams:
-    """Random generators of a training, on the CPU: one for each purpose, so that none shifts another."""
+    """Random generators of a training, on the CPU: one a purpose, so that none shifts another."""
 
     weights: torch.Generator
     order: torch.Generator
