@@ -64,7 +64,7 @@ def resolve_model(name: str, size: str, *choices: str) -> str:
 
     `choices` are added to those of the name. Raises ModelNameError where there is no such model.
 
-    >>> resolve_model("vitc", "nano"), resolve("vitc+d4", "nano", "patchify")
+    >>> resolve_model("vitc", "nano"), resolve_model("vitc+d4", "nano", "patchify")
     ('vitc-nano', 'vitp-nano')
     >>> resolve_model("resnet", "4gf")
     'resnet-50'
@@ -83,7 +83,7 @@ def resolve_model(name: str, size: str, *choices: str) -> str:
 def family_of(full_name: str) -> str:
     """Family of a full model name, the key of its ranges.
 
-    >>> family_of("vitc-nano"), family("vitp-4gf+s2")
+    >>> family_of("vitc-nano"), family_of("vitp-4gf+s2")
     ('vit', 'vit')
     """
     return FAMILIES[full_name.split("-")[0]]
@@ -92,7 +92,7 @@ def family_of(full_name: str) -> str:
 def is_external(name: str) -> bool:
     """Whether a model comes from elsewhere: `module:function`, `timm:NAME`, `torchvision:NAME`.
 
-    >>> is_external("mymodels:tiny"), is_own("vitc-nano")
+    >>> is_external("mymodels:tiny"), is_external("vitc-nano")
     (True, False)
     """
     return ":" in name
@@ -130,7 +130,7 @@ def has_squeeze_excitation(name: str) -> bool:
 def is_vit_name(name: str) -> bool:
     """Whether `name`, with or without a size, is a ViT's: it has a stem, a depth, a pooling.
 
-    >>> is_vit_name("vitp"), may_choose("vitc-4gf+d13"), may_choose("resnet-50")
+    >>> is_vit_name("vitp"), is_vit_name("vitc-4gf+d13"), is_vit_name("resnet-50")
     (True, True, False)
     """
     return FAMILIES.get(re.split(r"[-+]", name)[0]) == "vit"
@@ -139,7 +139,7 @@ def is_vit_name(name: str) -> bool:
 def accepts_size(full_name: str, side: int) -> bool:
     """Whether the model takes square images of `side` pixels: a ViT those of its size alone.
 
-    >>> accepts_size("vitp-nano", 32), takes("vitp-4gf", 32), takes("resnet-50", 32)
+    >>> accepts_size("vitp-nano", 32), accepts_size("vitp-4gf", 32), accepts_size("resnet-50", 32)
     (True, False, True)
     """
     config = config_of(full_name)

@@ -269,7 +269,7 @@ VARIANTS: dict[str, Config] = {
 def model_source(name: str) -> str:
     """Where the model `name` of `VARIANTS` is from, in a few words.
 
-    >>> model_source("vitc-4gf"), source("resnet-nano")
+    >>> model_source("vitc-4gf"), model_source("resnet-nano")
     ('Xiao et al. 2021', 'here')
     """
     kind, _, size = name.partition("-")

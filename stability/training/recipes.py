@@ -174,7 +174,7 @@ def default_recipe(size: str, images: int) -> str:
 def setting_source(recipe: str, setting: str) -> str:
     """Where the value of a setting in a recipe is from.
 
-    >>> setting_source("paper", "warmup"), source_of("nano", "mixup")
+    >>> setting_source("paper", "warmup"), setting_source("nano", "mixup")
     ('warmup_epochs in its place', 'not used')
     """
     named = RECIPES[recipe]

@@ -214,7 +214,7 @@ def is_off(name: str, settings: Mapping[str, Any]) -> bool:
 def allowed_values(name: str) -> str:
     """The values that a setting may have, in words.
 
-    >>> allowed_values("flip"), allowed("mixup"), allowed("lr_per")
+    >>> allowed_values("flip"), allowed_values("mixup"), allowed_values("lr_per")
     ('0 to 1', 'above 0, off', 'step, epoch')
     """
     if name in BOOLEAN_SETTINGS:

@@ -49,9 +49,9 @@ def graph_kind(job: Job) -> Job:
     >>> from stability.training.settings import Recipe
     >>> recipe = Recipe(lr=0.1, weight_decay=1e-4)
     >>> one = Job(model="vitc-nano", optimizer="sgd", recipe=recipe, epochs=5, seed=0)
-    >>> graph_kind(one) == kind_of(replace(one, recipe=replace(recipe, lr=0.3), seed=7))
+    >>> graph_kind(one) == graph_kind(replace(one, recipe=replace(recipe, lr=0.3), seed=7))
     True
-    >>> graph_kind(one) == kind_of(replace(one, recipe=replace(recipe, batch_size=32)))
+    >>> graph_kind(one) == graph_kind(replace(one, recipe=replace(recipe, batch_size=32)))
     False
     """
     return replace(job, recipe=replace(job.recipe, **GRAPH_FREE_SETTINGS), epochs=1, seed=0)

@@ -46,7 +46,7 @@ class Engine:
 def parse_engine(text: str) -> Engine:
     """`stacked:16` as an engine. Raises ValueError with what is allowed.
 
-    >>> parse_engine("stacked"), str(parse("streams+compile:2")), str(parse("eager"))
+    >>> parse_engine("stacked"), str(parse_engine("streams+compile:2")), str(parse_engine("eager"))
     (Engine(name='stacked', trials=16), 'streams+compile:2', 'eager')
     """
     name, colon, number = text.partition(":")
