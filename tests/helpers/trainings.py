@@ -144,7 +144,7 @@ def trial(number: int = 0, **changes: Any) -> Trial:
         "epochs": 1,
         "seed": number,
         "data": "digits",
-        "fingerprint": load("digits").fingerprint,
+        "fingerprint": load_data("digits").fingerprint,
         "hyperparameters": {"lr": 0.05, "weight_decay": 1e-4},
         "settings": settings | changes.pop("settings", {}),
         "precision": "float32",
