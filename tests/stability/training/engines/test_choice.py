@@ -113,8 +113,8 @@ def test_what_is_paid_once_decides_with_the_steps() -> None:
     found = Measurement(
         {"captured": Cost(step=2e-3), "captured+compile": Cost(step=1e-3, beside=3)}
     )
-    assert image_engines._way(found, steps=2900).engine == "captured"
-    way = image_engines._way(found, steps=3100)
+    assert image_engines._fastest_plan(found, steps=2900).engine == "captured"
+    way = image_engines._fastest_plan(found, steps=3100)
     assert way.engine == "captured+compile"
     assert way.measured == {"captured": 2.0, "captured+compile": 1.0}
     assert way.beside == {"captured": 0.0, "captured+compile": 3}
@@ -238,7 +238,7 @@ ENGINES = ImageEngines(_job, _data)
 
 
 def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_engines, "measured", None)
+    monkeypatch.setattr(image_engines, "measure_engines", None)
     trials = [trial(0), trial(1, model="vitc-nano")]
     kinds = [ENGINES.kind(one) for one in trials]
     assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
@@ -258,7 +258,7 @@ def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
         takes = {"eager": 0.008, "captured": 0.002, "stacked:16": stacked}
         return Measurement({name: Cost(step=step) for name, step in takes.items()} | {"s:2": "no"})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     here = ImageEngines(_job, lambda trial, device: small())
     lengths = [(i, model) for i in range(3) for model in ("vitp-nano", "vitc-nano")]
@@ -280,7 +280,7 @@ def test_of_many_kinds_the_first_are_measured_and_the_others_do_as_the_nearest(
         captured = 0.5 if job.recipe.batch_size > 60 else 2.0
         return Measurement({"eager": Cost(step=1.0), "captured": Cost(step=captured)})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     batches = [10 * i for i in range(1, MEASURED_KINDS + 1)] + [33, 99]
     trials = [trial(b, settings={"batch_size": b}) for b in batches]
@@ -299,7 +299,7 @@ def test_a_setting_that_a_graph_holds_has_each_trial_captured(
         seen.append(ahead.keeps_graphs)
         return Measurement({"eager": Cost(step=1.0)})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     here.ways([trial(i, settings={name: i / 100}) for i in range(9)], "cuda", "auto")
     assert seen == [kept]
@@ -312,7 +312,7 @@ def test_models_from_elsewhere_are_measured_last_and_spoil_nothing(
         costs = {"eager": Cost(step=1.0), "captured": Cost(step=0.5)}
         return Measurement(costs, is_spoilt=job.model == f"{__name__}:odd")  # type: ignore[arg-type]
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     models = (f"{__name__}:odd", f"{__name__}:other", "vitp-nano")
     trials = [trial(i, model=model) for i, model in enumerate(models)]
@@ -341,7 +341,7 @@ def test_an_engine_that_is_asked_for_is_tried_with_a_model_from_elsewhere(
             raise RuntimeError("cannot\nbe captured")
         return None
 
-    monkeypatch.setattr(image_engines, "unusable", refuse)
+    monkeypatch.setattr(image_engines, "unusable_reason", refuse)
     here = ImageEngines(_job, lambda trial, device: small())
     models = ("vitp-nano", f"{__name__}:odd", f"{__name__}:other", "vitc-nano")
     ways = list(
