@@ -26,7 +26,7 @@ from stability.cli.study.data_names import check_unchanged
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
-from stability.models.names import is_own
+from stability.models.names import is_external
 from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import EXECUTORS, Executor, LocalExecutor, SlurmExecutor
@@ -183,7 +183,7 @@ def machine_known(request: Request) -> Machine | None:
     """
     study, site = request.study, request.site
     is_ours = study.objective == OBJECTIVE
-    if (is_ours and any(map(is_own, study.models))) or site.executor == "slurm":
+    if (is_ours and any(map(is_external, study.models))) or site.executor == "slurm":
         return None
     if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
         return None  # workers are forked only on Linux: see sweeps.executors.forked

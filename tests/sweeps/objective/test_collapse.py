@@ -16,7 +16,7 @@ from analysis import load
 from analysis.edf.summary import summarise
 from analysis.importers.chance import mark_collapsed
 from analysis.table import collapse as copy_in_analysis
-from stability.objective import outcome_of
+from stability.objective import image_outcome
 from stability.training.outcome import Evaluation, Training
 from sweeps.driver.tally import Tally
 from sweeps.objective.collapse import is_collapsed
@@ -28,7 +28,7 @@ from sweeps.study.trial import Result
 
 def by_our_objective(wrong: int, n: int, chance: float, *, constant: bool = False) -> str:
     test = Evaluation(wrong=wrong, n=n, loss=1.0, chance=chance, constant=constant)
-    return outcome_of(Training(outcome="ok", test=test))
+    return image_outcome(Training(outcome="ok", test=test))
 
 
 def by_plain_function(wrong: int, n: int, chance: float) -> str:
@@ -115,4 +115,4 @@ def test_the_best_in_progress_is_the_best_of_the_table(tmp_path: Path) -> None:
 def test_a_constant_answer_is_collapsed_below_the_limit_too() -> None:
     assert by_our_objective(1, 100, 50.0, constant=True) == "collapsed"
     assert by_our_objective(1, 100, 50.0) == "ok"
-    assert outcome_of(Training(outcome="diverged", diverged_at=3)) == "diverged"
+    assert image_outcome(Training(outcome="diverged", diverged_at=3)) == "diverged"
