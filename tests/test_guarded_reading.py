@@ -15,7 +15,7 @@ from test_confirm import run_of
 
 from analysis import TableError, load, read_box
 from analysis.axes.convergence import load_curves
-from stability.cli.commands.status import in_words, state_of
+from stability.cli.commands.status import describe_state, state_of
 from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.errors import StabilityError
 from sweeps.executors import InlineExecutor
@@ -196,7 +196,7 @@ def test_odd_files_are_answered_and_most_keep_nothing_from_going_on(
     for place in OTHERS:
         put(odd, run.path / place.format(trial=trial))
     state = state_of(run)
-    assert "w-0000.parquet" in in_words(state)
+    assert "w-0000.parquet" in describe_state(state)
     for look in (load, load_curves):
         with pytest.raises(TableError, match=r"results\.parquet|curves\.parquet"):
             look(run.path)

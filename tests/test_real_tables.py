@@ -13,7 +13,7 @@ import pytest
 
 from analysis import Estimand, Sample, compare, load, samples
 from analysis.importers import Chance, ImportOptions, convert, read
-from stability.cli.commands.import_table import write
+from stability.cli.commands.import_table import write_table
 
 FOLDER = os.environ.get("STABILITY_TABLES", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="STABILITY_TABLES names no folder")
@@ -35,7 +35,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     for name in ("deberta-base", "deberta-v3-base"):
         imported = convert(read(str(Path(FOLDER, f"{name}.csv"))), WISH)
         paths.append(folder / f"{name}.parquet")
-        write(imported.table, imported.notes, paths[-1])
+        write_table(imported.table, imported.notes, paths[-1])
     return load(paths)
 
 

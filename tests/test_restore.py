@@ -12,7 +12,7 @@ from conftest import TESTS, make_toy
 
 from stability.cli.commands.sweep import run_request
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import reopen
+from stability.cli.study.request import reopen_request
 from sweeps.driver.driver import Driver, Plan
 from sweeps.errors import SpecError, StoreError
 from sweeps.executors import InlineExecutor
@@ -193,7 +193,7 @@ def test_a_finished_study_is_put_in_order_by_its_command(
     monkeypatch.chdir(TESTS)
     (run.path / ".results.parquet.x.tmp").touch()
     (run.parts / "cpu0-zzz-0000.parquet").write_bytes(b"PAR1")
-    asked = reopen(run.path, SiteOptions(executor="inline"))
+    asked = reopen_request(run.path, SiteOptions(executor="inline"))
     assert run_request(asked, retry_failed=False, dry_run=False) == 0
     assert "set aside as" in capsys.readouterr().err
     assert list(run.path.rglob(".*.tmp")) == []

@@ -19,7 +19,8 @@ from test_driver import wait_for
 
 from stability.cli.commands import sweep
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import Options, Request, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import Request, read_request
 from sweeps.driver.driver import Driver, Plan
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm import lifetime as module
@@ -84,7 +85,7 @@ def test_the_wall_time_that_is_asked_for_reaches_the_worker(
         return 0
 
     monkeypatch.setattr(sweep, "dispatch", dispatch)
-    asked = read(Options(model="vitp", optim="sgd"), SiteOptions())
+    asked = read_request(StudyOptions(model="vitp", optim="sgd"), SiteOptions())
     asked = replace(asked, run=RunDirectory(tmp_path / "run"))
     cluster = replace(asked.site, executor="slurm", device="cuda", slurm=SlurmOptions(time=30))
     for site in (cluster, replace(asked.site, device="cpu")):

@@ -12,7 +12,7 @@ import pytest
 from conftest import make_run
 
 from stability.cli.commands import status
-from stability.cli.commands.status import in_words, show_status, state_of
+from stability.cli.commands.status import describe_state, show_status, state_of
 from sweeps.driver.driver import sole_driver
 from sweeps.executors.slurm.jobs import Submission
 from sweeps.store.owner import Owner
@@ -32,10 +32,10 @@ def test_a_driver_is_named_as_long_as_it_holds_its_lock(run: RunDirectory) -> No
     with sole_driver(run):
         state = state_of(run)
         assert state["driver"] == f"pid {os.getpid()} on {socket.gethostname()}"
-        assert f"a driver lives: {state['driver']}" in in_words(state).splitlines()
-        assert NOBODY not in in_words(state)
+        assert f"a driver lives: {state['driver']}" in describe_state(state).splitlines()
+        assert NOBODY not in describe_state(state)
     assert state_of(run)["driver"] is None  # this process lives on, and drives no more
-    assert NOBODY in in_words(state_of(run))
+    assert NOBODY in describe_state(state_of(run))
 
 
 def test_a_driver_on_another_host_is_known_by_its_lock(run: RunDirectory) -> None:

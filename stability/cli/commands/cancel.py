@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stability.cli.output.tables import shown
+from stability.cli.output.tables import shown_path
 from sweeps.driver.driver import sole_driver
 from sweeps.errors import ExecutorError, StoreError
 from sweeps.executors import LocalExecutor, SlurmExecutor
@@ -21,14 +21,14 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import put_away
 from sweeps.system.trust import is_own, printable
 
-PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
+DRIVER_PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
 
 def cancel_run(path: Path) -> None:
     """Raises StoreError where `path` is no run directory, DispatchError where a driver lives on."""
     run = RunDirectory(path)
     design = run.read_design()
-    with after_the_driver(run):
+    with replacing_driver(run):
         dispatchers: list[Executor] = [LocalExecutor(run, lambda: None)]
         if submissions(run, own=True):
             dispatchers.append(SlurmExecutor(run, lambda: None, SlurmOptions()))
@@ -48,7 +48,7 @@ def cancel_run(path: Path) -> None:
     count = sum(owner.name in ended for owner in before)
     print(
         f"{count} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
-        f"and kept; stability resume {shown(run.path)} goes on from there"
+        f"and kept; stability resume {shown_path(run.path)} goes on from there"
     )
     for owner in claims.living_workers(run, dispatchers[-1].is_gone):
         if owner.name in reasons and owner.name not in ended:
@@ -72,9 +72,9 @@ def why_left(run: RunDirectory, owner: Owner) -> str:
 
 
 @contextmanager
-def after_the_driver(run: RunDirectory) -> Iterator[None]:
+def replacing_driver(run: RunDirectory) -> Iterator[None]:
     """Ask the driver to end, on whatever host it is, and hold its place. Raises DispatchError."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + DRIVER_PATIENCE_SECONDS
     with ExitStack() as held:
         while True:
             try:
@@ -83,13 +83,13 @@ def after_the_driver(run: RunDirectory) -> Iterator[None]:
             except ExecutorError:
                 if time.monotonic() > deadline:
                     raise
-            ask(run)
+            ask_to_end(run)
             time.sleep(0.5)
         put_away(run.cancel)
         yield
 
 
-def ask(run: RunDirectory) -> None:
+def ask_to_end(run: RunDirectory) -> None:
     """A file, which a driver anywhere sees; and a signal where it can be had."""
     if run.cancel.exists():
         return

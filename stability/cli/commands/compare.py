@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import refresh, table_of
-from stability.cli.output.tables import console, escaped, print_wrapped
-from stability.cli.study.code import outdated
-from stability.cli.study.parsing import Faults, number
+from stability.cli.output.tables import console, escape_cell, print_wrapped
+from stability.cli.study.code import outdated_code
+from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError, StabilityError
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Estimand as Declared
@@ -33,7 +33,7 @@ PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by 
 
 
 @dataclass(frozen=True)
-class Question:
+class CompareOptions:
     """What is asked, as it was typed."""
 
     by: str | None
@@ -44,17 +44,17 @@ class Question:
     confidence: str
 
 
-def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> None:
+def show_comparison(runs: list[Path], question: CompareOptions, *, as_json: bool) -> None:
     """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
-    faults = Faults()
+    faults = FaultList()
     faults.found += [fault for run in runs if (fault := refresh(run))]
     declared = declared_by(faults, runs)
-    unit = None if faults.found else unit_of(runs)
+    unit = None if faults.found else table_unit(runs)
     estimand, policy = estimand_of(faults, question, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
     strata = compared(runs, question, estimand, policy)
-    edited = outdated(runs)
+    edited = outdated_code(runs)
     if as_json:
         print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
         return
@@ -65,7 +65,7 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
         print_wrapped(f"Note: {line}")
 
 
-def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
+def declared_by(faults: FaultList, runs: Sequence[Path]) -> Declared:
     """The primary estimand that the studies of the run directories declare."""
     found: dict[Path, Declared] = {}
     for run in map(RunDirectory, runs):
@@ -86,7 +86,7 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
     return next(iter(found.values()), Declared())
 
 
-def unit_of(runs: list[Path]) -> "Unit":
+def table_unit(runs: list[Path]) -> "Unit":
     """Unit of the errors of all tables. Raises SpecError."""
     from analysis.table import units
 
@@ -94,7 +94,7 @@ def unit_of(runs: list[Path]) -> "Unit":
 
 
 def estimand_of(
-    faults: Faults, question: Question, declared: Declared, unit: "Unit" = "percent"
+    faults: FaultList, question: CompareOptions, declared: Declared, unit: "Unit" = "percent"
 ) -> tuple["Estimand | None", str]:
     """The question in numbers, and the policy."""
     from analysis import Estimand
@@ -121,14 +121,14 @@ def estimand_of(
         return None, policy
 
 
-def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
+def reference_of(faults: FaultList, text: str | None) -> dict[str, Any]:
     """`--reference` as arguments of an estimand; a name is resolved when the groups are known."""
     if text is None or text in NAMED:
         return {}
     values: dict[str, float] = {}
     for part in text.split(","):
         label, _, value = part.rpartition("=")
-        percent = number(value)
+        percent = parse_number(value)
         if percent is None or (not label and "," in text):
             faults.add(
                 "--reference",
@@ -141,7 +141,7 @@ def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
 
 
 def compared(
-    runs: list[Path], question: Question, estimand: "Estimand", policy: str
+    runs: list[Path], question: CompareOptions, estimand: "Estimand", policy: str
 ) -> list["Stratum"]:
     """The comparisons. Raises SpecError where the tables do not admit them."""
     import numpy as np
@@ -197,11 +197,11 @@ def print_pairs(stratum: "Stratum") -> None:
         a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
         more = {"A": comparison.a, "B": comparison.b}.get(verdict, "unresolved")
         grid.add_row(
-            escaped(f"{comparison.a} - {comparison.b}"),
+            escape_cell(f"{comparison.a} - {comparison.b}"),
             f"{a:.3f}",
             f"{b:.3f}",
             *with_ends(*difference),
-            escaped(more),
+            escape_cell(more),
         )
     console().print(grid)
 
@@ -213,7 +213,9 @@ def print_views(comparison: "Comparison") -> None:
     for view, row in comparison.sensitivity.iterrows():
         verdict = names.get(str(row["verdict"]), str(row["verdict"]))
         grid.add_row(
-            escaped(view), *with_ends(row["difference"], row["low"], row["high"]), escaped(verdict)
+            escape_cell(view),
+            *with_ends(row["difference"], row["low"], row["high"]),
+            escape_cell(verdict),
         )
     console().print(grid)
 
@@ -229,7 +231,7 @@ def print_secondary(comparison: "Comparison") -> None:
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
         names = {"a": comparison.a, "b": comparison.b, "limit": limit}
         label = MEANINGS.get(str(name), str(name)).format(**names, **row)
-        grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
+        grid.add_row(escape_cell(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
 
 

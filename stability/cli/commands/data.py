@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stability.cli.output.tables import WIDTH, shown
+from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.study.data_names import with_next_step
 from stability.data import KINDS, DataError, ImageData, Part, load, resolve, skipping, suits
 from stability.models import FAMILIES, VARIANTS
@@ -39,13 +39,13 @@ def show_data(
         raise SpecError([*(f"NAME: {fault}" for fault in with_next_step(error)), *faults]) from None
     if faults:
         raise SpecError(faults)
-    facts = describe(name.canonical, KINDS[name.kind].source, data)
+    facts = data_facts(name.canonical, KINDS[name.kind].source, data)
     if output is not None:
         facts["picture"] = str(output)
-        draw(data, output)
-    print(json.dumps(facts, indent=2) if as_json else printable(in_words(facts)))
+        draw_sheet(data, output)
+    print(json.dumps(facts, indent=2) if as_json else printable(describe_data(facts)))
     if output is not None and not as_json:
-        print(shown(output))
+        print(shown_path(output))
 
 
 def output_faults(output: Path | None) -> list[str]:
@@ -60,7 +60,7 @@ def output_faults(output: Path | None) -> list[str]:
     return faults
 
 
-def draw(data: ImageData, output: Path) -> None:
+def draw_sheet(data: ImageData, output: Path) -> None:
     """Write the contact sheet."""
     from stability.cli.output.pictures import import_matplotlib
 
@@ -83,11 +83,13 @@ def in_lines(rows: list[dict[str, str]]) -> str:
     lines = []
     for row in rows:
         lines.append(row["name"])
-        lines += wrap(row["source"], WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines += wrap(
+            row["source"], TERMINAL_WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
     return "\n".join(lines)
 
 
-def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
+def data_facts(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
     """What is known of a data set, for JSON."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     size = suits(data)
@@ -144,7 +146,7 @@ def repeated(data: ImageData) -> dict[str, int]:
     }
 
 
-def in_words(facts: dict[str, Any]) -> str:
+def describe_data(facts: dict[str, Any]) -> str:
     """The facts for a person, 80 columns wide."""
     channels, height, width = facts["shape"]
     numbers = facts["images"]
@@ -158,15 +160,15 @@ def in_words(facts: dict[str, Any]) -> str:
         "models": ", ".join(facts["models"]) or NO_MODEL.format(side=height),
     }
     for name, text in details.items():
-        lines += wrap(f"{name:12}{text}", WIDTH, subsequent_indent=" " * 12)
-    lines += [line for note in notes(facts) for line in wrap(f"note: {note}", WIDTH)]
+        lines += wrap(f"{name:12}{text}", TERMINAL_WIDTH, subsequent_indent=" " * 12)
+    lines += [line for note in data_notes(facts) for line in wrap(f"note: {note}", TERMINAL_WIDTH)]
     return "\n".join([*lines, "", *class_table(facts)])
 
 
 NO_MODEL = "none takes images of {side}x{side}; a folder or hf can end in @SIZE, as in @32"
 
 
-def notes(facts: dict[str, Any]) -> list[str]:
+def data_notes(facts: dict[str, Any]) -> list[str]:
     """What a user should know before believing an error on these data."""
     found = list(facts["notes"])
     for part, count in facts["repeated"].items():

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from stability.cli.output.failures import few
+from stability.cli.output.failures import few_lines
 from stability.cli.output.pictures import import_matplotlib
-from stability.cli.output.tables import print_groups, print_wrapped, shown
-from stability.cli.study.code import outdated
-from stability.cli.study.parsing import Faults, not_one_of
+from stability.cli.output.tables import print_groups, print_wrapped, shown_path
+from stability.cli.study.code import outdated_code
+from stability.cli.study.parsing import FaultList, not_one_of
 from sweeps.errors import SpecError, StabilityError
 from sweeps.store import views
 from sweeps.store.run_directory import RunDirectory
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class EdfOptions:
     """How EDFs are drawn."""
 
     delta: bool = False
@@ -42,11 +42,11 @@ class Picture:
         ]
 
 
-def draw(
-    runs: list[Path], output: Path | None, how: Picture, within: str | None, *, as_json: bool
+def show_edf(
+    runs: list[Path], output: Path | None, how: EdfOptions, within: str | None, *, as_json: bool
 ) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
-    found = Faults(how.faults() + [fault for run in runs if (fault := refresh(run))])
+    found = FaultList(how.faults() + [fault for run in runs if (fault := refresh(run))])
     asked = None if within is None else found.amount("--within", within, low=0)
     d = declared_loss(runs) if asked is None else asked
     faults = found.found
@@ -57,13 +57,13 @@ def draw(
     if faults:
         raise SpecError(faults)
     table = table_of(runs)
-    edited = outdated(runs)
+    edited = outdated_code(runs)
     picture = write_picture(table, target, how, d, edited)
     if as_json:
         print(to_json(table, how.policy, picture, d, edited))
     else:
         print_groups(table, how.policy, d)
-        print(shown(picture))
+        print(shown_path(picture))
         for line in edited:
             print_wrapped(line)
 
@@ -89,7 +89,7 @@ def declared_loss(runs: Sequence[Path]) -> float | None:
 def write_picture(
     table: "pd.DataFrame",
     target: Path,
-    how: Picture,
+    how: EdfOptions,
     within: float | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -128,7 +128,7 @@ def refresh(path: Path) -> str | None:
 
 def warn_refused(found: Mapping[str, str]) -> None:
     """Name results of earlier versions that count as failed, their values being impossible."""
-    lines = few((f"failed: {trial}: {why}", why) for trial, why in found.items())
+    lines = few_lines((f"failed: {trial}: {why}", why) for trial, why in found.items())
     for line in lines:
         print(printable(line), file=sys.stderr)
 

@@ -23,8 +23,8 @@ from analysis.importers import (
     read,
 )
 from analysis.importers.source import OUTCOMES
-from stability.cli.output.tables import WIDTH, print_groups, shown
-from stability.cli.study.parsing import Faults, number
+from stability.cli.output.tables import TERMINAL_WIDTH, print_groups, shown_path
+from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError
 from sweeps.study.schema import METADATA
 from sweeps.system.files import atomic_write
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ImportArguments:
     """What a person says about the sources, as it was typed."""
 
     map: list[str]
@@ -53,11 +53,11 @@ class Options:
 
 
 def bring_in(
-    sources: list[str], options: Options, out: Path | None, *, dry_run: bool, force: bool
+    sources: list[str], options: ImportArguments, out: Path | None, *, dry_run: bool, force: bool
 ) -> None:
     """Read, convert, check, say what was done, and write. Raises SpecError with every fault."""
-    faults = Faults()
-    wish = wish_of(faults, options)
+    faults = FaultList()
+    wish = import_options(faults, options)
     _check_target(faults, out, dry_run=dry_run, force=force)
     if out is not None and any(out.resolve() == Path(source).resolve() for source in sources):
         faults.add("--out", f"{out} is what shall be read")
@@ -74,11 +74,11 @@ def bring_in(
     if dry_run or out is None:
         print("nothing was written")
         return
-    write(table, [note for one in imported for note in one.notes], out)
-    print(f"{shown(out)}; draw it: stability edf {shlex.quote(shown(out))}")
+    write_table(table, [note for one in imported for note in one.notes], out)
+    print(f"{shown_path(out)}; draw it: stability edf {shlex.quote(shown_path(out))}")
 
 
-def wish_of(faults: Faults, options: Options) -> ImportOptions | None:
+def import_options(faults: FaultList, options: ImportArguments) -> ImportOptions | None:
     """What is asked for; None where there is a fault."""
     before = len(faults.found)
     outcomes = _pairs(faults, "--map-outcome", options.map_outcome)
@@ -109,7 +109,7 @@ def wish_of(faults: Faults, options: Options) -> ImportOptions | None:
     )
 
 
-def write(table: "pd.DataFrame", notes: Iterable[str], path: Path) -> None:
+def write_table(table: "pd.DataFrame", notes: Iterable[str], path: Path) -> None:
     """Write a table as parquet, with the command and its assumptions beside the columns."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     about = {"command": shlex.join(["stability", *sys.argv[1:]]), "notes": list(notes)}
@@ -118,7 +118,7 @@ def write(table: "pd.DataFrame", notes: Iterable[str], path: Path) -> None:
         pq.write_table(content.replace_schema_metadata(metadata), temporary)
 
 
-def _chance(faults: Faults, options: Options) -> Chance | None:
+def _chance(faults: FaultList, options: ImportArguments) -> Chance | None:
     """The error of chance, from whichever option has it."""
     given = [
         name
@@ -146,14 +146,14 @@ def _chance(faults: Faults, options: Options) -> Chance | None:
         classes = faults.whole("--classes", options.classes, low=2)
         return None if classes is None else Chance.of_classes(classes)
     if options.chance is not None:
-        error = number(options.chance)
+        error = parse_number(options.chance)
         if error is not None and 1 < error <= 100:
             return Chance.given(error)
         faults.add("--chance", f"got {options.chance!r}, allowed is percent: above 1, at most 100")
     return None
 
 
-def _pairs(faults: Faults, option: str, texts: list[str]) -> dict[str, str]:
+def _pairs(faults: FaultList, option: str, texts: list[str]) -> dict[str, str]:
     """`NAME=TEXT` of an option that is given again and again."""
     found: dict[str, str] = {}
     for text in texts:
@@ -168,13 +168,13 @@ def _pairs(faults: Faults, option: str, texts: list[str]) -> dict[str, str]:
 
 
 def _value(text: str) -> int | float | str:
-    value = number(text)
+    value = parse_number(text)
     if value is None:
         return text
     return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else value
 
 
-def _check_target(faults: Faults, out: Path | None, *, dry_run: bool, force: bool) -> None:
+def _check_target(faults: FaultList, out: Path | None, *, dry_run: bool, force: bool) -> None:
     if out is None:
         if not dry_run:
             faults.add("--out", "say where the table shall go, or --dry-run")
@@ -191,7 +191,7 @@ def _kind(out: Path) -> str:
     return "file" if out.is_dir() else "folder"
 
 
-def _read(faults: Faults, source: str, options: Options) -> ExternalSweep | None:
+def _read(faults: FaultList, source: str, options: ImportArguments) -> ExternalSweep | None:
     known = options.format if options.format in FORMATS else None  # a wrong one is said already
     try:
         return read(source, known, tuple(options.study))
@@ -200,7 +200,7 @@ def _read(faults: Faults, source: str, options: Options) -> ExternalSweep | None
         return None
 
 
-def _converted(faults: Faults, foreign: ExternalSweep, wish: ImportOptions) -> Imported | None:
+def _converted(faults: FaultList, foreign: ExternalSweep, wish: ImportOptions) -> Imported | None:
     from analysis import TableError, samples
 
     try:
@@ -240,5 +240,9 @@ def _say(foreign: ExternalSweep, imported: Imported) -> None:
     ]
     lines = [f"columns: {', '.join(moved)}"] if moved else []
     for note in [*lines, *imported.notes]:
-        print("\n".join(wrap(printable(note), WIDTH, initial_indent="- ", subsequent_indent="  ")))
+        print(
+            "\n".join(
+                wrap(printable(note), TERMINAL_WIDTH, initial_indent="- ", subsequent_indent="  ")
+            )
+        )
     print()

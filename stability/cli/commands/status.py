@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stability.cli.output.failures import few
-from stability.cli.site.engine import engine_in_words, spared_in_words
-from stability.cli.study.code import of_run
-from stability.cli.study.unit import question_of
+from stability.cli.output.failures import few_lines
+from stability.cli.site.engine import describe_engine, describe_spared
+from stability.cli.study.code import code_notes_of
+from stability.cli.study.unit import unit_question
 from sweeps.driver.tally import Tally
 from sweeps.executors.slurm.jobs import Task, submissions
 from sweeps.executors.slurm.monitor import JobMonitor
@@ -23,7 +23,7 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.trust import printable
 
-AGAIN_SECONDS = 5.0
+WATCH_SECONDS = 5.0
 SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
 
 
@@ -40,11 +40,11 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
         else:
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")  # from the top of an empty screen
-            print(printable(in_words(state)), flush=True)
+            print(printable(describe_state(state)), flush=True)
         if not watch or not (state["workers"] or state["queued"] or state["driver"]):
             return
         try:
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
             return
 
@@ -73,8 +73,8 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "trials": tally.trials,
         "finished": tally.done,
         "outcomes": {name: count for name, count in outcomes.items() if name is not None},
-        "running": [is_running(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [is_queued(task) for task in witness.tasks() if task.is_queued],
+        "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
+        "queued": [queued_worker(task) for task in witness.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -82,9 +82,9 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
             if t in tally.failed
         ],
         "damaged": [path.name for path in ledger.damaged],
-        "question": question_of(run, ledger),
-        "code": of_run(run),
-        "engine": engine_in_words(run),
+        "question": unit_question(run, ledger),
+        "code": code_notes_of(run),
+        "engine": describe_engine(run),
         "spared": tally.spared,
         "driver": driver_of(run),
         "workers": living,
@@ -122,7 +122,7 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def is_queued(task: Task) -> dict[str, Any]:
+def queued_worker(task: Task) -> dict[str, Any]:
     """For what a worker waits, and how often it has gone back into the queue."""
     return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
@@ -137,7 +137,7 @@ def claimed_at(claim: Path) -> str | None:
     return datetime.fromtimestamp(changed, UTC).isoformat("T", "seconds")
 
 
-def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
+def running_trial(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
     """Where and since when a trial is trained."""
     return {
         "trial": trial,
@@ -149,18 +149,24 @@ def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
     }
 
 
-def in_words(state: dict[str, Any]) -> str:
+def describe_state(state: dict[str, Any]) -> str:
     """The state for a person."""
-    engine = *state["engine"], *spared_in_words(state["spared"])
-    lines = [state["run"], progress(state), *state["code"], *engine, *of_workers(state)]
+    engine = *state["engine"], *describe_spared(state["spared"])
+    lines = [
+        state["run"],
+        describe_progress(state),
+        *state["code"],
+        *engine,
+        *describe_workers(state),
+    ]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])
         lines.append(f"running: {r['trial']} by {r['worker']} ({where} on {r['host']}{since})")
-    lines += few(
+    lines += few_lines(
         (f"lost: {trial}: its worker is gone; it is trained again", None) for trial in state["lost"]
     )
-    lines += few(
+    lines += few_lines(
         (f"failed {f['failures']} times: {f['trial']}: {f['message']}", f["message"])
         for f in state["failed"]
     )
@@ -169,14 +175,14 @@ def in_words(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def progress(state: dict[str, Any]) -> str:
+def describe_progress(state: dict[str, Any]) -> str:
     """How much is done."""
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
     words = f"{state['finished']} of {state['trials']} trials are finished"
     return f"{words}: {outcomes}" if outcomes else words
 
 
-def of_workers(state: dict[str, Any]) -> list[str]:
+def describe_workers(state: dict[str, Any]) -> list[str]:
     """Who lives, who waits and for what."""
     from stability.cli.output.progress import duration
 

@@ -9,23 +9,23 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.commands.edf import Picture, declared_loss, table_of, write_picture
-from stability.cli.output.announce import cost, describe
-from stability.cli.output.failures import few
+from stability.cli.commands.edf import EdfOptions, declared_loss, table_of, write_picture
+from stability.cli.output.announce import describe_cost, describe_study
+from stability.cli.output.failures import few_lines
 from stability.cli.output.peaks import print_peaks
 from stability.cli.output.pictures import import_matplotlib
 from stability.cli.output.progress import Display
-from stability.cli.output.tables import print_groups, print_wrapped, shown
+from stability.cli.output.tables import print_groups, print_wrapped, shown_path
 from stability.cli.site.cluster import Site
 from stability.cli.site.engine import (
     check_engine,
-    engine_in_words,
+    describe_engine,
+    describe_spared,
     forget_unused,
-    spared_in_words,
 )
-from stability.cli.site.machine import Machine, known_slots, machine_of, measure, question
-from stability.cli.site.remembered import as_written
-from stability.cli.study.code import of_run, outdated
+from stability.cli.site.machine import Machine, known_slots, machine_of, measure, probe_question
+from stability.cli.site.remembered import site_record
+from stability.cli.study.code import code_notes_of, outdated_code
 from stability.cli.study.data_names import check_unchanged
 from stability.cli.study.existing import (
     counted,
@@ -35,7 +35,7 @@ from stability.cli.study.existing import (
     set_damaged_aside,
     warn,
 )
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from stability.models.names import is_own
@@ -62,7 +62,7 @@ DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Do what is asked for; returns the exit status."""
     if request.confirm is not None and request.study.sampler == "listed":
-        raise SpecError([f"--confirm: {shown(request.run.path)} is a confirmation itself"])
+        raise SpecError([f"--confirm: {shown_path(request.run.path)} is a confirmation itself"])
     status = train(request, retry_failed=retry_failed, dry_run=dry_run)
     if request.confirm is None:
         return status
@@ -85,7 +85,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, and show what is there; returns the exit status."""
     study, run, site = request.study, request.run, request.site
     import_matplotlib()  # before threads are started
-    print(printable(describe(study)))
+    print(printable(describe_study(study)))
     code = UserCode.search(study.objective, study.models, Path.cwd())
     design, there = found_in(request, code, dry_run=dry_run)
     if there is not None and not (there.open if retry_failed else there.left()):
@@ -95,7 +95,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
             return DONE
         put_in_order(run, there.ledger)
         return conclude(request, there)
-    if study.objective == OBJECTIVE:
+    if study.objective == IMAGE_OBJECTIVE:
         check_unchanged(study)
     trials = design if design is not None else draw_design(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
@@ -105,7 +105,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     adopted = from_neighbours(request, trials, code, kind)
     before = there.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(trials) - before)
-    headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
+    headline = Headline(machine, partial(describe_cost, study, before, slots=slots, site=site))
     if dry_run:
         return show_dry(request, slots, headline)
     plan = Plan(
@@ -139,7 +139,7 @@ def dispatch(
             "code": plan.code.modules if plan.code else {},
             "adopted": taken,
         }
-        provenance.record(run, {**circumstances, **as_written(request.site)})
+        provenance.record(run, {**circumstances, **site_record(request.site)})
         return drive(request, run.read_design(), plan, there, headline)
 
 
@@ -161,7 +161,7 @@ def machine_known(request: Request) -> Machine | None:
     cannot be.
     """
     study, site = request.study, request.site
-    is_ours = study.objective == OBJECTIVE
+    is_ours = study.objective == IMAGE_OBJECTIVE
     if (is_ours and any(map(is_own, study.models))) or site.executor == "slurm":
         return None
     if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
@@ -208,7 +208,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         there.look()
         print(
             f"stopped: {there.done} of {len(design)} trials are finished and kept in "
-            f"{shown(run.path)}; the same command goes on from there"
+            f"{shown_path(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
     except ExecutorError as error:
@@ -223,15 +223,15 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
             print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
         print(
-            f"left to {len(plan.slots)} workers; to look: stability status {shown(run.path)}; "
-            f"to collect what they have trained: stability resume {shown(run.path)}; to end them: "
-            f"stability cancel {shown(run.path)}"
+            f"left to {len(plan.slots)} workers; to look: stability status {shown_path(run.path)}; "
+            f"to collect what they have trained: stability resume {shown_path(run.path)}; to end them: "
+            f"stability cancel {shown_path(run.path)}"
         )
         return DONE
     there.look()
     check_unit(run, there.ledger)
     if request.site.executor != "inline":  # that worker has said it
-        for line in engine_in_words(run):
+        for line in describe_engine(run):
             print(printable(line))
     return conclude(request, there)
 
@@ -260,8 +260,8 @@ def dispatcher_of(request: Request, after_each: Callable[[], None], headline: He
             return EXECUTORS[site.executor](request.run, after_each)
         is_cpu = headline.machine.slots[0].startswith("cpu")
         return LocalExecutor(request.run, after_each, shared_module(study, is_cpu=is_cpu))
-    errand = SideTask(function="stability.probe:answer", question=question(study, "cpu"))
-    local = LocalExecutor(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
+    errand = SideTask(function="stability.probe:answer", question=probe_question(study, "cpu"))
+    local = LocalExecutor(request.run, after_each, IMAGE_OBJECTIVE.partition(":")[0], errand)
     Thread(target=load_for_the_end).start()  # on a core that has nothing to do before they fork
 
     def machine() -> Machine | None:
@@ -278,9 +278,9 @@ def shared_module(study: Study, *, is_cpu: bool) -> str | None:
     Code of the user is imported after that: it may start threads, which no fork survives. A
     process that has torch with a GPU is not forked at all.
     """
-    if study.objective != OBJECTIVE:
+    if study.objective != IMAGE_OBJECTIVE:
         return "sweeps.executors.forked"
-    return OBJECTIVE.partition(":")[0] if is_cpu else None
+    return IMAGE_OBJECTIVE.partition(":")[0] if is_cpu else None
 
 
 def conclude(request: Request, there: Tally) -> int:
@@ -291,13 +291,13 @@ def conclude(request: Request, there: Tally) -> int:
     else:
         table, d = table_of([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
-        print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
-    print(shown(run.results))
+        print(shown_path(write_picture(table, run.edf, EdfOptions(), d, outdated_code([run.path]))))
+    print(shown_path(run.results))
     is_sweep = request.study.sampler != "listed"  # what is mixed stands under its table
-    for line in outdated([run.path]) if is_sweep else of_run(run):
+    for line in outdated_code([run.path]) if is_sweep else code_notes_of(run):
         print_wrapped(line)
     there.look()
-    for line in spared_in_words(there.spared):
+    for line in describe_spared(there.spared):
         print(line)
     for line in complaints(run, there):
         print(printable(line), file=sys.stderr)
@@ -307,17 +307,17 @@ def conclude(request: Request, there: Tally) -> int:
 def complaints(run: RunDirectory, there: Tally) -> list[str]:
     """Why trials have no result, and what to do."""
     held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
-    lines = few(
+    lines = few_lines(
         (
             f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-            f"here; if it is gone, remove {shown(run.claim(trial))}",
+            f"here; if it is gone, remove {shown_path(run.claim(trial))}",
             owner.name if owner else None,
         )
         for trial, owner in held.items()
     )
     failed = [trial for trial in there.open if trial not in held]
     messages = ((trial, there.ledger[trial].message) for trial in failed)
-    lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
+    lines += few_lines((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
         noun = "trial" if len(failed) == 1 else "trials"
         lines.append(

@@ -3,20 +3,20 @@
 from textwrap import wrap
 
 from stability.cli.output.progress import duration
-from stability.cli.output.tables import WIDTH, shown
+from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.site.cluster import Site
 from stability.cli.site.machine import Machine
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.data.listing import in_words as images_left_out
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import in_words
 from sweeps.study.study import Study
 
 
-def describe(study: Study) -> str:
+def describe_study(study: Study) -> str:
     """What is going to be trained, in a few lines."""
     if study.sampler == "listed":
-        return describe_listed(study)
+        return _describe_confirmation(study)
     lengths = ", ".join(map(str, study.epochs))
     lengths += " epoch" if study.epochs == (1,) else " epochs"
     lines = [
@@ -30,13 +30,13 @@ def describe(study: Study) -> str:
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
-        lines += in_lines(f"  {optim}: ", settings)
+        lines += comma_lines(f"  {optim}: ", settings)
     for model, own in study.model_settings.items():
-        lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
+        lines += comma_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
     if study.left_out:
         lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
-        lines += in_lines("  from: ", study.origin.split("; "))
+        lines += comma_lines("  from: ", study.origin.split("; "))
     primary = study.primary
     lines.append(
         f"  primary: share within {primary.within:g} points of the {primary.reference}, "
@@ -48,7 +48,7 @@ def describe(study: Study) -> str:
     if study.unit:
         lines.append(f"  unit: {study.unit}")
     name, *rest = lines  # of a folder: left whole
-    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+    return "\n".join([name, *(part for line in rest for part in wrap_indented(line))])
 
 
 def earlier_version(study: Study, run: RunDirectory) -> str | None:
@@ -62,34 +62,38 @@ def earlier_version(study: Study, run: RunDirectory) -> str | None:
         return None
     models = ", ".join(study.model_settings)
     note = (
-        f"note: {shown(path)} holds the same study, trained by an earlier version of stability. "
+        f"note: {shown_path(path)} holds the same study, trained by an earlier version of stability. "
         f"Its trials of {models} have other settings and are not taken over. To continue it "
-        f"instead: stability resume {shown(path)}"
+        f"instead: stability resume {shown_path(path)}"
     )
-    return "\n".join(wrapped(note))
+    return "\n".join(wrap_indented(note))
 
 
-def wrapped(line: str) -> list[str]:
+def wrap_indented(line: str) -> list[str]:
     """A line in parts of at most 80 columns, no name broken."""
     indent = "    "
     return wrap(
-        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        line,
+        TERMINAL_WIDTH,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
-def in_lines(head: str, parts: list[str]) -> list[str]:
+def comma_lines(head: str, parts: list[str]) -> list[str]:
     """The parts, with commas, in lines of at most 80 columns; broken only between them."""
     lines = [head + parts[0]]
     for part in parts[1:]:
         lines[-1] += ","
-        if len(lines[-1]) + len(part) + 2 > WIDTH:
+        if len(lines[-1]) + len(part) + 2 > TERMINAL_WIDTH:
             lines.append(f"    {part}")
         else:
             lines[-1] += f" {part}"
     return lines
 
 
-def describe_listed(study: Study) -> str:
+def _describe_confirmation(study: Study) -> str:
     """The configurations that are trained again."""
     lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
     for c in study.configurations:
@@ -100,7 +104,9 @@ def describe_listed(study: Study) -> str:
     return "\n".join(lines)
 
 
-def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site) -> str:
+def describe_cost(
+    study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site
+) -> str:
     """How much is to be trained and how long that takes."""
     left = study.trials - before
     done = f"{before} of {study.trials} trials are finished already; " if before else ""
@@ -114,7 +120,7 @@ def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...],
     if site.executor == "slurm" and kind == "cuda":
         return words  # what a GPU elsewhere would take is not known here
     if machine.seconds is None:
-        is_ours = study.objective == OBJECTIVE
+        is_ours = study.objective == IMAGE_OBJECTIVE
         return f"{words}; how long that takes is not known" if is_ours else words
     about = duration(machine.seconds * left / study.trials / at_a_time)
     if site.executor == "slurm":

@@ -7,10 +7,10 @@ from sweeps.store.failure_detection import kind
 LINES, KINDS = 3, 5  # of each kind so many lines; so many kinds
 
 
-def few(lines: Iterable[tuple[str, str | None]]) -> list[str]:
+def few_lines(lines: Iterable[tuple[str, str | None]]) -> list[str]:
     r"""Of (line, error) the first lines of the first kinds of error, and how many more there are.
 
-    >>> print("\n".join(few((f"failed: {i}: no file {i}", f"no file {i}") for i in range(9))))
+    >>> print("\n".join(few_lines((f"failed: {i}: no file {i}", f"no file {i}") for i in range(9))))
     failed: 0: no file 0
     failed: 1: no file 1
     failed: 2: no file 2

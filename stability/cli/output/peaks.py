@@ -4,7 +4,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from stability.cli.output.tables import WIDTH, console, escaped
+from stability.cli.output.tables import TERMINAL_WIDTH, console, escape_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def print_peaks(run: Path) -> None:
             counts = [str(peak.errors.size), str(peak.diverged)]
             mean, low, high = (number(x, group.unit) for x in peak.interval())
             cells = [*counts, mean, f"{low} .. {high}"]
-        grid.add_row(escaped(group.label), number(group.best, group.unit), *cells)
+        grid.add_row(escape_cell(group.label), number(group.best, group.unit), *cells)
     console().print(grid)
     legend = [
         f"best: {error_name('chance', groups[0].unit)} of the luckiest run of the sweep",
@@ -41,4 +41,4 @@ def print_peaks(run: Path) -> None:
         "Student's interval over the seeds (div: diverged, "
         f"{'at chance' if groups[0].unit == 'percent' else 'an infinite mean'})",
     ]
-    print("\n".join(line for text in legend for line in wrap(text, WIDTH)))
+    print("\n".join(line for text in legend for line in wrap(text, TERMINAL_WIDTH)))

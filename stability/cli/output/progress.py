@@ -14,7 +14,7 @@ from sweeps.study.trial import Trial
 from sweeps.system.trust import printable
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
-PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
+HEADLINE_PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
 
 
 class Display:
@@ -94,7 +94,7 @@ class Display:
 
     def _begin(self, *, is_over: bool) -> bool:
         """Say the headline, and open the display under it; False where that has to wait."""
-        wait = not is_over and time.monotonic() - self._start < PATIENCE_SECONDS
+        wait = not is_over and time.monotonic() - self._start < HEADLINE_PATIENCE_SECONDS
         text = self._headline(wait=wait) if self._headline is not None else ""
         if text is None:
             return False
@@ -108,7 +108,7 @@ class Display:
         """The words beside the bar."""
         words = [f"{len(tally.failed)} failed"] if tally.failed else []
         is_loss = tally.ledger.unit == "raw"
-        words += [best_in_words(tally.best, is_loss=is_loss)] if tally.best is not None else []
+        words += [describe_best(tally.best, is_loss=is_loss)] if tally.best is not None else []
         left = tally.seconds_left(self.slots)
         if not tally.open:
             words.append(f"done in {duration(time.monotonic() - self._start)}")
@@ -120,10 +120,10 @@ class Display:
         return printable(", ".join(words))
 
 
-def best_in_words(best: float, *, is_loss: bool) -> str:
+def describe_best(best: float, *, is_loss: bool) -> str:
     """The best error so far.
 
-    >>> best_in_words(5.0, is_loss=False), best_in_words(0.03125, is_loss=True)
+    >>> describe_best(5.0, is_loss=False), describe_best(0.03125, is_loss=True)
     ('best 5.00%', 'best loss 0.03125')
     """
     return f"best loss {best:.4g}" if is_loss else f"best {best:.2f}%"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from analysis import Sample
     from analysis.table.units import Unit
 
-WIDTH = 80
+TERMINAL_WIDTH = 80
 
-COLUMNS = {
+HEADINGS = {
     "n": "n",
     "ok": "ok",
     "collapsed": "coll",
@@ -41,8 +41,10 @@ def print_groups(
     distances, unit = summary.attrs["distances"], summary.attrs["unit"]
     is_loss = unit == "raw"
     grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    grid.add_column(escaped(summary.attrs["title"] or ""), no_wrap=False, ratio=1, overflow="fold")
-    for heading in COLUMNS.values():
+    grid.add_column(
+        escape_cell(summary.attrs["title"] or ""), no_wrap=False, ratio=1, overflow="fold"
+    )
+    for heading in HEADINGS.values():
         grid.add_column(heading, justify="right", no_wrap=True)
     for d in distances:
         grid.add_column(f"≤{d:g}", justify="right", no_wrap=True)
@@ -50,18 +52,18 @@ def print_groups(
         counts = [str(int(row[name])) for name in ("n", "ok", "collapsed", "diverged", "failed")]
         errors = [_error(row[name], unit) for name in ("best", "median")]
         shares = [_share(row[f"within_{d:g}"]) for d in distances]
-        grid.add_row(escaped(label), *counts, *errors, *shares)
+        grid.add_row(escape_cell(label), *counts, *errors, *shares)
     console().print(grid)
     legend = [
         "best, med: loss" if is_loss else "best, med: test error in percent",
         *_legend_of_shares(len(distances), is_loss=is_loss),
         f"coll: collapsed, div: diverged (at: {policy_for(policy, unit)}), fail: no result",  # type: ignore[arg-type]
-        *notes(samples(table, policy)),  # type: ignore[arg-type]
+        *sample_notes(samples(table, policy)),  # type: ignore[arg-type]
     ]
-    print("\n".join(line for text in legend for line in wrap(printable(text), WIDTH)))
+    print("\n".join(line for text in legend for line in wrap(printable(text), TERMINAL_WIDTH)))
 
 
-def escaped(text: object) -> str:
+def escape_cell(text: object) -> str:
     """A name that somebody gave, for a cell: neither a terminal nor Rich obeys what is in it."""
     from rich.markup import escape
 
@@ -69,13 +71,13 @@ def escaped(text: object) -> str:
 
 
 def console() -> "Console":
-    """The terminal, or a pipe `WIDTH` columns wide."""
+    """The terminal, or a pipe `TERMINAL_WIDTH` columns wide."""
     from rich.console import Console
 
-    return Console(width=None if Console().is_terminal else WIDTH, emoji=False)
+    return Console(width=None if Console().is_terminal else TERMINAL_WIDTH, emoji=False)
 
 
-def notes(groups: list["Sample"]) -> list[str]:
+def sample_notes(groups: list["Sample"]) -> list[str]:
     """What a reader must know before believing a row, said once where it holds for all."""
     said = {sample.label: sample.note for sample in groups if sample.note}
     code = list(dict.fromkeys(text for sample in groups for text in sample.code))
@@ -87,10 +89,10 @@ def notes(groups: list["Sample"]) -> list[str]:
 def print_wrapped(text: str) -> None:
     """Lines of at most the width of a terminal."""
     for line in printable(text).splitlines():
-        print("\n".join(wrap(line, WIDTH)))
+        print("\n".join(wrap(line, TERMINAL_WIDTH)))
 
 
-def shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """A path to print: relative where it lies below the current folder."""
     absolute = path.absolute()
     here = Path.cwd()

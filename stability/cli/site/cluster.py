@@ -12,32 +12,32 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stability.cli.study.parsing import Faults, not_one_of
+from stability.cli.study.parsing import FaultList, not_one_of
 from stability.training.engines.names import NAMES, parse
 from sweeps.executors import EXECUTORS
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.options import SlurmOptions, is_reserved
 from sweeps.worker.engine import AUTO
 
-WORKERS = 8  # on a cluster, where nobody says how many
-WORDS = ("partition", "account", "qos", "constraint", "exclude")
-LISTS = ("setup", "slurm")
-PLACE = ("executor", "workers", "device", "engine")
-PROFILE = (
-    *PLACE,
+SLURM_WORKERS = 8  # on a cluster, where nobody says how many
+WORD_OPTIONS = ("partition", "account", "qos", "constraint", "exclude")
+LIST_OPTIONS = ("setup", "slurm")
+EXECUTOR_OPTIONS = ("executor", "workers", "device", "engine")
+PROFILE_KEYS = (
+    *EXECUTOR_OPTIONS,
     "parallel",
-    *WORDS,
+    *WORD_OPTIONS,
     "time",
     "memory",
     "cpus",
     "gpus",
-    *LISTS,
+    *LIST_OPTIONS,
 )
-OWN = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
+DEDICATED_OPTIONS = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class ClusterOptions:
     """What is asked of a cluster, as it was typed; None for what was not."""
 
     partition: str | None = None
@@ -69,14 +69,14 @@ class SiteOptions:
     confirm: str | None = None
     detach: bool = False
     profile: str | None = None
-    cluster: Cluster = field(default_factory=Cluster)
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
-def where_of(typed: dict[str, Any], **more: Any) -> SiteOptions:
+def collect_site_options(typed: dict[str, Any], **more: Any) -> SiteOptions:
     """From options by their names; those that were not typed are not among them."""
-    cluster = {f.name: typed[f.name] for f in fields(Cluster) if f.name in typed}
+    cluster = {f.name: typed[f.name] for f in fields(ClusterOptions) if f.name in typed}
     others = {name: value for name, value in typed.items() if name not in cluster}
-    return SiteOptions(**others, **more, cluster=Cluster(**cluster))
+    return SiteOptions(**others, **more, cluster=ClusterOptions(**cluster))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Site:
     engine: str = AUTO
 
 
-def read_site(faults: Faults, where: SiteOptions, remembered: Site | None = None) -> Site:
+def read_site(faults: FaultList, where: SiteOptions, remembered: Site | None = None) -> Site:
     """What was typed, completed by the profile or by what the run directory was dispatched with.
 
     Where there is a fault, what is returned is of no use.
@@ -105,7 +105,7 @@ def read_site(faults: Faults, where: SiteOptions, remembered: Site | None = None
     return site
 
 
-def _site(faults: Faults, where: SiteOptions, remembered: Site | None) -> Site:
+def _site(faults: FaultList, where: SiteOptions, remembered: Site | None) -> Site:
     executor = where.executor or (remembered.executor if remembered else "local")
     faults.one_of("--executor", executor, EXECUTORS)
     same = remembered if remembered and remembered.executor == executor else None
@@ -121,7 +121,7 @@ def _site(faults: Faults, where: SiteOptions, remembered: Site | None) -> Site:
     if executor == "slurm":
         device, options = _slurm(faults, where.cluster, device, same)
         return Site(
-            executor=executor, device=device, workers=workers or WORKERS, slurm=options,
+            executor=executor, device=device, workers=workers or SLURM_WORKERS, slurm=options,
             detach=where.detach, engine=engine,
         )  # fmt: skip
     if where.profile is None and executor in EXECUTORS:
@@ -133,7 +133,7 @@ def _site(faults: Faults, where: SiteOptions, remembered: Site | None) -> Site:
     )  # fmt: skip
 
 
-def _workers(faults: Faults, where: SiteOptions, executor: str) -> int | None:
+def _workers(faults: FaultList, where: SiteOptions, executor: str) -> int | None:
     if where.workers is None:
         return None
     workers = faults.whole("--workers", where.workers, low=1)
@@ -142,7 +142,7 @@ def _workers(faults: Faults, where: SiteOptions, executor: str) -> int | None:
     return workers
 
 
-def _engine(faults: Faults, where: SiteOptions, same: Site | None) -> str:
+def _engine(faults: FaultList, where: SiteOptions, same: Site | None) -> str:
     """`auto`, or an engine in full: `stacked:16`."""
     text = where.engine or (same.engine if same else AUTO)
     if text == AUTO:
@@ -157,7 +157,7 @@ def _engine(faults: Faults, where: SiteOptions, same: Site | None) -> str:
 
 
 def _slurm(
-    faults: Faults, typed: Cluster, device: str, before: Site | None
+    faults: FaultList, typed: ClusterOptions, device: str, before: Site | None
 ) -> tuple[str, SlurmOptions]:
     """The device and what is asked of Slurm for each worker."""
     if missing := commands.missing():
@@ -167,7 +167,7 @@ def _slurm(
     extra = {**known.extra, **_extra(faults, typed.slurm)}
     changes: dict[str, Any] = {
         name: _word(faults, f"--{name}", text)
-        for name in (*WORDS, "memory")
+        for name in (*WORD_OPTIONS, "memory")
         if (text := getattr(typed, name)) is not None
     }
     if typed.memory is not None and not re.fullmatch(r"[0-9]+[KMGT]?", typed.memory):
@@ -185,7 +185,11 @@ def _slurm(
 
 
 def _gpus(
-    faults: Faults, typed: Cluster, device: str, known: SlurmOptions, extra: dict[str, str]
+    faults: FaultList,
+    typed: ClusterOptions,
+    device: str,
+    known: SlurmOptions,
+    extra: dict[str, str],
 ) -> tuple[str, int]:
     """Device and GPUs of each worker, each following from the other where one is not said."""
     otherwise = bool({"gres", "gpus", "gpus-per-task"} & extra.keys())
@@ -203,13 +207,13 @@ def _gpus(
     return device, gpus
 
 
-def _word(faults: Faults, option: str, text: str) -> str:
+def _word(faults: FaultList, option: str, text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         faults.add(option, f"got {text!r}, allowed are letters, digits and signs without spaces")
     return text
 
 
-def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
+def _extra(faults: FaultList, texts: list[str]) -> dict[str, str]:
     """`KEY=VALUE` for sbatch; `KEY` alone for a flag."""
     found = {}
     for text in texts:
@@ -219,8 +223,8 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
             faults.add(option, "allowed is KEY=VALUE, KEY being an option of sbatch by its name")
         elif is_reserved(key):
             faults.add(option, f"{key} is decided here, results hang on it")
-        elif key in OWN or key in (*WORDS, "time"):
-            faults.add(option, f"say {OWN.get(key, f'--{key}')}")
+        elif key in DEDICATED_OPTIONS or key in (*WORD_OPTIONS, "time"):
+            faults.add(option, f"say {DEDICATED_OPTIONS.get(key, f'--{key}')}")
         elif not value.isprintable():
             faults.add(option, "the value has a character that cannot be printed")
         else:
@@ -228,7 +232,7 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _minutes(faults: Faults, text: str) -> int | None:
+def _minutes(faults: FaultList, text: str) -> int | None:
     """Minutes of a time as Slurm writes it: `90`, `90:00`, `1:30:00`, `1-12`, `1-12:30`."""
     shapes = (
         (r"(\d+)(?::(\d+))?", (1, 1 / 60)),
@@ -262,7 +266,7 @@ class Profile:
         return fault if key is None else f"profile {self.name}: {key}: {words}"
 
 
-def read_profile(faults: Faults, where: SiteOptions) -> Profile | None:
+def read_profile(faults: FaultList, where: SiteOptions) -> Profile | None:
     """The profile that is asked for, without what is typed; None where none is."""
     if where.profile is None:
         return None
@@ -272,11 +276,11 @@ def read_profile(faults: Faults, where: SiteOptions) -> Profile | None:
         named = f"profile {where.profile}: {key}"
         name = "workers" if key == "parallel" else key
         typed = getattr(where, name, None) or getattr(where.cluster, name, None)
-        if key not in PROFILE:
-            faults.add(f"profile {where.profile}", not_one_of(key, PROFILE))
+        if key not in PROFILE_KEYS:
+            faults.add(f"profile {where.profile}", not_one_of(key, PROFILE_KEYS))
         elif name in texts:
             faults.add(named, "got workers too, which means the same")
-        elif name in LISTS:
+        elif name in LIST_OPTIONS:
             texts[name] = _list(faults, named, value)
         elif isinstance(value, bool) or not isinstance(value, str | int):
             faults.add(named, f"got {value!r}, allowed is a text")
@@ -294,9 +298,11 @@ def with_profile(where: SiteOptions, profile: Profile) -> SiteOptions:
     typed, texts = where.cluster, dict(profile.texts)
     texts.setdefault("executor", where.executor or "slurm")  # a profile keeps a cluster's facts
     slurm = [*texts.pop("slurm", []), *typed.slurm]
-    here = {name: text for name, text in texts.items() if name in PLACE}
+    here = {name: text for name, text in texts.items() if name in EXECUTOR_OPTIONS}
     there = {
-        name: text for name, text in texts.items() if name not in PLACE and not getattr(typed, name)
+        name: text
+        for name, text in texts.items()
+        if name not in EXECUTOR_OPTIONS and not getattr(typed, name)
     }
     return replace(where, **here, cluster=replace(typed, **there, slurm=slurm))
 
@@ -307,7 +313,7 @@ def profile_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
     return [Path("stability.toml"), Path(home) / "stability" / "stability.toml"]
 
 
-def _profile(faults: Faults, name: str) -> dict[str, Any]:
+def _profile(faults: FaultList, name: str) -> dict[str, Any]:
     names: list[str] = []
     for path in profile_files():
         try:
@@ -326,7 +332,7 @@ def _profile(faults: Faults, name: str) -> dict[str, Any]:
     return {}
 
 
-def _list(faults: Faults, option: str, value: Any) -> list[str]:
+def _list(faults: FaultList, option: str, value: Any) -> list[str]:
     """Lines, or `KEY=VALUE` of a table."""
     if isinstance(value, dict):
         return [f"{key}={text}" for key, text in value.items()]

@@ -1,7 +1,7 @@
 """Whether a study can be trained here as it is asked for, and how it is trained, in words."""
 
 from stability.cli.site.cluster import Site
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.training.engines.names import Engine, fault, parse
 from sweeps.errors import SpecError
@@ -32,7 +32,7 @@ def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
             "--precision float32 makes a study for it"
         )
     if site.engine != AUTO:
-        if study.objective != OBJECTIVE:
+        if study.objective != IMAGE_OBJECTIVE:
             faults.append(f"--engine: got {site.engine}, with --objective the function trains")
         elif why := fault(parse(site.engine), device):
             faults.append(f"--engine: {why}; allowed here are auto, eager and stacked")
@@ -47,7 +47,7 @@ def conflicting_engine(run: RunDirectory, site: Site, device: str, *, begun: boo
     faults = []
     if settled.device != device:
         faults.append(f"--device: {engine.other_device(settled, device)}")
-    ways = engines_of(settled)
+    ways = engine_names(settled)
     if site.engine not in (AUTO, settled.asked, *ways) or (site.engine in ways and len(ways) > 1):
         faults.append(
             f"--engine: got {site.engine}, the study is trained by {' and '.join(ways)} since its "
@@ -56,7 +56,7 @@ def conflicting_engine(run: RunDirectory, site: Site, device: str, *, begun: boo
     return faults
 
 
-def engines_of(settled: EngineDecision) -> list[str]:
+def engine_names(settled: EngineDecision) -> list[str]:
     """As they are typed."""
     ways = (str(Engine(way.engine, way.trials)) for way in settled.ways.values() or [EnginePlan()])
     return list(dict.fromkeys(ways))
@@ -74,16 +74,16 @@ def forget_unused(run: RunDirectory, site: Site, device: str, *, begun: bool) ->
         run.engine.unlink(missing_ok=True)
 
 
-def engine_in_words(run: RunDirectory) -> list[str]:
+def describe_engine(run: RunDirectory) -> list[str]:
     """Lines that say how the trials are trained; none where that is one by one, on a CPU."""
     settled = engine.read(run.engine)
     return engine.in_words(settled) if settled is not None and settled.is_special else []
 
 
-def spared_in_words(spared: float | None) -> list[str]:
+def describe_spared(spared: float | None) -> list[str]:
     """A line that says what share of the compute was saved; none where that is nothing.
 
-    >>> spared_in_words(0.25)
+    >>> describe_spared(0.25)
     ['25.0% of the epochs of trials trained as one were not computed: these had diverged']
     """
     if not spared or spared < 0.0005:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from stability.cli.study.data_names import source
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.data_names import data_source_of
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cores import cores
 from stability.data import load
 from stability.models.names import is_own
@@ -44,7 +44,7 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
     DispatchError where torch cannot be used.
     """
-    asked = question(study, device, is_timed=is_timed)
+    asked = probe_question(study, device, is_timed=is_timed)
     if not is_timed and not asked["jobs"]:
         return Machine(slots=(), seconds=None)
     probe = subprocess.run(
@@ -65,7 +65,7 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
     return machine_of(study, json.loads(probe.stdout))
 
 
-def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
+def probe_question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
     """What the probe is asked: a trial in the middle of the ranges for each model and optimizer.
 
     Where nothing is timed, of the models that are not ours alone.
@@ -97,7 +97,7 @@ def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
 
 def _kinds(study: Study) -> list[tuple[str, str]]:
     """Models and optimizers that the probe can time: those of our own objective."""
-    if study.objective != OBJECTIVE:
+    if study.objective != IMAGE_OBJECTIVE:
         return []
     return [(model, optim) for model in study.models for optim in study.optims]
 
@@ -106,12 +106,12 @@ def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
     """A trial in the middle of the ranges."""
     drawn = {h.name: h.at(0.5) for h in study.space if h.applies_to(model, optim)}
     settings = {**study.constants(model, optim), **drawn}
-    return {"model": model, "optim": optim, "settings": settings, "data": source(study)}
+    return {"model": model, "optim": optim, "settings": settings, "data": data_source_of(study)}
 
 
 def _seconds(study: Study, batch: int, cost: dict[str, float]) -> float:
     """Of all trials of one model and optimizer: steps, and an evaluation before and per epoch."""
-    data = load(source(study))
+    data = load(data_source_of(study))
     steps = len(data.train) // batch
     return study.draws * sum(
         epochs * steps * cost["step"]

@@ -13,7 +13,7 @@ from sweeps.system.trust import writable_by_others
 from sweeps.worker.engine import AUTO
 
 
-def as_written(site: Site) -> dict[str, Any]:
+def site_record(site: Site) -> dict[str, Any]:
     """What provenance keeps of where a study runs."""
     kept: dict[str, Any] = {
         "executor": site.executor,

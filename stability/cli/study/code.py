@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from stability.cli.output.tables import shown
+from stability.cli.output.tables import shown_path
 from sweeps.driver.versions import Versions
 from sweeps.errors import SpecError
 from sweeps.objective.user_code import UserCode
@@ -25,7 +25,7 @@ def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
-def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision | None:
+def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision | None:
     """Which results count; those of different code are pooled only if somebody asks for it.
 
     Args:
@@ -53,7 +53,7 @@ def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision 
             return None
         print(
             f"{results(dropped)} of another or an unknown version of your code: to be retrained "
-            f"(the old ones stay in {shown(run.parts)})"
+            f"(the old ones stay in {shown_path(run.parts)})"
         )
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
@@ -71,7 +71,7 @@ def stopped(run: RunDirectory, versions: Versions) -> str:
     """Why nothing is trained, and the two ways on."""
     others = versions.others(undecided=True).total()
     return (
-        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
+        f"{shown_path(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
         f"{results(versions.finished)} come from another version of your code. To retrain these "
         "trials with the current version: --retrain-changed. To keep the results and train the "
         "rest with the current version: --keep-changed"
@@ -99,7 +99,7 @@ def versions_in(run: RunDirectory) -> Versions | None:
     return Versions.of(run.read_design(), ledger, code)
 
 
-def outdated(paths: Sequence[Path]) -> list[str]:
+def outdated_code(paths: Sequence[Path]) -> list[str]:
     """Sentences on run directories whose results come from another version than the current one.
 
     Their confirmations are among them. Other tables are passed over.
@@ -109,14 +109,14 @@ def outdated(paths: Sequence[Path]) -> list[str]:
         for folder in (path, *sorted(path.glob("confirm-r*"))):
             run = RunDirectory(folder)
             if run.exists() and (versions := versions_in(run)) is not None:
-                where = f" in {shown(run.path)}" if len(paths) > 1 or folder != path else ""
+                where = f" in {shown_path(run.path)}" if len(paths) > 1 or folder != path else ""
                 if folder != path:  # what is mixed in the run itself is seen in its table
                     found += versions.mixed(where)
                 found += versions.outdated(run, where)
     return found
 
 
-def of_run(run: RunDirectory) -> list[str]:
+def code_notes_of(run: RunDirectory) -> list[str]:
     """All that must be said of the versions in one run directory."""
     if (versions := versions_in(run)) is None:
         return []

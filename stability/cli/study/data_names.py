@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from stability.cli.study.parsing import Faults
+from stability.cli.study.parsing import FaultList
 from stability.data import DataError, ImageData, load, resolve, skipping
 from stability.data.faults import first_of
 from sweeps.errors import SpecError
 from sweeps.study.study import Study
 
 
-def images(
-    faults: Faults, text: str, *, skip_unreadable: bool = False
+def load_images(
+    faults: FaultList, text: str, *, skip_unreadable: bool = False
 ) -> tuple[dict[str, Any], ImageData | None]:
     """The study's fields about its data, and the data; none where something is wrong."""
     try:
@@ -33,7 +33,7 @@ def with_next_step(error: DataError) -> list[str]:
     return [*others, last + hint if error.has_unreadable else last]
 
 
-def source(study: Study) -> str:
+def data_source_of(study: Study) -> str:
     """By which the study's data are loaded."""
     return study.data_source or study.data
 
@@ -41,13 +41,13 @@ def source(study: Study) -> str:
 def check_unchanged(study: Study) -> None:
     """Raise SpecError where the data are not there any more, or are not those of the study."""
     try:
-        data = load(source(study))
+        data = load(data_source_of(study))
     except DataError as error:
         raise SpecError([f"the study's data: {fault}" for fault in error.faults]) from None
     if data.fingerprint != study.fingerprint:
         raise SpecError(
             [
-                f"{source(study)} has changed since the study was made: its fingerprint is "
+                f"{data_source_of(study)} has changed since the study was made: its fingerprint is "
                 f"{data.fingerprint}, the study has {study.fingerprint}{readability(study, data)}"
             ]
         )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from stability.cli.output.announce import earlier_version
-from stability.cli.output.tables import shown
-from stability.cli.study.code import decide
+from stability.cli.output.tables import shown_path
+from stability.cli.study.code import decide_versions
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from sweeps.driver.adopt import Adopted, adoptable
@@ -50,7 +50,7 @@ def counted(request: Request, trials: Sequence[Trial], code: UserCode) -> Tally:
     tally = Tally(trials, Ledger(request.run, unit=unit))
     tally.look()
     versions = Versions.of(trials, tally.ledger, code)
-    decision = decide(request.run, versions, request.if_changed)
+    decision = decide_versions(request.run, versions, request.if_changed)
     if decision is not None:
         tally = Tally(trials, Ledger(request.run, unit=unit, decision=decision))
         tally.look()
@@ -67,7 +67,7 @@ def from_neighbours(
         adopted = adoptable(request.run, trials, code, device, note, take_unknown=take_unknown)
     for neighbour, rows in adopted.items():
         print(
-            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
+            f"{len(rows)} trials were trained in {printable(shown_path(neighbour))} and are taken over"
         )
         if code.modules and (unknown := rows["code"].null_count):
             print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
@@ -99,7 +99,7 @@ def set_damaged_aside(ledger: Ledger) -> None:
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
-            f"damaged: a part cannot be read and was set aside as {printable(shown(path))}; the "
+            f"damaged: a part cannot be read and was set aside as {printable(shown_path(path))}; the "
             "trials that were in it are trained again",
             file=sys.stderr,
         )

@@ -1,32 +1,29 @@
 """What is asked for as a study of images: models, optimizers, data and ranges of this package."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stability.cli.study.data_names import images
-from stability.cli.study.model_names import Choices, full_names
-from stability.cli.study.parsing import Faults, intervals_by_optimizer, vary
-from stability.cli.study.recipe_choice import Choice, chosen_recipe
+from stability.cli.study.data_names import load_images
+from stability.cli.study.model_names import ViTChoices, full_names
+from stability.cli.study.options import IMAGE_OBJECTIVE, StudyOptions
+from stability.cli.study.parsing import FaultList, intervals_by_optimizer, vary
+from stability.cli.study.recipe_choice import ChosenRecipe, chosen_recipe
 from stability.data import ImageData
 from stability.models import family
 from stability.models.names import is_own
 from stability.training.settings import ONLY_FOR, OPTIMIZERS, RANGES, fault_of
 from sweeps.study.space import Hyperparameter
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-OBJECTIVE = "stability.objective:train_images"
-DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
+IMAGE_DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
 
 Space = list[Hyperparameter]
 
 
-def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
+def fields_of_images(faults: FaultList, options: StudyOptions) -> dict[str, Any]:
     """Fields of the study that images decide; of use only where no fault was found."""
-    asked = options.with_defaults(DEFAULTS)
-    named, data = images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
-    choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
+    asked = options.with_defaults(IMAGE_DEFAULTS)
+    named, data = load_images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
+    choices = ViTChoices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, asked["model"], choices, data)
     optims = faults.many_of(
         "--optim", asked["optim"], lambda name: faults.one_of("--optim", name, OPTIMIZERS)
@@ -55,25 +52,29 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
         "recipe": recipe,
         "model_settings": choice.by_model(models, optims),
         "space": tuple(space),
-        "objective": OBJECTIVE,
+        "objective": IMAGE_OBJECTIVE,
         "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),
     }
 
 
-def _check_space(faults: Faults, options: "Options") -> None:
+def _check_space(faults: FaultList, options: StudyOptions) -> None:
     """Names and values in the space of a study file."""
     for h in options.space:
         if faults.one_of("space", h.name, RANGES):
             _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
 
 
-def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) -> None:
+def _check_values(faults: FaultList, where: str, name: str, values: Iterable[Any]) -> None:
     for fault in filter(None, (fault_of(name, value) for value in values)):
         faults.add(where, fault)
 
 
 def _ranges(
-    faults: Faults, options: "Options", choice: Choice, models: list[str], optims: list[str]
+    faults: FaultList,
+    options: StudyOptions,
+    choice: ChosenRecipe,
+    models: list[str],
+    optims: list[str],
 ) -> Space:
     """Lr and weight decay: as asked for, or the ranges of each model's family."""
     asked = {
@@ -90,7 +91,7 @@ def _ranges(
                 members = tuple(m for m in models if _family(m) == kin)
                 ends = by_optim.get(optim) or choice.ranges(kin, optim).get(name)
                 if ends is None:
-                    _say_missing(faults, options, choice, name, members)
+                    _add_missing_range(faults, options, choice, name, members)
                     continue
                 # Named only where it matters, so that a study of one kind reads simply.
                 space.append(
@@ -112,8 +113,12 @@ def _family(model: str) -> str:
     return "own" if is_own(model) else family(model)
 
 
-def _say_missing(
-    faults: Faults, options: "Options", choice: Choice, name: str, members: tuple[str, ...]
+def _add_missing_range(
+    faults: FaultList,
+    options: StudyOptions,
+    choice: ChosenRecipe,
+    name: str,
+    members: tuple[str, ...],
 ) -> None:
     if name in choice.own or name in (h.name for h in options.space) or not choice.name:
         return
@@ -126,7 +131,7 @@ def _say_missing(
         faults.found.append(fault)
 
 
-def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
+def _varied(faults: FaultList, options: StudyOptions, optims: list[str]) -> Space:
     space: Space = []
     for text in options.vary:
         varied = vary(faults, text)
@@ -146,7 +151,7 @@ def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
 
 
 def _check_batch_sizes(
-    faults: Faults, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
+    faults: FaultList, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
 ) -> None:
     """A batch of more images than there are would leave an epoch without a step."""
     if data is None:
@@ -164,7 +169,7 @@ def _check_batch_sizes(
 
 
 def _check_warmup(
-    faults: Faults, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
+    faults: FaultList, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
 ) -> None:
     """A schedule must be longer than its warm-up."""
     warmup = next(iter(recipe.values()), {}).get("warmup_epochs")

@@ -4,18 +4,18 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from stability.cli.study.parsing import Faults, import_hint, not_one_of
+from stability.cli.study.parsing import FaultList, import_hint, not_one_of
 from stability.data import ImageData, suits
 from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
 from stability.models.names import DEEPEST, is_own, may_choose, takes
 
-OWN = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
+IMPORTED_MODEL = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
 POOLS = {"token": "", "mean": "gap"}
 """Value of `--pool` -> what it adds to a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class ViTChoices:
     """What shall be chosen for each ViT, as it was typed."""
 
     stem: str | None = None
@@ -23,7 +23,9 @@ class Choices:
     pool: str | None = None
 
 
-def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | None) -> list[str]:
+def full_names(
+    faults: FaultList, models: str, choices: ViTChoices, data: ImageData | None
+) -> list[str]:
     """Every model with every combination of the choices; CNNs, which have none, as they are."""
     combinations = _combinations(faults, choices)
     asked = [name.strip() for name in models.split(",")]
@@ -36,15 +38,15 @@ def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | 
         for choice in (combinations if may_choose(name) else [()])
     ]
     size = suits(data) if data else "nano"
-    found = faults.many_of("--model", ",".join(texts), lambda text: model(faults, text, size))
+    found = faults.many_of("--model", ",".join(texts), lambda text: model_name(faults, text, size))
     return [name for name in found if data is None or _suits(faults, name, data)]
 
 
-def model(faults: Faults, text: str, size: str) -> str | None:
+def model_name(faults: FaultList, text: str, size: str) -> str | None:
     """The full name of the model `text` on data that `size` suits."""
     hint = import_hint(text)
     if is_own(text) or hint:
-        if OWN.fullmatch(text) and not hint:
+        if IMPORTED_MODEL.fullmatch(text) and not hint:
             return text  # looked at where there is torch: `cli.machine`
         faults.add(
             "--model", f"got {text!r}, allowed is package.module:function, or timm:NAME{hint}"
@@ -53,11 +55,11 @@ def model(faults: Faults, text: str, size: str) -> str | None:
     try:
         return resolve(text, size)
     except ModelNameError as error:
-        faults.add("--model", in_words(error))
+        faults.add("--model", describe_name_error(error))
         return None
 
 
-def in_words(error: ModelNameError) -> str:
+def describe_name_error(error: ModelNameError) -> str:
     """What is wrong with a name, and what is allowed."""
     if error.fault:
         return error.fault
@@ -68,7 +70,7 @@ def in_words(error: ModelNameError) -> str:
     return not_one_of(error.got, error.allowed)
 
 
-def _combinations(faults: Faults, choices: Choices) -> list[tuple[str, ...]]:
+def _combinations(faults: FaultList, choices: ViTChoices) -> list[tuple[str, ...]]:
     """Parts to add to a name; parts that add nothing are left out."""
     parts: list[list[str]] = []
     if choices.stem is not None:
@@ -84,12 +86,12 @@ def _combinations(faults: Faults, choices: Choices) -> list[tuple[str, ...]]:
     return [tuple(filter(None, combination)) for combination in combinations]
 
 
-def _depth(faults: Faults, text: str) -> str | None:
+def _depth(faults: FaultList, text: str) -> str | None:
     value = faults.whole("--depth", text, low=1, high=DEEPEST)
     return None if value is None else f"d{value}"
 
 
-def _suits(faults: Faults, name: str, data: ImageData) -> bool:
+def _suits(faults: FaultList, name: str, data: ImageData) -> bool:
     """Whether the model takes the images; a ViT takes those of its own size alone."""
     side = data.shape[1]
     if is_own(name) or takes(name, side):

@@ -5,10 +5,11 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from stability.cli.study.options import StudyOptions
 from stability.cli.study.parsing import (
-    Faults,
+    FaultList,
     fault_of_text,
     fault_of_values,
     import_hint,
@@ -21,17 +22,14 @@ from sweeps.objective.user_code import UserCode
 from sweeps.study.space import LARGEST_INTEGER, Hyperparameter, Value
 from sweeps.study.trial import canonical
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-NAME = re.compile(r"[A-Za-z_]\w*")
-LABEL = re.compile(r"\w[\w.-]*")
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-UNUSED = ("lr", "weight_decay", "stem", "depth", "pool")
+NAME_PATTERN = re.compile(r"[A-Za-z_]\w*")
+LABEL_PATTERN = re.compile(r"\w[\w.-]*")
+FUNCTION_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+IMAGE_ONLY = ("lr", "weight_decay", "stem", "depth", "pool")
 FINGERPRINT = "own"  # what the function reads is its own affair, and not known here
 
 
-def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
+def fields_of_objective(faults: FaultList, options: StudyOptions) -> dict[str, Any]:
     """Fields of the study that the objective decides; of use only where no fault was found."""
     name = options.objective or ""
     module, _, function = name.partition(":")
@@ -39,7 +37,7 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
     defaults = {"model": function or of_data, "optim": "own", "data": of_data, "epochs": "1"}
     asked = options.with_defaults(defaults)
     check_objective(faults, name)
-    for option in UNUSED:
+    for option in IMAGE_ONLY:
         if getattr(options, option):
             text = f"with --objective the space is what --vary names: --vary {option}=..."
             faults.add(f"--{option.replace('_', '-')}", text)
@@ -72,7 +70,7 @@ def fields_of_objective(faults: Faults, options: "Options") -> dict[str, Any]:
     }
 
 
-def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str, Value]:
+def _constants(faults: FaultList, options: StudyOptions, drawn: list[str]) -> dict[str, Value]:
     """What `--set NAME=VALUE` hands to the function beside what is drawn."""
     found: dict[str, Value] = {}
     for text in options.set:
@@ -90,7 +88,7 @@ def _constants(faults: Faults, options: "Options", drawn: list[str]) -> dict[str
 
 
 def _check_drawn_once(
-    faults: Faults, typed: list[Hyperparameter], of_file: tuple[Hyperparameter, ...]
+    faults: FaultList, typed: list[Hyperparameter], of_file: tuple[Hyperparameter, ...]
 ) -> None:
     """A law of --vary holds for all trials, so nothing else may name the same hyperparameter."""
     names = [h.name for h in (*typed, *of_file)]
@@ -99,7 +97,7 @@ def _check_drawn_once(
             faults.add("--vary", f"{name} is given two ranges or lists of choices, allowed is one")
 
 
-def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> None:
+def _check_settings(faults: FaultList, options: StudyOptions, drawn: list[str]) -> None:
     """What a study file sets under [recipe]."""
     for name, value in options.settings.items():
         where = f"recipe: {name}"
@@ -114,10 +112,10 @@ def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> Non
         _check_name(faults, "recipe", name)
 
 
-def check_objective(faults: Faults, name: str) -> None:
+def check_objective(faults: FaultList, name: str) -> None:
     """Import the function and look at it, as a worker will."""
     hint = import_hint(name)
-    if hint or not FUNCTION.fullmatch(name):
+    if hint or not FUNCTION_PATTERN.fullmatch(name):
         faults.add("--objective", f"got {name!r}, allowed is package.module:function{hint}")
         return
     module, _, function = name.partition(":")
@@ -134,7 +132,7 @@ def check_objective(faults: Faults, name: str) -> None:
         faults.add("--objective", f"{name} {fault_found}")
 
 
-def law(faults: Faults, text: str) -> Hyperparameter | None:
+def law(faults: FaultList, text: str) -> Hyperparameter | None:
     """`NAME=LO:HI`, with `:linear` and `:int` behind it where wanted, or `NAME=a,b,c`."""
     option = f"--vary {text}"
     name, equals, words = text.partition("=")
@@ -147,7 +145,7 @@ def law(faults: Faults, text: str) -> Hyperparameter | None:
     return of_kind(faults, option, name, words)
 
 
-def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
+def _interval(faults: FaultList, option: str, name: str, text: str) -> Hyperparameter | None:
     ends_text, words = ":".join(text.split(":")[:2]), text.split(":")[2:]
     if unknown := [word for word in words if word not in ("log", "linear", "int")]:
         faults.add(option, f"got {', '.join(unknown)}, allowed behind LO:HI is log, linear or int")
@@ -167,7 +165,7 @@ def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparamet
     return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
-def _choices(faults: Faults, option: str, name: str, text: str) -> Hyperparameter | None:
+def _choices(faults: FaultList, option: str, name: str, text: str) -> Hyperparameter | None:
     try:
         values = tuple(map(value_of, text.split(",")))
     except ValueError as error:
@@ -179,8 +177,8 @@ def _choices(faults: Faults, option: str, name: str, text: str) -> Hyperparamete
     return Hyperparameter(name=name, choices=values)
 
 
-def _check_name(faults: Faults, option: str, name: str) -> bool:
-    if not NAME.fullmatch(name):
+def _check_name(faults: FaultList, option: str, name: str) -> bool:
+    if not NAME_PATTERN.fullmatch(name):
         faults.add(option, f"{name!r} is no name: letters, digits and _")
     elif name in RESERVED:
         faults.add(option, f"{name!r} is a column of the results table, take another name")
@@ -189,8 +187,8 @@ def _check_name(faults: Faults, option: str, name: str) -> bool:
     return False
 
 
-def _label(faults: Faults, option: str, text: str) -> str | None:
-    if LABEL.fullmatch(text):
+def _label(faults: FaultList, option: str, text: str) -> str | None:
+    if LABEL_PATTERN.fullmatch(text):
         return text
     faults.add(option, f"got {text!r}, allowed are letters, digits, '_', '.' and '-'")
     return None

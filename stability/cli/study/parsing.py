@@ -19,13 +19,13 @@ from sweeps.study.space import (
     significant,
 )
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BOOLEANS = {"true": True, "false": False}
-LARGEST = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
+LARGEST_WHOLE = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
 
 
 @dataclass
-class Faults:
+class FaultList:
     """Everything that is wrong with a request, in the order in which it was found."""
 
     found: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Faults:
             self.add(option, f"{name} is named twice")
         return list(dict.fromkeys(resolved))
 
-    def whole(self, option: str, text: str, low: int, high: int = LARGEST) -> int | None:
+    def whole(self, option: str, text: str, low: int, high: int = LARGEST_WHOLE) -> int | None:
         """A whole number from `low` to `high`."""
         value = int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else None
         if value is not None and low <= value <= high:
@@ -69,7 +69,7 @@ class Faults:
 
     def amount(self, option: str, text: str, low: float, high: float = math.inf) -> float | None:
         """A number of at least `low`; where `high` is given, strictly between the two."""
-        value = number(text)
+        value = parse_number(text)
         bounded = high < math.inf
         if value is not None and (low < value < high if bounded else value >= low):
             return value
@@ -107,17 +107,17 @@ def import_hint(text: str) -> str:
     return f" (did you mean {inside + ':' + (function or 'FUNCTION')!r}?)"
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """A decimal number in ASCII digits; None for anything else.
 
     Python's `float` also reads `1_0`, digits of other scripts, `nan`, and numbers too large or too
     small for a float, as infinity and 0: these are typing errors here.
 
-    >>> number("1e-3"), number("1_0e-4"), number("1e400"), number("1e-400")
+    >>> parse_number("1e-3"), parse_number("1_0e-4"), parse_number("1e400"), parse_number("1e-400")
     (0.001, None, None, None)
     """
     text = text.strip()
-    if not NUMBER.fullmatch(text):
+    if not NUMBER_PATTERN.fullmatch(text):
         return None
     value = float(text)
     is_rounded_to_0 = value == 0 and re.search("[1-9]", re.split("[eE]", text)[0])
@@ -137,7 +137,7 @@ def value_of(text: str) -> Value:
         raise ValueError("got an empty value, allowed is a number, a text, true or false")
     if text.lower() in BOOLEANS:
         return BOOLEANS[text.lower()]
-    value = number(text)
+    value = parse_number(text)
     if value is not None:
         is_whole = re.fullmatch("-?[0-9]+", text)
         if is_whole and abs(value) >= LARGEST_INTEGER:
@@ -199,10 +199,10 @@ def fault_of_values(values: Iterable[Value]) -> str | None:
     return None
 
 
-def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
+def interval(faults: FaultList, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
     """`LO:HI`."""
     ends = text.split(":")
-    low, high = (number(ends[0]), number(ends[1])) if len(ends) == 2 else (None, None)
+    low, high = (parse_number(ends[0]), parse_number(ends[1])) if len(ends) == 2 else (None, None)
     if low is None or high is None:
         faults.add(option, f"got {text!r}, allowed is LO:HI, two numbers such as 0.001:0.1")
     elif log and low <= 0:
@@ -215,7 +215,7 @@ def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[floa
 
 
 def intervals_by_optimizer(
-    faults: Faults, option: str, texts: list[str], optims: list[str]
+    faults: FaultList, option: str, texts: list[str], optims: list[str]
 ) -> dict[str, tuple[float, float]]:
     """`LO:HI` for the only optimizer, or `sgd=LO:HI` for each that is named."""
     found: dict[str, tuple[float, float]] = {}
@@ -237,7 +237,7 @@ def intervals_by_optimizer(
     return found
 
 
-def vary(faults: Faults, text: str) -> Hyperparameter | None:
+def vary(faults: FaultList, text: str) -> Hyperparameter | None:
     """`NAME=LO:HI`, `NAME=LO:HI:linear` or `NAME=a,b,c` for one of `VARIABLE`."""
     option = f"--vary {text}"
     name, equals, law = text.partition("=")
@@ -254,7 +254,7 @@ def vary(faults: Faults, text: str) -> Hyperparameter | None:
     )
 
 
-def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
+def _interval_law(faults: FaultList, option: str, name: str, law: str) -> Hyperparameter | None:
     ends_text, _, word = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
     if word not in ("log", "linear"):
         faults.add(option, f"scale {not_one_of(word, ('log', 'linear'))}")
@@ -270,9 +270,9 @@ def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperpara
     return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
-def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
+def _choice(faults: FaultList, option: str, name: str, law: str) -> Hyperparameter | None:
     texts = law.split(",")
-    values = [number(text) for text in texts]
+    values = [parse_number(text) for text in texts]
     if bad := [text for text, value in zip(texts, values, strict=True) if value is None]:
         faults.add(option, f"got {', '.join(map(repr, bad))}, allowed are numbers")
         return None
@@ -290,7 +290,7 @@ def _as_kind(name: str, value: float) -> float:
     return int(value) if RANGES[name].integer and value.is_integer() else value
 
 
-def _allowed(faults: Faults, option: str, name: str, values: Iterable[float]) -> bool:
+def _allowed(faults: FaultList, option: str, name: str, values: Iterable[float]) -> bool:
     found = [fault for value in values if (fault := fault_of(name, value))]
     for fault in found:
         faults.add(option, fault.partition(": ")[2])

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stability.cli.study.parsing import Faults, not_one_of, number
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.parsing import FaultList, not_one_of, parse_number
 from stability.data import ImageData, suits
 from stability.training.recipes import (
     IMAGENET,
@@ -27,15 +28,12 @@ from stability.training.settings import (
     fault_of,
 )
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-NAMES = ("lr", "weight_decay", *DEFAULTS)
+SETTABLE = ("lr", "weight_decay", *DEFAULTS)
 OFF = "off"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRecipe:
     """A recipe by name, and what is said beside it."""
 
     name: str
@@ -85,29 +83,29 @@ class Choice:
 
 
 def chosen_recipe(
-    faults: Faults,
-    options: "Options",
+    faults: FaultList,
+    options: StudyOptions,
     data: ImageData | None,
     drawn: Mapping[str, tuple[str, ...]],
-) -> Choice:
+) -> ChosenRecipe:
     """The recipe that the options ask for: that of the data's size where they name none."""
     name = options.recipe
     if name is None:
         name = default_recipe(suits(data), len(data.train)) if data else "nano"
     own = {n: None if v == OFF and n in OPTIONAL else v for n, v in options.settings.items()}
     for setting, value in own.items():
-        if faults.one_of("recipe", setting, NAMES) and (fault := fault_of(setting, value)):
+        if faults.one_of("recipe", setting, SETTABLE) and (fault := fault_of(setting, value)):
             faults.add("recipe", fault)
     for setting, value in _typed(faults, options, drawn).items():
         own[setting] = value
     for fault in conflicts({**own, **dict.fromkeys(drawn, True)}):
         faults.add("recipe", fault)
     found = faults.one_of("--recipe", name, RECIPES)
-    return Choice(found or "", own, drawn, len(data.train) if data else 1)
+    return ChosenRecipe(found or "", own, drawn, len(data.train) if data else 1)
 
 
 def _typed(
-    faults: Faults, options: "Options", drawn: Mapping[str, tuple[str, ...]]
+    faults: FaultList, options: StudyOptions, drawn: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """The settings of `--set NAME=VALUE`."""
     found: dict[str, Any] = {}
@@ -116,8 +114,8 @@ def _typed(
         name, equals, word = text.partition("=")
         if not equals:
             faults.add(option, "allowed is NAME=VALUE")
-        elif name not in NAMES:
-            faults.add(option, not_one_of(name, NAMES))
+        elif name not in SETTABLE:
+            faults.add(option, not_one_of(name, SETTABLE))
         elif name in found:
             faults.add(option, f"{name} is set twice")
         elif name in drawn or getattr(options, name, None):
@@ -139,7 +137,7 @@ def _value(name: str, word: str) -> Any:
         return {"true": True, "false": False}.get(word, word)
     if name in WORDS:
         return word
-    value = number(word)
+    value = parse_number(word)
     if value is None:
         return word
     return int(value) if RANGES[name].integer and re.fullmatch(r"[+-]?\d+", word) else value
