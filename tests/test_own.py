@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_cli import call, request
 
-from stability.cli.study.own_study import law
+from stability.cli.study.own_study import own_law
 from stability.cli.study.parsing import FaultList
 from sweeps.errors import SpecError
 from sweeps.objective.function_objective import fault_of, is_plain, of_plain, result_of
@@ -140,7 +140,7 @@ def test_what_is_no_function_of_a_trial_is_told() -> None:
     ],
 )
 def test_a_law_under_any_name(text: str, expected: dict[str, object]) -> None:
-    found = law(FaultList(), text)
+    found = own_law(FaultList(), text)
     assert found == Hyperparameter(name=text.partition("=")[0], **expected)  # type: ignore[arg-type]
 
 
@@ -149,7 +149,7 @@ def test_a_law_under_any_name(text: str, expected: dict[str, object]) -> None:
 )
 def test_a_law_that_is_none_is_a_fault(text: str) -> None:
     faults = FaultList()
-    assert law(faults, text) is None
+    assert own_law(faults, text) is None
     assert len(faults.found) == 1
 
 

@@ -18,19 +18,19 @@ class Printable(TyperGroup):
     """Commands whose usage errors are printed without what a terminal would obey."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        """As typer does."""
+        """Run `TyperGroup` with printable errors."""
         with printable_errors():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """As typer does."""
+        """Run `TyperGroup` with printable errors."""
         with printable_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """What was typed is quoted in the errors of the parser."""
+    """Make the errors of the parser printable: they quote what was typed."""
     try:
         yield
     except UsageError as error:
@@ -108,8 +108,8 @@ def sweep(
     from stability.cli.study.request import read_request
 
     changed = if_changed(retrain=retrain_changed, keep=keep_changed)
-    where = collect_site_options(site, confirm=confirm, out=out)
-    what = StudyOptions(
+    options = collect_site_options(site, confirm=confirm, out=out)
+    study_options = StudyOptions(
         model=model,
         optim=optim,
         data=data,
@@ -132,7 +132,7 @@ def sweep(
         set=set_ or [],
         skip_unreadable=skip_unreadable,
     )
-    request = replace(read_request(what, where), if_changed=changed)
+    request = replace(read_request(study_options, options), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
 
@@ -156,8 +156,8 @@ def resume(
     from stability.cli.study.request import reopen_request
 
     changed = if_changed(retrain=retrain_changed, keep=keep_changed)
-    where = collect_site_options(site, confirm=confirm)
-    request = replace(reopen_request(run, where, unit, within), if_changed=changed)
+    options = collect_site_options(site, confirm=confirm)
+    request = replace(reopen_request(run, options, unit, within), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
@@ -190,8 +190,8 @@ def edf(
     """Draw the EDFs of runs or tables, with 95% bands."""
     from stability.cli.commands.edf import EdfOptions, show_edf
 
-    how = EdfOptions(delta=delta, policy=policy, band=band)
-    show_edf(runs, output, how, within, as_json=as_json)
+    options = EdfOptions(delta=delta, policy=policy, band=band)
+    show_edf(runs, output, options, within, as_json=as_json)
 
 
 @app.command()
@@ -208,8 +208,8 @@ def compare(
     """Say which of several models is more stable, and how sure that is."""
     from stability.cli.commands.compare import CompareOptions, show_comparison
 
-    question = CompareOptions(by, reference, within, policy, pilot, confidence)
-    show_comparison(runs, question, as_json=as_json)
+    options = CompareOptions(by, reference, within, policy, pilot, confidence)
+    show_comparison(runs, options, as_json=as_json)
 
 
 @app.command()
@@ -227,7 +227,7 @@ def plan(
     """Say how many trials a study needs; of a pilot, power and cost."""
     from stability.cli.commands.plan import PlanOptions, show_plan
 
-    asked = PlanOptions(
+    options = PlanOptions(
         half_width=half_width,
         confidence=confidence,
         within=within,
@@ -236,7 +236,7 @@ def plan(
         draws=draws,
         workers=workers,
     )
-    show_plan(runs or [], asked, as_json=as_json)
+    show_plan(runs or [], options, as_json=as_json)
 
 
 @app.command("import")
@@ -262,9 +262,9 @@ def import_(
 
     Says which column went where, what was assumed, and how the runs ended.
     """
-    from stability.cli.commands.import_table import ImportArguments, bring_in
+    from stability.cli.commands.import_table import ImportArguments, import_sources
 
-    said = ImportArguments(
+    arguments = ImportArguments(
         map=map_ or [],
         accuracy=accuracy,
         unit=unit,
@@ -278,7 +278,7 @@ def import_(
         format=format_,
         study=study or [],
     )
-    bring_in(sources, said, out, dry_run=dry_run, force=force)
+    import_sources(sources, arguments, out, dry_run=dry_run, force=force)
 
 
 @app.command()

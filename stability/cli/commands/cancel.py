@@ -20,6 +20,7 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import put_away
 from sweeps.system.trust import is_own, printable
+from sweeps.words import count
 
 DRIVER_PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
@@ -45,10 +46,11 @@ def cancel_run(path: Path) -> None:
     ledger.refresh()
     done = sum(map(ledger.is_trained, design.ids))
     ended = set[str]().union(*(dispatcher.ended for dispatcher in dispatchers))
-    count = sum(owner.name in ended for owner in before)
+    n_ended = sum(owner.name in ended for owner in before)
     print(
-        f"{count} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
-        f"and kept; stability resume {shown_path(run.path)} goes on from there"
+        f"{n_ended} of {count(len(before), 'worker')} ended; {done} of "
+        f"{count(len(design), 'trial')} finished and kept; stability resume "
+        f"{shown_path(run.path)} goes on from there"
     )
     for owner in claims.living_workers(run, dispatchers[-1].is_gone):
         if owner.name in reasons and owner.name not in ended:

@@ -34,7 +34,7 @@ PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What is asked, as it was typed."""
+    """Options of `stability compare`, as they were typed."""
 
     by: str | None
     reference: str | None
@@ -44,16 +44,16 @@ class CompareOptions:
     confidence: str
 
 
-def show_comparison(runs: list[Path], question: CompareOptions, *, as_json: bool) -> None:
+def show_comparison(runs: list[Path], options: CompareOptions, *, as_json: bool) -> None:
     """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
     faults = FaultList()
     faults.found += [fault for run in runs if (fault := refresh(run))]
     declared = declared_by(faults, runs)
     unit = None if faults.found else table_unit(runs)
-    estimand, policy = estimand_of(faults, question, declared, unit or "percent")
+    estimand, policy = estimand_of(faults, options, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
-    strata = compared(runs, question, estimand, policy)
+    strata = compared(runs, options, estimand, policy)
     edited = outdated_code(runs)
     if as_json:
         print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
@@ -94,22 +94,22 @@ def table_unit(runs: list[Path]) -> "Unit":
 
 
 def estimand_of(
-    faults: FaultList, question: CompareOptions, declared: Declared, unit: "Unit" = "percent"
+    faults: FaultList, options: CompareOptions, declared: Declared, unit: "Unit" = "percent"
 ) -> tuple["Estimand | None", str]:
     """The question in numbers, and the policy."""
     from analysis import Estimand
     from analysis.table.policies import policies_of
 
-    policy = question.policy or declared.policy
-    if question.policy is not None:
+    policy = options.policy or declared.policy
+    if options.policy is not None:
         faults.one_of("--policy", policy, policies_of(unit))
-    if question.within is None and unit == "raw" and declared.policy != "beyond":
+    if options.within is None and unit == "raw" and declared.policy != "beyond":
         faults.add("--within", "needed for a loss: the distance that counts as near, in its unit")
-    d = faults.amount("--within", question.within or f"{declared.within!r}", low=0)
-    confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
-    pilot = faults.whole("--pilot", question.pilot, low=0)
-    reference = reference_of(faults, question.reference)
-    if pilot and question.reference not in (None, "sample-min"):
+    d = faults.amount("--within", options.within or f"{declared.within!r}", low=0)
+    confidence = faults.amount("--confidence", options.confidence, low=0, high=1)
+    pilot = faults.whole("--pilot", options.pilot, low=0)
+    reference = reference_of(faults, options.reference)
+    if pilot and options.reference not in (None, "sample-min"):
         faults.add("--pilot", "it gives the reference: leave --reference out")
     if faults.found or d is None or confidence is None or pilot is None:
         return None, policy
@@ -141,7 +141,7 @@ def reference_of(faults: FaultList, text: str | None) -> dict[str, Any]:
 
 
 def compared(
-    runs: list[Path], question: CompareOptions, estimand: "Estimand", policy: str
+    runs: list[Path], options: CompareOptions, estimand: "Estimand", policy: str
 ) -> list["Stratum"]:
     """The comparisons. Raises SpecError where the tables do not admit them."""
     import numpy as np
@@ -154,10 +154,10 @@ def compared(
         return compare_strata(
             load(runs),
             estimand,
-            by=question.by,
+            by=options.by,
             policy=policy,  # type: ignore[arg-type]
             peaks=[peak for run in runs for peak in confirmed(run)],
-            reference=question.reference,
+            reference=options.reference,
             rng=np.random.default_rng(PERMUTATION_SEED),
         )
     except ValueError as error:

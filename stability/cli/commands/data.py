@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from stability.cli.output.pictures import import_matplotlib, picture_faults
 from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.study.data_names import with_next_step
-from stability.data import KINDS, DataError, ImageData, Part, load, resolve, skipping, suits
+from stability.data import KINDS, DataError, ImageData, load, resolve, skipping, suits
 from stability.models import FAMILIES, VARIANTS
 from stability.models.names import resolve as full_name
 from stability.models.names import takes
@@ -29,9 +30,10 @@ def show_data(
     if text is None:
         if output is not None:
             raise SpecError(["--output: a contact sheet needs the name of a data set"])
-        print(json.dumps(kinds(), indent=2) if as_json else in_lines(kinds()))
+        kinds = [{"name": kind.form, "source": kind.source} for kind in KINDS.values()]
+        print(json.dumps(kinds, indent=2) if as_json else list_kinds(kinds))
         return
-    faults = output_faults(output)
+    faults = picture_faults(output)
     try:
         text = skipping(text) if skip_unreadable else text
         name, data = resolve(text), load(text)
@@ -48,22 +50,8 @@ def show_data(
         print(shown_path(output))
 
 
-def output_faults(output: Path | None) -> list[str]:
-    """Why no picture can be written to `output`; matplotlib is not loaded for that."""
-    if output is None:
-        return []
-    faults = []
-    if not output.parent.is_dir():
-        faults.append(f"--output: {output.parent} is no folder")
-    if output.suffix.lower() not in (".png", ".pdf", ".svg"):
-        faults.append(f"--output: got {output.name!r}, allowed are .png, .pdf and .svg")
-    return faults
-
-
 def draw_sheet(data: ImageData, output: Path) -> None:
     """Write the contact sheet."""
-    from stability.cli.output.pictures import import_matplotlib
-
     import_matplotlib()
     from analysis.figures.style import own_style, save
     from stability.data.sheet import contact_sheet
@@ -73,13 +61,8 @@ def draw_sheet(data: ImageData, output: Path) -> None:
         save(contact_sheet(data), temporary, format=output.suffix[1:].lower())
 
 
-def kinds() -> list[dict[str, str]]:
-    """Every kind of name."""
-    return [{"name": kind.form, "source": kind.source} for kind in KINDS.values()]
-
-
-def in_lines(rows: list[dict[str, str]]) -> str:
-    """The kinds for a person, 80 columns wide."""
+def list_kinds(rows: list[dict[str, str]]) -> str:
+    """The kinds of names for a person, 80 columns wide."""
     lines = []
     for row in rows:
         lines.append(row["name"])
@@ -90,7 +73,7 @@ def in_lines(rows: list[dict[str, str]]) -> str:
 
 
 def data_facts(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
-    """What is known of a data set, for JSON."""
+    """Describe a data set for JSON."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     size = suits(data)
     models = [full_name(family, size) for family in FAMILIES if has_size(family, size)]
@@ -106,7 +89,7 @@ def data_facts(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
         },
         "mean": [round(float(value), 4) for value in data.mean],
         "std": [round(float(value), 4) for value in data.std],
-        "chance": chance(data.test),
+        "chance": 100 * (1 - int(np.bincount(data.test.labels).max()) / len(data.test)),
         "repeated": repeated(data),
         "fingerprint": data.fingerprint,
         "size": size,
@@ -117,7 +100,7 @@ def data_facts(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
 
 
 def has_size(family: str, size: str) -> bool:
-    """Whether a family has a model of that size."""
+    """Whether the family has a model of that size."""
     try:
         return full_name(family, size) in VARIANTS
     except KeyError:
@@ -125,15 +108,10 @@ def has_size(family: str, size: str) -> bool:
 
 
 def class_counts(data: ImageData) -> list[list[int]]:
-    """For each class, its images in the three parts."""
+    """Count the images of each class in each of the three parts."""
     parts = (data.train, data.validation, data.test)
     counts = [np.bincount(part.labels, minlength=len(data.classes)) for part in parts]
     return [list(map(int, row)) for row in np.stack(counts, axis=1)]
-
-
-def chance(part: Part) -> float:
-    """Percent: error of always answering the part's largest class."""
-    return 100 * (1 - int(np.bincount(part.labels).max()) / len(part))
 
 
 def repeated(data: ImageData) -> dict[str, int]:
@@ -147,14 +125,15 @@ def repeated(data: ImageData) -> dict[str, int]:
 
 
 def describe_data(facts: dict[str, Any]) -> str:
-    """The facts for a person, 80 columns wide."""
+    """Describe a data set for a person, 80 columns wide."""
     channels, height, width = facts["shape"]
+    mean, std = (", ".join(f"{value:.1f}" for value in facts[key]) for key in ("mean", "std"))
     numbers = facts["images"]
     lines = [f"{facts['name']}: {sum(numbers.values()):,} images of {channels}x{height}x{width}"]
     details = {
         "source": facts["source"],
         "loaded as": facts["canonical"],
-        "mean": f"{listed(facts['mean'])} of 255; std {listed(facts['std'])}",
+        "mean": f"{mean} of 255; std {std}",
         "chance": f"{facts['chance']:.2f}% of the test part",
         "fingerprint": facts["fingerprint"],
         "models": ", ".join(facts["models"]) or NO_MODEL.format(side=height),
@@ -192,8 +171,3 @@ def class_table(facts: dict[str, Any]) -> list[str]:
     if len(classes) > len(names):
         lines.append(f"... and {len(classes) - len(names)} more")
     return [*lines, row(f"all {len(classes):,}", numbers)]
-
-
-def listed(values: list[float]) -> str:
-    """Numbers with a decimal."""
-    return ", ".join(f"{value:.1f}" for value in values)

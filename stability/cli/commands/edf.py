@@ -43,10 +43,10 @@ class EdfOptions:
 
 
 def show_edf(
-    runs: list[Path], output: Path | None, how: EdfOptions, within: str | None, *, as_json: bool
+    runs: list[Path], output: Path | None, options: EdfOptions, within: str | None, *, as_json: bool
 ) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
-    found = FaultList(how.faults() + [fault for run in runs if (fault := refresh(run))])
+    found = FaultList(options.faults() + [fault for run in runs if (fault := refresh(run))])
     asked = None if within is None else found.amount("--within", within, low=0)
     d = declared_loss(runs) if asked is None else asked
     faults = found.found
@@ -58,11 +58,11 @@ def show_edf(
         raise SpecError(faults)
     table = table_of(runs)
     edited = outdated_code(runs)
-    picture = write_picture(table, target, how, d, edited)
+    picture = write_picture(table, target, options, d, edited)
     if as_json:
-        print(to_json(table, how.policy, picture, d, edited))
+        print(to_json(table, options.policy, picture, d, edited))
     else:
-        print_groups(table, how.policy, d)
+        print_groups(table, options.policy, d)
         print(shown_path(picture))
         for line in edited:
             print_wrapped(line)
@@ -89,7 +89,7 @@ def declared_loss(runs: Sequence[Path]) -> float | None:
 def write_picture(
     table: "pd.DataFrame",
     target: Path,
-    how: EdfOptions,
+    options: EdfOptions,
     within: float | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -98,13 +98,13 @@ def write_picture(
     from analysis import samples, save_edf
 
     try:
-        groups = samples(table, how.policy)  # type: ignore[arg-type]
+        groups = samples(table, options.policy)  # type: ignore[arg-type]
         groups = [replace(group, code=(*group.code, *notes)) for group in groups]
         return save_edf(
             groups,
             target,
-            delta=how.delta,
-            method=how.band,  # type: ignore[arg-type]
+            delta=options.delta,
+            method=options.band,  # type: ignore[arg-type]
             within=within,
         )
     except (ValueError, OSError) as error:  # a format that is none

@@ -29,6 +29,7 @@ from sweeps.errors import SpecError
 from sweeps.study.schema import METADATA
 from sweeps.system.files import atomic_write
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,24 +53,24 @@ class ImportArguments:
     study: list[str]
 
 
-def bring_in(
+def import_sources(
     sources: list[str], options: ImportArguments, out: Path | None, *, dry_run: bool, force: bool
 ) -> None:
     """Read, convert, check, say what was done, and write. Raises SpecError with every fault."""
     faults = FaultList()
-    wish = import_options(faults, options)
+    settings = import_options(faults, options)
     _check_target(faults, out, dry_run=dry_run, force=force)
     if out is not None and any(out.resolve() == Path(source).resolve() for source in sources):
         faults.add("--out", f"{out} is what shall be read")
     read_in = [_read(faults, source, options) for source in sources]
     found = [f for f in read_in if f is not None]
-    done = [] if wish is None else [_converted(faults, foreign, wish) for foreign in found]
+    done = [] if settings is None else [_converted(faults, sweep, settings) for sweep in found]
     if faults.found:
         raise SpecError(faults.found)
     imported = [one for one in done if one is not None]
     table = _together(imported)
-    for foreign, one in zip(found, imported, strict=True):
-        _say(foreign, one)
+    for sweep, one in zip(found, imported, strict=True):
+        _say(sweep, one)
     print_groups(table)
     if dry_run or out is None:
         print("nothing was written")
@@ -200,16 +201,16 @@ def _read(faults: FaultList, source: str, options: ImportArguments) -> ExternalS
         return None
 
 
-def _converted(faults: FaultList, foreign: ExternalSweep, wish: ImportOptions) -> Imported | None:
+def _converted(faults: FaultList, sweep: ExternalSweep, settings: ImportOptions) -> Imported | None:
     from analysis import TableError, samples
 
     try:
-        imported = convert(foreign, wish)
+        imported = convert(sweep, settings)
         samples(imported.table)
     except SpecError as error:
         faults.found += error.faults
     except TableError as error:
-        faults.found += [f"{foreign.name}: {fault}" for fault in error.faults]
+        faults.found += [f"{sweep.name}: {fault}" for fault in error.faults]
     else:
         return imported
     return None
@@ -229,10 +230,9 @@ def _together(imported: list[Imported]) -> "pd.DataFrame":
     return table
 
 
-def _say(foreign: ExternalSweep, imported: Imported) -> None:
+def _say(sweep: ExternalSweep, imported: Imported) -> None:
     """Print what became of a source."""
-    rows = f"{len(imported.table)} runs"
-    print(printable(f"{foreign.name}: {rows}, read as {foreign.format}"))
+    print(printable(f"{sweep.name}: {count(len(imported.table), 'run')}, read as {sweep.format}"))
     moved = [
         f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
         for ours, theirs in imported.taken.items()

@@ -13,6 +13,7 @@ from stability.cli.study.code import outdated_code
 from stability.cli.study.parsing import FaultList, not_one_of, parse_number
 from sweeps.errors import SpecError
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,32 +57,44 @@ class CheckedPlan:
     workers: int
 
 
-def show_plan(runs: list[Path], asked: PlanOptions, *, as_json: bool) -> None:
+def show_plan(runs: list[Path], options: PlanOptions, *, as_json: bool) -> None:
     """Print trials for half-widths; of pilot runs also power and cost. Raises SpecError."""
-    plan = check_plan_options(runs, asked)
-    found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": _half_widths(plan)}
+    from analysis.planning import trials_for
+
+    plan = check_plan_options(runs, options)
+    rows = [
+        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in TARGETS}}  # type: ignore[arg-type]
+        for w in plan.half_widths
+    ]
+    found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": rows}
     if runs:
         found |= _of_pilot(runs, plan)
-    print(json.dumps(found, indent=2) if as_json else printable(_in_words(found)))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    lines = _table_of_widths(found)
+    if runs:
+        lines += ["", *_describe_power(found), "", *_describe_cost(found)]
+    print(printable("\n".join(lines)))
 
 
-def check_plan_options(runs: list[Path], asked: PlanOptions) -> CheckedPlan:
+def check_plan_options(runs: list[Path], options: PlanOptions) -> CheckedPlan:
     """Check the options. Raises SpecError with every fault."""
     from analysis.table.policies import MEANINGS
 
     faults = FaultList()
     widths = [
         _between(faults, "--half-width", text.strip(), (MIN_HALF_WIDTH, 0.5))
-        for text in asked.half_width.split(",")
+        for text in options.half_width.split(",")
     ]
-    confidence = _between(faults, "--confidence", asked.confidence, (0.5, 0.9999))
-    within = None if asked.within is None else faults.amount("--within", asked.within, low=0)
-    if asked.policy not in MEANINGS:
-        faults.add("--policy", not_one_of(asked.policy, MEANINGS))
-    counts = {"--draws": asked.draws, "--workers": asked.workers}
+    confidence = _between(faults, "--confidence", options.confidence, (0.5, 0.9999))
+    within = None if options.within is None else faults.amount("--within", options.within, low=0)
+    if options.policy not in MEANINGS:
+        faults.add("--policy", not_one_of(options.policy, MEANINGS))
+    counts = {"--draws": options.draws, "--workers": options.workers}
     whole = {o: faults.whole(o, text, low=1) for o, text in counts.items() if text is not None}
     if not runs:
-        for option, text in {**counts, "--by": asked.by}.items():
+        for option, text in {**counts, "--by": options.by}.items():
             if text is not None:
                 faults.add(option, f"got {text!r}, but no pilot run to plan from")
     faults.found += [fault for run in runs if (fault := refresh(run))]
@@ -91,8 +104,8 @@ def check_plan_options(runs: list[Path], asked: PlanOptions) -> CheckedPlan:
         half_widths=[w for w in widths if w is not None],
         confidence=confidence,
         within=within,
-        policy=asked.policy,
-        by=None if asked.by is None else [name.strip() for name in asked.by.split(",")],
+        policy=options.policy,
+        by=None if options.by is None else [name.strip() for name in options.by.split(",")],
         draws=whole.get("--draws"),
         workers=whole.get("--workers") or 1,
     )
@@ -106,21 +119,12 @@ def _between(faults: FaultList, option: str, text: str, ends: tuple[float, float
     return None
 
 
-def _half_widths(plan: CheckedPlan) -> list[dict[str, Any]]:
-    from analysis.planning import trials_for
-
-    return [
-        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in TARGETS}}  # type: ignore[arg-type]
-        for w in plan.half_widths
-    ]
-
-
 def _of_pilot(runs: list[Path], plan: CheckedPlan) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
     from analysis import TableError
     from analysis.planning import WANTED, cost, seconds_by_group
 
-    table, groups, estimand = _asked_of(runs, plan)
+    table, groups, estimand = _pilot_question(runs, plan)
     draws = plan.draws or max(group.trials for group in groups)
     powers, no_power = [], "one group: no difference to look for"
     try:
@@ -148,7 +152,9 @@ def _of_pilot(runs: list[Path], plan: CheckedPlan) -> dict[str, Any]:
     return {**found, "cost": {"seconds": whole, "groups": rows}}
 
 
-def _asked_of(runs: list[Path], plan: CheckedPlan) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
+def _pilot_question(
+    runs: list[Path], plan: CheckedPlan
+) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
     """The table of the pilots, its groups, and the question. Raises SpecError."""
     from analysis import Estimand, load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
@@ -180,13 +186,6 @@ def _power(a: "Sample", b: "Sample", draws: int, estimand: "Estimand") -> dict[s
     }
 
 
-def _in_words(found: dict[str, Any]) -> str:
-    lines = _table_of_widths(found)
-    if "power" in found:
-        lines += ["", *_power_in_words(found), "", *_cost_in_words(found)]
-    return "\n".join(lines)
-
-
 def _table_of_widths(found: dict[str, Any]) -> list[str]:
     columns = found["half_widths"]
     head = f"trials for {100 * found['confidence']:g}% intervals of half-width"
@@ -198,7 +197,7 @@ def _table_of_widths(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _power_in_words(found: dict[str, Any]) -> list[str]:
+def _describe_power(found: dict[str, Any]) -> list[str]:
     from analysis.planning import MOST
 
     draws, wanted = found["draws"], f"{100 * found['wanted']:g}%"
@@ -234,7 +233,7 @@ def _as_pilot(pair: dict[str, Any], row: dict[str, Any]) -> bool:
     return bool(seen * (row["share_a"] - row["share_b"]) > 0)
 
 
-def _cost_in_words(found: dict[str, Any]) -> list[str]:
+def _describe_cost(found: dict[str, Any]) -> list[str]:
     from stability.cli.output.progress import duration
 
     if found["cost"] is None:
@@ -245,10 +244,10 @@ def _cost_in_words(found: dict[str, Any]) -> list[str]:
         if total["low"] is not None
         else ""
     )
-    one = "1 worker" if found["workers"] == 1 else f"{found['workers']} workers"
     lines = wrap(
-        f"training {found['draws']} draws of each takes {duration(total['estimate'])}{ends} with "
-        f"{one}, if a trial takes as long as in the pilot:",
+        f"training {count(found['draws'], 'draw')} of each takes "
+        f"{duration(total['estimate'])}{ends} with {count(found['workers'], 'worker')}, "
+        "if a trial takes as long as in the pilot:",
         TERMINAL_WIDTH,
     )
     for row in groups:

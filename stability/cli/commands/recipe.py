@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from stability.cli.output.pictures import import_matplotlib, picture_faults
 from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.study.data_names import load_images
 from stability.cli.study.parsing import FaultList
@@ -12,7 +13,6 @@ from stability.training.recipes import CURRENT, IMAGENET, RECIPES, UPDATES, Name
 from stability.training.settings import DEFAULTS, OPTIMIZERS, allowed
 from sweeps.errors import SpecError
 
-FORMATS = (".png", ".pdf", ".svg")
 RECIPE_LEGEND = (
     "[1] Xiao et al. 2021, arXiv 2106.14881; [2] pycls, its authors' code.",
     "One setting: stability sweep --set NAME=VALUE. lr and weight_decay are drawn.",
@@ -29,16 +29,11 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
         faults.one_of("recipe", name, RECIPES)
     pictured = load_images(faults, data)[1] if output is not None else None
     if output is not None and name is None:
-        faults.add("-o", "names a picture: say of which recipe")
-    if output is not None and output.suffix not in FORMATS:
-        faults.add("-o", f"got {str(output)!r}, allowed is a name ending in {', '.join(FORMATS)}")
-    elif output is not None and not output.absolute().parent.is_dir():
-        faults.add("-o", f"there is no folder {output.absolute().parent}")
+        faults.add("--output", "a picture needs the name of a recipe")
+    faults.found += picture_faults(output)
     if faults.found:
         raise SpecError(faults.found)
     if name is not None and output is not None and pictured is not None:
-        from stability.cli.output.pictures import import_matplotlib
-
         import_matplotlib()
         from stability.cli.output.augmentation import draw_augmentation
 
@@ -53,7 +48,7 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
 
 
 def recipe_facts(name: str) -> dict[str, Any]:
-    """All that is known of a recipe."""
+    """Describe a recipe for JSON."""
     named = RECIPES[name]
     return {
         "recipe": name,
@@ -77,13 +72,13 @@ def recipe_facts(name: str) -> dict[str, Any]:
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """Each setting with its value; of two that say the same the one that is used."""
+    """Each setting with its value; `warmup` is off where `warmup_epochs` is used."""
     values = {**DEFAULTS, **CURRENT, **RECIPES[name].settings}
     return values | ({"warmup": None} if values["warmup_epochs"] is not None else {})
 
 
 def describe_recipe(name: str) -> str:
-    """One recipe, 80 columns wide."""
+    """Describe one recipe for a person, 80 columns wide."""
     named = RECIPES[name]
     lines = [f"{name}: {named.summary}", f"default for {named.default_for}", ""]
     lines.append(f"{'setting':15}  {'value':>7}  {'allowed':18}  source")
@@ -102,7 +97,7 @@ def describe_recipe(name: str) -> str:
 
 
 def ema_in_lines(name: str) -> list[str]:
-    """What the rate of the averaged weights is for; nothing where they are off."""
+    """Explain the rate of the averaged weights; empty where they are off."""
     ema = values_of(name)["ema"]
     if ema is None:
         return []
@@ -116,7 +111,7 @@ def ema_in_lines(name: str) -> list[str]:
 
 
 def ranges_in_lines(named: Named) -> list[str]:
-    """The intervals of lr and weight decay."""
+    """List the intervals of lr and weight decay."""
     lines = wrap(f"drawn log-uniformly, from {named.ranges_from}", TERMINAL_WIDTH)
     if named.lr_batch is not None:
         lines.append(f"lr: for batch {named.lr_batch}, scaled linearly to the one in use")
@@ -129,7 +124,7 @@ def ranges_in_lines(named: Named) -> list[str]:
 
 
 def describe_all_recipes() -> str:
-    """A column for each recipe."""
+    """Show all recipes side by side, a column each."""
     lines = [f"{'setting':15}" + "".join(f"  {name:>9}" for name in RECIPES) + "  allowed"]
     for setting in DEFAULTS:
         values = "".join(f"  {setting_text(values_of(name)[setting]):>9}" for name in RECIPES)

@@ -22,6 +22,7 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 WATCH_SECONDS = 5.0
 SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
@@ -72,7 +73,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "study": study.hash,
         "trials": tally.trials,
         "finished": tally.done,
-        "outcomes": {name: count for name, count in outcomes.items() if name is not None},
+        "outcomes": {name: n for name, n in outcomes.items() if name is not None},
         "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
         "queued": [queued_worker(task) for task in witness.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
@@ -167,7 +168,7 @@ def describe_state(state: dict[str, Any]) -> str:
         (f"lost: {trial}: its worker is gone; it is trained again", None) for trial in state["lost"]
     )
     lines += few_lines(
-        (f"failed {f['failures']} times: {f['trial']}: {f['message']}", f["message"])
+        (f"failed {count(f['failures'], 'time')}: {f['trial']}: {f['message']}", f["message"])
         for f in state["failed"]
     )
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
@@ -177,8 +178,8 @@ def describe_state(state: dict[str, Any]) -> str:
 
 def describe_progress(state: dict[str, Any]) -> str:
     """How much is done."""
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
-    words = f"{state['finished']} of {state['trials']} trials are finished"
+    outcomes = ", ".join(f"{n} {name}" for name, n in sorted(state["outcomes"].items()))
+    words = f"{state['finished']} of {count(state['trials'], 'trial')} finished"
     return f"{words}: {outcomes}" if outcomes else words
 
 
@@ -186,17 +187,17 @@ def describe_workers(state: dict[str, Any]) -> list[str]:
     """Who lives, who waits and for what."""
     from stability.cli.output.progress import duration
 
-    lines = [f"a driver lives: {state['driver']}"] if state["driver"] else []
+    lines = [f"driver running: {state['driver']}"] if state["driver"] else []
     if state["workers"]:
         left = state["seconds_left"]
         when = f", about {duration(left)} left" if left is not None else ""
-        lines.append(f"{state['workers']} workers live{when}")
-    for reason, count in Counter(task["reason"] for task in state["queued"]).items():
-        lines.append(f"{count} workers are queued: {reason}")
+        lines.append(f"{count(state['workers'], 'worker')} running{when}")
+    for reason, number in Counter(task["reason"] for task in state["queued"]).items():
+        lines.append(f"{count(number, 'worker')} queued: {reason}")
     if state["slurm"] not in (None, "answers"):
-        lines.append(f"Slurm does not answer, its workers are taken to live: {state['slurm']}")
+        lines.append(f"Slurm does not answer, its workers are assumed to run: {state['slurm']}")
     if not lines and state["finished"] < state["trials"]:
-        lines.append(f"no worker lives: stability resume {state['run']} goes on from here")
+        lines.append(f"no worker is running: stability resume {state['run']} goes on from here")
     return lines
 
 

@@ -55,6 +55,7 @@ from sweeps.study.design import Design, draw_design
 from sweeps.study.study import Study
 from sweeps.system.interrupts import as_interrupts
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -89,8 +90,7 @@ def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     code = UserCode.search(study.objective, study.models, Path.cwd())
     design, there = found_in(request, code, dry_run=dry_run)
     if there is not None and not (there.open if retry_failed else there.left()):
-        share = "all" if there.done == study.trials else f"{there.done} of"
-        print(f"{share} {study.trials} trials are finished already")
+        print(f"{there.done} of {count(study.trials, 'trial')} finished already")
         if dry_run:
             return DONE
         put_in_order(run, there.ledger)
@@ -207,7 +207,7 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
     except KeyboardInterrupt:
         there.look()
         print(
-            f"stopped: {there.done} of {len(design)} trials are finished and kept in "
+            f"stopped: {there.done} of {count(len(design), 'trial')} finished and kept in "
             f"{shown_path(run.path)}; the same command goes on from there"
         )
         return INTERRUPTED
@@ -222,10 +222,11 @@ def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: 
         if dispatcher.parting:
             print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
     if plan.detach:
+        where = shown_path(run.path)
         print(
-            f"left to {len(plan.slots)} workers; to look: stability status {shown_path(run.path)}; "
-            f"to collect what they have trained: stability resume {shown_path(run.path)}; to end them: "
-            f"stability cancel {shown_path(run.path)}"
+            f"left to {count(len(plan.slots), 'worker')}; to look: stability status {where}; "
+            f"to collect what they have trained: stability resume {where}; to end them: "
+            f"stability cancel {where}"
         )
         return DONE
     there.look()
@@ -319,10 +320,10 @@ def complaints(run: RunDirectory, there: Tally) -> list[str]:
     messages = ((trial, there.ledger[trial].message) for trial in failed)
     lines += few_lines((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
-        noun = "trial" if len(failed) == 1 else "trials"
         lines.append(
-            f"{len(failed)} {noun} failed: {RETRIES + 1} attempts each, or 1 where the objective's "
-            "return value cannot be used. To try again, add --retry-failed to the same command"
+            f"{count(len(failed), 'trial')} failed: {RETRIES + 1} attempts each, or 1 where the "
+            "objective's return value cannot be used. To try again, add --retry-failed to the "
+            "same command"
         )
     return lines
 

@@ -11,6 +11,7 @@ from stability.data.listing import in_words as images_left_out
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import in_words
 from sweeps.study.study import Study
+from sweeps.words import count
 
 
 def describe_study(study: Study) -> str:
@@ -21,8 +22,8 @@ def describe_study(study: Study) -> str:
     lengths += " epoch" if study.epochs == (1,) else " epochs"
     lines = [
         f"study {study.name}",
-        f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
-        "each of",
+        f"  {count(study.trials, 'trial')}: {count(study.draws, 'draw')} ({study.sampler}, seed "
+        f"{study.seed}) for each of",
         f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} of {study.data}",
     ]
     for h in study.space:
@@ -62,9 +63,9 @@ def earlier_version(study: Study, run: RunDirectory) -> str | None:
         return None
     models = ", ".join(study.model_settings)
     note = (
-        f"note: {shown_path(path)} holds the same study, trained by an earlier version of stability. "
-        f"Its trials of {models} have other settings and are not taken over. To continue it "
-        f"instead: stability resume {shown_path(path)}"
+        f"note: {shown_path(path)} holds the same study, trained by an earlier version of "
+        f"stability. Its trials of {models} have other settings and are not taken over. To "
+        f"continue it instead: stability resume {shown_path(path)}"
     )
     return "\n".join(wrap_indented(note))
 
@@ -95,12 +96,14 @@ def comma_lines(head: str, parts: list[str]) -> list[str]:
 
 def _describe_confirmation(study: Study) -> str:
     """The configurations that are trained again."""
-    lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
+    lines = [
+        f"the best of each group by validation error, with {count(study.draws, 'fresh seed')}:"
+    ]
     for c in study.configurations:
         settings = ", ".join(
             f"{name} {in_words(value)}" for name, value in c.hyperparameters.items()
         )
-        lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
+        lines += [f"  {c.model}, {c.optim}, {count(c.epochs, 'epoch')}:", f"    {settings}"]
     return "\n".join(lines)
 
 
@@ -109,10 +112,10 @@ def describe_cost(
 ) -> str:
     """How much is to be trained and how long that takes."""
     left = study.trials - before
-    done = f"{before} of {study.trials} trials are finished already; " if before else ""
+    done = f"{before} of {study.trials} trials finished already; " if before else ""
     kind = slots[0].partition(":")[0]
-    workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
-    words = f"{done}training {left} trials on {workers}"
+    workers = count(len(slots), f"{kind} worker")
+    words = f"{done}training {count(left, 'trial')} on {workers}"
     at_a_time = min(len(slots), len(machine.slots))
     if site.executor == "slurm":
         words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"

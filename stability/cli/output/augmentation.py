@@ -24,13 +24,15 @@ def draw_augmentation(name: str, data: ImageData, path: Path) -> None:
     """
     rows = augmentation_rows({**RECIPES[name].settings, "revision": REVISION}, data)
     if len(rows) == 1:
-        raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
+        raise SpecError(
+            [f"--output: the recipe {name} does nothing to images, there is no picture"]
+        )
     with own_style():
         figure = figure_of(name, data, rows)
     try:
         save(figure, path)
     except OSError as error:
-        raise SpecError([f"-o: {path} cannot be written: {error.strerror}"]) from error
+        raise SpecError([f"--output: {path} cannot be written: {error.strerror}"]) from error
 
 
 def figure_of(name: str, data: ImageData, rows: list[tuple[str, Any]]) -> "Figure":

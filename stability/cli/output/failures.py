@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sweeps.store.failure_detection import kind
+from sweeps.words import count
 
 LINES, KINDS = 3, 5  # of each kind so many lines; so many kinds
 
@@ -25,6 +26,8 @@ def few_lines(lines: Iterable[tuple[str, str | None]]) -> list[str]:
         if len(alike) > LINES:
             shown.append(f"  and {len(alike) - LINES} more alike")
     if others := list(by_kind.values())[KINDS:]:
-        count = sum(map(len, others))
-        shown.append(f"and {count} more with {len(others)} other errors (all: status --json)")
+        more = sum(map(len, others))
+        shown.append(
+            f"and {more} more with {count(len(others), 'other error')} (all: status --json)"
+        )
     return shown

@@ -19,36 +19,28 @@ from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.options import SlurmOptions, is_reserved
 from sweeps.worker.engine import AUTO
 
-SLURM_WORKERS = 8  # on a cluster, where nobody says how many
+SLURM_WORKERS = 8
+"""Default number of workers on a cluster."""
 WORD_OPTIONS = ("partition", "account", "qos", "constraint", "exclude")
 LIST_OPTIONS = ("setup", "slurm")
 EXECUTOR_OPTIONS = ("executor", "workers", "device", "engine")
-PROFILE_KEYS = (
-    *EXECUTOR_OPTIONS,
-    "parallel",
-    *WORD_OPTIONS,
-    "time",
-    "memory",
-    "cpus",
-    "gpus",
-    *LIST_OPTIONS,
-)
 DEDICATED_OPTIONS = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
+"""Options of sbatch that have another name here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
-    """What is asked of a cluster, as it was typed; None for what was not."""
+    """Options of a cluster, as they were typed; None for those that were not."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
     time: str | None = None
     memory: str | None = None
     cpus: str | None = None
     gpus: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
     setup: list[str] = field(default_factory=list)
     slurm: list[str] = field(default_factory=list)
 
@@ -57,9 +49,12 @@ class ClusterOptions:
         return [f.name for f in fields(self) if getattr(self, f.name)]
 
 
+PROFILE_KEYS = (*EXECUTOR_OPTIONS, "parallel", *(f.name for f in fields(ClusterOptions)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SiteOptions:
-    """Where it shall run, as it was typed: none of it decides a result."""
+    """Options that say where a study runs, as they were typed. They change no result."""
 
     executor: str | None = None
     workers: str | None = None
@@ -73,7 +68,7 @@ class SiteOptions:
 
 
 def collect_site_options(typed: dict[str, Any], **more: Any) -> SiteOptions:
-    """From options by their names; those that were not typed are not among them."""
+    """Make `SiteOptions` from the options that were typed, by name."""
     cluster = {f.name: typed[f.name] for f in fields(ClusterOptions) if f.name in typed}
     others = {name: value for name, value in typed.items() if name not in cluster}
     return SiteOptions(**others, **more, cluster=ClusterOptions(**cluster))
@@ -81,70 +76,72 @@ def collect_site_options(typed: dict[str, Any], **more: Any) -> SiteOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where it runs, without a fault."""
+    """Where a study runs: the checked options."""
 
     executor: str
     device: str
     workers: int | None
-    """None for as many as there are slots."""
+    """None for one per slot of this machine."""
     slurm: SlurmOptions
     detach: bool = False
     engine: str = AUTO
 
 
-def read_site(faults: FaultList, where: SiteOptions, remembered: Site | None = None) -> Site:
+def read_site(faults: FaultList, options: SiteOptions, remembered: Site | None = None) -> Site:
     """What was typed, completed by the profile or by what the run directory was dispatched with.
 
     Where there is a fault, what is returned is of no use.
     """
-    profile = read_profile(faults, where)
+    profile = read_profile(faults, options)
     before = len(faults.found)
-    site = _site(faults, where if profile is None else with_profile(where, profile), remembered)
+    site = _site(faults, options if profile is None else with_profile(options, profile), remembered)
     if profile is not None:
         faults.found[before:] = [profile.named(fault) for fault in faults.found[before:]]
     return site
 
 
-def _site(faults: FaultList, where: SiteOptions, remembered: Site | None) -> Site:
-    executor = where.executor or (remembered.executor if remembered else "local")
+def _site(faults: FaultList, options: SiteOptions, remembered: Site | None) -> Site:
+    executor = options.executor or (remembered.executor if remembered else "local")
     faults.one_of("--executor", executor, EXECUTORS)
     same = remembered if remembered and remembered.executor == executor else None
-    device = where.device or (same.device if same else "auto")
+    device = options.device or (same.device if same else "auto")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
         faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
-    workers = _workers(faults, where, executor) or (same.workers if same else None)
-    engine = _engine(faults, where, same)
-    if where.detach and executor == "inline":
+    workers = _workers(faults, options, executor) or (same.workers if same else None)
+    engine = _engine(faults, options, same)
+    if options.detach and executor == "inline":
         faults.add("--detach", "inline trains in this process, there is nothing to leave behind")
-    if where.detach and where.confirm is not None:
+    if options.detach and options.confirm is not None:
         faults.add("--detach", "with --confirm: say resume --confirm when all is trained")
+    slurm = SlurmOptions()
     if executor == "slurm":
-        device, options = _slurm(faults, where.cluster, device, same)
-        return Site(
-            executor=executor, device=device, workers=workers or SLURM_WORKERS, slurm=options,
-            detach=where.detach, engine=engine,
-        )  # fmt: skip
-    if where.profile is None and executor in EXECUTORS:
-        for name in where.cluster.typed():
+        device, slurm = _slurm(faults, options.cluster, device, same)
+        workers = workers or SLURM_WORKERS
+    elif options.profile is None and executor in EXECUTORS:
+        for name in options.cluster.typed():
             faults.add(f"--{name}", f"got it with --executor {executor}, it is for slurm")
     return Site(
-        executor=executor, device=device, workers=workers, slurm=SlurmOptions(),
-        detach=where.detach, engine=engine,
-    )  # fmt: skip
+        executor=executor,
+        device=device,
+        workers=workers,
+        slurm=slurm,
+        detach=options.detach,
+        engine=engine,
+    )
 
 
-def _workers(faults: FaultList, where: SiteOptions, executor: str) -> int | None:
-    if where.workers is None:
+def _workers(faults: FaultList, options: SiteOptions, executor: str) -> int | None:
+    if options.workers is None:
         return None
-    workers = faults.whole("--workers", where.workers, low=1)
+    workers = faults.whole("--workers", options.workers, low=1)
     if executor == "inline" and workers not in (None, 1):
         faults.add("--workers", f"got {workers}, inline has one")
     return workers
 
 
-def _engine(faults: FaultList, where: SiteOptions, same: Site | None) -> str:
+def _engine(faults: FaultList, options: SiteOptions, same: Site | None) -> str:
     """`auto`, or an engine in full: `stacked:16`."""
-    text = where.engine or (same.engine if same else AUTO)
+    text = options.engine or (same.engine if same else AUTO)
     if text == AUTO:
         return AUTO
     try:
@@ -266,18 +263,18 @@ class Profile:
         return fault if key is None else f"profile {self.name}: {key}: {words}"
 
 
-def read_profile(faults: FaultList, where: SiteOptions) -> Profile | None:
+def read_profile(faults: FaultList, options: SiteOptions) -> Profile | None:
     """The profile that is asked for, without what is typed; None where none is."""
-    if where.profile is None:
+    if options.profile is None:
         return None
     texts: dict[str, Any] = {}
     keys: dict[str, str] = {}
-    for key, value in _profile(faults, where.profile).items():
-        named = f"profile {where.profile}: {key}"
+    for key, value in _profile(faults, options.profile).items():
+        named = f"profile {options.profile}: {key}"
         name = "workers" if key == "parallel" else key
-        typed = getattr(where, name, None) or getattr(where.cluster, name, None)
+        typed = getattr(options, name, None) or getattr(options.cluster, name, None)
         if key not in PROFILE_KEYS:
-            faults.add(f"profile {where.profile}", not_one_of(key, PROFILE_KEYS))
+            faults.add(f"profile {options.profile}", not_one_of(key, PROFILE_KEYS))
         elif name in texts:
             faults.add(named, "got workers too, which means the same")
         elif name in LIST_OPTIONS:
@@ -288,15 +285,15 @@ def read_profile(faults: FaultList, where: SiteOptions) -> Profile | None:
             texts[name] = str(value)
         if not typed:
             keys[f"--{name}"] = key
-    own = [text for text in texts.get("slurm", []) if text not in where.cluster.slurm]
+    own = [text for text in texts.get("slurm", []) if text not in options.cluster.slurm]
     keys |= {f"--slurm {text!r}": f"slurm {text!r}" for text in own}
-    return Profile(name=where.profile, texts=texts, keys=keys)
+    return Profile(name=options.profile, texts=texts, keys=keys)
 
 
-def with_profile(where: SiteOptions, profile: Profile) -> SiteOptions:
+def with_profile(options: SiteOptions, profile: Profile) -> SiteOptions:
     """The options, with what the profile says where they are silent."""
-    typed, texts = where.cluster, dict(profile.texts)
-    texts.setdefault("executor", where.executor or "slurm")  # a profile keeps a cluster's facts
+    typed, texts = options.cluster, dict(profile.texts)
+    texts.setdefault("executor", options.executor or "slurm")  # a profile keeps a cluster's facts
     slurm = [*texts.pop("slurm", []), *typed.slurm]
     here = {name: text for name, text in texts.items() if name in EXECUTOR_OPTIONS}
     there = {
@@ -304,7 +301,7 @@ def with_profile(where: SiteOptions, profile: Profile) -> SiteOptions:
         for name, text in texts.items()
         if name not in EXECUTOR_OPTIONS and not getattr(typed, name)
     }
-    return replace(where, **here, cluster=replace(typed, **there, slurm=slurm))
+    return replace(options, **here, cluster=replace(typed, **there, slurm=slurm))
 
 
 def profile_files(environment: Mapping[str, str] = os.environ) -> list[Path]:

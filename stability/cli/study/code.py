@@ -12,6 +12,7 @@ from sweeps.store.accepted import Accepted, Decision
 from sweeps.store.parts import Ledger
 from sweeps.store.provenance import last_dispatch
 from sweeps.store.run_directory import RunDirectory
+from sweeps.words import count
 
 NOTHING_CHANGED = "no finished result comes from another version of your code"
 IfChanged = Literal["stop", "retrain", "keep"]
@@ -52,8 +53,8 @@ def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> 
             print(NOTHING_CHANGED)
             return None
         print(
-            f"{results(dropped)} of another or an unknown version of your code: to be retrained "
-            f"(the old ones stay in {shown_path(run.parts)})"
+            f"{count(dropped, 'result')} of another or an unknown version of your code: to be "
+            f"retrained (the old ones stay in {shown_path(run.parts)})"
         )
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
@@ -63,7 +64,7 @@ def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> 
         if not is_asked and (known.codes is None or versions.current <= known.codes):
             return None
         if is_asked:
-            print(f"{results(others.total())} of another version of your code: kept")
+            print(f"{count(others.total(), 'result')} of another version of your code: kept")
     return Decision(accepted=now, replaces_results=bool(dropped))
 
 
@@ -72,15 +73,10 @@ def stopped(run: RunDirectory, versions: Versions) -> str:
     others = versions.others(undecided=True).total()
     return (
         f"{shown_path(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
-        f"{results(versions.finished)} come from another version of your code. To retrain these "
-        "trials with the current version: --retrain-changed. To keep the results and train the "
-        "rest with the current version: --keep-changed"
+        f"{count(versions.finished, 'result')} come from another version of your code. To retrain "
+        "these trials with the current version: --retrain-changed. To keep the results and train "
+        "the rest with the current version: --keep-changed"
     )
-
-
-def results(count: int) -> str:
-    """So many results, in words."""
-    return "1 result" if count == 1 else f"{count} results"
 
 
 def versions_in(run: RunDirectory) -> Versions | None:

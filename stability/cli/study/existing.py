@@ -23,6 +23,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design
 from sweeps.study.trial import Trial
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 
 def found_in(
@@ -66,9 +67,7 @@ def from_neighbours(
         take_unknown = request.if_changed != "retrain"
         adopted = adoptable(request.run, trials, code, device, note, take_unknown=take_unknown)
     for neighbour, rows in adopted.items():
-        print(
-            f"{len(rows)} trials were trained in {printable(shown_path(neighbour))} and are taken over"
-        )
+        print(f"{count(len(rows), 'trial')} taken over from {printable(shown_path(neighbour))}")
         if code.modules and (unknown := rows["code"].null_count):
             print(f"  {unknown} of them come from an unknown version of {', '.join(code.modules)}")
     if earlier := earlier_version(request.study, request.run):
@@ -99,8 +98,8 @@ def set_damaged_aside(ledger: Ledger) -> None:
     ledger.refresh()
     for path in set_aside(ledger.damaged):
         print(
-            f"damaged: a part cannot be read and was set aside as {printable(shown_path(path))}; the "
-            "trials that were in it are trained again",
+            f"damaged: a part cannot be read and was set aside as {printable(shown_path(path))}; "
+            "the trials that were in it are trained again",
             file=sys.stderr,
         )
 

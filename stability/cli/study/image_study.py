@@ -6,13 +6,15 @@ from typing import Any
 from stability.cli.study.data_names import load_images
 from stability.cli.study.model_names import ViTChoices, full_names
 from stability.cli.study.options import IMAGE_OBJECTIVE, StudyOptions
-from stability.cli.study.parsing import FaultList, intervals_by_optimizer, vary
+from stability.cli.study.parsing import FaultList, intervals_by_optimizer
 from stability.cli.study.recipe_choice import ChosenRecipe, chosen_recipe
+from stability.cli.study.vary import setting_law
 from stability.data import ImageData
 from stability.models import family
 from stability.models.names import is_own
 from stability.training.settings import ONLY_FOR, OPTIMIZERS, RANGES, fault_of
 from sweeps.study.space import Hyperparameter
+from sweeps.words import count
 
 IMAGE_DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
 
@@ -134,7 +136,7 @@ def _add_missing_range(
 def _varied(faults: FaultList, options: StudyOptions, optims: list[str]) -> Space:
     space: Space = []
     for text in options.vary:
-        varied = vary(faults, text)
+        varied = setting_law(faults, text)
         if varied is None:
             continue
         owner = ONLY_FOR.get(varied.name)
@@ -161,11 +163,14 @@ def _check_batch_sizes(
     for h in (h for h in space if h.name == "batch_size"):
         largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
         if largest is not None and float(largest) > there:
-            fault = f"got {largest}, {data.name} has {there} training images"
+            fault = f"got {largest}, {data.name} has {count(there, 'training image')}"
             faults.add("--vary batch_size", fault)
     if isinstance(usual, int) and usual > there:
         smaller = "name a smaller one as in --set batch_size=16"
-        faults.add("--data", f"{data.name} has {there} training images, a batch {usual}; {smaller}")
+        faults.add(
+            "--data",
+            f"{data.name} has {count(there, 'training image')}, a batch {usual}; {smaller}",
+        )
 
 
 def _check_warmup(
@@ -174,5 +179,6 @@ def _check_warmup(
     """A schedule must be longer than its warm-up."""
     warmup = next(iter(recipe.values()), {}).get("warmup_epochs")
     if warmup and fault_of("warmup_epochs", warmup) is None and epochs and min(epochs) <= warmup:
-        fault = f"got {min(epochs)}, the learning rate climbs for {warmup:g} epochs: take more"
+        length = count(float(warmup), "epoch")
+        fault = f"got {min(epochs)}, the learning rate climbs for {length}: take more"
         faults.add("--epochs", f"{fault}, or --set warmup=0.1, a share of them")

@@ -5,21 +5,20 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stability.cli.study.options import StudyOptions
 from stability.cli.study.parsing import (
     FaultList,
     fault_of_text,
-    fault_of_values,
     import_hint,
-    interval,
     value_of,
 )
+from stability.cli.study.vary import law
 from sweeps.objective.function_objective import RESERVED, fault_of, is_plain
 from sweeps.objective.imported import before_import
 from sweeps.objective.user_code import UserCode
-from sweeps.study.space import LARGEST_INTEGER, Hyperparameter, Value
+from sweeps.study.space import Hyperparameter, Value
 from sweeps.study.trial import canonical
 
 NAME_PATTERN = re.compile(r"[A-Za-z_]\w*")
@@ -49,7 +48,7 @@ def fields_of_objective(faults: FaultList, options: StudyOptions) -> dict[str, A
         faults.many_of(f"--{option}", asked[option], partial(_label, faults, f"--{option}"))
         for option in ("model", "optim")
     )
-    typed = [h for text in options.vary if (h := law(faults, text))]
+    typed = [h for text in options.vary if (h := own_law(faults, text))]
     space = [*typed, *options.space]
     _check_settings(faults, options, [h.name for h in space])
     constants = _constants(faults, options, [h.name for h in space])
@@ -132,49 +131,9 @@ def check_objective(faults: FaultList, name: str) -> None:
         faults.add("--objective", f"{name} {fault_found}")
 
 
-def law(faults: FaultList, text: str) -> Hyperparameter | None:
-    """`NAME=LO:HI`, with `:linear` and `:int` behind it where wanted, or `NAME=a,b,c`."""
-    option = f"--vary {text}"
-    name, equals, words = text.partition("=")
-    if not equals or not words:
-        faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear, NAME=LO:HI:int or NAME=a,b,c")
-        return None
-    if not _check_name(faults, option, name):
-        return None
-    of_kind = _interval if ":" in words else _choices
-    return of_kind(faults, option, name, words)
-
-
-def _interval(faults: FaultList, option: str, name: str, text: str) -> Hyperparameter | None:
-    ends_text, words = ":".join(text.split(":")[:2]), text.split(":")[2:]
-    if unknown := [word for word in words if word not in ("log", "linear", "int")]:
-        faults.add(option, f"got {', '.join(unknown)}, allowed behind LO:HI is log, linear or int")
-        return None
-    scale: Literal["log", "linear"] = "linear" if "linear" in words else "log"
-    ends = interval(faults, option, ends_text, log=scale == "log")
-    if ends is None:
-        return None
-    integer = "int" in words
-    if integer and not all(end.is_integer() for end in ends):
-        faults.add(option, f"got {ends_text}, whole numbers need whole ends")
-        return None
-    if integer and max(map(abs, ends)) >= LARGEST_INTEGER:
-        faults.add(option, f"got {ends_text}, allowed are whole numbers below 2^63 in magnitude")
-        return None
-    low, high = (int(end) if integer else end for end in ends)
-    return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
-
-
-def _choices(faults: FaultList, option: str, name: str, text: str) -> Hyperparameter | None:
-    try:
-        values = tuple(map(value_of, text.split(",")))
-    except ValueError as error:
-        faults.add(option, str(error))
-        return None
-    if fault := fault_of_values(values):
-        faults.add(option, fault)
-        return None
-    return Hyperparameter(name=name, choices=values)
+def own_law(faults: FaultList, text: str) -> Hyperparameter | None:
+    """The law of a hyperparameter of any name that is no column of the results."""
+    return law(faults, text, partial(_check_name, faults))
 
 
 def _check_name(faults: FaultList, option: str, name: str) -> bool:

@@ -6,13 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal
 
-from stability.training.settings import RANGES, VARIABLE, fault_of
 from sweeps.study.space import (
     LARGEST_INTEGER,
     SIGNIFICANT_DIGITS,
-    Hyperparameter,
     Value,
     fault_of_choices,
     in_words,
@@ -235,63 +232,3 @@ def intervals_by_optimizer(
         elif both is not None:
             found[optim] = both
     return found
-
-
-def vary(faults: FaultList, text: str) -> Hyperparameter | None:
-    """`NAME=LO:HI`, `NAME=LO:HI:linear` or `NAME=a,b,c` for one of `VARIABLE`."""
-    option = f"--vary {text}"
-    name, equals, law = text.partition("=")
-    if not equals:
-        faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c")
-        return None
-    if name not in VARIABLE:
-        faults.add(option, not_one_of(name, VARIABLE))
-        return None
-    return (
-        _interval_law(faults, option, name, law)
-        if ":" in law
-        else _choice(faults, option, name, law)
-    )
-
-
-def _interval_law(faults: FaultList, option: str, name: str, law: str) -> Hyperparameter | None:
-    ends_text, _, word = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
-    if word not in ("log", "linear"):
-        faults.add(option, f"scale {not_one_of(word, ('log', 'linear'))}")
-        return None
-    scale: Literal["log", "linear"] = "linear" if word == "linear" else "log"
-    ends = interval(faults, option, ends_text, log=scale == "log")
-    if ends is None:
-        return None
-    low, high = (_as_kind(name, end) for end in ends)
-    if not _allowed(faults, option, name, (low, high)):
-        return None
-    integer = RANGES[name].integer
-    return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
-
-
-def _choice(faults: FaultList, option: str, name: str, law: str) -> Hyperparameter | None:
-    texts = law.split(",")
-    values = [parse_number(text) for text in texts]
-    if bad := [text for text, value in zip(texts, values, strict=True) if value is None]:
-        faults.add(option, f"got {', '.join(map(repr, bad))}, allowed are numbers")
-        return None
-    if fault := fault_of_values(value for value in values if value is not None):
-        faults.add(option, fault)
-        return None
-    numbers = [_as_kind(name, value) for value in values if value is not None]
-    if not _allowed(faults, option, name, numbers):
-        return None
-    return Hyperparameter(name=name, choices=tuple(numbers))
-
-
-def _as_kind(name: str, value: float) -> float:
-    """32 for 32.0 where a whole number is needed; anything else is left for `_allowed` to name."""
-    return int(value) if RANGES[name].integer and value.is_integer() else value
-
-
-def _allowed(faults: FaultList, option: str, name: str, values: Iterable[float]) -> bool:
-    found = [fault for value in values if (fault := fault_of(name, value))]
-    for fault in found:
-        faults.add(option, fault.partition(": ")[2])
-    return not found
