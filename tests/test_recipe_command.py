@@ -91,7 +91,7 @@ def test_a_setting_that_is_what_it_was_names_the_same_study() -> None:
         ({"set": ["warmup_epochs=5"]}, ["--epochs: got 5, the learning rate climbs for 5 epochs"]),
         (
             {"recipe": "micro", "vary": ["batch_size=64,128"]},
-            ["--lr: that of the recipe micro hangs on batch_size, which varies: give --lr LO:HI"],
+            ["--lr: that of the recipe micro depends on batch_size, which varies: give --lr LO:HI"],
         ),
     ],
 )

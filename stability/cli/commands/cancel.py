@@ -26,36 +26,36 @@ DRIVER_PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it en
 
 
 def cancel_run(path: Path) -> None:
-    """Raises StoreError where `path` is no run directory, DispatchError where a driver lives on."""
+    """Raises StoreError where `path` is no run directory, ExecutorError where a driver lives on."""
     run = RunDirectory(path)
     design = run.read_design()
     with replacing_driver(run):
-        dispatchers: list[Executor] = [LocalExecutor(run, lambda: None)]
+        executors: list[Executor] = [LocalExecutor(run, lambda: None)]
         if submissions(run, own=True):
-            dispatchers.append(SlurmExecutor(run, lambda: None, SlurmOptions()))
-        for dispatcher in dispatchers:
-            dispatcher.settle()
-        before = claims.living_workers(run, dispatchers[-1].is_gone)
+            executors.append(SlurmExecutor(run, lambda: None, SlurmOptions()))
+        for executor in executors:
+            executor.settle()
+        before = claims.living_workers(run, executors[-1].is_gone)
         reasons = {owner.name: why_left(run, owner) for owner in before}
-        for dispatcher in dispatchers:
-            dispatcher.stop()
-            claims.void(run, dispatcher.is_gone)
-            sweep_up(run, dispatcher.is_gone)
+        for executor in executors:
+            executor.stop()
+            claims.void(run, executor.is_gone)
+            sweep_up(run, executor.is_gone)
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()
     done = sum(map(ledger.is_trained, design.ids))
-    ended = set[str]().union(*(dispatcher.ended for dispatcher in dispatchers))
+    ended = set[str]().union(*(executor.ended for executor in executors))
     n_ended = sum(owner.name in ended for owner in before)
     print(
         f"{n_ended} of {count(len(before), 'worker')} ended; {done} of "
         f"{count(len(design), 'trial')} finished and kept; stability resume "
         f"{shown_path(run.path)} goes on from there"
     )
-    for owner in claims.living_workers(run, dispatchers[-1].is_gone):
+    for owner in claims.living_workers(run, executors[-1].is_gone):
         if owner.name in reasons and owner.name not in ended:
             print(printable(f"not ended: {owner}: {reasons[owner.name]}"))
-    if parting := " ".join(d.parting for d in dispatchers if d.parting):
+    if parting := " ".join(d.parting for d in executors if d.parting):
         raise ExecutorError(parting)
 
 
@@ -75,7 +75,7 @@ def why_left(run: RunDirectory, owner: Owner) -> str:
 
 @contextmanager
 def replacing_driver(run: RunDirectory) -> Iterator[None]:
-    """Ask the driver to end, on whatever host it is, and hold its place. Raises DispatchError."""
+    """Ask the driver to end, on whatever host it is, and hold its place. Raises ExecutorError."""
     deadline = time.monotonic() + DRIVER_PATIENCE_SECONDS
     with ExitStack() as held:
         while True:

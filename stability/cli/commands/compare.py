@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import refresh, table_of
-from stability.cli.output.tables import console, escape_cell, print_wrapped
+from stability.cli.output.tables import console, escape_cell, grid_of, print_wrapped
 from stability.cli.study.code import outdated_code
 from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError, StabilityError
@@ -16,8 +16,6 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Estimand as Declared
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from analysis import Comparison, Estimand
     from analysis.comparison.strata import Stratum
     from analysis.table.units import Unit
@@ -233,17 +231,6 @@ def print_secondary(comparison: "Comparison") -> None:
         label = MEANINGS.get(str(name), str(name)).format(**names, **row)
         grid.add_row(escape_cell(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
-
-
-def grid_of(first: str, *headings: str) -> "Table":
-    """A table whose first column takes what room there is."""
-    from rich.table import Table
-
-    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    grid.add_column(first, ratio=1)
-    for heading in headings:
-        grid.add_column(heading, justify="right", no_wrap=True)
-    return grid
 
 
 def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:

@@ -51,23 +51,23 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
 
 
 def state_of(run: RunDirectory) -> dict[str, Any]:
-    """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
+    """State of a run: counts, running trials with their workers, failures, seconds left."""
     study, design = run.read_study(), run.read_design()
     held, workers = claims.held(run), claims.workers(run)
     since = {trial: claimed_at(run.claim(trial)) for trial in held}
-    witness = JobMonitor(run)
+    monitor = JobMonitor(run)
     on_cluster = bool(submissions(run))
     if on_cluster:
-        witness.see([*held.values(), *workers])
-        witness.refresh(SLURM_SECONDS)
+        monitor.see([*held.values(), *workers])
+        monitor.refresh(SLURM_SECONDS)
     ledger = Ledger(run)
     tally = Tally(design, ledger)
     tally.look()  # after the claims: what ends meanwhile is finished, never lost
     ids = set(design.ids)
     held = {trial: owner for trial, owner in held.items() if trial in ids}
-    running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}
+    running = {t: o for t, o in held.items() if o is not None and not monitor.is_gone(o)}
     outcomes = Counter(ledger[trial].outcome for trial in design.ids)
-    living = sum(not witness.is_gone(owner) for owner in workers)
+    living = sum(not monitor.is_gone(owner) for owner in workers)
     return {
         "run": str(run.path),
         "study": study.hash,
@@ -75,7 +75,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "finished": tally.done,
         "outcomes": {name: n for name, n in outcomes.items() if name is not None},
         "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [queued_worker(task) for task in witness.tasks() if task.is_queued],
+        "queued": [queued_worker(task) for task in monitor.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -90,7 +90,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "driver": driver_of(run),
         "workers": living,
         "seconds_left": tally.seconds_left(living),
-        "slurm": (witness.trouble or "answers") if on_cluster else None,
+        "slurm": (monitor.trouble or "answers") if on_cluster else None,
     }
 
 
@@ -124,7 +124,7 @@ def is_locked(path: Path) -> bool:
 
 
 def queued_worker(task: Task) -> dict[str, Any]:
-    """For what a worker waits, and how often it has gone back into the queue."""
+    """A queued worker: its reason to wait, and how often it was requeued."""
     return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
@@ -139,7 +139,7 @@ def claimed_at(claim: Path) -> str | None:
 
 
 def running_trial(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
-    """Where and since when a trial is trained."""
+    """A running trial: its worker, and since when."""
     return {
         "trial": trial,
         "worker": owner.name,
@@ -151,7 +151,7 @@ def running_trial(trial: str, owner: Owner, since: str | None) -> dict[str, Any]
 
 
 def describe_state(state: dict[str, Any]) -> str:
-    """The state for a person."""
+    """Describe the state for a person."""
     engine = *state["engine"], *describe_spared(state["spared"])
     lines = [
         state["run"],
@@ -177,14 +177,14 @@ def describe_state(state: dict[str, Any]) -> str:
 
 
 def describe_progress(state: dict[str, Any]) -> str:
-    """How much is done."""
+    """Describe how many trials are finished."""
     outcomes = ", ".join(f"{n} {name}" for name, n in sorted(state["outcomes"].items()))
     words = f"{state['finished']} of {count(state['trials'], 'trial')} finished"
     return f"{words}: {outcomes}" if outcomes else words
 
 
 def describe_workers(state: dict[str, Any]) -> list[str]:
-    """Who lives, who waits and for what."""
+    """Describe the driver and the workers: running, queued and why."""
     from stability.cli.output.progress import duration
 
     lines = [f"driver running: {state['driver']}"] if state["driver"] else []
@@ -202,7 +202,7 @@ def describe_workers(state: dict[str, Any]) -> list[str]:
 
 
 def ago(since: str | None) -> str:
-    """For how long, as the end of a list."""
+    """For how long, as an item of a list."""
     from stability.cli.output.progress import duration
 
     if since is None:

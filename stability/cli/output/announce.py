@@ -1,4 +1,4 @@
-"""What is said of a study before it is trained."""
+"""What is printed about a study before it is trained."""
 
 from textwrap import wrap
 
@@ -13,9 +13,18 @@ from sweeps.study.space import in_words
 from sweeps.study.study import Study
 from sweeps.words import count
 
+DIVERGED = {
+    "chance": "count as chance",
+    "last": "count with their last error",
+    "best": "count with their best error",
+    "drop": "are left out",
+    "beyond": "count as farther away than any loss",
+}
+"""What each policy of a study does with diverged runs."""
+
 
 def describe_study(study: Study) -> str:
-    """What is going to be trained, in a few lines."""
+    """Describe what is going to be trained, in a few lines."""
     if study.sampler == "listed":
         return _describe_confirmation(study)
     lengths = ", ".join(map(str, study.epochs))
@@ -39,12 +48,9 @@ def describe_study(study: Study) -> str:
     if study.origin:
         lines += comma_lines("  from: ", study.origin.split("; "))
     primary = study.primary
+    near = f"within {primary.within:g}{'' if study.unit == 'raw' else ' points'} of the best"
     lines.append(
-        f"  primary: share within {primary.within:g} points of the {primary.reference}, "
-        f"diverged at {primary.policy}"
-        if study.unit != "raw"
-        else f"  primary: share with a loss within {primary.within:g} of the {primary.reference}, "
-        "diverged beyond every loss"
+        f"  measure: share of configurations {near}; diverged runs {DIVERGED[primary.policy]}"
     )
     if study.unit:
         lines.append(f"  unit: {study.unit}")
@@ -71,19 +77,18 @@ def earlier_version(study: Study, run: RunDirectory) -> str | None:
 
 
 def wrap_indented(line: str) -> list[str]:
-    """A line in parts of at most 80 columns, no name broken."""
-    indent = "    "
+    """Wrap a line at 80 columns; names stay whole."""
     return wrap(
         line,
         TERMINAL_WIDTH,
-        subsequent_indent=indent,
+        subsequent_indent="    ",
         break_on_hyphens=False,
         break_long_words=False,
     )
 
 
 def comma_lines(head: str, parts: list[str]) -> list[str]:
-    """The parts, with commas, in lines of at most 80 columns; broken only between them."""
+    """Join the parts with commas, in lines of at most 80 columns, broken only between parts."""
     lines = [head + parts[0]]
     for part in parts[1:]:
         lines[-1] += ","
@@ -95,7 +100,7 @@ def comma_lines(head: str, parts: list[str]) -> list[str]:
 
 
 def _describe_confirmation(study: Study) -> str:
-    """The configurations that are trained again."""
+    """Describe the configurations that are trained again."""
     lines = [
         f"the best of each group by validation error, with {count(study.draws, 'fresh seed')}:"
     ]
@@ -110,7 +115,7 @@ def _describe_confirmation(study: Study) -> str:
 def describe_cost(
     study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site
 ) -> str:
-    """How much is to be trained and how long that takes."""
+    """Say how many trials are to be trained and how long that takes."""
     left = study.trials - before
     done = f"{before} of {study.trials} trials finished already; " if before else ""
     kind = slots[0].partition(":")[0]

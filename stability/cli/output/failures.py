@@ -1,4 +1,4 @@
-"""Lines about trials, when there may be 100,000 of them that say the same."""
+"""A few lines that stand for many equal ones: there may be 100,000 failed trials."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ LINES, KINDS = 3, 5  # of each kind so many lines; so many kinds
 
 
 def few_lines(lines: Iterable[tuple[str, str | None]]) -> list[str]:
-    r"""Of (line, error) the first lines of the first kinds of error, and how many more there are.
+    r"""Keep the first lines of the first kinds of error, and say how many more there are.
 
     >>> print("\n".join(few_lines((f"failed: {i}: no file {i}", f"no file {i}") for i in range(9))))
     failed: 0: no file 0

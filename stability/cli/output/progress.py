@@ -1,4 +1,4 @@
-"""What is seen while a study trains: a live line on a terminal, a line now and then elsewhere."""
+"""Progress of a study: a live line on a terminal, a line now and then in a pipe."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ HEADLINE_PATIENCE_SECONDS = 15.0  # for what the study will cost: five times wha
 
 
 class Display:
-    """Trials done, failed, best so far, time left; on standard error."""
+    """Show trials done, failures, the best error and the time left, on standard error."""
 
     def __init__(
         self,
@@ -27,16 +27,16 @@ class Display:
         headline: Callable[..., str | None] | None = None,
         console: Console | None = None,
     ) -> None:
-        """`headline(wait=...)` goes to standard output before anything is shown.
+        """Print `headline(wait=...)` to standard output before anything else.
 
-        It gives None while it is unknown: it is waited for, but not for ever.
+        It returns None while it is unknown; it is waited for a limited time.
         """
         self.trials = trials
         self.slots = slots
         self._headline = headline
         self._is_begun = False
         self.workers: Callable[[], str] = lambda: ""
-        """Says what is known of the workers."""
+        """Describes the state of the workers."""
         self.console = console or Console(stderr=True)
         self._tally: Tally | None = None
         self._start = time.monotonic()
@@ -65,7 +65,7 @@ class Display:
             self._live.stop()
 
     def look(self, ledger: Ledger) -> Callable[[], None]:
-        """For workers in this process: look at the parts, then show."""
+        """A callback for workers in this process: read the parts, then show."""
 
         def look() -> None:
             ledger.refresh()
@@ -93,7 +93,7 @@ class Display:
             )
 
     def _begin(self, *, is_over: bool) -> bool:
-        """Say the headline, and open the display under it; False where that has to wait."""
+        """Print the headline and start the display; False where that has to wait."""
         wait = not is_over and time.monotonic() - self._start < HEADLINE_PATIENCE_SECONDS
         text = self._headline(wait=wait) if self._headline is not None else ""
         if text is None:
@@ -130,7 +130,7 @@ def describe_best(best: float, *, is_loss: bool) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the units that a person would use.
+    """A duration in the units that a person would use.
 
     >>> duration(8.2), duration(100), duration(5400), duration(200000)
     ('8 s', '1 min 40 s', '1 h 30 min', '2 d 7 h')

@@ -1,7 +1,7 @@
-"""Where a study shall run: the options of executors and clusters, and profiles that keep them.
+"""Where a study runs: options of executors and clusters, and profiles that store them.
 
-A profile is a table `[profiles.NAME]` in stability.toml, here or in the user's configuration
-folder, with the options by their names; what is typed goes before it.
+A profile is a table `[profiles.NAME]` of options in stability.toml, in the current folder or in the
+user's configuration folder. Options on the command line take precedence over it.
 """
 
 import os
@@ -88,9 +88,9 @@ class Site:
 
 
 def read_site(faults: FaultList, options: SiteOptions, remembered: Site | None = None) -> Site:
-    """What was typed, completed by the profile or by what the run directory was dispatched with.
+    """Check the options, completed by the profile or by the site of the last dispatch.
 
-    Where there is a fault, what is returned is of no use.
+    The result is meaningless where a fault was found.
     """
     profile = read_profile(faults, options)
     before = len(faults.found)
@@ -156,7 +156,7 @@ def _engine(faults: FaultList, options: SiteOptions, same: Site | None) -> str:
 def _slurm(
     faults: FaultList, typed: ClusterOptions, device: str, before: Site | None
 ) -> tuple[str, SlurmOptions]:
-    """The device and what is asked of Slurm for each worker."""
+    """Device and Slurm options of each worker."""
     if missing := commands.missing():
         names = ", ".join(missing)
         faults.add("--executor", f"slurm needs commands that are not on this machine: {names}")
@@ -188,7 +188,7 @@ def _gpus(
     known: SlurmOptions,
     extra: dict[str, str],
 ) -> tuple[str, int]:
-    """Device and GPUs of each worker, each following from the other where one is not said."""
+    """Device and GPUs of each worker; where only one is given, the other follows from it."""
     otherwise = bool({"gres", "gpus", "gpus-per-task"} & extra.keys())
     gpus = known.gpus
     if typed.gpus is not None:
@@ -248,28 +248,28 @@ def _minutes(faults: FaultList, text: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a profile says where the options are silent."""
+    """Options of a profile that were not typed."""
 
     name: str
     texts: dict[str, Any]
-    """By option, `workers` also where it is called `parallel`."""
+    """Value of each option; `parallel` is stored as `workers`."""
     keys: dict[str, str]
-    """What each is called there, by how a fault of the option begins."""
+    """Start of an option's faults (`--workers`) -> its name in the profile."""
 
     def named(self, fault: str) -> str:
-        """A fault of an option, by the profile's name where it stands there."""
+        """The fault, naming the profile where the option comes from it."""
         option, _, words = fault.partition(": ")
         key = self.keys.get(option)
         return fault if key is None else f"profile {self.name}: {key}: {words}"
 
 
 def read_profile(faults: FaultList, options: SiteOptions) -> Profile | None:
-    """The profile that is asked for, without what is typed; None where none is."""
+    """Read the profile that is asked for; None where none is."""
     if options.profile is None:
         return None
     texts: dict[str, Any] = {}
     keys: dict[str, str] = {}
-    for key, value in _profile(faults, options.profile).items():
+    for key, value in _profile_table(faults, options.profile).items():
         named = f"profile {options.profile}: {key}"
         name = "workers" if key == "parallel" else key
         typed = getattr(options, name, None) or getattr(options.cluster, name, None)
@@ -291,9 +291,9 @@ def read_profile(faults: FaultList, options: SiteOptions) -> Profile | None:
 
 
 def with_profile(options: SiteOptions, profile: Profile) -> SiteOptions:
-    """The options, with what the profile says where they are silent."""
+    """The options, completed by the profile."""
     typed, texts = options.cluster, dict(profile.texts)
-    texts.setdefault("executor", options.executor or "slurm")  # a profile keeps a cluster's facts
+    texts.setdefault("executor", options.executor or "slurm")  # a profile describes a cluster
     slurm = [*texts.pop("slurm", []), *typed.slurm]
     here = {name: text for name, text in texts.items() if name in EXECUTOR_OPTIONS}
     there = {
@@ -305,12 +305,12 @@ def with_profile(options: SiteOptions, profile: Profile) -> SiteOptions:
 
 
 def profile_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where profiles are looked for, the first that has the name wins."""
+    """Files that may hold profiles; the first with the name wins."""
     home = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return [Path("stability.toml"), Path(home) / "stability" / "stability.toml"]
 
 
-def _profile(faults: FaultList, name: str) -> dict[str, Any]:
+def _profile_table(faults: FaultList, name: str) -> dict[str, Any]:
     names: list[str] = []
     for path in profile_files():
         try:
@@ -330,7 +330,7 @@ def _profile(faults: FaultList, name: str) -> dict[str, Any]:
 
 
 def _list(faults: FaultList, option: str, value: Any) -> list[str]:
-    """Lines, or `KEY=VALUE` of a table."""
+    """A list of texts; a table becomes `KEY=VALUE` texts."""
     if isinstance(value, dict):
         return [f"{key}={text}" for key, text in value.items()]
     if isinstance(value, str):

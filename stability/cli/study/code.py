@@ -1,4 +1,4 @@
-"""The user's code was edited: whether results of it count, who decides that, what is said of it."""
+"""After an edit of the user's code: which results count, and what is said about it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +20,25 @@ IfChanged = Literal["stop", "retrain", "keep"]
 
 
 def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
-    """What the options --retrain-changed and --keep-changed ask for. Raises SpecError."""
+    """Check --retrain-changed and --keep-changed. Raises SpecError."""
     if retrain and keep:
         raise SpecError(["--retrain-changed, --keep-changed: got both, allowed is one of them"])
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
 def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision | None:
-    """Which results count; those of different code are pooled only if somebody asks for it.
+    """Decide which results count; results of different code are pooled only on request.
 
     Args:
         run: the run directory; nothing is written.
-        versions: of its results, and of the code as it is now.
-        asked: for results of other versions.
+        versions: versions of its results and of the current code.
+        asked: what to do with results of other versions.
 
     Returns:
-        What is to be written before anything is trained; None where nothing changes.
+        The decision to store before anything is trained; None where nothing changes.
 
     Raises:
-        SpecError: there are results of another version, and nobody has said what to do with them.
+        SpecError: there are results of another version, and no option says what to do with them.
     """
     known, others = versions.accepted, versions.others()
     if asked == "stop" and versions.others(undecided=True):
@@ -69,7 +69,7 @@ def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> 
 
 
 def stopped(run: RunDirectory, versions: Versions) -> str:
-    """Why nothing is trained, and the two ways on."""
+    """Say why nothing is trained, and both options to go on."""
     others = versions.others(undecided=True).total()
     return (
         f"{shown_path(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
@@ -80,7 +80,7 @@ def stopped(run: RunDirectory, versions: Versions) -> str:
 
 
 def versions_in(run: RunDirectory) -> Versions | None:
-    """Versions of a run's results and of the code now, searched from where it was dispatched.
+    """Versions of a run's results and of the current code, found from the folder of the dispatch.
 
     None where no code of the user is involved. Raises StoreError.
     """
@@ -96,9 +96,9 @@ def versions_in(run: RunDirectory) -> Versions | None:
 
 
 def outdated_code(paths: Sequence[Path]) -> list[str]:
-    """Sentences on run directories whose results come from another version than the current one.
+    """Sentences on run directories with results of another version than the current one.
 
-    Their confirmations are among them. Other tables are passed over.
+    Covers their confirmations too; other tables are skipped.
     """
     found = []
     for path in paths:
@@ -113,7 +113,7 @@ def outdated_code(paths: Sequence[Path]) -> list[str]:
 
 
 def code_notes_of(run: RunDirectory) -> list[str]:
-    """All that must be said of the versions in one run directory."""
+    """Sentences on the code versions in one run directory."""
     if (versions := versions_in(run)) is None:
         return []
     missing = [

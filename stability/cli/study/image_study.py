@@ -1,4 +1,4 @@
-"""What is asked for as a study of images: models, optimizers, data and ranges of this package."""
+"""The study of images that the options ask for: models, optimizers, data and ranges."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ Space = list[Hyperparameter]
 
 
 def fields_of_images(faults: FaultList, options: StudyOptions) -> dict[str, Any]:
-    """Fields of the study that images decide; of use only where no fault was found."""
+    """Fields of a study of images; meaningless where a fault was found."""
     asked = options.with_defaults(IMAGE_DEFAULTS)
     named, data = load_images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
     choices = ViTChoices(stem=options.stem, depth=options.depth, pool=options.pool)
@@ -33,15 +33,15 @@ def fields_of_images(faults: FaultList, options: StudyOptions) -> dict[str, Any]
     _check_space(faults, options)
     varied = _varied(faults, options, optims)
     drawn = {h.name: h.optims for h in (*varied, *options.space)}
-    choice = chosen_recipe(faults, options, data, drawn)
-    given = {h.name for h in options.space} | choice.own.keys()
+    chosen = chosen_recipe(faults, options, data, drawn)
+    given = {h.name for h in options.space} | chosen.own.keys()
     space = [
-        *(h for h in _ranges(faults, options, choice, models, optims) if h.name not in given),
+        *(h for h in _ranges(faults, options, chosen, models, optims) if h.name not in given),
         *varied,
         *options.space,
     ]
     epochs = faults.lengths("--epochs", asked["epochs"])
-    recipe = {optim: choice.constants(optim) for optim in optims}
+    recipe = {optim: chosen.constants(optim) for optim in optims}
     _check_batch_sizes(faults, recipe, space, data)
     _check_warmup(faults, recipe, epochs)
     if models and optims and not space and not faults.found:
@@ -52,15 +52,15 @@ def fields_of_images(faults: FaultList, options: StudyOptions) -> dict[str, Any]
         "epochs": epochs,
         **named,
         "recipe": recipe,
-        "model_settings": choice.by_model(models, optims),
+        "model_settings": chosen.by_model(models, optims),
         "space": tuple(space),
         "objective": IMAGE_OBJECTIVE,
-        "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),
+        "origin": chosen.origin(lr_is_ours=not options.lr and "lr" not in given),
     }
 
 
 def _check_space(faults: FaultList, options: StudyOptions) -> None:
-    """Names and values in the space of a study file."""
+    """Check names and values in the space of a study file."""
     for h in options.space:
         if faults.one_of("space", h.name, RANGES):
             _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
@@ -74,11 +74,11 @@ def _check_values(faults: FaultList, where: str, name: str, values: Iterable[Any
 def _ranges(
     faults: FaultList,
     options: StudyOptions,
-    choice: ChosenRecipe,
+    chosen: ChosenRecipe,
     models: list[str],
     optims: list[str],
 ) -> Space:
-    """Lr and weight decay: as asked for, or the ranges of each model's family."""
+    """Lr and weight decay, with the typed ranges or those of each model's family."""
     asked = {
         "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
         "weight_decay": intervals_by_optimizer(
@@ -91,9 +91,9 @@ def _ranges(
         for optim in optims:
             for kin in families:
                 members = tuple(m for m in models if _family(m) == kin)
-                ends = by_optim.get(optim) or choice.ranges(kin, optim).get(name)
+                ends = by_optim.get(optim) or chosen.ranges(kin, optim).get(name)
                 if ends is None:
-                    _add_missing_range(faults, options, choice, name, members)
+                    _add_missing_range(faults, options, chosen, name, members)
                     continue
                 # Named only where it matters, so that a study of one kind reads simply.
                 space.append(
@@ -111,23 +111,23 @@ def _ranges(
 
 
 def _family(model: str) -> str:
-    """Key of a model's ranges; a model from elsewhere has none."""
+    """Key of a model's ranges; imported models have none."""
     return "own" if is_own(model) else family(model)
 
 
 def _add_missing_range(
     faults: FaultList,
     options: StudyOptions,
-    choice: ChosenRecipe,
+    chosen: ChosenRecipe,
     name: str,
     members: tuple[str, ...],
 ) -> None:
-    if name in choice.own or name in (h.name for h in options.space) or not choice.name:
+    if name in chosen.own or name in (h.name for h in options.space) or not chosen.name:
         return
     option = f"--{name.replace('_', '-')}"
     why = f"got {', '.join(members)}, without a range of their own"
     if not any(is_own(member) for member in members):
-        why = f"that of the recipe {choice.name} hangs on batch_size, which varies"
+        why = f"that of the recipe {chosen.name} depends on batch_size, which varies"
     fault = f"{option}: {why}: give {option} LO:HI"
     if fault not in faults.found:
         faults.found.append(fault)
@@ -155,7 +155,7 @@ def _varied(faults: FaultList, options: StudyOptions, optims: list[str]) -> Spac
 def _check_batch_sizes(
     faults: FaultList, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
 ) -> None:
-    """A batch of more images than there are would leave an epoch without a step."""
+    """Check that an epoch has at least one batch."""
     if data is None:
         return
     there = len(data.train)
@@ -176,7 +176,7 @@ def _check_batch_sizes(
 def _check_warmup(
     faults: FaultList, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
 ) -> None:
-    """A schedule must be longer than its warm-up."""
+    """Check that each schedule is longer than its warm-up."""
     warmup = next(iter(recipe.values()), {}).get("warmup_epochs")
     if warmup and fault_of("warmup_epochs", warmup) is None and epochs and min(epochs) <= warmup:
         length = count(float(warmup), "epoch")

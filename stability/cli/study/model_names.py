@@ -16,7 +16,7 @@ POOLS = {"token": "", "mean": "gap"}
 
 @dataclass(frozen=True, kw_only=True)
 class ViTChoices:
-    """What shall be chosen for each ViT, as it was typed."""
+    """Choices for the ViT models, as they were typed."""
 
     stem: str | None = None
     depth: str | None = None
@@ -26,7 +26,7 @@ class ViTChoices:
 def full_names(
     faults: FaultList, models: str, choices: ViTChoices, data: ImageData | None
 ) -> list[str]:
-    """Every model with every combination of the choices; CNNs, which have none, as they are."""
+    """Full names of every ViT with every combination of the choices, and of every CNN."""
     combinations = _combinations(faults, choices)
     asked = [name.strip() for name in models.split(",")]
     for option, text in vars(choices).items():
@@ -43,11 +43,11 @@ def full_names(
 
 
 def model_name(faults: FaultList, text: str, size: str) -> str | None:
-    """The full name of the model `text` on data that `size` suits."""
+    """Resolve one name, with the size that suits the data where it has none."""
     hint = import_hint(text)
     if is_own(text) or hint:
         if IMPORTED_MODEL.fullmatch(text) and not hint:
-            return text  # looked at where there is torch: `cli.machine`
+            return text  # checked where torch is loaded: `site.machine`
         faults.add(
             "--model", f"got {text!r}, allowed is package.module:function, or timm:NAME{hint}"
         )
@@ -60,7 +60,7 @@ def model_name(faults: FaultList, text: str, size: str) -> str | None:
 
 
 def describe_name_error(error: ModelNameError) -> str:
-    """What is wrong with a name, and what is allowed."""
+    """Say what is wrong with a name, and what is allowed."""
     if error.fault:
         return error.fault
     if set(VARIANTS) <= set(error.allowed):  # too many to list: families, and the nearest of all
@@ -71,7 +71,7 @@ def describe_name_error(error: ModelNameError) -> str:
 
 
 def _combinations(faults: FaultList, choices: ViTChoices) -> list[tuple[str, ...]]:
-    """Parts to add to a name; parts that add nothing are left out."""
+    """All combinations of parts to add to a name, without empty parts."""
     parts: list[list[str]] = []
     if choices.stem is not None:
         parts.append(
@@ -92,7 +92,7 @@ def _depth(faults: FaultList, text: str) -> str | None:
 
 
 def _suits(faults: FaultList, name: str, data: ImageData) -> bool:
-    """Whether the model takes the images; a ViT takes those of its own size alone."""
+    """Whether the model takes the images; a ViT takes only those of its own size."""
     side = data.shape[1]
     if is_own(name) or takes(name, side):
         return True

@@ -1,4 +1,4 @@
-"""The options that say what is trained, as they were typed, and what the modules here share."""
+"""The options that say what is trained, as they were typed, and constants of the modules here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ STUDY_DEFAULTS = {"trials": "64", "sampler": "random", "seed": "0"}
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """What shall be trained, as it was typed; None for what was not."""
+    """Options that say what is trained, as they were typed; None for those that were not."""
 
     model: str | None = None
     optim: str | None = None
@@ -35,17 +35,17 @@ class StudyOptions:
     weight_decay: list[str] = field(default_factory=list)
     vary: list[str] = field(default_factory=list)
     space: tuple[Hyperparameter, ...] = ()
-    """Of a study file."""
+    """Hyperparameters of a study file."""
     recipe: str | None = None
-    """Its name."""
+    """Name of the recipe."""
     set: list[str] = field(default_factory=list)
     """Single settings of the recipe."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of a study file: single settings of the recipe."""
+    """Single settings of the recipe, from a study file."""
     skip_unreadable: bool = False
     """Leave out the images that cannot be read."""
 
     def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
-        """What was typed for these options, or their defaults."""
+        """Values of these options: what was typed, else the default."""
         asked = {name: getattr(self, name) for name in defaults}
         return {name: defaults[name] if asked[name] is None else asked[name] for name in defaults}

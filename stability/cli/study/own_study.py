@@ -1,4 +1,4 @@
-"""What is asked for as a study of a user's own objective, which need not train images."""
+"""The study of a user's own objective that the options ask for."""
 
 import importlib
 import re
@@ -25,11 +25,11 @@ NAME_PATTERN = re.compile(r"[A-Za-z_]\w*")
 LABEL_PATTERN = re.compile(r"\w[\w.-]*")
 FUNCTION_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 IMAGE_ONLY = ("lr", "weight_decay", "stem", "depth", "pool")
-FINGERPRINT = "own"  # what the function reads is its own affair, and not known here
+FINGERPRINT = "own"  # what data the function reads is unknown here
 
 
 def fields_of_objective(faults: FaultList, options: StudyOptions) -> dict[str, Any]:
-    """Fields of the study that the objective decides; of use only where no fault was found."""
+    """Fields of a study of an own objective; meaningless where a fault was found."""
     name = options.objective or ""
     module, _, function = name.partition(":")
     of_data = module.split(".")[-1]
@@ -70,7 +70,7 @@ def fields_of_objective(faults: FaultList, options: StudyOptions) -> dict[str, A
 
 
 def _constants(faults: FaultList, options: StudyOptions, drawn: list[str]) -> dict[str, Value]:
-    """What `--set NAME=VALUE` hands to the function beside what is drawn."""
+    """Constants that `--set NAME=VALUE` hands to the function."""
     found: dict[str, Value] = {}
     for text in options.set:
         name, equals, word = text.partition("=")
@@ -89,7 +89,7 @@ def _constants(faults: FaultList, options: StudyOptions, drawn: list[str]) -> di
 def _check_drawn_once(
     faults: FaultList, typed: list[Hyperparameter], of_file: tuple[Hyperparameter, ...]
 ) -> None:
-    """A law of --vary holds for all trials, so nothing else may name the same hyperparameter."""
+    """Check that no hyperparameter of --vary is named twice: its law holds for all trials."""
     names = [h.name for h in (*typed, *of_file)]
     for name in dict.fromkeys(h.name for h in typed):
         if names.count(name) > 1:
@@ -97,7 +97,7 @@ def _check_drawn_once(
 
 
 def _check_settings(faults: FaultList, options: StudyOptions, drawn: list[str]) -> None:
-    """What a study file sets under [recipe]."""
+    """Check what a study file sets under [recipe]."""
     for name, value in options.settings.items():
         where = f"recipe: {name}"
         try:
@@ -112,7 +112,7 @@ def _check_settings(faults: FaultList, options: StudyOptions, drawn: list[str]) 
 
 
 def check_objective(faults: FaultList, name: str) -> None:
-    """Import the function and look at it, as a worker will."""
+    """Import the function as a worker will, and check it."""
     hint = import_hint(name)
     if hint or not FUNCTION_PATTERN.fullmatch(name):
         faults.add("--objective", f"got {name!r}, allowed is package.module:function{hint}")

@@ -1,4 +1,4 @@
-"""Which recipe a study has: by name, with single settings in place of its own."""
+"""The recipe of a study: by name, with single settings replaced."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,26 +34,26 @@ OFF = "off"
 
 @dataclass(frozen=True)
 class ChosenRecipe:
-    """A recipe by name, and what is said beside it."""
+    """A named recipe, with the settings that the study replaces or draws."""
 
     name: str
-    """Empty where there is no such recipe, which is then said already."""
+    """Empty where there is no such recipe; that fault is reported."""
     own: dict[str, Any]
-    """Settings that are given."""
+    """Settings that replace those of the recipe."""
     drawn: Mapping[str, tuple[str, ...]]
-    """Settings that vary, with the optimizers for which they do; none for all."""
+    """Settings that are drawn, with their optimizers; empty for all optimizers."""
     images: int
-    """To train on."""
+    """Number of training images."""
 
     def constants(self, optim: str) -> dict[str, Any]:
-        """The settings of one optimizer that are not drawn."""
+        """Settings of one optimizer that are not drawn."""
         if not self.name:
             return {}
         drawn = [name for name, optims in self.drawn.items() if optim in (optims or (optim,))]
         return settings_of(self.name, optim, self.own, drawn=drawn, images=self.images)
 
     def by_model(self, models: Iterable[str], optims: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The settings of single models; of models without any, nothing."""
+        """Settings of single models; models without any are left out."""
         if not self.name:
             return {}
         used = {*self.drawn, *(name for optim in optims for name in self.constants(optim))}
@@ -61,14 +61,14 @@ class ChosenRecipe:
         return {model: settings for model, settings in found.items() if settings}
 
     def ranges(self, family: str, optim: str) -> dict[str, Interval]:
-        """Intervals of lr and weight decay; of lr none where it hangs on a batch that varies."""
+        """Intervals of lr and weight decay; none of lr where it depends on a varying batch size."""
         if not self.name:
             return {}
         batch = None if "batch_size" in self.drawn else self.constants(optim)["batch_size"]
         return ranges_of(self.name, family, optim, batch)
 
     def origin(self, *, lr_is_ours: bool) -> str:
-        """Recipe, and what was scaled; empty for nano, as it was before there were others."""
+        """Recipe and scaled settings, as the study stores them; empty for nano."""
         if self.name in ("", "nano"):
             return ""
         named, parts = RECIPES[self.name], [f"recipe {self.name}"]
@@ -88,7 +88,7 @@ def chosen_recipe(
     data: ImageData | None,
     drawn: Mapping[str, tuple[str, ...]],
 ) -> ChosenRecipe:
-    """The recipe that the options ask for: that of the data's size where they name none."""
+    """The recipe of the options; by default the one that suits the data."""
     name = options.recipe
     if name is None:
         name = default_recipe(suits(data), len(data.train)) if data else "nano"
@@ -130,7 +130,7 @@ def _typed(
 
 
 def _value(name: str, word: str) -> Any:
-    """What a typed value means; where it means nothing, the text, for which there is a fault."""
+    """Value of a typed setting; a text that means nothing is returned and refused by `fault_of`."""
     if word == OFF and name in OPTIONAL:
         return None
     if name in SWITCHES:

@@ -1,4 +1,4 @@
-"""What the options of `stability sweep` ask for: checked in one place, every fault at once."""
+"""From the options of `stability sweep` to a checked request, with every fault at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,34 +23,34 @@ from sweeps.study.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for, without a fault."""
+    """What is to be trained, where, and how to go on: the checked options."""
 
     study: Study
     run: RunDirectory
     site: Site
     confirm: int | None = None
-    """Fresh seeds for the best of each group; None does not train it again."""
+    """Number of new seeds for the best of each group; None does not retrain it."""
     if_changed: IfChanged = "stop"
 
 
-def read_request(options: StudyOptions, where: SiteOptions) -> Request:
-    """The request that the options make. Raises SpecError with every fault; writes nothing."""
+def read_request(options: StudyOptions, site_options: SiteOptions) -> Request:
+    """Check the options. Raises SpecError with every fault; writes nothing."""
     faults = FaultList()
-    site, confirm = read_site(faults, where), _confirm(faults, where)
+    site, confirm = read_site(faults, site_options), _confirm(faults, site_options)
     study = _study(faults, options, site)
     if study is not None and not faults.found:
-        run = RunDirectory(Path(where.out or Path("runs") / study.name))
+        run = RunDirectory(Path(site_options.out or Path("runs") / study.name))
         study = with_unit_there(study, run)
         faults.found += run.faults(study) + unusable_by_slurm(site, run)
         if not faults.found:
             return Request(study=study, run=run, site=site, confirm=confirm)
-    elif where.out is not None and not RunDirectory(Path(where.out)).exists():
-        faults.found += unusable_as_new_folder(Path(where.out))
+    elif site_options.out is not None and not RunDirectory(Path(site_options.out)).exists():
+        faults.found += unusable_as_new_folder(Path(site_options.out))
     raise SpecError(faults.found)
 
 
 def _study(faults: FaultList, options: StudyOptions, site: Site) -> Study | None:
-    """The study that is asked for; None where there is a fault."""
+    """Build the study; None where there is a fault."""
     if options.study is not None and is_resolved(options.study):
         may_be = ("study", "unit", "within")
         if any(getattr(options, name) for name in vars(options) if name not in may_be):
@@ -85,7 +85,7 @@ def _study(faults: FaultList, options: StudyOptions, site: Site) -> Study | None
 
 
 def precision(faults: FaultList, options: StudyOptions, site: Site) -> str | None:
-    """Of the forward pass: what is asked for, else what suits the device."""
+    """Precision of the forward pass: as asked for, else what suits the device."""
     asked = options.precision or "auto"
     if options.objective is not None:
         if options.precision is not None:
@@ -100,7 +100,7 @@ def precision(faults: FaultList, options: StudyOptions, site: Site) -> str | Non
 
 
 def resolved(faults: FaultList, path: Path) -> Study:
-    """The study of a run directory, to be run again. Raises StoreError, SpecError."""
+    """Read the study of a run directory, to run it again. Raises StoreError, SpecError."""
     study = Study.read(path)
     if study.objective == IMAGE_OBJECTIVE:
         check_unchanged(study)
@@ -110,14 +110,14 @@ def resolved(faults: FaultList, path: Path) -> Study:
 
 
 def reopen_request(
-    path: Path, where: SiteOptions, unit: str | None = None, within: str | None = None
+    path: Path, site_options: SiteOptions, unit: str | None = None, within: str | None = None
 ) -> Request:
-    """The request to go on with a run directory. Raises SpecError, StoreError."""
+    """Make the request that resumes a run directory. Raises SpecError, StoreError."""
     faults, run = FaultList(), RunDirectory(path)
     study = run.read_study()
     check_trusted(run)
-    remembered = None if where.executor or where.profile else last_site(run)
-    site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
+    remembered = None if site_options.executor or site_options.profile else last_site(run)
+    site, confirm = read_site(faults, site_options, remembered), _confirm(faults, site_options)
     faults.found += unusable_by_slurm(site, run)
     named = read_unit(faults, unit, within, is_own=is_own_objective(study.objective))
     if not faults.found:
@@ -129,11 +129,15 @@ def reopen_request(
 
 
 def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:
-    """Slurm takes a % in the names of its logs for a field of its own."""
+    """A fault for a path with %, which Slurm replaces in the names of its logs."""
     if site.executor == "slurm" and "%" in str(run.path):
         return [f"--out: got {run.path}, on Slurm allowed is a path without %"]
     return []
 
 
-def _confirm(faults: FaultList, where: SiteOptions) -> int | None:
-    return None if where.confirm is None else faults.whole("--confirm", where.confirm, low=2)
+def _confirm(faults: FaultList, site_options: SiteOptions) -> int | None:
+    return (
+        None
+        if site_options.confirm is None
+        else faults.whole("--confirm", site_options.confirm, low=2)
+    )

@@ -34,7 +34,7 @@ TABLE_KEYS = ("recipe", "space")
 
 
 def with_file(faults: FaultList, options: StudyOptions, path: Path) -> StudyOptions:
-    """The options, with what the file says where they are silent."""
+    """The options, completed by the file."""
     content = _read(faults, path)
     for name in content:
         faults.one_of(f"{path}", name, (*TEXT_KEYS, "within", *IMAGE_KEYS, *TABLE_KEYS))
@@ -59,7 +59,7 @@ def with_file(faults: FaultList, options: StudyOptions, path: Path) -> StudyOpti
 
 
 def is_resolved(path: Path) -> bool:
-    """Whether this is the study.toml of a run directory, which says everything."""
+    """Whether this is the study.toml of a run directory, which is complete."""
     try:
         return "fingerprint" in parse_toml(read_text(path))
     except (OSError, ValueError):
@@ -75,7 +75,7 @@ def _read(faults: FaultList, path: Path) -> dict[str, Any]:
 
 
 def _text(faults: FaultList, where: str, value: Any) -> str | None:
-    """As it would be typed: a list with commas."""
+    """The value as it would be typed: a list with commas."""
     values = value if isinstance(value, list) else [value]
     if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
         return ",".join(map(str, values))
@@ -112,7 +112,7 @@ def _space(faults: FaultList, path: Path, tables: Any) -> list[Hyperparameter]:
 
 
 def sentences(error: ValidationError) -> list[tuple[str, str]]:
-    """Where a table of the space is wrong, and why; a place that is wrong in many ways once."""
+    """Keys of a space table that are wrong, each with its first fault."""
     found: dict[str, str] = {}
     for e in error.errors():
         where = ".".join(map(str, e["loc"][:2])) or "it"
@@ -126,7 +126,7 @@ def sentences(error: ValidationError) -> list[tuple[str, str]]:
 def check_conditions(
     faults: FaultList, space: tuple[Hyperparameter, ...], models: list[str], optims: list[str]
 ) -> None:
-    """Conditions must name what is in the study, and leave no doubt which law holds."""
+    """Check that conditions name models and optimizers of the study, and leave one law for each."""
     for h in space:
         for name in h.models:
             faults.one_of(f"space: {h.name}: models", name, models)

@@ -1,4 +1,4 @@
-"""The unit of an objective's errors: what was typed, and what is asked where it is needed."""
+"""The unit of an objective's errors: its options, and the question where it is unknown."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -29,7 +29,7 @@ class NamedUnit:
 def read_unit(
     faults: FaultList, unit: str | None, within: str | None, *, is_own: bool
 ) -> NamedUnit:
-    """Check the options; a unit is that of an objective of one's own."""
+    """Check `--unit` and `--within`, which only own objectives have."""
     if not is_own:
         for option, given in (("--unit", unit), ("--within", within)):
             if given is not None:
@@ -57,7 +57,7 @@ def is_own_objective(objective: str | None) -> bool:
 
 
 def with_unit_there(study: Study, run: RunDirectory) -> Study:
-    """The study with the unit that was named before in `run`, where now none is."""
+    """The study; if it names no unit, with the one that `run` has."""
     if study.unit or not run.exists():
         return study
     try:
@@ -74,7 +74,7 @@ def check_unit(run: RunDirectory, ledger: Ledger) -> None:
 
 
 def unit_question(run: RunDirectory, ledger: Ledger) -> str | None:
-    """What is asked, and how to go on; None where the unit is known or percent is plausible."""
+    """Ask for the unit, and say how to resume; None where it is known or percent is plausible."""
     enough = min(ENOUGH, run.read_study().trials)
     why = question(ledger.counted, ledger.unit, enough)
     return why and (
