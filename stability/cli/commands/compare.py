@@ -44,10 +44,11 @@ class CompareOptions:
 
 def show_comparison(runs: list[Path], options: CompareOptions, *, as_json: bool) -> None:
     """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
-    faults = FaultList()
-    faults.found += [fault for run in runs if (fault := refresh(run))]
+    from analysis.table.units import unit_of
+
+    faults = FaultList([fault for run in runs if (fault := refresh(run))])
     declared = declared_by(faults, runs)
-    unit = None if faults.found else table_unit(runs)
+    unit = None if faults.found else unit_of(table_of(runs))
     estimand, policy = estimand_of(faults, options, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
@@ -82,13 +83,6 @@ def declared_by(faults: FaultList, runs: Sequence[Path]) -> Declared:
         listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
         faults.add("runs", f"they declare different questions ({listed}); compare them apart")
     return next(iter(found.values()), Declared())
-
-
-def table_unit(runs: list[Path]) -> "Unit":
-    """Unit of the errors of all tables. Raises SpecError."""
-    from analysis.table import units
-
-    return units.unit_of(table_of(runs))
 
 
 def estimand_of(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -118,19 +118,15 @@ def refresh(path: Path) -> str | None:
     run = RunDirectory(path)
     try:
         run.read_study()
-        warn_refused(views.rebuild(run))
+        # Results of earlier versions that count as failed: their values are impossible.
+        refused = views.rebuild(run).items()
+        for line in few_lines((f"failed: {trial}: {why}", why) for trial, why in refused):
+            print(printable(line), file=sys.stderr)
     except StabilityError as error:
         return str(error)
     except OSError:
         return None  # somebody else's run directory: its views are taken as they are
     return None
-
-
-def warn_refused(found: Mapping[str, str]) -> None:
-    """Name results of earlier versions that count as failed, their values being impossible."""
-    lines = few_lines((f"failed: {trial}: {why}", why) for trial, why in found.items())
-    for line in lines:
-        print(printable(line), file=sys.stderr)
 
 
 def to_json(

@@ -183,13 +183,10 @@ def _check_target(faults: FaultList, out: Path | None, *, dry_run: bool, force: 
     if out.suffix.lower() != ".parquet":
         faults.add("--out", f"got {out.name!r}, allowed is a .parquet file")
     elif out.is_dir() or not out.parent.is_dir():
-        faults.add("--out", f"{out if out.is_dir() else out.parent} is no {_kind(out)}")
+        fault = f"{out} is no file" if out.is_dir() else f"{out.parent} is no folder"
+        faults.add("--out", fault)
     elif out.exists() and not force and not dry_run:
         faults.add("--out", f"{out} is there already; --force replaces it")
-
-
-def _kind(out: Path) -> str:
-    return "file" if out.is_dir() else "folder"
 
 
 def _read(faults: FaultList, source: str, options: ImportArguments) -> ExternalSweep | None:

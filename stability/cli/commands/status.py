@@ -15,7 +15,7 @@ from stability.cli.site.engine import describe_engine, describe_spared
 from stability.cli.study.code import code_notes_of
 from stability.cli.study.unit import unit_question
 from sweeps.driver.tally import Tally
-from sweeps.executors.slurm.jobs import Task, submissions
+from sweeps.executors.slurm.jobs import submissions
 from sweeps.executors.slurm.monitor import JobMonitor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -75,7 +75,11 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "finished": tally.done,
         "outcomes": {name: n for name, n in outcomes.items() if name is not None},
         "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [queued_worker(task) for task in monitor.tasks() if task.is_queued],
+        "queued": [
+            {"job": task.job, "reason": task.reason, "restarts": task.restarts}
+            for task in monitor.tasks()
+            if task.is_queued
+        ],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -123,11 +127,6 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def queued_worker(task: Task) -> dict[str, Any]:
-    """A queued worker: its reason to wait, and how often it was requeued."""
-    return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
-
-
 def claimed_at(claim: Path) -> str | None:
     """When a trial was claimed; None where the claim was given back just now."""
     try:
@@ -152,10 +151,12 @@ def running_trial(trial: str, owner: Owner, since: str | None) -> dict[str, Any]
 
 def describe_state(state: dict[str, Any]) -> str:
     """Describe the state for a person."""
+    outcomes = ", ".join(f"{n} {name}" for name, n in sorted(state["outcomes"].items()))
+    finished = f"{state['finished']} of {count(state['trials'], 'trial')} finished"
     engine = *state["engine"], *describe_spared(state["spared"])
     lines = [
         state["run"],
-        describe_progress(state),
+        f"{finished}: {outcomes}" if outcomes else finished,
         *state["code"],
         *engine,
         *describe_workers(state),
@@ -174,13 +175,6 @@ def describe_state(state: dict[str, Any]) -> str:
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
     lines += [state["question"]] if state["question"] else []
     return "\n".join(lines)
-
-
-def describe_progress(state: dict[str, Any]) -> str:
-    """Describe how many trials are finished."""
-    outcomes = ", ".join(f"{n} {name}" for name, n in sorted(state["outcomes"].items()))
-    words = f"{state['finished']} of {count(state['trials'], 'trial')} finished"
-    return f"{words}: {outcomes}" if outcomes else words
 
 
 def describe_workers(state: dict[str, Any]) -> list[str]:

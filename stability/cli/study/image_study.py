@@ -1,6 +1,5 @@
 """The study of images that the options ask for: models, optimizers, data and ranges."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from stability.cli.study.data_names import load_images
@@ -63,12 +62,9 @@ def _check_space(faults: FaultList, options: StudyOptions) -> None:
     """Check names and values in the space of a study file."""
     for h in options.space:
         if faults.one_of("space", h.name, RANGES):
-            _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
-
-
-def _check_values(faults: FaultList, where: str, name: str, values: Iterable[Any]) -> None:
-    for fault in filter(None, (fault_of(name, value) for value in values)):
-        faults.add(where, fault)
+            for value in h.choices or (h.low, h.high):
+                if fault := fault_of(h.name, value):
+                    faults.add("space", fault)
 
 
 def _ranges(

@@ -44,7 +44,10 @@ def with_file(faults: FaultList, options: StudyOptions, path: Path) -> StudyOpti
         if name in content and getattr(options, name) is None
     }
     if "within" in content and options.within is None and options.unit is None:
-        texts["within"] = _amount(faults, f"{path}: within", content["within"])
+        within = content["within"]
+        texts["within"] = str(within)
+        if isinstance(within, bool) or not isinstance(within, int | float):
+            faults.add(f"{path}: within", f"got {within!r}, allowed is a number")
     settings = content.get("recipe", {})
     if not isinstance(settings, dict):
         faults.add(f"{path}: recipe", "allowed is a table")
@@ -80,13 +83,6 @@ def _text(faults: FaultList, where: str, value: Any) -> str | None:
     if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
         return ",".join(map(str, values))
     faults.add(where, f"got {value!r}, allowed is a text, a whole number, or a list of these")
-    return None
-
-
-def _amount(faults: FaultList, where: str, value: Any) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    faults.add(where, f"got {value!r}, allowed is a number")
     return None
 
 
