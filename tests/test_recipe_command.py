@@ -178,8 +178,8 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
 def test_faults_of_the_command_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         show_recipe("papr", "digit", tmp_path / "no" / "x.gif", as_json=False)
-    assert len(error.value.faults) == 3
-    with pytest.raises(SpecError, match="say of which recipe"):
+    assert len(error.value.faults) == 4
+    with pytest.raises(SpecError, match="needs the name of a recipe"):
         show_recipe(None, "digits", tmp_path / "x.png", as_json=False)
     with pytest.raises(SpecError, match="nano does nothing to images"):
         show_recipe("nano", "digits", tmp_path / "x.png", as_json=False)

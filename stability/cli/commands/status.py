@@ -15,7 +15,7 @@ from stability.cli.site.engine import describe_engine, describe_spared
 from stability.cli.study.code import code_notes_of
 from stability.cli.study.unit import unit_question
 from sweeps.driver.tally import Tally
-from sweeps.executors.slurm.jobs import submissions
+from sweeps.executors.slurm.jobs import Task, submissions
 from sweeps.executors.slurm.monitor import JobMonitor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -75,11 +75,7 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
         "finished": tally.done,
         "outcomes": {name: n for name, n in outcomes.items() if name is not None},
         "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [
-            {"job": task.job, "reason": task.reason, "restarts": task.restarts}
-            for task in monitor.tasks()
-            if task.is_queued
-        ],
+        "queued": [queued_worker(task) for task in monitor.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -125,6 +121,11 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def queued_worker(task: Task) -> dict[str, Any]:
+    """A queued worker: its reason to wait, and how often it was requeued."""
+    return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
 def claimed_at(claim: Path) -> str | None:

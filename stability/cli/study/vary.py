@@ -23,9 +23,11 @@ def setting_law(faults: FaultList, text: str) -> Hyperparameter | None:
     else:
         values = tuple(_as_setting(name, end) for end in (found.low, found.high) if end is not None)
         changes = {"low": values[0], "high": values[1], "integer": RANGES[name].integer}
-    wrong = [fault for value in values if (fault := fault_of(name, value))]
+    wrong = [fault.partition(": ")[2] for value in values if (fault := fault_of(name, value))]
+    if any(isinstance(value, bool | str) for value in values):
+        wrong = [f"got {text.partition('=')[2]}, allowed are numbers"]
     for fault in wrong:
-        faults.add(f"--vary {text}", fault.partition(": ")[2])
+        faults.add(f"--vary {text}", fault)
     return None if wrong else found.model_copy(update=changes)
 
 
