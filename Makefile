@@ -12,17 +12,18 @@ SWEEP ?= --model vitc --optim sgd
 sweep: $(VENV)/installed
 	$(BIN)/stability sweep $(SWEEP)
 
-# Those that start processes of their own come last, one after the other.
+# The slow ones come after the quick ones; those that wait with a time limit, one after the other.
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not alone" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and alone"
 
 # On a real Slurm of two nodes on this host: Debian or Ubuntu, as root; says so where it cannot be.
 test-slurm: $(VENV)/installed-dev
 	tests/slurm/run.sh $(BIN)/python -m pytest tests/slurm $(SLURM_TESTS)
 
 chaos: $(VENV)/installed-dev
-	PYTHONPATH=tests $(BIN)/python -m chaos --faults 576 --slurm 48 $(CHAOS)
+	PYTHONPATH=tests/helpers $(BIN)/python -m chaos --faults 576 --slurm 48 $(CHAOS)
 
 check: format lint types test
 

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.children import ROOT, Child, ChildError, Parent
 from benchmarks.gpu_report import OUT_OF_TIME, Report
 
-FILES = [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_cuda*.py"))]
+FILES = [f"tests/gpu/{path.name}" for path in sorted((ROOT / "tests/gpu").glob("test_cuda*.py"))]
 """Every test marked `cuda` is in one of them; other files need packages that may be missing."""
 OPTIONS = ("-m", "cuda", "-p", "no:cacheprovider", "-W", "default", "--tb=short", "-q",
            "--continue-on-collection-errors")  # fmt: skip

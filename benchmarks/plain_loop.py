@@ -4,8 +4,8 @@
 
 DataLoader, `torch.optim`, `LambdaLR`, a model that computes all that it is written to compute: what
 a study brings that has no `stability`. Same network, weights, batches, schedule and data as ours,
-so that the errors are the same but for rounding (`tests/test_plain_loop.py`); as there, the
-validation part is looked at after each epoch and the test part at the end.
+so that the errors are the same but for rounding (`tests/benchmarks/test_plain_loop.py`); as there,
+the validation part is looked at after each epoch and the test part at the end.
 """
 
 import sys

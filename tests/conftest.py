@@ -6,24 +6,26 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import matplotlib
 import pytest
+from toys import make_toy
 
 if TYPE_CHECKING:
-    from sweeps.store.run_directory import RunDirectory
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from sweeps.study.study import Study
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 matplotlib.use("Agg")
 
-TESTS = Path(__file__).parent
-
 # They need a cluster: `make test-slurm`.
-collect_ignore = [] if "STABILITY_SLURM" in os.environ else ["slurm"]
+collect_ignore = ["helpers"] if "STABILITY_SLURM" in os.environ else ["helpers", "slurm"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,35 +39,16 @@ def toy_study() -> Study:
     return make_toy()
 
 
-def make_toy(**changes: object) -> Study:
-    """A study of the toy objective."""
-    from sweeps.study.space import Hyperparameter
-    from sweeps.study.study import Study
-
-    fields: dict[str, object] = {
-        "models": ("a", "b"),
-        "optims": ("sgd",),
-        "epochs": (5,),
-        "draws": 4,
-        "sampler": "random",
-        "seed": 0,
-        "data": "toy",
-        "fingerprint": "0123456789ab",
-        "objective": "objectives:quick",
-        "recipe": {"sgd": {"momentum": 0.9}},
-        "space": (
-            Hyperparameter(name="lr", low=0.01, high=1.0),
-            Hyperparameter(name="weight_decay", low=1e-5, high=1e-3),
-        ),
-    }
-    return Study(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-def make_run(folder: Path, **changes: object) -> RunDirectory:
-    """The run directory of such a study, of which nothing is trained yet."""
+@pytest.fixture
+def toy_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A log of the trainings; whatever a test leaves running is ended."""
+    from sweeps.store import claims
     from sweeps.store.run_directory import RunDirectory
-    from sweeps.study.design import draw_design
 
-    study, run = make_toy(**changes), RunDirectory(folder)
-    run.create(study, draw_design(study))
-    return run
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    yield
+    for run in tmp_path.glob("run*"):
+        for owner in claims.living_workers(RunDirectory(run)):
+            if owner.is_here:
+                with suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGKILL)

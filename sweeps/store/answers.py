@@ -67,19 +67,18 @@ def _is_plain_percent(rows: pa.Table, unit: str) -> bool:
         judged_by = pc.unique(rows["error_unit"]).to_pylist()
         if any(known(name) != "percent" for name in judged_by if name is not None):
             return False
-    ends = {name: pc.min_max(rows[name]).as_py() for name in JUDGED if name in rows.column_names}
-    for name, of in ends.items():
+    # Of a few rows, numpy takes half of what Arrow takes. What is empty is no number, so never out.
+    values = {name: rows[name].to_numpy() for name in JUDGED if name in rows.column_names}
+    for name, of in values.items():
         low = 0.0 if name in (*ERRORS, "wrong") else 1.0 if name == "n_eval" else np.nextafter(0, 1)
         high = FULL["percent"] if name in (*ERRORS, "chance") else np.inf
-        if of["min"] is not None and not (low <= of["min"] and of["max"] <= high):
+        if ((of < low) | (of > high)).any():
             return False
-    return not {"error", "wrong", "n_eval"} <= ends.keys() or _counts_agree(rows)
+    return not {"error", "wrong", "n_eval"} <= values.keys() or _counts_agree(values)
 
 
-def _counts_agree(rows: pa.Table) -> bool:
-    error, wrong, n = (
-        rows[name].cast(pa.float64()).to_numpy() for name in ("error", "wrong", "n_eval")
-    )
+def _counts_agree(values: Mapping[str, Any]) -> bool:
+    error, wrong, n = (values[name] for name in ("error", "wrong", "n_eval"))
     with np.errstate(invalid="ignore"):
         apart = np.abs(error - 100.0 * wrong / n) > 0.1
     return not (apart.any() or (wrong > n).any())

@@ -4,16 +4,29 @@ A claim is a hard link to a file that already holds its owner's name, so that of
 gets it, and nobody ever sees it half written. Only the driver, of which there is one, voids a
 claim, and only of an owner that is provably gone: were workers to do it, the second of two could
 void the claim that the first has just made.
+
+A claim that is given back after an attempt becomes a marker, `<trial>.done`. It tells workers that
+have not looked at the parts since then that there may be a result: they take another trial. Who
+has looked while it held the claim knows more and ignores markers, so an old one blocks nobody.
 """
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sweeps.errors import EvictedError
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import put_away
+
+VIEW_SECONDS = 30.0
+"""A worker looks at the parts again at the latest after this."""
+SUFFIXES = (".json", ".done")
+MARKER_SECONDS = 2 * VIEW_SECONDS
+"""A marker stays at least so long."""
 
 
 def take(run: RunDirectory, trial: str, owner: Owner) -> bool:
@@ -48,8 +61,64 @@ def is_mine(run: RunDirectory, trial: str, owner: Owner) -> bool:
 
 
 def release(run: RunDirectory, trial: str) -> None:
-    """Give a claim back, after the result is written."""
+    """Give a claim back after an attempt: its result is written, or it ended without one.
+
+    The claim is renamed: whoever takes the trial next finds the marker.
+    """
+    claim, marker = run.claim(trial), run.marker(trial)
+    with suppress(FileNotFoundError):
+        if marker.samefile(claim):  # of this owner's last attempt: a link is not renamed to itself
+            put_away(marker)
+    try:
+        claim.replace(marker)
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:  # a folder in place of the claim
+        put_away(claim)
+    except IsADirectoryError:  # or of the marker
+        put_away(marker)
+        claim.replace(marker)
+
+
+def put_back(run: RunDirectory, trial: str) -> None:
+    """Give a claim back without an attempt."""
     put_away(run.claim(trial))
+
+
+def has_marker(run: RunDirectory, trial: str) -> bool:
+    """Whether an attempt ended lately; asked by who holds the claim."""
+    return os.path.lexists(run.marker(trial))
+
+
+def in_others_hands(run: RunDirectory) -> tuple[set[str], set[str]]:
+    """Trials that are claimed now, and those that have a marker: from one listing."""
+    try:
+        names = os.listdir(run.claims)  # noqa: PTH208 - a Path for each takes longer
+    except OSError:
+        names = []
+    stems = {end: {n.removesuffix(end) for n in names if n.endswith(end)} for end in SUFFIXES}
+    return stems[".json"], stems[".done"]
+
+
+class Markers:
+    """Those of one worker. It removes them once no worker's view can be as old as they are.
+
+    Those of failures stay until the driver ends: another worker may have replaced them with its
+    own, which must not be removed early.
+    """
+
+    def __init__(self, run: RunDirectory, owner: Owner) -> None:
+        self._run, self._owner = run, owner
+        self._mine: deque[tuple[float, str]] = deque()
+
+    def add(self, trial: str) -> None:
+        """A trial that was trained and released just now."""
+        now = time.monotonic()
+        self._mine.append((now, trial))
+        while now - self._mine[0][0] > MARKER_SECONDS:
+            old = self._run.marker(self._mine.popleft()[1])
+            if Owner.read(old) == self._owner:
+                put_away(old)
 
 
 def held(run: RunDirectory) -> dict[str, Owner | None]:

@@ -2,6 +2,7 @@
 
 import errno
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,26 +38,33 @@ def oddity(table: pa.Table) -> str | None:
 
     An earlier version had fewer columns, also of the curves; a later one may have more.
     """
-    names = table.column_names
+    if why := _odd_schema(table.schema):
+        return why
+    if empty := [name for name in NEEDED if table[name].null_count]:
+        return f"{empty[0]} is empty in a row"
+    return _odd_values(table)
+
+
+@lru_cache(maxsize=16)  # the parts of a run have one, or one for each version
+def _odd_schema(schema: pa.Schema) -> str | None:
+    names = schema.names
     if len(set(names)) < len(names):
         return "two columns have the same name"
     if missing := [name for name in NEEDED if name not in names]:
         return f"no column {missing[0]}"
     for field in PART:
-        if field.name in names and not _is_of(table.schema.field(field.name).type, field.type):
-            return f"{field.name} is {table.schema.field(field.name).type}, not {field.type}"
-    if empty := [name for name in NEEDED if table[name].null_count]:
-        return f"{empty[0]} is empty in a row"
-    return _odd_values(table)
+        if field.name in names and not _is_of(schema.field(field.name).type, field.type):
+            return f"{field.name} is {schema.field(field.name).type}, not {field.type}"
+    return None
 
 
 def _odd_values(table: pa.Table) -> str | None:
     known = pa.array([*TRAINED, *FAILED])
     if not pc.all(pc.is_in(table["outcome"], value_set=known), min_count=0).as_py():
         return "an unknown outcome"
-    times = pc.min_max(table["finished"].cast(pa.int64()))
+    times = table["finished"].cast(pa.int64()).to_numpy()
     first, last = (int(when.timestamp()) * 10**6 for when in (EARLIEST, LATEST))
-    if len(table) and not first <= times["min"].as_py() <= times["max"].as_py() <= last:
+    if len(table) and not first <= times.min() <= times.max() <= last:
         return f"finished is not between {EARLIEST.year} and {LATEST.year}"
     return None
 

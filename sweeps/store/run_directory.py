@@ -12,6 +12,8 @@ from sweeps.study.trial import Trial
 from sweeps.system import locks
 from sweeps.system.trust import make_folder
 
+MARKERS = "*.done"
+
 
 class RunDirectory:
     """Paths of a run directory, and its making.
@@ -58,6 +60,10 @@ class RunDirectory:
     def claim(self, trial: str) -> Path:
         """The claim on a trial."""
         return self.claims / f"{trial}.json"
+
+    def marker(self, trial: str) -> Path:
+        """What a claim becomes when it is given back: see `sweeps.store.claims.release`."""
+        return self.claims / f"{trial}.done"
 
     def worker(self, name: str) -> Path:
         """The file that says that a worker lives."""

@@ -168,6 +168,7 @@ def train(
     """Train what is taken, and write each result as it comes; returns how many there were."""
     writer, results = PartWriter(run, owner.name), 0
     code = imported.code
+    markers = claims.Markers(run, owner)
     checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended, code)
     for cohort in taken:
         failed, saved = False, checkpoints.of(cohort)
@@ -185,7 +186,10 @@ def train(
             result = writer.append(result, attempt=attempt, **circumstances)
             saved[result.trial].end(result)
             claims.release(run, result.trial)
-            failed |= result.outcome in FAILED
+            if result.outcome in FAILED:
+                failed = True
+            else:
+                markers.add(result.trial)
             results += 1
             after_each()
         # What is timed is the cohort.
@@ -261,18 +265,18 @@ def cohorts(
                 or forming.most(trial, ledger, left) < most
             ):
                 continue
-            # Looked up again once it is claimed: whoever had it may have finished since.
             if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
-                ledger.refresh()
-                if not waiting.is_open(trial.id):
-                    claims.release(run, trial.id)
+                if not waiting.is_still_open(trial.id):
+                    claims.put_back(run, trial.id)
                     continue
                 most = most if taken else forming.most(trial, ledger, left)
                 taken.append(trial)
                 if len(taken) == most:
                     break
         if not taken:
-            return
+            if waiting.is_complete():
+                return
+            continue
         shift.begin(taken[0])
         yield ClaimedCohort(
             trials=tuple(taken),
@@ -281,4 +285,4 @@ def cohorts(
             failures={trial.id: ledger[trial.id].failures for trial in taken},
             unit=ledger.unit,
         )
-        ledger.refresh()
+        waiting.cohort_ended(taken)

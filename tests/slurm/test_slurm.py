@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TESTS
 from slurm_cluster import STABILITY, Sweep, new_sweep, slurm, wait_for
+from toys import HELPERS
 
 from sweeps.store import claims
 
@@ -44,7 +44,8 @@ def test_a_sweep_that_is_started_within_a_job_hands_nothing_of_it_on(
     sweep = new_sweep()
     setup = f"env | grep -E ^S >>{tmp_path}/environment"
     command = f"{STABILITY} resume {sweep.run.path} --executor slurm --parallel 2 --setup '{setup}'"
-    around = ("-n4", "-m", "block", "--hint=nomultithread", "-D", str(TESTS), "-o", str(sweep.log))
+    place = ("-D", str(HELPERS), "-o", str(sweep.log))
+    around = ("-n4", "-m", "block", "--hint=nomultithread", *place)
     slurm("sbatch", "--wait", *around, "--wrap", command)
     sweep.assert_complete()
     assert len(trainings(tmp_path)) == 12

@@ -2,7 +2,7 @@
 
 Images are (n, C, H, W) float32 that hold whole numbers from 0 to 255, C is 1 or 3; a strength is
 (n,). Each gives what Pillow gives for the same image as bytes, to one level at most where Pillow
-rounds in whole numbers (tests/test_pixels.py).
+rounds in whole numbers (tests/stability/training/augment/test_pixels.py).
 """
 
 from collections.abc import Callable
