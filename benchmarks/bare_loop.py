@@ -7,7 +7,8 @@ import sys
 import time
 
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import Options, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import read_request
 from stability.objective import train_images
 from sweeps.study.design import draw_design
 from sweeps.study.trial import Cohort, Trial
@@ -15,8 +16,8 @@ from sweeps.study.trial import Cohort, Trial
 
 def design(trials: str) -> list[Trial]:
     """The first `trials` trials of the main job."""
-    options = Options(model="vitc", optim="sgd", trials=trials)
-    return draw_design(read(options, SiteOptions()).study)
+    options = StudyOptions(model="vitc", optim="sgd", trials=trials)
+    return draw_design(read_request(options, SiteOptions()).study)
 
 
 def main() -> None:

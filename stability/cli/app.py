@@ -9,8 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from stability.cli import options as o
-from stability.cli import options_own as own
-from stability.cli.code_options import KeepChanged, RetrainChanged
+from stability.cli.site_options import with_site_options
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -19,19 +18,19 @@ class Printable(TyperGroup):
     """Commands whose usage errors are printed without what a terminal would obey."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        """As typer does."""
+        """Run `TyperGroup` with printable errors."""
         with printable_errors():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """As typer does."""
+        """Run `TyperGroup` with printable errors."""
         with printable_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """What was typed is quoted in the errors of the parser."""
+    """Make the errors of the parser printable: they quote what was typed."""
     try:
         yield
     except UsageError as error:
@@ -65,7 +64,7 @@ def stability(version: o.Version = False) -> None:
 
 
 @app.command()
-@o.with_place
+@with_site_options
 def sweep(
     model: o.Model = None,
     optim: o.Optim = None,
@@ -85,17 +84,17 @@ def sweep(
     pool: o.Pool = None,
     precision: o.Precision = None,
     objective: o.Objective = None,
-    unit: own.ErrorUnit = None,
-    within: own.OwnWithin = None,
+    unit: o.ErrorUnit = None,
+    within: o.OwnWithin = None,
     study: o.Study = None,
     out: o.Out = None,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
-    retrain_changed: RetrainChanged = False,
-    keep_changed: KeepChanged = False,
+    retrain_changed: o.RetrainChanged = False,
+    keep_changed: o.KeepChanged = False,
     dry_run: o.DryRun = False,
     *,
-    place: dict[str, Any],
+    site: dict[str, Any],
 ) -> None:
     """Train many draws of a study and draw its EDF.
 
@@ -103,13 +102,14 @@ def sweep(
     as parquet. The same command again trains only what is missing.
     """
     from stability.cli.commands.sweep import run_request
-    from stability.cli.site.cluster import where_of
+    from stability.cli.site.cluster import collect_site_options
     from stability.cli.study.code import if_changed
-    from stability.cli.study.request import Options, read
+    from stability.cli.study.options import StudyOptions
+    from stability.cli.study.request import read_request
 
     changed = if_changed(retrain=retrain_changed, keep=keep_changed)
-    where = where_of(place, confirm=confirm, out=out)
-    what = Options(
+    options = collect_site_options(site, confirm=confirm, out=out)
+    study_options = StudyOptions(
         model=model,
         optim=optim,
         data=data,
@@ -132,38 +132,38 @@ def sweep(
         set=set_ or [],
         skip_unreadable=skip_unreadable,
     )
-    request = replace(read(what, where), if_changed=changed)
+    request = replace(read_request(study_options, options), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=dry_run))
 
 
 @app.command()
-@o.with_place
+@with_site_options
 def resume(
     run: o.Run,
     confirm: o.Confirm = None,
     retry_failed: o.RetryFailed = False,
-    unit: own.ErrorUnit = None,
-    within: own.OwnWithin = None,
-    retrain_changed: RetrainChanged = False,
-    keep_changed: KeepChanged = False,
+    unit: o.ErrorUnit = None,
+    within: o.OwnWithin = None,
+    retrain_changed: o.RetrainChanged = False,
+    keep_changed: o.KeepChanged = False,
     *,
-    place: dict[str, Any],
+    site: dict[str, Any],
 ) -> None:
-    """Train what is missing in a run directory."""
+    """Train the missing trials of a run directory."""
     from stability.cli.commands.sweep import run_request
-    from stability.cli.site.cluster import where_of
+    from stability.cli.site.cluster import collect_site_options
     from stability.cli.study.code import if_changed
-    from stability.cli.study.request import reopen
+    from stability.cli.study.request import reopen_request
 
     changed = if_changed(retrain=retrain_changed, keep=keep_changed)
-    where = where_of(place, confirm=confirm)
-    request = replace(reopen(run, where, unit, within), if_changed=changed)
+    options = collect_site_options(site, confirm=confirm)
+    request = replace(reopen_request(run, options, unit, within), if_changed=changed)
     raise typer.Exit(run_request(request, retry_failed=retry_failed, dry_run=False))
 
 
 @app.command()
 def status(run: o.Run, watch: o.Watch = False, as_json: o.AsJson = False) -> None:
-    """Say what is done, what runs, what waits, what failed and why."""
+    """Show what is finished, running, queued and failed, and why."""
     from stability.cli.commands.status import show_status
 
     show_status(run, watch=watch, as_json=as_json)
@@ -171,7 +171,7 @@ def status(run: o.Run, watch: o.Watch = False, as_json: o.AsJson = False) -> Non
 
 @app.command()
 def cancel(run: o.Run) -> None:
-    """End the workers of a run, and its driver; what is finished stays."""
+    """End the workers and the driver of a run; keep what is finished."""
     from stability.cli.commands.cancel import cancel_run
 
     cancel_run(run)
@@ -183,31 +183,15 @@ def edf(
     output: o.Output = None,
     delta: o.Delta = False,
     policy: o.Policy = "chance",
-    band: o.Band = None,
-    within: own.WithinLoss = None,
+    band: o.Band = "ks",
+    within: o.Within = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Draw the EDFs of runs or tables, with 95% bands."""
-    from stability.cli.commands.edf import Picture, draw_edfs
+    from stability.cli.commands.edf import EdfOptions, show_edf
 
-    how = Picture(delta=delta, policy=policy, band=band)
-    draw_edfs(runs, output, how, within, as_json=as_json)
-
-
-@app.command()
-def data(
-    name: o.DataName = None,
-    output: o.Sheet = None,
-    skip_unreadable: o.SkipUnreadable = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Show a data set: parts, classes, shape, fingerprint; as a picture too.
-
-    Without a name, list the kinds of names.
-    """
-    from stability.cli.commands.data import show_data
-
-    show_data(name, output, as_json=as_json, skip_unreadable=skip_unreadable)
+    options = EdfOptions(delta=delta, policy=policy, band=band)
+    show_edf(runs, output, options, within, as_json=as_json)
 
 
 @app.command()
@@ -222,31 +206,37 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     """Say which of several models is more stable, and how sure that is."""
-    from stability.cli.commands.compare import Question, show_comparison
+    from stability.cli.commands.compare import CompareOptions, show_comparison
 
-    question = Question(by, reference, within, policy, pilot, confidence)
-    show_comparison(runs, question, as_json=as_json)
-
-
-@app.command()
-def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
-    """List the models with what each costs, and the stems."""
-    from stability.cli.commands.models import show_models
-
-    show_models(names or [], as_json=as_json)
+    options = CompareOptions(by, reference, within, policy, pilot, confidence)
+    show_comparison(runs, options, as_json=as_json)
 
 
 @app.command()
-def recipe(
-    name: o.RecipeName = None,
-    data: o.RecipeData = "digits",
-    output: o.RecipePicture = None,
+def plan(
+    runs: o.Pilots = None,
+    half_width: o.HalfWidth = "0.1,0.05",
+    confidence: o.PlanConfidence = "0.95",
+    within: o.Within = None,
+    policy: o.Policy = "chance",
+    by: o.PlanBy = None,
+    draws: o.Draws = None,
+    workers: o.PlannedWorkers = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Print how models are trained: settings, allowed values, ranges, sources."""
-    from stability.cli.commands.recipe import show_recipe
+    """Say how many trials a study needs; of a pilot, power and cost."""
+    from stability.cli.commands.plan import PlanOptions, show_plan
 
-    show_recipe(name, data, output, as_json=as_json)
+    options = PlanOptions(
+        half_width=half_width,
+        confidence=confidence,
+        within=within,
+        policy=policy,
+        by=by,
+        draws=draws,
+        workers=workers,
+    )
+    show_plan(runs or [], options, as_json=as_json)
 
 
 @app.command("import")
@@ -268,13 +258,13 @@ def import_(
     dry_run: o.ImportDryRun = False,
     force: o.Force = False,
 ) -> None:
-    """Make a results table of a sweep of another tool.
+    """Make a results table from a sweep of another tool.
 
     Says which column went where, what was assumed, and how the runs ended.
     """
-    from stability.cli.commands.import_table import ImportArguments, bring_in
+    from stability.cli.commands.import_table import ImportArguments, import_sources
 
-    said = ImportArguments(
+    arguments = ImportArguments(
         map=map_ or [],
         accuracy=accuracy,
         unit=unit,
@@ -288,31 +278,44 @@ def import_(
         format=format_,
         study=study or [],
     )
-    bring_in(sources, said, out, dry_run=dry_run, force=force)
+    import_sources(sources, arguments, out, dry_run=dry_run, force=force)
 
 
 @app.command()
-def plan(
-    runs: o.Pilots = None,
-    half_width: o.HalfWidth = "0.1,0.05",
-    confidence: o.PlanConfidence = "0.95",
-    within: own.WithinLoss = None,
-    policy: o.Policy = "chance",
-    by: o.PlanBy = None,
-    draws: o.Draws = None,
-    workers: o.PlannedWorkers = None,
+def models(names: o.Models = None, as_json: o.AsJson = False) -> None:
+    """List the models with what each costs, and the stems."""
+    from stability.cli.commands.models import show_models
+
+    show_models(names or [], as_json=as_json)
+
+
+@app.command()
+def data(
+    name: o.DataName = None,
+    output: o.Sheet = None,
+    skip_unreadable: o.SkipUnreadable = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Say how many trials a study needs; of a pilot, power and cost."""
-    from stability.cli.commands.plan import PlanArguments, show_plan
+    """Show a data set: parts, classes, shape, fingerprint.
 
-    asked = PlanArguments(
-        half_width=half_width,
-        confidence=confidence,
-        within=within,
-        policy=policy,
-        by=by,
-        draws=draws,
-        workers=workers,
-    )
-    show_plan(runs or [], asked, as_json=as_json)
+    With -o also as a picture. Without a name, list the kinds of names.
+    """
+    from stability.cli.commands.data import show_data
+
+    show_data(name, output, as_json=as_json, skip_unreadable=skip_unreadable)
+
+
+@app.command()
+def recipe(
+    name: o.RecipeName = None,
+    data: o.RecipeData = "digits",
+    output: o.RecipePicture = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Print the settings of a recipe, with allowed values and sources.
+
+    Without a name, print all recipes side by side.
+    """
+    from stability.cli.commands.recipe import show_recipe
+
+    show_recipe(name, data, output, as_json=as_json)

@@ -1,12 +1,24 @@
-"""The options of all commands, with their help. Values arrive as text: see `cli.request`."""
+"""The options of the commands, with their help; where a study runs is in `site_options`.
 
-from collections.abc import Callable
-from functools import wraps
-from inspect import Parameter, Signature, signature
+Values arrive as text: `stability.cli.study` checks them.
+"""
+
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument, Option
+
+# All commands
+
+Version = Annotated[bool, Option("--version", help="Print the version.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
+Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]
+Tables = Annotated[
+    list[Path],
+    Argument(help="Run directories, or parquet, CSV or JSONL tables.", show_default=False),
+]
+
+# sweep, resume: what is trained
 
 Model = Annotated[
     str | None,
@@ -17,29 +29,17 @@ Model = Annotated[
         metavar="NAME,...",
     ),
 ]
-Objective = Annotated[
-    str | None,
-    Option(
-        help="Train with your own function instead: a trial's hyperparameters in, an error or a "
-        "dict of metrics out. What is drawn is what --vary names.",
-        metavar="MODULE:FUNCTION",
-    ),
-]
-Study = Annotated[
-    Path | None,
-    Option(help="A study in TOML; options beside it go before it.", metavar="FILE"),
-]
 Stem = Annotated[
     str | None,
-    Option(help="Of each ViT; its depth stays. See stability models.", metavar="NAME,..."),
+    Option(
+        help="Stem of all ViT models; the depth is unchanged. See stability models.",
+        metavar="NAME,...",
+    ),
 ]
-Depth = Annotated[str | None, Option(help="Blocks of each ViT.", metavar="N,...")]
+Depth = Annotated[str | None, Option(help="Number of blocks of all ViT models.", metavar="N,...")]
 Pool = Annotated[
-    str | None, Option(help="What each ViT's head reads: token or mean.", metavar="NAME,...")
-]
-Models = Annotated[
-    list[str] | None,
-    Argument(help="Full names, with choices or without [default: all].", show_default=False),
+    str | None,
+    Option(help="What the head of all ViT models reads: token or mean.", metavar="NAME,..."),
 ]
 Optim = Annotated[str | None, Option(help="sgd, adamw  [default: adamw]", metavar="NAME,...")]
 Data = Annotated[
@@ -50,15 +50,7 @@ Data = Annotated[
         metavar="NAME",
     ),
 ]
-DataName = Annotated[
-    str | None,
-    Argument(help="As --data takes it [default: list the kinds].", show_default=False),
-]
 SkipUnreadable = Annotated[bool, Option("--skip-unreadable", help="Leave out unreadable images.")]
-Sheet = Annotated[
-    Path | None,
-    Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),
-]
 Epochs = Annotated[
     str | None,
     Option(help="Schedule lengths; each draw is trained at each  [default: 5]", metavar="N,..."),
@@ -73,7 +65,7 @@ Sampler = Annotated[
 Seed = Annotated[
     str | None,
     Option(
-        help="Of the draws and, with each draw's number, of its training  [default: 0]",
+        help="Seed of the draws and, with each draw's number, of the training  [default: 0]",
         metavar="N",
     ),
 ]
@@ -83,7 +75,7 @@ Lr = Annotated[
 ]
 WeightDecay = Annotated[
     list[str] | None,
-    Option(help="Log-uniform. Several optimizers: sgd=LO:HI.", metavar="LO:HI"),
+    Option(help="Weight decay, log-uniform. Several optimizers: sgd=LO:HI.", metavar="LO:HI"),
 ]
 Vary = Annotated[
     list[str] | None,
@@ -105,181 +97,137 @@ SetSetting = Annotated[
     list[str] | None,
     Option(
         "--set",
-        help="One setting of the recipe, off where it can be: batch_size=256, mixup=off. With "
-        "--objective any name.",
+        help="Value of one recipe setting: batch_size=256, mixup=off. With --objective any name.",
         metavar="NAME=VALUE",
-    ),
-]
-RecipeName = Annotated[
-    str | None, Argument(help="nano, micro or paper [default: all].", show_default=False)
-]
-RecipeData = Annotated[
-    str, Option("--data", help="Whose images are in the picture.", metavar="NAME")
-]
-RecipePicture = Annotated[
-    Path | None,
-    Option("-o", "--output", help="Picture of what augmentation does: png, pdf or svg."),
-]
-Executor = Annotated[
-    str | None,
-    Option(
-        help="local: submitit jobs on this machine; slurm: on a cluster; inline: in this process "
-        "[default: local; on resume what it was].",
-        metavar="NAME",
-    ),
-]
-Workers = Annotated[
-    str | None,
-    Option(
-        "--workers",
-        "--parallel",
-        help="Trainings at a time [default: one a core or GPU; 8 on a cluster].",
-        metavar="N",
-    ),
-]
-Device = Annotated[
-    str | None,
-    Option(help="auto, cpu, cuda or cuda:i  [default: auto]", metavar="NAME"),
-]
-Engine = Annotated[
-    str | None,
-    Option(
-        help="How trials are trained: auto (on a GPU, measures and takes the fastest), eager, or, "
-        "experimental and not yet measured on a GPU: captured, streams, stacked (for example "
-        "stacked:16). Fixed once something is trained  [default: auto]",
-        metavar="NAME",
     ),
 ]
 Precision = Annotated[
     str | None,
     Option(
-        help="Of the forward pass: auto, float32 or bfloat16, which needs a GPU  [default: auto, "
-        "bfloat16 on a GPU]",
+        help="Precision of the forward pass: auto, float32 or bfloat16 (needs a GPU)  [default: "
+        "auto, bfloat16 on a GPU]",
         metavar="NAME",
     ),
 ]
+Objective = Annotated[
+    str | None,
+    Option(
+        help="Train with your own function instead: a trial's hyperparameters in, an error or a "
+        "dict of metrics out. What is drawn is what --vary names.",
+        metavar="MODULE:FUNCTION",
+    ),
+]
+ErrorUnit = Annotated[
+    str | None,
+    Option(
+        "--unit",
+        help="Unit of what --objective returns: percent, fraction (0 to 1), or raw (any loss; "
+        "needs --within)  [default: percent]",
+        metavar="NAME",
+    ),
+]
+OwnWithin = Annotated[
+    str | None,
+    Option(
+        "--within",
+        help="With --unit raw: the distance from the best loss that counts as near, in the unit of "
+        "the loss.",
+        metavar="D",
+    ),
+]
+Study = Annotated[
+    Path | None,
+    Option(
+        help="Study file in TOML. Options on the command line take precedence over it.",
+        metavar="FILE",
+    ),
+]
+
+# sweep, resume: how
+
 Out = Annotated[
-    str | None, Option(help="Run directory [default: runs/ and the study's name].", metavar="DIR")
+    str | None, Option(help="Run directory  [default: runs/ and the study's name]", metavar="DIR")
 ]
 Confirm = Annotated[
     str | None,
     Option(
-        help="At the end train the best of each group again with R fresh seeds: the reference of "
-        "`compare`, and the peak.",
+        help="At the end, retrain the best configuration of each group with R new seeds: the "
+        "reference of stability compare.",
         metavar="R",
     ),
 ]
 RetryFailed = Annotated[
-    bool, Option("--retry-failed", help="Try trials again that failed three times.")
+    bool, Option("--retry-failed", help="Retry trials that failed three times.")
+]
+RetrainChanged = Annotated[
+    bool,
+    Option(
+        "--retrain-changed",
+        help="After an edit of your own code: retrain the trials whose results come from another "
+        "or an unknown version. The old results stay on disk but do not count.",
+    ),
+]
+KeepChanged = Annotated[
+    bool,
+    Option(
+        "--keep-changed",
+        help="After an edit of your own code: keep the results of other versions and train what "
+        "is missing with the current one. Tables and figures state it.",
+    ),
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Show what would be trained, and stop.")]
-Detach = Annotated[
-    bool, Option("--detach", help="Start the workers and leave; see status, resume, cancel.")
-]
-Profile = Annotated[
-    str | None,
-    Option(
-        help="A cluster's options by their names, from [profiles.NAME] in stability.toml.",
-        metavar="NAME",
-    ),
-]
-Partition = Annotated[str | None, Option(help="Slurm: where jobs go.", metavar="NAME")]
-Account = Annotated[str | None, Option(help="Slurm: who pays.", metavar="NAME")]
-Qos = Annotated[str | None, Option(help="Slurm: quality of service.", metavar="NAME")]
-WallTime = Annotated[
-    str | None,
-    Option(
-        "--time",
-        help="Slurm: of a worker, MINUTES, H:MM:SS or D-HH; one that needs more queues again  "
-        "[default: 4:00:00]",
-        metavar="TIME",
-    ),
-]
-Memory = Annotated[str | None, Option(help="Slurm: of a worker, such as 8G.", metavar="SIZE")]
-Cpus = Annotated[str | None, Option(help="Slurm: of a worker  [default: 1]", metavar="N")]
-Gpus = Annotated[
-    str | None,
-    Option(help="Slurm: of a worker  [default: 1 with --device cuda]", metavar="N"),
-]
-Constraint = Annotated[str | None, Option(help="Slurm: features of nodes.", metavar="WHAT")]
-Exclude = Annotated[str | None, Option(help="Slurm: nodes to leave out.", metavar="NODE,...")]
-Setup = Annotated[
-    list[str] | None,
-    Option(
-        help="Slurm: a line of the script before a worker starts. Again for each.", metavar="LINE"
-    ),
-]
-SlurmOption = Annotated[
-    list[str] | None,
-    Option(
-        "--slurm", help="Slurm: any other option of sbatch. Again for each.", metavar="KEY=VALUE"
-    ),
-]
-SITE_OPTIONS: dict[str, Any] = {
-    "executor": Executor,
-    "workers": Workers,
-    "device": Device,
-    "engine": Engine,
-    "detach": Detach,
-    "profile": Profile,
-    "partition": Partition,
-    "account": Account,
-    "qos": Qos,
-    "time": WallTime,
-    "memory": Memory,
-    "cpus": Cpus,
-    "gpus": Gpus,
-    "constraint": Constraint,
-    "exclude": Exclude,
-    "setup": Setup,
-    "slurm": SlurmOption,
-}
 
-
-def with_place(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with the options of where it runs, which it gets as one dict."""
-
-    @wraps(command)
-    def collected(**given: Any) -> None:
-        place = {name: given.pop(name) for name in SITE_OPTIONS}
-        command(**given, place={name: value for name, value in place.items() if value})
-
-    own = [p for p in signature(command).parameters.values() if p.name != "place"]
-    options = [
-        Parameter(
-            name,
-            Parameter.KEYWORD_ONLY,
-            default=False if kind is Detach else None,
-            annotation=kind,
-        )
-        for name, kind in SITE_OPTIONS.items()
-    ]
-    collected.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
-    collected.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
-    return collected
-
+# status
 
 Watch = Annotated[bool, Option("--watch", help="Look again every few seconds, until all is done.")]
-Version = Annotated[bool, Option("--version", help="Print the version.")]
-AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
-Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]
+
+# models, data, recipe
+
+Models = Annotated[
+    list[str] | None,
+    Argument(help="Full names, with choices or without  [default: all]", show_default=False),
+]
+DataName = Annotated[
+    str | None,
+    Argument(help="As --data takes it  [default: list the kinds]", show_default=False),
+]
+Sheet = Annotated[
+    Path | None,
+    Option("-o", "--output", help="Contact sheet, ten images a class: png, pdf or svg."),
+]
+RecipeName = Annotated[
+    str | None, Argument(help="nano, micro or paper  [default: all]", show_default=False)
+]
+RecipeData = Annotated[
+    str, Option("--data", help="Data set of the images in the picture.", metavar="NAME")
+]
+RecipePicture = Annotated[
+    Path | None,
+    Option("-o", "--output", help="Picture of what augmentation does: png, pdf or svg."),
+]
+
+# edf, compare, plan
+
 Output = Annotated[
     Path | None,
-    Option("-o", "--output", help="Picture: png, pdf or svg [default: RUN/edf.png]."),
+    Option("-o", "--output", help="Picture: png, pdf or svg  [default: RUN/edf.png]"),
 ]
 Delta = Annotated[bool, Option("--delta", help="Points above each sample's best, not errors.")]
 Policy = Annotated[
-    str, Option(help="SiteOptions diverged runs count: chance, last, best or drop.", metavar="NAME")
+    str, Option(help="Where diverged runs count: chance, last, best or drop.", metavar="NAME")
 ]
-Tables = Annotated[
-    list[Path],
-    Argument(help="Run directories, or parquet, CSV or JSONL tables.", show_default=False),
+Band = Annotated[
+    str,
+    Option(
+        help="Method of the simultaneous 95% confidence bands: ks, dkw, ld or ld-equal-tailed.",
+        metavar="NAME",
+    ),
 ]
 By = Annotated[
     str | None,
     Option(
         help="What is compared, at equal values of the rest: model, optim, epochs or another "
-        "column [default: the first of these that varies].",
+        "column  [default: the first of these that varies]",
         metavar="COLUMN",
     ),
 ]
@@ -287,15 +235,15 @@ Reference = Annotated[
     str | None,
     Option(
         help="confirmed, sample-min, a percentage, or one for each as GROUP=PERCENT,... "
-        "[default: confirmed where it is there].",
+        " [default: confirmed where it is there]",
         metavar="WHAT",
     ),
 ]
 Within = Annotated[
     str | None,
     Option(
-        help="Distance above the reference that counts as near, in points or the unit of a loss  "
-        "[default: the study's, or 4 points]",
+        help="Distance from the reference or the best that counts as near, in points or in the "
+        "unit of the loss  [default: the study's, or 4 points]",
         metavar="D",
     ),
 ]
@@ -303,21 +251,41 @@ ComparePolicy = Annotated[
     str | None,
     Option(
         "--policy",
-        help="Where diverged runs count: chance, last, best or drop [default: the study's].",
+        help="Where diverged runs count: chance, last, best or drop  [default: the study's]",
         metavar="NAME",
     ),
 ]
 Pilot = Annotated[
     str,
     Option(
-        help="So many first trials of each give the reference and are then left out.", metavar="K"
+        help="The first K trials of each group give the reference and are then left out.",
+        metavar="K",
     ),
 ]
-Confidence = Annotated[str, Option(help="Of every statement, above 0 and below 1.", metavar="C")]
-Band = Annotated[
-    str | None,
-    Option(help="ld (up to 10,000 trials), ks (beyond), dkw or ld-equal-tailed.", metavar="NAME"),
+Confidence = Annotated[str, Option(help="Confidence level, between 0 and 1.", metavar="C")]
+Pilots = Annotated[
+    list[Path] | None,
+    Argument(help="Pilots: run directories or tables.", show_default=False),
 ]
+HalfWidth = Annotated[
+    str, Option(help="Half-widths of intervals, as shares from 0.02 to 0.5.", metavar="W,...")
+]
+PlanConfidence = Annotated[
+    str, Option(help="Confidence level of each interval and band.", metavar="P")
+]
+PlanBy = Annotated[
+    str | None,
+    Option(help="Columns that make groups  [default: those that vary]", metavar="NAME,..."),
+]
+Draws = Annotated[
+    str | None, Option(help="Trials of each group  [default: as in the pilot]", metavar="N")
+]
+PlannedWorkers = Annotated[
+    str | None, Option("--workers", help="Trainings at a time  [default: 1]", metavar="N")
+]
+
+# import
+
 Sources = Annotated[
     list[str],
     Argument(
@@ -331,14 +299,14 @@ ImportOut = Annotated[
 ]
 Format = Annotated[
     str | None,
-    Option("--format", help="table, optuna, wandb or pycls [default: recognised].", metavar="NAME"),
+    Option("--format", help="table, optuna, wandb or pycls  [default: recognised]", metavar="NAME"),
 ]
 Map = Annotated[
     list[str] | None,
     Option(
         "--map",
-        help="Our name of a column, and theirs: error, model, lr, outcome, draw, ... Again for "
-        "each.",
+        help="Our name of a column and its name in the source: error, model, lr, outcome, draw, "
+        "... Can be repeated.",
         metavar="NAME=COLUMN",
     ),
 ]
@@ -346,7 +314,8 @@ Accuracy = Annotated[
     str | None, Option(help="Column of accuracies, in place of errors.", metavar="COLUMN")
 ]
 Unit = Annotated[
-    str | None, Option(help="Of errors or accuracies: percent or fraction.", metavar="NAME")
+    str | None,
+    Option(help="Unit of the errors or accuracies: percent or fraction.", metavar="NAME"),
 ]
 SetConstant = Annotated[
     list[str] | None,
@@ -355,7 +324,7 @@ SetConstant = Annotated[
 MapOutcome = Annotated[
     list[str] | None,
     Option(
-        help="What a value of the outcome's column means: done=ok, nan=diverged, oom=crashed.",
+        help="Meaning of a value in the outcome column: done=ok, nan=diverged, oom=crashed.",
         metavar="VALUE=OUTCOME",
     ),
 ]
@@ -374,25 +343,8 @@ ClassCounts = Annotated[
 ]
 NEval = Annotated[str | None, Option(help="Number of evaluated examples.", metavar="N")]
 OfStudy = Annotated[
-    list[str] | None, Option("--study", help="Of an Optuna storage [default: all].", metavar="NAME")
+    list[str] | None,
+    Option("--study", help="Name of a study in an Optuna storage  [default: all]", metavar="NAME"),
 ]
 ImportDryRun = Annotated[bool, Option("--dry-run", help="Show what would be written, and stop.")]
 Force = Annotated[bool, Option("--force", help="Replace a file that is there.")]
-Pilots = Annotated[
-    list[Path] | None,
-    Argument(help="Pilots: run directories or tables.", show_default=False),
-]
-HalfWidth = Annotated[
-    str, Option(help="Half-widths of intervals, as shares from 0.02 to 0.5.", metavar="W,...")
-]
-PlanConfidence = Annotated[str, Option(help="Of each interval and band.", metavar="P")]
-PlanBy = Annotated[
-    str | None,
-    Option(help="Columns that make groups [default: those that vary].", metavar="NAME,..."),
-]
-Draws = Annotated[
-    str | None, Option(help="Trials of each group [default: as in the pilot].", metavar="N")
-]
-PlannedWorkers = Annotated[
-    str | None, Option("--workers", help="Trainings at a time [default: 1].", metavar="N")
-]

@@ -25,6 +25,7 @@ from sweeps.store.run_directory import Identity, RunDirectory
 from sweeps.study.trial import Result, Trial
 from sweeps.system import interrupts, locks
 from sweeps.system.files import remove_or_set_aside
+from sweeps.words import count
 from sweeps.worker.engine import AUTO
 from sweeps.worker.worker import INLINE, WorkerSpec
 
@@ -183,7 +184,7 @@ class Driver:
         if edited and not self._busy():
             raise ExecutorError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
-                f"started: {self._tally.left()} trials are left. To go on, undo the edit and "
+                f"started: {count(self._tally.left(), 'trial')} left. To go on, undo the edit and "
                 "repeat the command, or repeat it with --retrain-changed (train again what the "
                 "earlier version trained) or --keep-changed (keep those results)"
             )

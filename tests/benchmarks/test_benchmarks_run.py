@@ -20,7 +20,7 @@ def test_a_checkpoint_is_written_and_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_both_stems_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    place = parity.SlurmJobId(device="cpu", precision="float32")
+    place = parity.Place(device="cpu", precision="float32")
     row = parity.row("nano", 2, place)
     assert row["ratio"] > 0
     parity.show([row], place)

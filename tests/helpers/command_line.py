@@ -11,12 +11,13 @@ import pytest
 from toys import ROOT
 
 from stability.cli import main
-from stability.cli.site.cluster import Cluster, SiteOptions
-from stability.cli.study.request import Options, Request, read
+from stability.cli.site.cluster import ClusterOptions, SiteOptions
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import Request, read_request
 from sweeps.errors import SpecError
 
 WHERE = ("executor", "workers", "device", "engine", "out", "confirm", "profile")
-CLUSTER = tuple(Cluster.__dataclass_fields__)
+CLUSTER = tuple(ClusterOptions.__dataclass_fields__)
 STABILITY = str(Path(sys.executable).with_name("stability"))
 PLAIN = {
     "model": "vitc",
@@ -54,8 +55,8 @@ def request(**changes: object) -> Request:
     """The main job, with some options changed."""
     places = {name: changes.pop(name) for name in WHERE if name in changes}
     cluster = {name: changes.pop(name) for name in CLUSTER if name in changes}
-    where = SiteOptions(**places, cluster=Cluster(**cluster))  # type: ignore[arg-type]
-    return read(Options(**{**PLAIN, **changes}), where)  # type: ignore[arg-type]
+    where = SiteOptions(**places, cluster=ClusterOptions(**cluster))  # type: ignore[arg-type]
+    return read_request(StudyOptions(**{**PLAIN, **changes}), where)  # type: ignore[arg-type]
 
 
 def faults_of(**changes: object) -> list[str]:

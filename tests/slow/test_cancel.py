@@ -46,11 +46,11 @@ def test_detached_workers_go_on_are_cancelled_and_resumed(run: RunDirectory) -> 
     workers = claims.workers(run)
     assert len(workers) == 2
     seen = call("status", run).stdout
-    assert "2 workers live" in seen
+    assert "2 workers running" in seen
     assert ", for " in seen
     cancelled = call("cancel", run)
     assert (cancelled.returncode, cancelled.stderr) == (0, "")
-    assert "2 of 2 workers were ended" in cancelled.stdout
+    assert "2 of 2 workers ended" in cancelled.stdout
     assert all(owner.is_gone for owner in workers)
     assert list(run.claims.iterdir()) == []
     assert state_of(run)["finished"] < 40
@@ -82,5 +82,5 @@ def test_cancel_ends_a_driver_and_nothing_is_left(run: RunDirectory) -> None:
     assert claims.workers(run) == []
     assert not run.cancel.exists()
     again = call("cancel", run)
-    assert "0 of 0 workers were ended" in again.stdout
+    assert "0 of 0 workers ended" in again.stdout
     assert call("cancel", RunDirectory(run.path / "nowhere")).returncode == 2

@@ -93,7 +93,7 @@ def test_the_same_command_again_trains_nothing(undisturbed: Path) -> None:
     before = sorted(path.name for path in (undisturbed / "run" / "parts").iterdir())
     done = call(*SMALL, "--out", "run", cwd=undisturbed)
     assert done.returncode == 0
-    assert "all 4 trials are finished already" in done.stdout
+    assert "4 of 4 trials finished already" in done.stdout
     assert sorted(path.name for path in (undisturbed / "run" / "parts").iterdir()) == before
 
 

@@ -149,7 +149,7 @@ def test_detached_workers_are_looked_at_cancelled_and_resumed(new_sweep: New) ->
     assert all(task["job"] and task["since"] for task in state["running"])
     cancelled = sweep.call("cancel")
     assert cancelled.returncode == 0, cancelled.stderr
-    assert "2 of 2 workers were ended" in cancelled.stdout
+    assert "2 of 2 workers ended" in cancelled.stdout
     assert list(sweep.run.workers.iterdir()) == []
     assert finished(sweep) < 30
     assert sweep.start().wait(90) == 0, sweep.said()
@@ -172,7 +172,7 @@ def test_workers_that_wait_are_named_with_their_reason(new_sweep: New) -> None:
     sweep = new_sweep()
     assert sweep.drive("--detach", "--slurm", "begin=now+1hour") == 0, sweep.said()
     wait_for(lambda: len(sweep.state()["queued"]) == 2)
-    assert "2 workers are queued: BeginTime" in sweep.call("status").stdout
+    assert "2 workers queued: BeginTime" in sweep.call("status").stdout
     assert sweep.call("cancel").returncode == 0
     assert sweep.state()["queued"] == []
 

@@ -73,4 +73,4 @@ def test_without_accounting_ends_are_known(sweep: Sweep) -> None:
     assert driver.wait(120) == 0, sweep.said()
     sweep.assert_complete()
     assert sorted(row["attempt"] for row in sweep.rows())[-2:] == [1, 2]
-    assert sweep.call("status").stdout.splitlines()[1] == "40 of 40 trials are finished: 40 ok"
+    assert sweep.call("status").stdout.splitlines()[1] == "40 of 40 trials finished: 40 ok"

@@ -9,8 +9,8 @@ from drivers import run_of
 from pydantic import ValidationError
 from toys import make_toy
 
-from stability.cli.output.announce import describe, earlier_version
-from stability.cli.site.machine import question
+from stability.cli.output.announce import describe_study, earlier_version
+from stability.cli.site.machine import probe_question
 from stability.objective import _job
 from stability.training.recipes import model_settings
 from stability.training.settings import Recipe
@@ -91,7 +91,7 @@ def test_a_study_of_both_vits_gives_each_trial_its_own_settings(tmp_path: Path) 
     """ViT_P's trials are those of a study of ViT_P alone, and go through the files unchanged."""
     study = request(model="vitp,vitc", optim="sgd,adamw", trials="2").study
     assert study.model_settings == {"vitc-nano": {"stem_init": "release"}}
-    assert "vitc-nano: stem_init release" in describe(study)
+    assert "vitc-nano: stem_init release" in describe_study(study)
     trials = draw_design(study)
     inits = {(t.model, t.settings.get("stem_init"), _job(t).recipe.stem_init) for t in trials}
     assert inits == {("vitp-nano", None, "main"), ("vitc-nano", "release", "release")}
@@ -103,7 +103,8 @@ def test_a_study_of_both_vits_gives_each_trial_its_own_settings(tmp_path: Path) 
     assert (again, again.hash) == (study, study.hash)
     assert list(read_design(again, tmp_path / "design.parquet")) == trials
     probed = {
-        job["model"]: job["settings"].get("stem_init") for job in question(again, "cpu")["jobs"]
+        job["model"]: job["settings"].get("stem_init")
+        for job in probe_question(again, "cpu")["jobs"]
     }
     assert probed == {"vitp-nano": None, "vitc-nano": "release"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stability.cli.output.tables import shown
+from stability.cli.output.tables import shown_path
 from sweeps.driver.driver import sole_driver
 from sweeps.errors import ExecutorError, StoreError
 from sweeps.executors import LocalExecutor, SlurmExecutor
@@ -20,40 +20,42 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import remove_or_set_aside
 from sweeps.system.trust import is_own_file, printable
+from sweeps.words import count
 
-PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
+DRIVER_PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
 
 def cancel_run(path: Path) -> None:
-    """Raises StoreError where `path` is no run directory, DispatchError where a driver lives on."""
+    """Raises StoreError where `path` is no run directory, ExecutorError where a driver lives on."""
     run = RunDirectory(path)
     design = run.read_design()
-    with after_the_driver(run):
-        dispatchers: list[Executor] = [LocalExecutor(run, lambda: None)]
+    with replacing_driver(run):
+        executors: list[Executor] = [LocalExecutor(run, lambda: None)]
         if submissions(run, own=True):
-            dispatchers.append(SlurmExecutor(run, lambda: None, SlurmOptions()))
-        for dispatcher in dispatchers:
-            dispatcher.settle()
-        before = claims.living_workers(run, dispatchers[-1].is_gone)
+            executors.append(SlurmExecutor(run, lambda: None, SlurmOptions()))
+        for executor in executors:
+            executor.settle()
+        before = claims.living_workers(run, executors[-1].is_gone)
         reasons = {owner.name: why_left(run, owner) for owner in before}
-        for dispatcher in dispatchers:
-            dispatcher.stop()
-            claims.release_orphaned(run, dispatcher.is_gone)
-            remove_leftovers(run, dispatcher.is_gone)
+        for executor in executors:
+            executor.stop()
+            claims.release_orphaned(run, executor.is_gone)
+            remove_leftovers(run, executor.is_gone)
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()
     done = sum(map(ledger.is_trained, design.ids))
-    ended = set[str]().union(*(dispatcher.ended for dispatcher in dispatchers))
-    count = sum(owner.name in ended for owner in before)
+    ended = set[str]().union(*(executor.ended for executor in executors))
+    n_ended = sum(owner.name in ended for owner in before)
     print(
-        f"{count} of {len(before)} workers were ended; {done} of {len(design)} trials are finished "
-        f"and kept; stability resume {shown(run.path)} goes on from there"
+        f"{n_ended} of {count(len(before), 'worker')} ended; {done} of "
+        f"{count(len(design), 'trial')} finished and kept; stability resume "
+        f"{shown_path(run.path)} goes on from there"
     )
-    for owner in claims.living_workers(run, dispatchers[-1].is_gone):
+    for owner in claims.living_workers(run, executors[-1].is_gone):
         if owner.name in reasons and owner.name not in ended:
             print(printable(f"not ended: {owner}: {reasons[owner.name]}"))
-    if parting := " ".join(d.closing_note for d in dispatchers if d.closing_note):
+    if parting := " ".join(d.closing_note for d in executors if d.closing_note):
         raise ExecutorError(parting)
 
 
@@ -72,9 +74,9 @@ def why_left(run: RunDirectory, owner: Owner) -> str:
 
 
 @contextmanager
-def after_the_driver(run: RunDirectory) -> Iterator[None]:
-    """Ask the driver to end, on whatever host it is, and hold its place. Raises DispatchError."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def replacing_driver(run: RunDirectory) -> Iterator[None]:
+    """Ask the driver to end, on whatever host it is, and hold its place. Raises ExecutorError."""
+    deadline = time.monotonic() + DRIVER_PATIENCE_SECONDS
     with ExitStack() as held:
         while True:
             try:
@@ -83,13 +85,13 @@ def after_the_driver(run: RunDirectory) -> Iterator[None]:
             except ExecutorError:
                 if time.monotonic() > deadline:
                     raise
-            ask(run)
+            ask_to_end(run)
             time.sleep(0.5)
         remove_or_set_aside(run.cancel)
         yield
 
 
-def ask(run: RunDirectory) -> None:
+def ask_to_end(run: RunDirectory) -> None:
     """A file, which a driver anywhere sees; and a signal where it can be had."""
     if run.cancel.exists():
         return

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import refresh
-from stability.cli.output.tables import console, escaped, print_wrapped
-from stability.cli.study.code import outdated
-from stability.cli.study.parsing import Faults, number
+from stability.cli.output.tables import console, escape_cell, grid_of, print_wrapped
+from stability.cli.study.code import outdated_code
+from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError, StabilityError
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Estimand as Declared
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from analysis import Comparison, Estimand
     from analysis.comparison.strata import Stratum
     from analysis.table.units import Unit
@@ -33,8 +31,8 @@ PERMUTATION_SEED = 0  # of the secondary permutation test; its p-value moves by 
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked, as it was typed."""
+class CompareOptions:
+    """Options of `stability compare`, as they were typed."""
 
     by: str | None
     reference: str | None
@@ -44,17 +42,16 @@ class Question:
     confidence: str
 
 
-def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> None:
+def show_comparison(runs: list[Path], options: CompareOptions, *, as_json: bool) -> None:
     """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
-    faults = Faults()
-    faults.found += [fault for run in runs if (fault := refresh(run))]
+    faults = FaultList([fault for run in runs if (fault := refresh(run))])
     declared = declared_by(faults, runs)
     unit = None if faults.found else unit_of_runs(runs)
-    estimand, policy = estimand_of(faults, question, declared, unit or "percent")
+    estimand, policy = estimand_of(faults, options, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
-    strata = compared(runs, question, estimand, policy)
-    edited = outdated(runs)
+    strata = compared(runs, options, estimand, policy)
+    edited = outdated_code(runs)
     if as_json:
         print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
         return
@@ -65,7 +62,7 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
         print_wrapped(f"Note: {line}")
 
 
-def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
+def declared_by(faults: FaultList, runs: Sequence[Path]) -> Declared:
     """The primary estimand that the studies of the run directories declare."""
     found: dict[Path, Declared] = {}
     for run in map(RunDirectory, runs):
@@ -95,22 +92,22 @@ def unit_of_runs(runs: list[Path]) -> "Unit":
 
 
 def estimand_of(
-    faults: Faults, question: Question, declared: Declared, unit: "Unit" = "percent"
+    faults: FaultList, options: CompareOptions, declared: Declared, unit: "Unit" = "percent"
 ) -> tuple["Estimand | None", str]:
-    """The question in numbers, and the policy."""
+    """The options in numbers, and the policy."""
     from analysis import Estimand
     from analysis.table.policies import policies_of
 
-    policy = question.policy or declared.policy
-    if question.policy is not None:
+    policy = options.policy or declared.policy
+    if options.policy is not None:
         faults.one_of("--policy", policy, policies_of(unit))
-    if question.within is None and unit == "raw" and declared.policy != "beyond":
+    if options.within is None and unit == "raw" and declared.policy != "beyond":
         faults.add("--within", "needed for a loss: the distance that counts as near, in its unit")
-    d = faults.amount("--within", question.within or f"{declared.within!r}", low=0)
-    confidence = faults.amount("--confidence", question.confidence, low=0, high=1)
-    pilot = faults.whole("--pilot", question.pilot, low=0)
-    reference = reference_of(faults, question.reference)
-    if pilot and question.reference not in (None, "sample-min"):
+    d = faults.amount("--within", options.within or f"{declared.within!r}", low=0)
+    confidence = faults.amount("--confidence", options.confidence, low=0, high=1)
+    pilot = faults.whole("--pilot", options.pilot, low=0)
+    reference = reference_of(faults, options.reference)
+    if pilot and options.reference not in (None, "sample-min"):
         faults.add("--pilot", "it gives the reference: leave --reference out")
     if faults.found or d is None or confidence is None or pilot is None:
         return None, policy
@@ -122,14 +119,14 @@ def estimand_of(
         return None, policy
 
 
-def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
+def reference_of(faults: FaultList, text: str | None) -> dict[str, Any]:
     """`--reference` as arguments of an estimand; a name is resolved when the groups are known."""
     if text is None or text in NAMED:
         return {}
     values: dict[str, float] = {}
     for part in text.split(","):
         label, _, value = part.rpartition("=")
-        percent = number(value)
+        percent = parse_number(value)
         if percent is None or (not label and "," in text):
             faults.add(
                 "--reference",
@@ -142,7 +139,7 @@ def reference_of(faults: Faults, text: str | None) -> dict[str, Any]:
 
 
 def compared(
-    runs: list[Path], question: Question, estimand: "Estimand", policy: str
+    runs: list[Path], options: CompareOptions, estimand: "Estimand", policy: str
 ) -> list["Stratum"]:
     """The comparisons. Raises SpecError where the tables do not admit them."""
     import numpy as np
@@ -155,10 +152,10 @@ def compared(
         return compare_strata(
             load(runs),
             estimand,
-            by=question.by,
+            by=options.by,
             policy=policy,  # type: ignore[arg-type]
             peaks=[peak for run in runs for peak in confirmed(run)],
-            reference=question.reference,
+            reference=options.reference,
             rng=np.random.default_rng(PERMUTATION_SEED),
         )
     except ValueError as error:
@@ -198,11 +195,11 @@ def print_pairs(stratum: "Stratum") -> None:
         a, b = comparison.decision.share_a.estimate, comparison.decision.share_b.estimate
         more = {"A": comparison.a, "B": comparison.b}.get(verdict, "unresolved")
         grid.add_row(
-            escaped(f"{comparison.a} - {comparison.b}"),
+            escape_cell(f"{comparison.a} - {comparison.b}"),
             f"{a:.3f}",
             f"{b:.3f}",
             *with_ends(*difference),
-            escaped(more),
+            escape_cell(more),
         )
     console().print(grid)
 
@@ -214,7 +211,9 @@ def print_views(comparison: "Comparison") -> None:
     for view, row in comparison.sensitivity.iterrows():
         verdict = names.get(str(row["verdict"]), str(row["verdict"]))
         grid.add_row(
-            escaped(view), *with_ends(row["difference"], row["low"], row["high"]), escaped(verdict)
+            escape_cell(view),
+            *with_ends(row["difference"], row["low"], row["high"]),
+            escape_cell(verdict),
         )
     console().print(grid)
 
@@ -230,19 +229,8 @@ def print_secondary(comparison: "Comparison") -> None:
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
         names = {"a": comparison.a, "b": comparison.b, "limit": limit}
         label = SECONDARY_LABELS.get(str(name), str(name)).format(**names, **row)
-        grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
+        grid.add_row(escape_cell(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
-
-
-def grid_of(first: str, *headings: str) -> "Table":
-    """A table whose first column takes what room there is."""
-    from rich.table import Table
-
-    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    grid.add_column(first, ratio=1)
-    for heading in headings:
-        grid.add_column(heading, justify="right", no_wrap=True)
-    return grid
 
 
 def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from stability.cli.output.tables import WIDTH, shown
+from stability.cli.output.pictures import import_matplotlib, picture_faults
+from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.study.data_names import with_next_step
 from stability.data import (
     KINDS,
     DataError,
     ImageData,
-    Part,
     load_data,
     resolve_data,
     suitable_size,
@@ -38,9 +38,10 @@ def show_data(
     if text is None:
         if output is not None:
             raise SpecError(["--output: a contact sheet needs the name of a data set"])
-        print(json.dumps(kinds(), indent=2) if as_json else in_lines(kinds()))
+        kinds = [{"name": kind.form, "source": kind.source} for kind in KINDS.values()]
+        print(json.dumps(kinds, indent=2) if as_json else list_kinds(kinds))
         return
-    faults = output_faults(output)
+    faults = picture_faults(output)
     try:
         text = without_unreadable(text) if skip_unreadable else text
         name, data = resolve_data(text), load_data(text)
@@ -48,31 +49,17 @@ def show_data(
         raise SpecError([*(f"NAME: {fault}" for fault in with_next_step(error)), *faults]) from None
     if faults:
         raise SpecError(faults)
-    facts = describe(name.canonical, KINDS[name.kind].source, data)
+    facts = data_facts(name.canonical, KINDS[name.kind].source, data)
     if output is not None:
         facts["picture"] = str(output)
-        draw(data, output)
-    print(json.dumps(facts, indent=2) if as_json else printable(in_words(facts)))
+        draw_sheet(data, output)
+    print(json.dumps(facts, indent=2) if as_json else printable(describe_data(facts)))
     if output is not None and not as_json:
-        print(shown(output))
+        print(shown_path(output))
 
 
-def output_faults(output: Path | None) -> list[str]:
-    """Why no picture can be written to `output`; matplotlib is not loaded for that."""
-    if output is None:
-        return []
-    faults = []
-    if not output.parent.is_dir():
-        faults.append(f"--output: {output.parent} is no folder")
-    if output.suffix.lower() not in (".png", ".pdf", ".svg"):
-        faults.append(f"--output: got {output.name!r}, allowed are .png, .pdf and .svg")
-    return faults
-
-
-def draw(data: ImageData, output: Path) -> None:
+def draw_sheet(data: ImageData, output: Path) -> None:
     """Write the contact sheet."""
-    from stability.cli.output.pictures import import_matplotlib
-
     import_matplotlib()
     from analysis.figures.style import own_style, save
     from stability.data.sheet import contact_sheet
@@ -82,22 +69,19 @@ def draw(data: ImageData, output: Path) -> None:
         save(contact_sheet(data), temporary, format=output.suffix[1:].lower())
 
 
-def kinds() -> list[dict[str, str]]:
-    """Every kind of name."""
-    return [{"name": kind.form, "source": kind.source} for kind in KINDS.values()]
-
-
-def in_lines(rows: list[dict[str, str]]) -> str:
-    """The kinds for a person, 80 columns wide."""
+def list_kinds(rows: list[dict[str, str]]) -> str:
+    """The kinds of names for a person, 80 columns wide."""
     lines = []
     for row in rows:
         lines.append(row["name"])
-        lines += wrap(row["source"], WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines += wrap(
+            row["source"], TERMINAL_WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
     return "\n".join(lines)
 
 
-def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
-    """What is known of a data set, for JSON."""
+def data_facts(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
+    """Describe a data set for JSON."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     size = suitable_size(data)
     models = [full_name(family, size) for family in FAMILIES if has_size(family, size)]
@@ -113,7 +97,7 @@ def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
         },
         "mean": [round(float(value), 4) for value in data.mean],
         "std": [round(float(value), 4) for value in data.std],
-        "chance": chance(data.test),
+        "chance": 100 * (1 - int(np.bincount(data.test.labels).max()) / len(data.test)),
         "repeated": repeated(data),
         "fingerprint": data.fingerprint,
         "size": size,
@@ -124,7 +108,7 @@ def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
 
 
 def has_size(family: str, size: str) -> bool:
-    """Whether a family has a model of that size."""
+    """Whether the family has a model of that size."""
     try:
         return full_name(family, size) in VARIANTS
     except KeyError:
@@ -132,15 +116,10 @@ def has_size(family: str, size: str) -> bool:
 
 
 def class_counts(data: ImageData) -> list[list[int]]:
-    """For each class, its images in the three parts."""
+    """Count the images of each class in each of the three parts."""
     parts = (data.train, data.validation, data.test)
     counts = [np.bincount(part.labels, minlength=len(data.classes)) for part in parts]
     return [list(map(int, row)) for row in np.stack(counts, axis=1)]
-
-
-def chance(part: Part) -> float:
-    """Percent: error of always answering the part's largest class."""
-    return 100 * (1 - int(np.bincount(part.labels).max()) / len(part))
 
 
 def repeated(data: ImageData) -> dict[str, int]:
@@ -153,29 +132,30 @@ def repeated(data: ImageData) -> dict[str, int]:
     }
 
 
-def in_words(facts: dict[str, Any]) -> str:
-    """The facts for a person, 80 columns wide."""
+def describe_data(facts: dict[str, Any]) -> str:
+    """Describe a data set for a person, 80 columns wide."""
     channels, height, width = facts["shape"]
+    mean, std = (", ".join(f"{value:.1f}" for value in facts[key]) for key in ("mean", "std"))
     numbers = facts["images"]
     lines = [f"{facts['name']}: {sum(numbers.values()):,} images of {channels}x{height}x{width}"]
     details = {
         "source": facts["source"],
         "loaded as": facts["canonical"],
-        "mean": f"{listed(facts['mean'])} of 255; std {listed(facts['std'])}",
+        "mean": f"{mean} of 255; std {std}",
         "chance": f"{facts['chance']:.2f}% of the test part",
         "fingerprint": facts["fingerprint"],
         "models": ", ".join(facts["models"]) or NO_MODEL.format(side=height),
     }
     for name, text in details.items():
-        lines += wrap(f"{name:12}{text}", WIDTH, subsequent_indent=" " * 12)
-    lines += [line for note in notes(facts) for line in wrap(f"note: {note}", WIDTH)]
+        lines += wrap(f"{name:12}{text}", TERMINAL_WIDTH, subsequent_indent=" " * 12)
+    lines += [line for note in data_notes(facts) for line in wrap(f"note: {note}", TERMINAL_WIDTH)]
     return "\n".join([*lines, "", *class_table(facts)])
 
 
 NO_MODEL = "none takes images of {side}x{side}; a folder or hf can end in @SIZE, as in @32"
 
 
-def notes(facts: dict[str, Any]) -> list[str]:
+def data_notes(facts: dict[str, Any]) -> list[str]:
     """What a user should know before believing an error on these data."""
     found = list(facts["notes"])
     for part, count in facts["repeated"].items():
@@ -199,8 +179,3 @@ def class_table(facts: dict[str, Any]) -> list[str]:
     if len(classes) > len(names):
         lines.append(f"... and {len(classes) - len(names)} more")
     return [*lines, row(f"all {len(classes):,}", numbers)]
-
-
-def listed(values: list[float]) -> str:
-    """Numbers with a decimal."""
-    return ", ".join(f"{value:.1f}" for value in values)

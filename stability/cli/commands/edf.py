@@ -2,16 +2,16 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from stability.cli.output.failures import few
+from stability.cli.output.failures import few_lines
 from stability.cli.output.pictures import import_matplotlib
-from stability.cli.output.tables import print_groups, print_wrapped, shown
-from stability.cli.study.code import outdated
-from stability.cli.study.parsing import Faults, not_one_of
+from stability.cli.output.tables import print_groups, print_wrapped, shown_path
+from stability.cli.study.code import outdated_code
+from stability.cli.study.parsing import FaultList, not_one_of
 from sweeps.errors import SpecError, StabilityError
 from sweeps.store import views
 from sweeps.store.run_directory import RunDirectory
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class EdfOptions:
     """How EDFs are drawn."""
 
     delta: bool = False
@@ -43,13 +43,13 @@ class Picture:
         ]
 
 
-def draw_edfs(
-    runs: list[Path], output: Path | None, how: Picture, within: str | None, *, as_json: bool
+def show_edf(
+    runs: list[Path], output: Path | None, options: EdfOptions, within: str | None, *, as_json: bool
 ) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
     from analysis import load
 
-    found = Faults(how.faults() + [fault for run in runs if (fault := refresh(run))])
+    found = FaultList(options.faults() + [fault for run in runs if (fault := refresh(run))])
     asked = None if within is None else found.amount("--within", within, low=0)
     d = declared_loss(runs) if asked is None else asked
     faults = found.found
@@ -60,13 +60,13 @@ def draw_edfs(
     if faults:
         raise SpecError(faults)
     table = load(runs)
-    edited = outdated(runs)
-    picture = write_picture(table, target, how, d, edited)
+    edited = outdated_code(runs)
+    picture = write_picture(table, target, options, d, edited)
     if as_json:
-        print(to_json(table, how.policy, picture, d, edited))
+        print(to_json(table, options.policy, picture, d, edited))
     else:
-        print_groups(table, how.policy, d)
-        print(shown(picture))
+        print_groups(table, options.policy, d)
+        print(shown_path(picture))
         for line in edited:
             print_wrapped(line)
 
@@ -82,7 +82,7 @@ def declared_loss(runs: Sequence[Path]) -> float | None:
 def write_picture(
     table: "pd.DataFrame",
     target: Path,
-    how: Picture,
+    options: EdfOptions,
     within: float | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
@@ -91,13 +91,13 @@ def write_picture(
     from analysis import TableError, samples, save_edf
 
     try:
-        groups = samples(table, how.policy)  # type: ignore[arg-type]
+        groups = samples(table, options.policy)  # type: ignore[arg-type]
         groups = [replace(group, code=(*group.code, *notes)) for group in groups]
         return save_edf(
             groups,
             target,
-            delta=how.delta,
-            method=how.band,  # type: ignore[arg-type]
+            delta=options.delta,
+            method=options.band,  # type: ignore[arg-type]
             within=within,
         )
     except TableError:
@@ -113,19 +113,15 @@ def refresh(path: Path) -> str | None:
     run = RunDirectory(path)
     try:
         run.read_study()
-        warn_refused(views.rebuild(run))
+        # Results of earlier versions that count as failed: their values are impossible.
+        refused = views.rebuild(run).items()
+        for line in few_lines((f"failed: {trial}: {why}", why) for trial, why in refused):
+            print(printable(line), file=sys.stderr)
     except StabilityError as error:
         return str(error)
     except OSError:
         return None  # somebody else's run directory: its views are taken as they are
     return None
-
-
-def warn_refused(found: Mapping[str, str]) -> None:
-    """Name results of earlier versions that count as failed, their values being impossible."""
-    lines = few((f"failed: {trial}: {why}", why) for trial, why in found.items())
-    for line in lines:
-        print(printable(line), file=sys.stderr)
 
 
 def to_json(

@@ -24,8 +24,8 @@ from analysis.importers import (
     read_sweep,
 )
 from analysis.table.outcomes import OUTCOMES
-from stability.cli.output.tables import WIDTH, print_groups, shown
-from stability.cli.study.parsing import Faults, number
+from stability.cli.output.tables import TERMINAL_WIDTH, print_groups, shown_path
+from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError
 from sweeps.study.schema import METADATA
 from sweeps.system.files import atomic_write
@@ -50,7 +50,7 @@ class ImportArguments:
     study: list[str]
 
 
-def bring_in(
+def import_sources(
     sources: list[str], arguments: ImportArguments, out: Path | None, *, dry_run: bool, force: bool
 ) -> None:
     """Read, convert, check, say what was done, and write. Raises with every fault.
@@ -59,7 +59,7 @@ def bring_in(
         SpecError: faults of the options and of single sources.
         TableError: a trial that two sources hold.
     """
-    faults = Faults()
+    faults = FaultList()
     options = options_of(faults, arguments)
     _check_target(faults, out, dry_run=dry_run, force=force)
     if out is not None and any(out.resolve() == Path(source).resolve() for source in sources):
@@ -79,10 +79,10 @@ def bring_in(
         print("nothing was written")
         return
     write_table(table, [note for one in imported for note in one.notes], out)
-    print(f"{shown(out)}; draw it: stability edf {shlex.quote(shown(out))}")
+    print(f"{shown_path(out)}; draw it: stability edf {shlex.quote(shown_path(out))}")
 
 
-def options_of(faults: Faults, arguments: ImportArguments) -> ImportOptions | None:
+def options_of(faults: FaultList, arguments: ImportArguments) -> ImportOptions | None:
     """What is asked for; None where there is a fault."""
     before = len(faults.found)
     outcomes = _pairs(faults, "--map-outcome", arguments.map_outcome)
@@ -122,7 +122,7 @@ def write_table(table: pd.DataFrame, notes: Iterable[str], path: Path) -> None:
         pq.write_table(content.replace_schema_metadata(metadata), temporary)
 
 
-def _chance(faults: Faults, arguments: ImportArguments) -> ChanceLevel | None:
+def _chance(faults: FaultList, arguments: ImportArguments) -> ChanceLevel | None:
     """The error of chance, from whichever option has it."""
     given = [
         name
@@ -150,7 +150,7 @@ def _chance(faults: Faults, arguments: ImportArguments) -> ChanceLevel | None:
         classes = faults.whole("--classes", arguments.classes, low=2)
         return None if classes is None else ChanceLevel.of_classes(classes)
     if arguments.chance is not None:
-        error = number(arguments.chance)
+        error = parse_number(arguments.chance)
         if error is not None and 1 < error <= 100:
             return ChanceLevel.given(error)
         faults.add(
@@ -159,7 +159,7 @@ def _chance(faults: Faults, arguments: ImportArguments) -> ChanceLevel | None:
     return None
 
 
-def _pairs(faults: Faults, option: str, texts: list[str]) -> dict[str, str]:
+def _pairs(faults: FaultList, option: str, texts: list[str]) -> dict[str, str]:
     """`NAME=TEXT` of an option that is given again and again."""
     found: dict[str, str] = {}
     for text in texts:
@@ -174,13 +174,13 @@ def _pairs(faults: Faults, option: str, texts: list[str]) -> dict[str, str]:
 
 
 def _value(text: str) -> int | float | str:
-    value = number(text)
+    value = parse_number(text)
     if value is None:
         return text
     return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else value
 
 
-def _check_target(faults: Faults, out: Path | None, *, dry_run: bool, force: bool) -> None:
+def _check_target(faults: FaultList, out: Path | None, *, dry_run: bool, force: bool) -> None:
     if out is None:
         if not dry_run:
             faults.add("--out", "say where the table shall go, or --dry-run")
@@ -188,7 +188,8 @@ def _check_target(faults: Faults, out: Path | None, *, dry_run: bool, force: boo
     if out.suffix.lower() != ".parquet":
         faults.add("--out", f"got {out.name!r}, allowed is a .parquet file")
     elif out.is_dir() or not out.parent.is_dir():
-        faults.add("--out", f"{out if out.is_dir() else out.parent} is no {_kind(out)}")
+        fault = f"{out} is no file" if out.is_dir() else f"{out.parent} is no folder"
+        faults.add("--out", fault)
     elif out.exists() and not force and not dry_run:
         faults.add("--out", f"{out} is there already; --force replaces it")
 
@@ -197,10 +198,11 @@ def _kind(out: Path) -> str:
     return "file" if out.is_dir() else "folder"
 
 
-def _read_source(faults: Faults, source: str, arguments: ImportArguments) -> ExternalSweep | None:
-    known = (
-        arguments.format if arguments.format in IMPORT_FORMATS else None
-    )  # a wrong one is said already
+def _read_source(
+    faults: FaultList, source: str, arguments: ImportArguments
+) -> ExternalSweep | None:
+    # A wrong format is a fault already.
+    known = arguments.format if arguments.format in IMPORT_FORMATS else None
     try:
         return read_sweep(source, known, tuple(arguments.study))
     except TableError as error:
@@ -209,7 +211,7 @@ def _read_source(faults: Faults, source: str, arguments: ImportArguments) -> Ext
 
 
 def _converted(
-    faults: Faults, sweep: ExternalSweep, options: ImportOptions
+    faults: FaultList, sweep: ExternalSweep, options: ImportOptions
 ) -> ImportedTable | None:
     try:
         imported = convert_sweep(sweep, options)
@@ -235,5 +237,9 @@ def _say(sweep: ExternalSweep, imported: ImportedTable) -> None:
     ]
     lines = [f"columns: {', '.join(moved)}"] if moved else []
     for note in [*lines, *imported.notes]:
-        print("\n".join(wrap(printable(note), WIDTH, initial_indent="- ", subsequent_indent="  ")))
+        print(
+            "\n".join(
+                wrap(printable(note), TERMINAL_WIDTH, initial_indent="- ", subsequent_indent="  ")
+            )
+        )
     print()

@@ -8,19 +8,20 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import declared_loss, refresh
-from stability.cli.output.tables import WIDTH, notes
-from stability.cli.study.code import outdated
-from stability.cli.study.parsing import Faults, not_one_of, number
+from stability.cli.output.tables import TERMINAL_WIDTH, sample_notes
+from stability.cli.study.code import outdated_code
+from stability.cli.study.parsing import FaultList, not_one_of, parse_number
 from sweeps.errors import SpecError
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis import Estimand, Sample
 
-NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes seconds there
-HALF_WIDTH_ROWS = {
+MIN_HALF_WIDTH = 0.02  # of the half-widths: the search for the exact bands takes seconds there
+TARGETS = {
     "share": "one share at a declared distance",
     "difference": "difference of two shares (trials of each)",
     "ks": "all errors at once: band ks",
@@ -30,7 +31,7 @@ HALF_WIDTH_ROWS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanArguments:
+class PlanOptions:
     """The options as they were typed."""
 
     half_width: str = "0.1"
@@ -43,7 +44,7 @@ class PlanArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions:
+class CheckedPlan:
     """The options, checked."""
 
     half_widths: list[float]
@@ -56,71 +57,74 @@ class PlanOptions:
     workers: int
 
 
-def show_plan(runs: list[Path], asked: PlanArguments, *, as_json: bool) -> None:
+def show_plan(runs: list[Path], options: PlanOptions, *, as_json: bool) -> None:
     """Print trials for half-widths; of pilot runs also power and cost. Raises SpecError."""
-    plan = read_options(runs, asked)
-    found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": _half_widths(plan)}
+    from analysis.planning import trials_for
+
+    plan = check_plan_options(runs, options)
+    rows = [
+        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in TARGETS}}  # type: ignore[arg-type]
+        for w in plan.half_widths
+    ]
+    found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": rows}
     if runs:
         found |= _of_pilot(runs, plan)
-    print(json.dumps(found, indent=2) if as_json else printable(_in_words(found)))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    lines = _table_of_widths(found)
+    if runs:
+        lines += ["", *_describe_power(found), "", *_describe_cost(found)]
+    print(printable("\n".join(lines)))
 
 
-def read_options(runs: list[Path], asked: PlanArguments) -> PlanOptions:
+def check_plan_options(runs: list[Path], options: PlanOptions) -> CheckedPlan:
     """Check the options. Raises SpecError with every fault."""
     from analysis.table.policies import MEANINGS
 
-    faults = Faults()
+    faults = FaultList()
     widths = [
-        _between(faults, "--half-width", text.strip(), (NARROWEST, 0.5))
-        for text in asked.half_width.split(",")
+        _between(faults, "--half-width", text.strip(), (MIN_HALF_WIDTH, 0.5))
+        for text in options.half_width.split(",")
     ]
-    confidence = _between(faults, "--confidence", asked.confidence, (0.5, 0.9999))
-    within = None if asked.within is None else faults.amount("--within", asked.within, low=0)
-    if asked.policy not in MEANINGS:
-        faults.add("--policy", not_one_of(asked.policy, MEANINGS))
-    counts = {"--draws": asked.draws, "--workers": asked.workers}
+    confidence = _between(faults, "--confidence", options.confidence, (0.5, 0.9999))
+    within = None if options.within is None else faults.amount("--within", options.within, low=0)
+    if options.policy not in MEANINGS:
+        faults.add("--policy", not_one_of(options.policy, MEANINGS))
+    counts = {"--draws": options.draws, "--workers": options.workers}
     whole = {o: faults.whole(o, text, low=1) for o, text in counts.items() if text is not None}
     if not runs:
-        for option, text in {**counts, "--by": asked.by}.items():
+        for option, text in {**counts, "--by": options.by}.items():
             if text is not None:
                 faults.add(option, f"got {text!r}, but no pilot run to plan from")
     faults.found += [fault for run in runs if (fault := refresh(run))]
     if faults.found or confidence is None:
         raise SpecError(faults.found)
-    return PlanOptions(
+    return CheckedPlan(
         half_widths=[w for w in widths if w is not None],
         confidence=confidence,
         within=within,
-        policy=asked.policy,
-        by=None if asked.by is None else [name.strip() for name in asked.by.split(",")],
+        policy=options.policy,
+        by=None if options.by is None else [name.strip() for name in options.by.split(",")],
         draws=whole.get("--draws"),
         workers=whole.get("--workers") or 1,
     )
 
 
-def _between(faults: Faults, option: str, text: str, ends: tuple[float, float]) -> float | None:
-    value = number(text)
+def _between(faults: FaultList, option: str, text: str, ends: tuple[float, float]) -> float | None:
+    value = parse_number(text)
     if value is not None and ends[0] <= value <= ends[1]:
         return value
     faults.add(option, f"got {text!r}, allowed is a number from {ends[0]:g} to {ends[1]:g}")
     return None
 
 
-def _half_widths(plan: PlanOptions) -> list[dict[str, Any]]:
-    from analysis.planning import trials_for
-
-    return [
-        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in HALF_WIDTH_ROWS}}  # type: ignore[arg-type]
-        for w in plan.half_widths
-    ]
-
-
-def _of_pilot(runs: list[Path], plan: PlanOptions) -> dict[str, Any]:
+def _of_pilot(runs: list[Path], plan: CheckedPlan) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
     from analysis import TableError
     from analysis.planning import WANTED_POWER, cost, seconds_by_group
 
-    table, groups, estimand = _asked_of(runs, plan)
+    table, groups, estimand = _pilot_question(runs, plan)
     draws = plan.draws or max(group.trials for group in groups)
     powers, no_power = [], "one group: no difference to look for"
     try:
@@ -136,7 +140,7 @@ def _of_pilot(runs: list[Path], plan: PlanOptions) -> dict[str, Any]:
         "wanted": WANTED_POWER,
         "power": powers,
         "no_power": None if powers else no_power,
-        "notes": [*notes(groups), *outdated(runs)],
+        "notes": [*sample_notes(groups), *outdated_code(runs)],
     }
     try:
         seconds = seconds_by_group(table)
@@ -148,7 +152,9 @@ def _of_pilot(runs: list[Path], plan: PlanOptions) -> dict[str, Any]:
     return {**found, "cost": {"seconds": whole, "groups": rows}}
 
 
-def _asked_of(runs: list[Path], plan: PlanOptions) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
+def _pilot_question(
+    runs: list[Path], plan: CheckedPlan
+) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
     """The table of the pilots, its groups, and the question. Raises SpecError."""
     from analysis import Estimand, load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
@@ -180,37 +186,32 @@ def _power(a: "Sample", b: "Sample", draws: int, estimand: "Estimand") -> dict[s
     }
 
 
-def _in_words(found: dict[str, Any]) -> str:
-    lines = _table_of_widths(found)
-    if "power" in found:
-        lines += ["", *_power_in_words(found), "", *_cost_in_words(found)]
-    return "\n".join(lines)
-
-
 def _table_of_widths(found: dict[str, Any]) -> list[str]:
     columns = found["half_widths"]
     head = f"trials for {100 * found['confidence']:g}% intervals of half-width"
     lines = [f"{head:<46}" + "".join(f"{column['half_width']:>8g}" for column in columns)]
     lines += [
         f"  {text:<44}" + "".join(f"{column[of]:>8}" for column in columns)
-        for of, text in HALF_WIDTH_ROWS.items()
+        for of, text in TARGETS.items()
     ]
     return lines
 
 
-def _power_in_words(found: dict[str, Any]) -> list[str]:
+def _describe_power(found: dict[str, Any]) -> list[str]:
     from analysis.planning import MAX_TRIALS
 
     draws, wanted = found["draws"], f"{100 * found['wanted']:g}%"
-    notes = [line for note in found["notes"] for line in wrap(note, WIDTH)]
+    notes = [line for note in found["notes"] for line in wrap(note, TERMINAL_WIDTH)]
     if not found["power"]:
-        return [*wrap(f"power: {found['no_power']}", WIDTH), *notes]
+        return [*wrap(f"power: {found['no_power']}", TERMINAL_WIDTH), *notes]
     held = "" if found["fixed"] else "in the study these references are to be held fixed; "
     question = f"power to show who has more {found['question']}; {held}policy {found['policy']!r}"
-    lines = wrap(question, WIDTH)
+    lines = wrap(question, TERMINAL_WIDTH)
     head = f"  {'shares':>14}{'power at ' + str(draws):>18}{'trials for ' + wanted:>18}"
     for pair in found["power"]:
-        lines += wrap(f"{pair['a']} (n = {pair['n_a']}), {pair['b']} (n = {pair['n_b']})", WIDTH)
+        lines += wrap(
+            f"{pair['a']} (n = {pair['n_a']}), {pair['b']} (n = {pair['n_b']})", TERMINAL_WIDTH
+        )
         lines.append(f"  {'':<12}{head}")
         for name in ("pessimistic", "pilot", "optimistic"):
             row = pair[name]
@@ -223,7 +224,7 @@ def _power_in_words(found: dict[str, Any]) -> list[str]:
     )
     if any(not _as_pilot(pair, pair["pessimistic"]) for pair in found["power"]):
         legend += "; none: the pilot leaves open who has more"
-    return [*lines, *wrap(legend, WIDTH), *notes]
+    return [*lines, *wrap(legend, TERMINAL_WIDTH), *notes]
 
 
 def _as_pilot(pair: dict[str, Any], row: dict[str, Any]) -> bool:
@@ -232,22 +233,22 @@ def _as_pilot(pair: dict[str, Any], row: dict[str, Any]) -> bool:
     return bool(seen * (row["share_a"] - row["share_b"]) > 0)
 
 
-def _cost_in_words(found: dict[str, Any]) -> list[str]:
+def _describe_cost(found: dict[str, Any]) -> list[str]:
     from stability.cli.output.progress import duration
 
     if found["cost"] is None:
-        return wrap(f"cost: {found['no_cost']}", WIDTH)
+        return wrap(f"cost: {found['no_cost']}", TERMINAL_WIDTH)
     groups, total = found["cost"]["groups"], found["cost"]["seconds"]
     ends = (
         f" ({duration(total['low'])} to {duration(total['high'])})"
         if total["low"] is not None
         else ""
     )
-    one = "1 worker" if found["workers"] == 1 else f"{found['workers']} workers"
     lines = wrap(
-        f"training {found['draws']} draws of each takes {duration(total['estimate'])}{ends} with "
-        f"{one}, if a trial takes as long as in the pilot:",
-        WIDTH,
+        f"training {count(found['draws'], 'draw')} of each takes "
+        f"{duration(total['estimate'])}{ends} with {count(found['workers'], 'worker')}, "
+        "if a trial takes as long as in the pilot:",
+        TERMINAL_WIDTH,
     )
     for row in groups:
         spread = "" if row["sd"] is None else f", sd {row['sd']:.2f} s"

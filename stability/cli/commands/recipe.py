@@ -5,9 +5,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from stability.cli.output.tables import WIDTH, shown
-from stability.cli.study.data_names import images
-from stability.cli.study.parsing import Faults
+from stability.cli.output.pictures import import_matplotlib, picture_faults
+from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
+from stability.cli.study.data_names import load_images
+from stability.cli.study.parsing import FaultList
 from stability.training.recipes import (
     CURRENT,
     FEWEST_EMA_STEPS,
@@ -19,8 +20,7 @@ from stability.training.recipes import (
 from stability.training.settings import OPTIMIZERS, RECIPE_DEFAULTS, allowed_values
 from sweeps.errors import SpecError
 
-FORMATS = (".png", ".pdf", ".svg")
-LEGEND = (
+RECIPE_LEGEND = (
     "[1] Xiao et al. 2021, arXiv 2106.14881; [2] pycls, its authors' code.",
     "One setting: stability sweep --set NAME=VALUE. lr and weight_decay are drawn.",
 )
@@ -31,36 +31,31 @@ def show_recipe(name: str | None, data: str, output: Path | None, *, as_json: bo
 
     Raises SpecError with every fault.
     """
-    faults = Faults()
+    faults = FaultList()
     if name is not None:
         faults.one_of("recipe", name, RECIPES)
-    pictured = images(faults, data)[1] if output is not None else None
+    pictured = load_images(faults, data)[1] if output is not None else None
     if output is not None and name is None:
-        faults.add("-o", "names a picture: say of which recipe")
-    if output is not None and output.suffix not in FORMATS:
-        faults.add("-o", f"got {str(output)!r}, allowed is a name ending in {', '.join(FORMATS)}")
-    elif output is not None and not output.absolute().parent.is_dir():
-        faults.add("-o", f"there is no folder {output.absolute().parent}")
+        faults.add("--output", "a picture needs the name of a recipe")
+    faults.found += picture_faults(output)
     if faults.found:
         raise SpecError(faults.found)
     if name is not None and output is not None and pictured is not None:
-        from stability.cli.output.pictures import import_matplotlib
-
         import_matplotlib()
-        from stability.cli.output.augmentation import draw
+        from stability.cli.output.augmentation import draw_augmentation
 
-        draw(name, pictured, output)
+        draw_augmentation(name, pictured, output)
     if as_json:
-        answer = as_dict(name) if name else {each: as_dict(each) for each in RECIPES}
+        answer = recipe_facts(name) if name else {each: recipe_facts(each) for each in RECIPES}
         print(json.dumps(answer, indent=2))
     else:
-        print(described(name) if name else side_by_side())
+        print(describe_recipe(name) if name else describe_all_recipes())
         if output is not None:
-            print(f"\n{shown(output)}")
+            print(f"\n{shown_path(output)}")
 
 
-def as_dict(name: str) -> dict[str, Any]:
-    """All that is known of a recipe."""
+def recipe_facts(name: str) -> dict[str, Any]:
+    """Describe a recipe for JSON."""
     named = RECIPES[name]
     return {
         "recipe": name,
@@ -84,32 +79,32 @@ def as_dict(name: str) -> dict[str, Any]:
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """Each setting with its value; of two that say the same the one that is used."""
+    """Each setting with its value; `warmup` is off where `warmup_epochs` is used."""
     values = {**RECIPE_DEFAULTS, **CURRENT, **RECIPES[name].settings}
     return values | ({"warmup": None} if values["warmup_epochs"] is not None else {})
 
 
-def described(name: str) -> str:
-    """One recipe, 80 columns wide."""
+def describe_recipe(name: str) -> str:
+    """Describe one recipe for a person, 80 columns wide."""
     named = RECIPES[name]
     lines = [f"{name}: {named.summary}", f"default for {named.default_for}", ""]
     lines.append(f"{'setting':15}  {'value':>7}  {'allowed':18}  source")
     for setting, value in values_of(name).items():
-        source = wrap(setting_source(name, setting), WIDTH - 46, break_on_hyphens=False)
-        first = f"{setting:15}  {in_words(value):>7}  {allowed_values(setting):18}  {source[0]}"
+        source = wrap(setting_source(name, setting), TERMINAL_WIDTH - 46, break_on_hyphens=False)
+        first = f"{setting:15}  {setting_text(value):>7}  {allowed_values(setting):18}  {source[0]}"
         lines += [first, *(f"{'':46}{rest}" for rest in source[1:])]
     lines += [
         "",
         *ema_in_lines(name),
         *ranges_in_lines(named),
         "",
-        *(t for x in LEGEND for t in wrap(x, WIDTH)),
+        *(t for x in RECIPE_LEGEND for t in wrap(x, TERMINAL_WIDTH)),
     ]
     return "\n".join(lines)
 
 
 def ema_in_lines(name: str) -> list[str]:
-    """What the rate of the averaged weights is for; nothing where they are off."""
+    """Explain the rate of the averaged weights; empty where they are off."""
     ema = values_of(name)["ema"]
     if ema is None:
         return []
@@ -119,12 +114,12 @@ def ema_in_lines(name: str) -> list[str]:
         "batch_size varies. Each ema_period steps the averaged weights go min(1, ema * batch / "
         "epochs * ema_period) of the way to the weights ([2] trainer.py)."
     )
-    return [*wrap(text, WIDTH), ""]
+    return [*wrap(text, TERMINAL_WIDTH), ""]
 
 
 def ranges_in_lines(named: NamedRecipe) -> list[str]:
-    """The intervals of lr and weight decay."""
-    lines = wrap(f"drawn log-uniformly, from {named.ranges_from}", WIDTH)
+    """List the intervals of lr and weight decay."""
+    lines = wrap(f"drawn log-uniformly, from {named.ranges_from}", TERMINAL_WIDTH)
     if named.lr_batch is not None:
         lines.append(f"lr: for batch {named.lr_batch}, scaled linearly to the one in use")
     families = dict.fromkeys(family for family, _ in named.ranges)
@@ -135,21 +130,21 @@ def ranges_in_lines(named: NamedRecipe) -> list[str]:
     return lines
 
 
-def side_by_side() -> str:
-    """A column for each recipe."""
+def describe_all_recipes() -> str:
+    """Show all recipes side by side, a column each."""
     lines = [f"{'setting':15}" + "".join(f"  {name:>9}" for name in RECIPES) + "  allowed"]
     for setting in RECIPE_DEFAULTS:
-        values = "".join(f"  {in_words(values_of(name)[setting]):>9}" for name in RECIPES)
+        values = "".join(f"  {setting_text(values_of(name)[setting]):>9}" for name in RECIPES)
         lines.append(f"{setting:15}{values}  {allowed_values(setting)}")
     for name, named in RECIPES.items():
         lines += ["", f"{name}: {named.summary};", f"  for {named.default_for}"]
     return "\n".join([*lines, "", "Sources and ranges: stability recipe NAME."])
 
 
-def in_words(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """As it would be typed.
 
-    >>> in_words(None), in_words(True), in_words(1e-05), in_words("step")
+    >>> setting_text(None), setting_text(True), setting_text(1e-05), setting_text("step")
     ('off', 'true', '1e-05', 'step')
     """
     if value is None:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stability.cli.output.failures import few
-from stability.cli.site.engine import engine_in_words, spared_in_words
-from stability.cli.study.code import of_run
-from stability.cli.study.unit import question_of
+from stability.cli.output.failures import few_lines
+from stability.cli.site.engine import describe_engine, describe_spared
+from stability.cli.study.code import code_notes_of
+from stability.cli.study.unit import ask_for_unit
 from sweeps.driver.tally import Tally
 from sweeps.executors.slurm.jobs import Task, submissions
 from sweeps.executors.slurm.monitor import JobMonitor
@@ -22,8 +22,9 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.trust import printable
+from sweeps.words import count
 
-AGAIN_SECONDS = 5.0
+WATCH_SECONDS = 5.0
 SLURM_SECONDS = 5.0  # patience with Slurm: somebody waits
 
 
@@ -40,41 +41,41 @@ def show_status(path: Path, *, watch: bool = False, as_json: bool = False) -> No
         else:
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")  # from the top of an empty screen
-            print(printable(in_words(state)), flush=True)
+            print(printable(describe_state(state)), flush=True)
         if not watch or not (state["workers"] or state["queued"] or state["driver"]):
             return
         try:
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(WATCH_SECONDS)
         except KeyboardInterrupt:
             return
 
 
 def state_of(run: RunDirectory) -> dict[str, Any]:
-    """Counts, what is being trained and by whom, what failed and why, time left in seconds."""
+    """State of a run: counts, running trials with their workers, failures, seconds left."""
     study, design = run.read_study(), run.read_design()
     held, workers = claims.held(run), claims.workers(run)
     since = {trial: claimed_at(run.claim(trial)) for trial in held}
-    witness = JobMonitor(run)
+    monitor = JobMonitor(run)
     on_cluster = bool(submissions(run))
     if on_cluster:
-        witness.see([*held.values(), *workers])
-        witness.refresh(SLURM_SECONDS)
+        monitor.see([*held.values(), *workers])
+        monitor.refresh(SLURM_SECONDS)
     ledger = Ledger(run)
     tally = Tally(design, ledger)
     tally.look()  # after the claims: what ends meanwhile is finished, never lost
     ids = set(design.ids)
     held = {trial: owner for trial, owner in held.items() if trial in ids}
-    running = {t: o for t, o in held.items() if o is not None and not witness.is_gone(o)}
+    running = {t: o for t, o in held.items() if o is not None and not monitor.is_gone(o)}
     outcomes = Counter(ledger[trial].outcome for trial in design.ids)
-    living = sum(not witness.is_gone(owner) for owner in workers)
+    living = sum(not monitor.is_gone(owner) for owner in workers)
     return {
         "run": str(run.path),
         "study": study.hash,
         "trials": tally.trials,
         "finished": tally.done,
-        "outcomes": {name: count for name, count in outcomes.items() if name is not None},
-        "running": [is_running(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [is_queued(task) for task in witness.tasks() if task.is_queued],
+        "outcomes": {name: n for name, n in outcomes.items() if name is not None},
+        "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
+        "queued": [queued_worker(task) for task in monitor.tasks() if task.is_queued],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -82,14 +83,14 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
             if t in tally.failed
         ],
         "damaged": [path.name for path in ledger.damaged],
-        "question": question_of(run, ledger),
-        "code": of_run(run),
-        "engine": engine_in_words(run),
+        "question": ask_for_unit(run, ledger),
+        "code": code_notes_of(run),
+        "engine": describe_engine(run),
         "spared": tally.spared,
         "driver": driver_of(run),
         "workers": living,
         "seconds_left": tally.seconds_left(living),
-        "slurm": (witness.trouble or "answers") if on_cluster else None,
+        "slurm": (monitor.trouble or "answers") if on_cluster else None,
     }
 
 
@@ -122,8 +123,8 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def is_queued(task: Task) -> dict[str, Any]:
-    """For what a worker waits, and how often it has gone back into the queue."""
+def queued_worker(task: Task) -> dict[str, Any]:
+    """A queued worker: its reason to wait, and how often it was requeued."""
     return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
@@ -137,8 +138,8 @@ def claimed_at(claim: Path) -> str | None:
     return datetime.fromtimestamp(changed, UTC).isoformat("T", "seconds")
 
 
-def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
-    """Where and since when a trial is trained."""
+def running_trial(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
+    """A running trial: its worker, and since when."""
     return {
         "trial": trial,
         "worker": owner.name,
@@ -149,19 +150,27 @@ def is_running(trial: str, owner: Owner, since: str | None) -> dict[str, Any]:
     }
 
 
-def in_words(state: dict[str, Any]) -> str:
-    """The state for a person."""
-    engine = *state["engine"], *spared_in_words(state["spared"])
-    lines = [state["run"], progress(state), *state["code"], *engine, *of_workers(state)]
+def describe_state(state: dict[str, Any]) -> str:
+    """Describe the state for a person."""
+    outcomes = ", ".join(f"{n} {name}" for name, n in sorted(state["outcomes"].items()))
+    finished = f"{state['finished']} of {count(state['trials'], 'trial')} finished"
+    engine = *state["engine"], *describe_spared(state["spared"])
+    lines = [
+        state["run"],
+        f"{finished}: {outcomes}" if outcomes else finished,
+        *state["code"],
+        *engine,
+        *describe_workers(state),
+    ]
     for r in state["running"]:
         where = f"job {r['job']}" if r["job"] else f"pid {r['pid']}"
         since = ago(r["since"])
         lines.append(f"running: {r['trial']} by {r['worker']} ({where} on {r['host']}{since})")
-    lines += few(
+    lines += few_lines(
         (f"lost: {trial}: its worker is gone; it is trained again", None) for trial in state["lost"]
     )
-    lines += few(
-        (f"failed {f['failures']} times: {f['trial']}: {f['message']}", f["message"])
+    lines += few_lines(
+        (f"failed {count(f['failures'], 'time')}: {f['trial']}: {f['message']}", f["message"])
         for f in state["failed"]
     )
     lines += [f"damaged: parts/{name} cannot be read" for name in state["damaged"]]
@@ -169,33 +178,26 @@ def in_words(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def progress(state: dict[str, Any]) -> str:
-    """How much is done."""
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(state["outcomes"].items()))
-    words = f"{state['finished']} of {state['trials']} trials are finished"
-    return f"{words}: {outcomes}" if outcomes else words
-
-
-def of_workers(state: dict[str, Any]) -> list[str]:
-    """Who lives, who waits and for what."""
+def describe_workers(state: dict[str, Any]) -> list[str]:
+    """Describe the driver and the workers: running, queued and why."""
     from stability.cli.output.progress import duration
 
-    lines = [f"a driver lives: {state['driver']}"] if state["driver"] else []
+    lines = [f"driver running: {state['driver']}"] if state["driver"] else []
     if state["workers"]:
         left = state["seconds_left"]
         when = f", about {duration(left)} left" if left is not None else ""
-        lines.append(f"{state['workers']} workers live{when}")
-    for reason, count in Counter(task["reason"] for task in state["queued"]).items():
-        lines.append(f"{count} workers are queued: {reason}")
+        lines.append(f"{count(state['workers'], 'worker')} running{when}")
+    for reason, number in Counter(task["reason"] for task in state["queued"]).items():
+        lines.append(f"{count(number, 'worker')} queued: {reason}")
     if state["slurm"] not in (None, "answers"):
-        lines.append(f"Slurm does not answer, its workers are taken to live: {state['slurm']}")
+        lines.append(f"Slurm does not answer, its workers are assumed to run: {state['slurm']}")
     if not lines and state["finished"] < state["trials"]:
-        lines.append(f"no worker lives: stability resume {state['run']} goes on from here")
+        lines.append(f"no worker is running: stability resume {state['run']} goes on from here")
     return lines
 
 
 def ago(since: str | None) -> str:
-    """For how long, as the end of a list."""
+    """For how long, as an item of a list."""
     from stability.cli.output.progress import duration
 
     if since is None:

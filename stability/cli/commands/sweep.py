@@ -9,21 +9,21 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.commands.edf import Picture, declared_loss, write_picture
-from stability.cli.output.announce import cost, describe
-from stability.cli.output.failures import few
+from stability.cli.commands.edf import EdfOptions, declared_loss, write_picture
+from stability.cli.output.announce import describe_cost, describe_study
+from stability.cli.output.failures import few_lines
 from stability.cli.output.peaks import print_peaks
 from stability.cli.output.pictures import import_matplotlib
 from stability.cli.output.progress import Display
 from stability.cli.output.reporter import TerminalReporter, print_adopted
-from stability.cli.output.tables import print_groups, print_wrapped, shown
+from stability.cli.output.tables import print_groups, print_wrapped, shown_path
 from stability.cli.site.cluster import Site
-from stability.cli.site.engine import check_engine, engine_in_words, spared_in_words
-from stability.cli.site.machine import Machine, known_slots, machine_of, measure, question
-from stability.cli.site.remembered import as_written
-from stability.cli.study.code import decide, of_run, outdated
+from stability.cli.site.engine import check_engine, describe_engine, describe_spared
+from stability.cli.site.machine import Machine, known_slots, machine_of, measure, probe_question
+from stability.cli.site.remembered import site_record
+from stability.cli.study.code import code_notes_of, decide_versions, outdated_code
 from stability.cli.study.data_names import check_unchanged
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from stability.models.names import is_external
@@ -47,6 +47,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
 from sweeps.study.study import Study
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -64,7 +65,7 @@ class Training:
 def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, then of its confirmation; returns the exit status."""
     if request.confirm is not None and request.study.sampler == "listed":
-        raise SpecError([f"--confirm: {shown(request.run.path)} is a confirmation itself"])
+        raise SpecError([f"--confirm: {shown_path(request.run.path)} is a confirmation itself"])
     import_matplotlib()  # before threads are started
     asked: Request | None = request
     status = DONE
@@ -77,7 +78,7 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
                     training.executor,
                     training.options,
                     reporter=training.reporter,
-                    circumstances=as_written(asked.site),
+                    circumstances=site_record(asked.site),
                 )
             except KeyboardInterrupt:
                 print_stopped(training.run)
@@ -112,19 +113,19 @@ def next_request(request: Request, *, dry_run: bool) -> Request | None:
 def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> Training | int:
     """Check and announce what is missing of a study; the exit status where that is nothing."""
     study, site = request.study, request.site
-    print(printable(describe(study)))
+    print(printable(describe_study(study)))
     code = UserCode.search(study.objective, study.models, Path.cwd())
     run = prepare(
         request.run,
         study,
         code=code,
-        decide=lambda versions: decide(request.run, versions, request.if_changed),
+        decide=lambda versions: decide_versions(request.run, versions, request.if_changed),
     )
     if run.is_created and not study.unit:
         check_unit(run.directory, run.tally.ledger)
     if run.is_created and not (run.tally.open if retry_failed else run.tally.left()):
         return show_finished(run, dry_run=dry_run)
-    if study.objective == OBJECTIVE:
+    if study.objective == IMAGE_OBJECTIVE:
         check_unchanged(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
     device = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
@@ -135,7 +136,7 @@ def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> 
     print_adopted(run)
     before = run.tally.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(run.trials) - before)
-    headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
+    headline = Headline(machine, partial(describe_cost, study, before, slots=slots, site=site))
     if dry_run:
         return show_dry(request, slots, headline)
     create(run)
@@ -182,7 +183,7 @@ def machine_known(request: Request) -> Machine | None:
     cannot be.
     """
     study, site = request.study, request.site
-    is_ours = study.objective == OBJECTIVE
+    is_ours = study.objective == IMAGE_OBJECTIVE
     if (is_ours and any(map(is_external, study.models))) or site.executor == "slurm":
         return None
     if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
@@ -220,7 +221,7 @@ def print_stopped(run: StudyRun) -> None:
     run.tally.look()
     print(
         f"stopped: {run.tally.done} of {len(run.trials)} trials are finished and kept in "
-        f"{shown(run.directory.path)}; the same command goes on from there"
+        f"{shown_path(run.directory.path)}; the same command goes on from there"
     )
 
 
@@ -228,7 +229,7 @@ def conclude_training(request: Request, training: Training) -> int:
     """Show what was trained, or how to find the workers that were left; returns the exit status."""
     run, options = training.run, training.options
     if options.detach:
-        folder = shown(run.directory.path)
+        folder = shown_path(run.directory.path)
         print(
             f"left to {len(options.slots)} workers; to look: stability status {folder}; to collect "
             f"what they have trained: stability resume {folder}; to end them: stability cancel "
@@ -238,7 +239,7 @@ def conclude_training(request: Request, training: Training) -> int:
     run.tally.look()
     check_unit(run.directory, run.tally.ledger)
     if request.site.executor != "inline":  # that worker has said it
-        for line in engine_in_words(run.directory):
+        for line in describe_engine(run.directory):
             print(printable(line))
     return conclude(run)
 
@@ -274,8 +275,8 @@ def executor_of(
             return EXECUTORS[site.executor](directory, after_each)
         is_cpu = headline.machine.slots[0].startswith("cpu")
         return LocalExecutor(directory, after_each, shared_module(study, is_cpu=is_cpu))
-    task = SideTask(function="stability.probe:answer", question=question(study, "cpu"))
-    local = LocalExecutor(directory, after_each, OBJECTIVE.partition(":")[0], task)
+    task = SideTask(function="stability.probe:answer", question=probe_question(study, "cpu"))
+    local = LocalExecutor(directory, after_each, IMAGE_OBJECTIVE.partition(":")[0], task)
     # On a core that has nothing to do before the workers are forked.
     reporter.at_start = Thread(target=load_for_the_end).start
 
@@ -293,9 +294,9 @@ def shared_module(study: Study, *, is_cpu: bool) -> str | None:
     Code of the user is imported after that: it may start threads, which no fork survives. A
     process that has torch with a GPU is not forked at all.
     """
-    if study.objective != OBJECTIVE:
+    if study.objective != IMAGE_OBJECTIVE:
         return "sweeps.executors.forked"
-    return OBJECTIVE.partition(":")[0] if is_cpu else None
+    return IMAGE_OBJECTIVE.partition(":")[0] if is_cpu else None
 
 
 def conclude(study_run: StudyRun) -> int:
@@ -309,12 +310,12 @@ def conclude(study_run: StudyRun) -> int:
 
         table, d = load([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
-        print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
-    print(shown(run.results))
-    for line in outdated([run.path]) if is_sweep else of_run(run):
+        print(shown_path(write_picture(table, run.edf, EdfOptions(), d, outdated_code([run.path]))))
+    print(shown_path(run.results))
+    for line in outdated_code([run.path]) if is_sweep else code_notes_of(run):
         print_wrapped(line)
     there.look()
-    for line in spared_in_words(there.spared):
+    for line in describe_spared(there.spared):
         print(line)
     for line in complaints(run, there):
         print(printable(line), file=sys.stderr)
@@ -324,22 +325,22 @@ def conclude(study_run: StudyRun) -> int:
 def complaints(run: RunDirectory, there: Tally) -> list[str]:
     """Why trials have no result, and what to do."""
     held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
-    lines = few(
+    lines = few_lines(
         (
             f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-            f"here; if it is gone, remove {shown(run.claim(trial))}",
+            f"here; if it is gone, remove {shown_path(run.claim(trial))}",
             owner.name if owner else None,
         )
         for trial, owner in held.items()
     )
     failed = [trial for trial in there.open if trial not in held]
     messages = ((trial, there.ledger[trial].message) for trial in failed)
-    lines += few((f"failed: {trial}: {message}", message) for trial, message in messages)
+    lines += few_lines((f"failed: {trial}: {message}", message) for trial, message in messages)
     if failed:
-        noun = "trial" if len(failed) == 1 else "trials"
         lines.append(
-            f"{len(failed)} {noun} failed: {RETRIES + 1} attempts each, or 1 where the objective's "
-            "return value cannot be used. To try again, add --retry-failed to the same command"
+            f"{count(len(failed), 'trial')} failed: {RETRIES + 1} attempts each, or 1 where the "
+            "objective's return value cannot be used. To try again, add --retry-failed to the "
+            "same command"
         )
     return lines
 

@@ -1,28 +1,38 @@
-"""What is said of a study before it is trained."""
+"""What is printed about a study before it is trained."""
 
 from textwrap import wrap
 
 from stability.cli.output.progress import duration
-from stability.cli.output.tables import WIDTH, shown
+from stability.cli.output.tables import TERMINAL_WIDTH, shown_path
 from stability.cli.site.cluster import Site
 from stability.cli.site.machine import Machine
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.data.listing import describe_left_out as images_left_out
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import as_typed
 from sweeps.study.study import Study
+from sweeps.words import count
+
+DIVERGED = {
+    "chance": "count as chance",
+    "last": "count with their last error",
+    "best": "count with their best error",
+    "drop": "are left out",
+    "beyond": "count as farther away than any loss",
+}
+"""What each policy of a study does with diverged runs."""
 
 
-def describe(study: Study) -> str:
-    """What is going to be trained, in a few lines."""
+def describe_study(study: Study) -> str:
+    """Describe what is going to be trained, in a few lines."""
     if study.sampler == "listed":
-        return describe_listed(study)
+        return _describe_confirmation(study)
     lengths = ", ".join(map(str, study.epochs))
     lengths += " epoch" if study.epochs == (1,) else " epochs"
     lines = [
         f"study {study.name}",
-        f"  {study.trials} trials: {study.draws} draws ({study.sampler}, seed {study.seed}) for "
-        "each of",
+        f"  {count(study.trials, 'trial')}: {count(study.draws, 'draw')} ({study.sampler}, seed "
+        f"{study.seed}) for each of",
         f"  {', '.join(study.models)}; {', '.join(study.optims)}; {lengths} of {study.data}",
     ]
     for h in study.space:
@@ -30,25 +40,22 @@ def describe(study: Study) -> str:
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
         settings = [f"{name} {as_typed(value)}" for name, value in study.recipe[optim].items()]
-        lines += in_lines(f"  {optim}: ", settings)
+        lines += comma_lines(f"  {optim}: ", settings)
     for model, own in study.model_settings.items():
-        lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
+        lines += comma_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
     if study.left_out:
         lines.append(f"  {images_left_out(study.left_out)}")
     if study.origin:
-        lines += in_lines("  from: ", study.origin.split("; "))
+        lines += comma_lines("  from: ", study.origin.split("; "))
     primary = study.primary
+    near = f"within {primary.within:g}{'' if study.unit == 'raw' else ' points'} of the best"
     lines.append(
-        f"  primary: share within {primary.within:g} points of the {primary.reference}, "
-        f"diverged at {primary.policy}"
-        if study.unit != "raw"
-        else f"  primary: share with a loss within {primary.within:g} of the {primary.reference}, "
-        "diverged beyond every loss"
+        f"  measure: share of configurations {near}; diverged runs {DIVERGED[primary.policy]}"
     )
     if study.unit:
         lines.append(f"  unit: {study.unit}")
     name, *rest = lines  # of a folder: left whole
-    return "\n".join([name, *(part for line in rest for part in wrapped(line))])
+    return "\n".join([name, *(part for line in rest for part in wrap_indented(line))])
 
 
 def earlier_version(study: Study, run: RunDirectory) -> str | None:
@@ -62,51 +69,58 @@ def earlier_version(study: Study, run: RunDirectory) -> str | None:
         return None
     models = ", ".join(study.model_settings)
     note = (
-        f"note: {shown(path)} holds the same study, trained by an earlier version of stability. "
-        f"Its trials of {models} have other settings and are not taken over. To continue it "
-        f"instead: stability resume {shown(path)}"
+        f"note: {shown_path(path)} holds the same study, trained by an earlier version of "
+        f"stability. Its trials of {models} have other settings and are not taken over. To "
+        f"continue it instead: stability resume {shown_path(path)}"
     )
-    return "\n".join(wrapped(note))
+    return "\n".join(wrap_indented(note))
 
 
-def wrapped(line: str) -> list[str]:
-    """A line in parts of at most 80 columns, no name broken."""
-    indent = "    "
+def wrap_indented(line: str) -> list[str]:
+    """Wrap a line at 80 columns; names stay whole."""
     return wrap(
-        line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        line,
+        TERMINAL_WIDTH,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
-def in_lines(head: str, parts: list[str]) -> list[str]:
-    """The parts, with commas, in lines of at most 80 columns; broken only between them."""
+def comma_lines(head: str, parts: list[str]) -> list[str]:
+    """Join the parts with commas, in lines of at most 80 columns, broken only between parts."""
     lines = [head + parts[0]]
     for part in parts[1:]:
         lines[-1] += ","
-        if len(lines[-1]) + len(part) + 2 > WIDTH:
+        if len(lines[-1]) + len(part) + 2 > TERMINAL_WIDTH:
             lines.append(f"    {part}")
         else:
             lines[-1] += f" {part}"
     return lines
 
 
-def describe_listed(study: Study) -> str:
-    """The configurations that are trained again."""
-    lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
+def _describe_confirmation(study: Study) -> str:
+    """Describe the configurations that are trained again."""
+    lines = [
+        f"the best of each group by validation error, with {count(study.draws, 'fresh seed')}:"
+    ]
     for c in study.configurations:
         settings = ", ".join(
             f"{name} {as_typed(value)}" for name, value in c.hyperparameters.items()
         )
-        lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
+        lines += [f"  {c.model}, {c.optim}, {count(c.epochs, 'epoch')}:", f"    {settings}"]
     return "\n".join(lines)
 
 
-def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site) -> str:
-    """How much is to be trained and how long that takes."""
+def describe_cost(
+    study: Study, before: int, machine: Machine, *, slots: tuple[str, ...], site: Site
+) -> str:
+    """Say how many trials are to be trained and how long that takes."""
     left = study.trials - before
-    done = f"{before} of {study.trials} trials are finished already; " if before else ""
+    done = f"{before} of {study.trials} trials finished already; " if before else ""
     kind = slots[0].partition(":")[0]
-    workers = f"{len(slots)} {kind} worker{'s' if len(slots) > 1 else ''}"
-    words = f"{done}training {left} trials on {workers}"
+    workers = count(len(slots), f"{kind} worker")
+    words = f"{done}training {count(left, 'trial')} on {workers}"
     at_a_time = min(len(slots), len(machine.slots))
     if site.executor == "slurm":
         words += f" of Slurm, {duration(60.0 * site.slurm.time)} of wall time each"
@@ -114,7 +128,7 @@ def cost(study: Study, before: int, machine: Machine, *, slots: tuple[str, ...],
     if site.executor == "slurm" and kind == "cuda":
         return words  # what a GPU elsewhere would take is not known here
     if machine.seconds is None:
-        is_ours = study.objective == OBJECTIVE
+        is_ours = study.objective == IMAGE_OBJECTIVE
         return f"{words}; how long that takes is not known" if is_ours else words
     about = duration(machine.seconds * left / study.trials / at_a_time)
     if site.executor == "slurm":

@@ -13,24 +13,26 @@ from sweeps.errors import SpecError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INCH = 0.9  # of an image's side
-LABEL = 2.3  # inches, left of the images
+IMAGE_INCHES = 0.9  # of an image's side
+LABEL_INCHES = 2.3  # inches, left of the images
 
 
-def draw(name: str, data: ImageData, path: Path) -> None:
+def draw_augmentation(name: str, data: ImageData, path: Path) -> None:
     """Write a row of images for each part of the augmentation, and three for all together.
 
     Raises SpecError where the recipe changes no image, or the file cannot be written.
     """
     rows = augmentation_rows({**RECIPES[name].settings, "revision": REVISION}, data)
     if len(rows) == 1:
-        raise SpecError([f"-o: the recipe {name} does nothing to images, there is no picture"])
+        raise SpecError(
+            [f"--output: the recipe {name} does nothing to images, there is no picture"]
+        )
     with own_style():
         figure = figure_of(name, data, rows)
     try:
         save(figure, path)
     except OSError as error:
-        raise SpecError([f"-o: {path} cannot be written: {error.strerror}"]) from error
+        raise SpecError([f"--output: {path} cannot be written: {error.strerror}"]) from error
 
 
 def figure_of(name: str, data: ImageData, rows: list[tuple[str, Any]]) -> "Figure":
@@ -38,8 +40,10 @@ def figure_of(name: str, data: ImageData, rows: list[tuple[str, Any]]) -> "Figur
     from matplotlib.figure import Figure
 
     columns = len(rows[0][1])
-    figure = Figure(figsize=(LABEL + INCH * columns, INCH * len(rows) + 0.4), dpi=150)
-    left, top = LABEL / figure.get_figwidth(), 1 - 0.4 / figure.get_figheight()
+    figure = Figure(
+        figsize=(LABEL_INCHES + IMAGE_INCHES * columns, IMAGE_INCHES * len(rows) + 0.4), dpi=150
+    )
+    left, top = LABEL_INCHES / figure.get_figwidth(), 1 - 0.4 / figure.get_figheight()
     grid = figure.subplots(
         len(rows),
         columns,

@@ -1,16 +1,17 @@
-"""Lines about trials, when there may be 100,000 of them that say the same."""
+"""A few lines that stand for many equal ones: there may be 100,000 failed trials."""
 
 from collections.abc import Iterable
 
 from sweeps.store.failure_detection import error_kind
+from sweeps.words import count
 
 LINES, KINDS = 3, 5  # of each kind so many lines; so many kinds
 
 
-def few(lines: Iterable[tuple[str, str | None]]) -> list[str]:
-    r"""Of (line, error) the first lines of the first kinds of error, and how many more there are.
+def few_lines(lines: Iterable[tuple[str, str | None]]) -> list[str]:
+    r"""Keep the first lines of the first kinds of error, and say how many more there are.
 
-    >>> print("\n".join(few((f"failed: {i}: no file {i}", f"no file {i}") for i in range(9))))
+    >>> print("\n".join(few_lines((f"failed: {i}: no file {i}", f"no file {i}") for i in range(9))))
     failed: 0: no file 0
     failed: 1: no file 1
     failed: 2: no file 2
@@ -25,6 +26,8 @@ def few(lines: Iterable[tuple[str, str | None]]) -> list[str]:
         if len(alike) > LINES:
             shown.append(f"  and {len(alike) - LINES} more alike")
     if others := list(by_kind.values())[KINDS:]:
-        count = sum(map(len, others))
-        shown.append(f"and {count} more with {len(others)} other errors (all: status --json)")
+        more = sum(map(len, others))
+        shown.append(
+            f"and {more} more with {count(len(others), 'other error')} (all: status --json)"
+        )
     return shown

@@ -1,9 +1,23 @@
-"""Matplotlib for the pictures of the command line, without anybody's settings."""
+"""Pictures of the command line: where they may be written, Matplotlib without user settings."""
 
 import sys
 from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def picture_faults(output: Path | None) -> list[str]:
+    """Why no picture can be written to `output`; matplotlib is not loaded for that."""
+    if output is None:
+        return []
+    faults = []
+    if not output.parent.is_dir():
+        faults.append(f"--output: {output.parent} is no folder")
+    if output.suffix.lower() not in FORMATS:
+        faults.append(f"--output: got {output.name!r}, allowed are .png, .pdf and .svg")
+    return faults
 
 
 def import_matplotlib() -> None:

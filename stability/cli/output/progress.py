@@ -1,4 +1,4 @@
-"""What is seen while a study trains: a live line on a terminal, a line now and then elsewhere."""
+"""Progress of a study: a live line on a terminal, a line now and then in a pipe."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ from sweeps.study.trial import Trial
 from sweeps.system.trust import printable
 
 QUIET_SECONDS = 15.0  # between two lines where nobody watches
-PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
+HEADLINE_PATIENCE_SECONDS = 15.0  # for what the study will cost: five times what that takes
 
 
 class Display:
-    """Trials done, failed, best so far, time left; on standard error."""
+    """Show trials done, failures, the best error and the time left, on standard error."""
 
     def __init__(
         self,
@@ -26,16 +26,16 @@ class Display:
         headline: Callable[..., str | None] | None = None,
         console: Console | None = None,
     ) -> None:
-        """`headline(wait=...)` goes to standard output before anything is shown.
+        """Print `headline(wait=...)` to standard output before anything else.
 
-        It gives None while it is unknown: it is waited for, but not for ever.
+        It returns None while it is unknown; it is waited for a limited time.
         """
         self.trials = trials
         self.slots = slots
         self._headline = headline
         self._is_begun = False
         self.workers: Callable[[], str] = lambda: ""
-        """Says what is known of the workers."""
+        """Describes the state of the workers."""
         self.console = console or Console(stderr=True)
         self._tally: Tally | None = None
         self._start = time.monotonic()
@@ -76,8 +76,8 @@ class Display:
             )
 
     def _begin(self, *, is_over: bool) -> bool:
-        """Say the headline, and open the display under it; False where that has to wait."""
-        wait = not is_over and time.monotonic() - self._start < PATIENCE_SECONDS
+        """Print the headline and start the display; False where that has to wait."""
+        wait = not is_over and time.monotonic() - self._start < HEADLINE_PATIENCE_SECONDS
         text = self._headline(wait=wait) if self._headline is not None else ""
         if text is None:
             return False
@@ -91,7 +91,7 @@ class Display:
         """The words beside the bar."""
         words = [f"{len(tally.failed)} failed"] if tally.failed else []
         is_loss = tally.ledger.unit == "raw"
-        words += [best_in_words(tally.best, is_loss=is_loss)] if tally.best is not None else []
+        words += [describe_best(tally.best, is_loss=is_loss)] if tally.best is not None else []
         left = tally.seconds_left(self.slots)
         if not tally.open:
             words.append(f"done in {duration(time.monotonic() - self._start)}")
@@ -103,17 +103,17 @@ class Display:
         return printable(", ".join(words))
 
 
-def best_in_words(best: float, *, is_loss: bool) -> str:
+def describe_best(best: float, *, is_loss: bool) -> str:
     """The best error so far.
 
-    >>> best_in_words(5.0, is_loss=False), best_in_words(0.03125, is_loss=True)
+    >>> describe_best(5.0, is_loss=False), describe_best(0.03125, is_loss=True)
     ('best 5.00%', 'best loss 0.03125')
     """
     return f"best loss {best:.4g}" if is_loss else f"best {best:.2f}%"
 
 
 def duration(seconds: float) -> str:
-    """In the units that a person would use.
+    """A duration in the units that a person would use.
 
     >>> duration(8.2), duration(100), duration(5400), duration(200000)
     ('8 s', '1 min 40 s', '1 h 30 min', '2 d 7 h')

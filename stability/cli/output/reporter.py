@@ -8,10 +8,11 @@ from typing import Self
 
 from stability.cli.output.announce import earlier_version
 from stability.cli.output.progress import Display
-from stability.cli.output.tables import shown
+from stability.cli.output.tables import shown_path
 from sweeps.run import Reporter, StudyRun
 from sweeps.store.parts import Ledger
 from sweeps.system.trust import printable
+from sweeps.words import count
 
 
 class TerminalReporter(Reporter):
@@ -32,8 +33,8 @@ class TerminalReporter(Reporter):
     def damaged(self, part: Path) -> None:
         """A part could not be read."""
         print(
-            f"damaged: a part cannot be read and was set aside as {printable(shown(part))}; the "
-            "trials that were in it are trained again",
+            f"damaged: a part cannot be read and was set aside as {printable(shown_path(part))}; "
+            "the trials that were in it are trained again",
             file=sys.stderr,
         )
 
@@ -59,9 +60,7 @@ class TerminalReporter(Reporter):
 def print_adopted(run: StudyRun) -> None:
     """Say which results of other run directories a new study takes over."""
     for neighbour, rows in run.adopted.items():
-        print(
-            f"{len(rows)} trials were trained in {printable(shown(neighbour))} and are taken over"
-        )
+        print(f"{count(len(rows), 'trial')} taken over from {printable(shown_path(neighbour))}")
         modules = run.code.modules if run.code else {}
         if modules and (unknown := rows["code"].null_count):
             print(f"  {unknown} of them come from an unknown version of {', '.join(modules)}")

@@ -10,29 +10,22 @@ from sweeps.system.trust import printable
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
     from analysis import Sample
     from analysis.table.units import Unit
 
-WIDTH = 80
+TERMINAL_WIDTH = 80
 
-COLUMNS = {
-    "n": "n",
-    "ok": "ok",
-    "collapsed": "coll",
-    "diverged": "div",
-    "failed": "fail",
-    "best": "best",
-    "median": "med",
-}
+COUNTS = {"n": "n", "ok": "ok", "collapsed": "coll", "diverged": "div", "failed": "fail"}
+ERRORS = {"best": "best", "median": "med"}
+"""Columns of a summary, with their headings."""
 
 
 def print_groups(
     table: "pd.DataFrame", policy: str = "chance", within: float | None = None
 ) -> None:
-    """A row per group: n, outcomes, best, median, and the shares within d of the best."""
-    from rich.table import Table
-
+    """Print a row per group: n, outcomes, best, median, and the shares within d of the best."""
     from analysis import samples
     from analysis.edf.summary import summarise
     from analysis.table.policies import policy_for
@@ -40,43 +33,52 @@ def print_groups(
     summary = summarise(table, policy, within=within)  # type: ignore[arg-type]
     distances, unit = summary.attrs["distances"], summary.attrs["unit"]
     is_loss = unit == "raw"
-    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    grid.add_column(escaped(summary.attrs["title"] or ""), no_wrap=False, ratio=1, overflow="fold")
-    for heading in COLUMNS.values():
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for d in distances:
-        grid.add_column(f"≤{d:g}", justify="right", no_wrap=True)
+    headings = [*COUNTS.values(), *ERRORS.values(), *(f"≤{d:g}" for d in distances)]
+    grid = grid_of(escape_cell(summary.attrs["title"] or ""), *headings)
     for label, row in summary.iterrows():
-        counts = [str(int(row[name])) for name in ("n", "ok", "collapsed", "diverged", "failed")]
-        errors = [_error(row[name], unit) for name in ("best", "median")]
+        counts = [str(int(row[name])) for name in COUNTS]
+        errors = [_error(row[name], unit) for name in ERRORS]
         shares = [_share(row[f"within_{d:g}"]) for d in distances]
-        grid.add_row(escaped(label), *counts, *errors, *shares)
+        grid.add_row(escape_cell(label), *counts, *errors, *shares)
     console().print(grid)
     legend = [
         "best, med: loss" if is_loss else "best, med: test error in percent",
         *_legend_of_shares(len(distances), is_loss=is_loss),
-        f"coll: collapsed, div: diverged (at: {policy_for(policy, unit)}), fail: no result",  # type: ignore[arg-type]
-        *notes(samples(table, policy)),  # type: ignore[arg-type]
+        "coll: collapsed",
+        f"div: diverged (at: {policy_for(policy, unit)})",  # type: ignore[arg-type]
+        "fail: no result",
+        *sample_notes(samples(table, policy)),  # type: ignore[arg-type]
     ]
-    print("\n".join(line for text in legend for line in wrap(printable(text), WIDTH)))
+    print("\n".join(line for text in legend for line in wrap(printable(text), TERMINAL_WIDTH)))
 
 
-def escaped(text: object) -> str:
-    """A name that somebody gave, for a cell: neither a terminal nor Rich obeys what is in it."""
+def grid_of(first: str, *headings: str) -> "Table":
+    """A table whose first column takes the remaining width."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column(first, ratio=1, overflow="fold")
+    for heading in headings:
+        grid.add_column(heading, justify="right", no_wrap=True)
+    return grid
+
+
+def escape_cell(text: object) -> str:
+    """A cell with a user's text, in which neither the terminal nor Rich finds a command."""
     from rich.markup import escape
 
     return escape(printable(str(text)))
 
 
 def console() -> "Console":
-    """The terminal, or a pipe `WIDTH` columns wide."""
+    """The terminal, or a pipe `TERMINAL_WIDTH` columns wide."""
     from rich.console import Console
 
-    return Console(width=None if Console().is_terminal else WIDTH, emoji=False)
+    return Console(width=None if Console().is_terminal else TERMINAL_WIDTH, emoji=False)
 
 
-def notes(groups: list["Sample"]) -> list[str]:
-    """What a reader must know before believing a row, said once where it holds for all."""
+def sample_notes(groups: list["Sample"]) -> list[str]:
+    """Notes on the groups; one that holds for all of them is given once."""
     said = {sample.label: sample.note for sample in groups if sample.note}
     code = list(dict.fromkeys(text for sample in groups for text in sample.code))
     if len(said) == len(groups) > 1 and len(set(said.values())) == 1:
@@ -85,13 +87,13 @@ def notes(groups: list["Sample"]) -> list[str]:
 
 
 def print_wrapped(text: str) -> None:
-    """Lines of at most the width of a terminal."""
+    """Print a text, wrapped at 80 columns."""
     for line in printable(text).splitlines():
-        print("\n".join(wrap(line, WIDTH)))
+        print("\n".join(wrap(line, TERMINAL_WIDTH)))
 
 
-def shown(path: Path) -> str:
-    """A path to print: relative where it lies below the current folder."""
+def shown_path(path: Path) -> str:
+    """A path to print, relative if it lies below the current folder."""
     absolute = path.absolute()
     here = Path.cwd()
     return printable(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))

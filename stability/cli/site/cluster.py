@@ -1,7 +1,7 @@
-"""Where a study shall run: the options of executors and clusters, and profiles that keep them.
+"""Where a study runs: options of executors and clusters, and profiles that store them.
 
-A profile is a table `[profiles.NAME]` in stability.toml, here or in the user's configuration
-folder, with the options by their names; what is typed goes before it.
+A profile is a table `[profiles.NAME]` of options in stability.toml, in the current folder or in the
+user's configuration folder. Options on the command line take precedence over it.
 """
 
 import os
@@ -12,43 +12,35 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stability.cli.study.parsing import Faults, not_one_of
+from stability.cli.study.parsing import FaultList, not_one_of
 from stability.training.engines.names import ENGINE_NAMES, parse_engine
 from sweeps.executors import EXECUTORS
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.options import SlurmOptions, is_reserved
 from sweeps.worker.engine import AUTO
 
-WORKERS = 8  # on a cluster, where nobody says how many
-WORDS = ("partition", "account", "qos", "constraint", "exclude")
-LISTS = ("setup", "slurm")
-PLACE = ("executor", "workers", "device", "engine")
-PROFILE = (
-    *PLACE,
-    "parallel",
-    *WORDS,
-    "time",
-    "memory",
-    "cpus",
-    "gpus",
-    *LISTS,
-)
-OWN = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
+SLURM_WORKERS = 8
+"""Default number of workers on a cluster."""
+WORD_OPTIONS = ("partition", "account", "qos", "constraint", "exclude")
+LIST_OPTIONS = ("setup", "slurm")
+EXECUTOR_OPTIONS = ("executor", "workers", "device", "engine")
+DEDICATED_OPTIONS = {"mem": "--memory", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
+"""Options of sbatch that have another name here."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """What is asked of a cluster, as it was typed; None for what was not."""
+class ClusterOptions:
+    """Options of a cluster, as they were typed; None for those that were not."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
     time: str | None = None
     memory: str | None = None
     cpus: str | None = None
     gpus: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
     setup: list[str] = field(default_factory=list)
     slurm: list[str] = field(default_factory=list)
 
@@ -57,9 +49,12 @@ class Cluster:
         return [f.name for f in fields(self) if getattr(self, f.name)]
 
 
+PROFILE_KEYS = (*EXECUTOR_OPTIONS, "parallel", *(f.name for f in fields(ClusterOptions)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SiteOptions:
-    """Where it shall run, as it was typed: none of it decides a result."""
+    """Options that say where a study runs, as they were typed. They change no result."""
 
     executor: str | None = None
     workers: str | None = None
@@ -69,82 +64,84 @@ class SiteOptions:
     confirm: str | None = None
     detach: bool = False
     profile: str | None = None
-    cluster: Cluster = field(default_factory=Cluster)
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
-def where_of(typed: dict[str, Any], **more: Any) -> SiteOptions:
-    """From options by their names; those that were not typed are not among them."""
-    cluster = {f.name: typed[f.name] for f in fields(Cluster) if f.name in typed}
+def collect_site_options(typed: dict[str, Any], **more: Any) -> SiteOptions:
+    """Make `SiteOptions` from the options that were typed, by name."""
+    cluster = {f.name: typed[f.name] for f in fields(ClusterOptions) if f.name in typed}
     others = {name: value for name, value in typed.items() if name not in cluster}
-    return SiteOptions(**others, **more, cluster=Cluster(**cluster))
+    return SiteOptions(**others, **more, cluster=ClusterOptions(**cluster))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where it runs, without a fault."""
+    """Where a study runs: the checked options."""
 
     executor: str
     device: str
     workers: int | None
-    """None for as many as there are slots."""
+    """None for one per slot of this machine."""
     slurm: SlurmOptions
     detach: bool = False
     engine: str = AUTO
 
 
-def read_site(faults: Faults, where: SiteOptions, remembered: Site | None = None) -> Site:
-    """What was typed, completed by the profile or by what the run directory was dispatched with.
+def read_site(faults: FaultList, options: SiteOptions, remembered: Site | None = None) -> Site:
+    """Check the options, completed by the profile or by the site of the last dispatch.
 
-    Where there is a fault, what is returned is of no use.
+    The result is meaningless where a fault was found.
     """
-    profile = read_profile(faults, where)
+    profile = read_profile(faults, options)
     before = len(faults.found)
-    site = _site(faults, where if profile is None else with_profile(where, profile), remembered)
+    site = _site(faults, options if profile is None else with_profile(options, profile), remembered)
     if profile is not None:
         faults.found[before:] = [profile.named(fault) for fault in faults.found[before:]]
     return site
 
 
-def _site(faults: Faults, where: SiteOptions, remembered: Site | None) -> Site:
-    executor = where.executor or (remembered.executor if remembered else "local")
+def _site(faults: FaultList, options: SiteOptions, remembered: Site | None) -> Site:
+    executor = options.executor or (remembered.executor if remembered else "local")
     faults.one_of("--executor", executor, EXECUTORS)
     same = remembered if remembered and remembered.executor == executor else None
-    device = where.device or (same.device if same else "auto")
+    device = options.device or (same.device if same else "auto")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
         faults.add("--device", f"got {device!r}, allowed is auto, cpu, cuda or cuda:i")
-    workers = _workers(faults, where, executor) or (same.workers if same else None)
-    engine = _engine(faults, where, same)
-    if where.detach and executor == "inline":
+    workers = _workers(faults, options, executor) or (same.workers if same else None)
+    engine = _engine(faults, options, same)
+    if options.detach and executor == "inline":
         faults.add("--detach", "inline trains in this process, there is nothing to leave behind")
-    if where.detach and where.confirm is not None:
+    if options.detach and options.confirm is not None:
         faults.add("--detach", "with --confirm: say resume --confirm when all is trained")
+    slurm = SlurmOptions()
     if executor == "slurm":
-        device, options = _slurm(faults, where.cluster, device, same)
-        return Site(
-            executor=executor, device=device, workers=workers or WORKERS, slurm=options,
-            detach=where.detach, engine=engine,
-        )  # fmt: skip
-    if where.profile is None and executor in EXECUTORS:
-        for name in where.cluster.typed():
+        device, slurm = _slurm(faults, options.cluster, device, same)
+        workers = workers or SLURM_WORKERS
+    elif options.profile is None and executor in EXECUTORS:
+        for name in options.cluster.typed():
             faults.add(f"--{name}", f"got it with --executor {executor}, it is for slurm")
     return Site(
-        executor=executor, device=device, workers=workers, slurm=SlurmOptions(),
-        detach=where.detach, engine=engine,
-    )  # fmt: skip
+        executor=executor,
+        device=device,
+        workers=workers,
+        slurm=slurm,
+        detach=options.detach,
+        engine=engine,
+    )
 
 
-def _workers(faults: Faults, where: SiteOptions, executor: str) -> int | None:
-    if where.workers is None:
+def _workers(faults: FaultList, options: SiteOptions, executor: str) -> int | None:
+    if options.workers is None:
         return None
-    workers = faults.whole("--workers", where.workers, low=1)
+    workers = faults.whole("--workers", options.workers, low=1)
     if executor == "inline" and workers not in (None, 1):
         faults.add("--workers", f"got {workers}, inline has one")
     return workers
 
 
-def _engine(faults: Faults, where: SiteOptions, same: Site | None) -> str:
+def _engine(faults: FaultList, options: SiteOptions, same: Site | None) -> str:
     """`auto`, or an engine in full: `stacked:16`."""
-    text = where.engine or (same.engine if same else AUTO)
+    text = options.engine or (same.engine if same else AUTO)
     if text == AUTO:
         return AUTO
     try:
@@ -157,9 +154,9 @@ def _engine(faults: Faults, where: SiteOptions, same: Site | None) -> str:
 
 
 def _slurm(
-    faults: Faults, typed: Cluster, device: str, before: Site | None
+    faults: FaultList, typed: ClusterOptions, device: str, before: Site | None
 ) -> tuple[str, SlurmOptions]:
-    """The device and what is asked of Slurm for each worker."""
+    """Device and Slurm options of each worker."""
     if missing := commands.missing():
         names = ", ".join(missing)
         faults.add("--executor", f"slurm needs commands that are not on this machine: {names}")
@@ -167,7 +164,7 @@ def _slurm(
     extra = {**known.extra, **_extra(faults, typed.slurm)}
     changes: dict[str, Any] = {
         name: _word(faults, f"--{name}", text)
-        for name in (*WORDS, "memory")
+        for name in (*WORD_OPTIONS, "memory")
         if (text := getattr(typed, name)) is not None
     }
     if typed.memory is not None and not re.fullmatch(r"[0-9]+[KMGT]?", typed.memory):
@@ -185,9 +182,13 @@ def _slurm(
 
 
 def _gpus(
-    faults: Faults, typed: Cluster, device: str, known: SlurmOptions, extra: dict[str, str]
+    faults: FaultList,
+    typed: ClusterOptions,
+    device: str,
+    known: SlurmOptions,
+    extra: dict[str, str],
 ) -> tuple[str, int]:
-    """Device and GPUs of each worker, each following from the other where one is not said."""
+    """Device and GPUs of each worker; where only one is given, the other follows from it."""
     otherwise = bool({"gres", "gpus", "gpus-per-task"} & extra.keys())
     gpus = known.gpus
     if typed.gpus is not None:
@@ -203,13 +204,13 @@ def _gpus(
     return device, gpus
 
 
-def _word(faults: Faults, option: str, text: str) -> str:
+def _word(faults: FaultList, option: str, text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         faults.add(option, f"got {text!r}, allowed are letters, digits and signs without spaces")
     return text
 
 
-def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
+def _extra(faults: FaultList, texts: list[str]) -> dict[str, str]:
     """`KEY=VALUE` for sbatch; `KEY` alone for a flag."""
     found = {}
     for text in texts:
@@ -219,8 +220,8 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
             faults.add(option, "allowed is KEY=VALUE, KEY being an option of sbatch by its name")
         elif is_reserved(key):
             faults.add(option, f"{key} is decided here, results hang on it")
-        elif key in OWN or key in (*WORDS, "time"):
-            faults.add(option, f"say {OWN.get(key, f'--{key}')}")
+        elif key in DEDICATED_OPTIONS or key in (*WORD_OPTIONS, "time"):
+            faults.add(option, f"say {DEDICATED_OPTIONS.get(key, f'--{key}')}")
         elif not value.isprintable():
             faults.add(option, "the value has a character that cannot be printed")
         else:
@@ -228,7 +229,7 @@ def _extra(faults: Faults, texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _minutes(faults: Faults, text: str) -> int | None:
+def _minutes(faults: FaultList, text: str) -> int | None:
     """Minutes of a time as Slurm writes it: `90`, `90:00`, `1:30:00`, `1-12`, `1-12:30`."""
     shapes = (
         (r"(\d+)(?::(\d+))?", (1, 1 / 60)),
@@ -247,36 +248,36 @@ def _minutes(faults: Faults, text: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a profile says where the options are silent."""
+    """Options of a profile that were not typed."""
 
     name: str
     texts: dict[str, Any]
-    """By option, `workers` also where it is called `parallel`."""
+    """Value of each option; `parallel` is stored as `workers`."""
     keys: dict[str, str]
-    """What each is called there, by how a fault of the option begins."""
+    """Start of an option's faults (`--workers`) -> its name in the profile."""
 
     def named(self, fault: str) -> str:
-        """A fault of an option, by the profile's name where it stands there."""
+        """The fault, naming the profile where the option comes from it."""
         option, _, words = fault.partition(": ")
         key = self.keys.get(option)
         return fault if key is None else f"profile {self.name}: {key}: {words}"
 
 
-def read_profile(faults: Faults, where: SiteOptions) -> Profile | None:
-    """The profile that is asked for, without what is typed; None where none is."""
-    if where.profile is None:
+def read_profile(faults: FaultList, options: SiteOptions) -> Profile | None:
+    """Read the profile that is asked for; None where none is."""
+    if options.profile is None:
         return None
     texts: dict[str, Any] = {}
     keys: dict[str, str] = {}
-    for key, value in _profile(faults, where.profile).items():
-        named = f"profile {where.profile}: {key}"
+    for key, value in _profile_table(faults, options.profile).items():
+        named = f"profile {options.profile}: {key}"
         name = "workers" if key == "parallel" else key
-        typed = getattr(where, name, None) or getattr(where.cluster, name, None)
-        if key not in PROFILE:
-            faults.add(f"profile {where.profile}", not_one_of(key, PROFILE))
+        typed = getattr(options, name, None) or getattr(options.cluster, name, None)
+        if key not in PROFILE_KEYS:
+            faults.add(f"profile {options.profile}", not_one_of(key, PROFILE_KEYS))
         elif name in texts:
             faults.add(named, "got workers too, which means the same")
-        elif name in LISTS:
+        elif name in LIST_OPTIONS:
             texts[name] = _list(faults, named, value)
         elif isinstance(value, bool) or not isinstance(value, str | int):
             faults.add(named, f"got {value!r}, allowed is a text")
@@ -284,30 +285,32 @@ def read_profile(faults: Faults, where: SiteOptions) -> Profile | None:
             texts[name] = str(value)
         if not typed:
             keys[f"--{name}"] = key
-    own = [text for text in texts.get("slurm", []) if text not in where.cluster.slurm]
+    own = [text for text in texts.get("slurm", []) if text not in options.cluster.slurm]
     keys |= {f"--slurm {text!r}": f"slurm {text!r}" for text in own}
-    return Profile(name=where.profile, texts=texts, keys=keys)
+    return Profile(name=options.profile, texts=texts, keys=keys)
 
 
-def with_profile(where: SiteOptions, profile: Profile) -> SiteOptions:
-    """The options, with what the profile says where they are silent."""
-    typed, texts = where.cluster, dict(profile.texts)
-    texts.setdefault("executor", where.executor or "slurm")  # a profile keeps a cluster's facts
+def with_profile(options: SiteOptions, profile: Profile) -> SiteOptions:
+    """The options, completed by the profile."""
+    typed, texts = options.cluster, dict(profile.texts)
+    texts.setdefault("executor", options.executor or "slurm")  # a profile describes a cluster
     slurm = [*texts.pop("slurm", []), *typed.slurm]
-    here = {name: text for name, text in texts.items() if name in PLACE}
+    here = {name: text for name, text in texts.items() if name in EXECUTOR_OPTIONS}
     there = {
-        name: text for name, text in texts.items() if name not in PLACE and not getattr(typed, name)
+        name: text
+        for name, text in texts.items()
+        if name not in EXECUTOR_OPTIONS and not getattr(typed, name)
     }
-    return replace(where, **here, cluster=replace(typed, **there, slurm=slurm))
+    return replace(options, **here, cluster=replace(typed, **there, slurm=slurm))
 
 
 def profile_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where profiles are looked for, the first that has the name wins."""
+    """Files that may hold profiles; the first with the name wins."""
     home = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return [Path("stability.toml"), Path(home) / "stability" / "stability.toml"]
 
 
-def _profile(faults: Faults, name: str) -> dict[str, Any]:
+def _profile_table(faults: FaultList, name: str) -> dict[str, Any]:
     names: list[str] = []
     for path in profile_files():
         try:
@@ -326,8 +329,8 @@ def _profile(faults: Faults, name: str) -> dict[str, Any]:
     return {}
 
 
-def _list(faults: Faults, option: str, value: Any) -> list[str]:
-    """Lines, or `KEY=VALUE` of a table."""
+def _list(faults: FaultList, option: str, value: Any) -> list[str]:
+    """A list of texts; a table becomes `KEY=VALUE` texts."""
     if isinstance(value, dict):
         return [f"{key}={text}" for key, text in value.items()]
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Whether a study can be trained here as it is asked for, and how it is trained, in words."""
+"""Whether the engine that is asked for can train a study here, and which one trains it."""
 
 from stability.cli.site.cluster import Site
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.training.engines.names import Engine, device_fault, parse_engine
 from sweeps.errors import SpecError
@@ -13,9 +13,9 @@ from sweeps.worker.engine import AUTO, EngineDecision, EnginePlan
 
 
 def check_engine(request: Request, device: str, *, begun: bool) -> None:
-    """Raises SpecError with every reason why the study cannot be trained so on `cpu` or `cuda`.
+    """Check that the study can be trained with this engine on `device`, `cpu` or `cuda`.
 
-    `begun`: whether a trial is trained.
+    `begun`: whether a trial is trained. Raises SpecError with every reason against it.
     """
     faults = unusable_engine(request.study, request.site, device)
     faults = faults or conflicting_engine(request.run, request.site, device, begun=begun)
@@ -24,7 +24,7 @@ def check_engine(request: Request, device: str, *, begun: bool) -> None:
 
 
 def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
-    """Why engine or precision cannot be had on `device`, `cpu` or `cuda`, whatever was before."""
+    """Why `device`, `cpu` or `cuda`, cannot have the engine or the precision; empty if it can."""
     faults = []
     if study.precision != "float32" and device == "cpu":
         faults.append(
@@ -32,7 +32,7 @@ def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
             "--precision float32 makes a study for it"
         )
     if site.engine != AUTO:
-        if study.objective != OBJECTIVE:
+        if study.objective != IMAGE_OBJECTIVE:
             faults.append(f"--engine: got {site.engine}, with --objective the function trains")
         elif why := device_fault(parse_engine(site.engine), device):
             faults.append(f"--engine: {why}; allowed here are auto, eager and stacked")
@@ -40,38 +40,39 @@ def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
 
 
 def conflicting_engine(run: RunDirectory, site: Site, device: str, *, begun: bool) -> list[str]:
-    """Why the study cannot go on so; `begun`: whether a trial is trained. Raises StoreError."""
-    settled = engine.read_engine_file(run.engine)
-    if settled is None or not (begun or claims.living_workers(run)):
+    """Why trials that exist forbid this engine or device; empty if none do. Raises StoreError."""
+    decision = engine.read_engine_file(run.engine)
+    if decision is None or not (begun or claims.living_workers(run)):
         return []
     faults = []
-    if settled.device != device:
-        faults.append(f"--device: {engine.device_mismatch(settled, device)}")
-    ways = engines_of(settled)
-    if site.engine not in (AUTO, settled.asked, *ways) or (site.engine in ways and len(ways) > 1):
+    if decision.device != device:
+        faults.append(f"--device: {engine.device_mismatch(decision, device)}")
+    names = engine_names(decision)
+    is_one_of_several = site.engine in names and len(names) > 1
+    if is_one_of_several or site.engine not in (AUTO, decision.asked, *names):
         faults.append(
-            f"--engine: got {site.engine}, the study is trained by {' and '.join(ways)} since its "
+            f"--engine: got {site.engine}, the study is trained by {' and '.join(names)} since its "
             "first trial: allowed is auto, which stays with that"
         )
     return faults
 
 
-def engines_of(settled: EngineDecision) -> list[str]:
-    """As they are typed."""
-    ways = (str(Engine(way.engine, way.trials)) for way in settled.ways.values() or [EnginePlan()])
-    return list(dict.fromkeys(ways))
+def engine_names(decision: EngineDecision) -> list[str]:
+    """Names of the engines that were chosen, as they are typed."""
+    plans = decision.ways.values() or [EnginePlan()]
+    return list(dict.fromkeys(str(Engine(plan.engine, plan.trials)) for plan in plans))
 
 
-def engine_in_words(run: RunDirectory) -> list[str]:
-    """Lines that say how the trials are trained; none where that is one by one, on a CPU."""
-    settled = engine.read_engine_file(run.engine)
-    return engine.describe_engine(settled) if settled is not None and settled.is_special else []
+def describe_engine(run: RunDirectory) -> list[str]:
+    """Lines that say which engine trains; none for trials one by one on a CPU."""
+    decision = engine.read_engine_file(run.engine)
+    return engine.describe_engine(decision) if decision is not None and decision.is_special else []
 
 
-def spared_in_words(spared: float | None) -> list[str]:
-    """A line that says what share of the compute was saved; none where that is nothing.
+def describe_spared(spared: float | None) -> list[str]:
+    """A line that says what share of the compute was saved; none if nothing was.
 
-    >>> spared_in_words(0.25)
+    >>> describe_spared(0.25)
     ['25.0% of the epochs of trials trained as one were not computed: these had diverged']
     """
     if not spared or spared < 0.0005:

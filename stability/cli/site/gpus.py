@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def is_gpu_here(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> bool:
-    """A device of NVIDIA's driver that is not hidden, and a torch that is not for CPUs alone.
+    """Whether there is a visible NVIDIA device and a torch built for GPUs.
 
-    The probe, which has torch, has the last word; where it finds otherwise, that is said.
+    The probe checks it with torch later and reports a difference.
     """
     if environment.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
         return False

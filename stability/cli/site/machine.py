@@ -1,4 +1,4 @@
-"""What this machine gives, asked of a process that has torch, so that this one needs none."""
+"""Slots and speed of this machine, measured by a process with torch; this one loads none."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from stability.cli.study.data_names import source
-from stability.cli.study.image_study import OBJECTIVE
+from stability.cli.study.data_names import data_source_of
+from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cores import cores
 from stability.data import load_data
 from stability.models.names import is_external
@@ -24,14 +24,14 @@ class Machine:
 
     slots: tuple[str, ...]
     seconds: float | None
-    """Of training all trials of the study one after the other, estimated from a few steps; None
-    where the objective is not ours, or its steps take too long to be timed."""
+    """Seconds to train all trials one after the other, estimated from a few steps; None for another
+    objective than ours, or where the steps take too long to be timed."""
     is_measured: bool = True
     """False where only the slots are known."""
 
 
 def known_slots(device: str) -> tuple[str, ...] | None:
-    """Slots where torch need not be asked for GPUs; None where it must be, which takes seconds."""
+    """Slots of this machine; None where only torch knows its GPUs, which takes seconds to ask."""
     if device == "cpu" or (device == "auto" and metadata.version("torch").endswith("+cpu")):
         return tuple(f"cpu:{core}" for core in range(cores()))
     return None
@@ -42,9 +42,9 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
 
     Not `is_timed`: only look at the models that are not ours, where there are any.
     Raises SpecError where the device is not there or a model from elsewhere cannot be had,
-    DispatchError where torch cannot be used.
+    ExecutorError where torch cannot be used.
     """
-    asked = question(study, device, is_timed=is_timed)
+    asked = probe_question(study, device, is_timed=is_timed)
     if not is_timed and not asked["jobs"]:
         return Machine(slots=(), seconds=None)
     probe = subprocess.run(
@@ -65,10 +65,10 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
     return machine_of(study, json.loads(probe.stdout))
 
 
-def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
-    """What the probe is asked: a trial in the middle of the ranges for each model and optimizer.
+def probe_question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, Any]:
+    """Input of the probe: a trial in the middle of the ranges for each model and optimizer.
 
-    Where nothing is timed, of the models that are not ours alone.
+    If not `is_timed`, only for models that are not ours.
     """
     kinds = [kind for kind in _kinds(study) if is_timed or is_external(kind[0])]
     jobs = [{**_job(study, *kind), "is_timed": is_timed} for kind in kinds]
@@ -76,9 +76,9 @@ def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, A
 
 
 def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
-    """The machine by what the probe answers.
+    """The machine that the probe describes.
 
-    Raises SpecError where that is a fault, DispatchError where it could not.
+    Raises SpecError for a fault in its answer, ExecutorError where torch cannot be used.
     """
     if "faults" in answer:
         raise SpecError(answer["faults"])
@@ -97,21 +97,21 @@ def machine_of(study: Study, answer: dict[str, Any]) -> Machine:
 
 def _kinds(study: Study) -> list[tuple[str, str]]:
     """Models and optimizers that the probe can time: those of our own objective."""
-    if study.objective != OBJECTIVE:
+    if study.objective != IMAGE_OBJECTIVE:
         return []
     return [(model, optim) for model in study.models for optim in study.optims]
 
 
 def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
-    """A trial in the middle of the ranges."""
+    """Job of the probe: a trial in the middle of the ranges."""
     drawn = {h.name: h.at(0.5) for h in study.space if h.applies_to(model, optim)}
     settings = {**study.constants(model, optim), **drawn}
-    return {"model": model, "optim": optim, "settings": settings, "data": source(study)}
+    return {"model": model, "optim": optim, "settings": settings, "data": data_source_of(study)}
 
 
 def _seconds(study: Study, batch: int, cost: dict[str, float]) -> float:
-    """Of all trials of one model and optimizer: steps, and an evaluation before and per epoch."""
-    data = load_data(source(study))
+    """Cost of all trials of one model and optimizer: steps, and epochs + 1 evaluations."""
+    data = load_data(data_source_of(study))
     steps = len(data.train) // batch
     return study.draws * sum(
         epochs * steps * cost["step"]

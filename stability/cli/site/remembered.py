@@ -1,4 +1,4 @@
-"""How a run directory was dispatched last: what `resume` goes on with."""
+"""How a run directory was dispatched last; `resume` uses the same options."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from sweeps.system.trust import first_writable_by_others
 from sweeps.worker.engine import AUTO
 
 
-def as_written(site: Site) -> dict[str, Any]:
-    """What provenance keeps of where a study runs."""
+def site_record(site: Site) -> dict[str, Any]:
+    """The site as provenance stores it."""
     kept: dict[str, Any] = {
         "executor": site.executor,
         "device": site.device,
@@ -28,7 +28,7 @@ def as_written(site: Site) -> dict[str, Any]:
 
 
 def check_trusted(run: RunDirectory) -> None:
-    """Raises SpecError where somebody else could have written what the study has imported."""
+    """Raise SpecError where another user could have written which code the study imports."""
     folders = [folder for folder in (run.path, run.checkpoints) if folder.exists()]
     if who := first_writable_by_others(run.study, *folders):
         raise SpecError(
@@ -40,9 +40,9 @@ def check_trusted(run: RunDirectory) -> None:
 
 
 def last_site(run: RunDirectory) -> Site | None:
-    """Where it was dispatched last; None where that was not on a cluster.
+    """The site of the last dispatch; None where that was not a cluster.
 
-    Its setup lines are run: raises SpecError where somebody else could have written them.
+    Its setup lines are executed: raises SpecError where another user could have written them.
     """
     path = provenance.last_file(run)
     content = provenance.last_dispatch(run)

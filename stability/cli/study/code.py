@@ -1,10 +1,10 @@
-"""The user's code was edited: whether results of it count, who decides that, what is said of it."""
+"""After an edit of the user's code: which results count, and what is said about it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from stability.cli.output.tables import shown
+from stability.cli.output.tables import shown_path
 from sweeps.driver.versions import Versions
 from sweeps.errors import SpecError
 from sweeps.objective.user_code import UserCode
@@ -12,6 +12,7 @@ from sweeps.store.accepted import Accepted, CodeDecision
 from sweeps.store.parts import Ledger
 from sweeps.store.provenance import last_dispatch
 from sweeps.store.run_directory import RunDirectory
+from sweeps.words import count
 
 NOTHING_CHANGED = "no finished result comes from another version of your code"
 IfChanged = Literal["stop", "retrain", "keep"]
@@ -19,25 +20,25 @@ IfChanged = Literal["stop", "retrain", "keep"]
 
 
 def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
-    """What the options --retrain-changed and --keep-changed ask for. Raises SpecError."""
+    """Check --retrain-changed and --keep-changed. Raises SpecError."""
     if retrain and keep:
         raise SpecError(["--retrain-changed, --keep-changed: got both, allowed is one of them"])
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
-def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecision | None:
-    """Which results count; those of different code are pooled only if somebody asks for it.
+def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecision | None:
+    """Decide which results count; results of different code are pooled only on request.
 
     Args:
         run: the run directory; nothing is written.
-        versions: of its results, and of the code as it is now.
-        asked: for results of other versions.
+        versions: versions of its results and of the current code.
+        asked: what to do with results of other versions.
 
     Returns:
-        What is to be written before anything is trained; None where nothing changes.
+        The decision to store before anything is trained; None where nothing changes.
 
     Raises:
-        SpecError: there are results of another version, and nobody has said what to do with them.
+        SpecError: there are results of another version, and no option says what to do with them.
     """
     known, others = versions.accepted, versions.others()
     if asked == "stop" and versions.others(undecided=True):
@@ -52,8 +53,8 @@ def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecis
             print(NOTHING_CHANGED)
             return None
         print(
-            f"{results(dropped)} of another or an unknown version of your code: to be retrained "
-            f"(the old ones stay in {shown(run.parts)})"
+            f"{count(dropped, 'result')} of another or an unknown version of your code: to be "
+            f"retrained (the old ones stay in {shown_path(run.parts)})"
         )
     else:
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
@@ -63,28 +64,23 @@ def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecis
         if not is_asked and (known.codes is None or versions.current <= known.codes):
             return None
         if is_asked:
-            print(f"{results(others.total())} of another version of your code: kept")
+            print(f"{count(others.total(), 'result')} of another version of your code: kept")
     return CodeDecision(accepted=now, replaces_results=bool(dropped))
 
 
 def stopped(run: RunDirectory, versions: Versions) -> str:
-    """Why nothing is trained, and the two ways on."""
+    """Say why nothing is trained, and both options to go on."""
     others = versions.others(undecided=True).total()
     return (
-        f"{shown(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
-        f"{results(versions.finished)} come from another version of your code. To retrain these "
-        "trials with the current version: --retrain-changed. To keep the results and train the "
-        "rest with the current version: --keep-changed"
+        f"{shown_path(run.path)}: {', '.join(versions.changed(run))} was edited: {others} of "
+        f"{count(versions.finished, 'result')} come from another version of your code. To retrain "
+        "these trials with the current version: --retrain-changed. To keep the results and train "
+        "the rest with the current version: --keep-changed"
     )
 
 
-def results(count: int) -> str:
-    """So many results, in words."""
-    return "1 result" if count == 1 else f"{count} results"
-
-
 def versions_in(run: RunDirectory) -> Versions | None:
-    """Versions of a run's results and of the code now, searched from where it was dispatched.
+    """Versions of a run's results and of the current code, found from the folder of the dispatch.
 
     None where no code of the user is involved. Raises StoreError.
     """
@@ -99,25 +95,25 @@ def versions_in(run: RunDirectory) -> Versions | None:
     return Versions.of(run.read_design(), ledger, code)
 
 
-def outdated(paths: Sequence[Path]) -> list[str]:
-    """Sentences on run directories whose results come from another version than the current one.
+def outdated_code(paths: Sequence[Path]) -> list[str]:
+    """Sentences on run directories with results of another version than the current one.
 
-    Their confirmations are among them. Other tables are passed over.
+    Covers their confirmations too; other tables are skipped.
     """
     found = []
     for path in paths:
         for folder in (path, *sorted(path.glob("confirm-r*"))):
             run = RunDirectory(folder)
             if run.exists() and (versions := versions_in(run)) is not None:
-                where = f" in {shown(run.path)}" if len(paths) > 1 or folder != path else ""
+                where = f" in {shown_path(run.path)}" if len(paths) > 1 or folder != path else ""
                 if folder != path:  # what is mixed in the run itself is seen in its table
                     found += versions.mixed(where)
                 found += versions.outdated(run, where)
     return found
 
 
-def of_run(run: RunDirectory) -> list[str]:
-    """All that must be said of the versions in one run directory."""
+def code_notes_of(run: RunDirectory) -> list[str]:
+    """Sentences on the code versions in one run directory."""
     if (versions := versions_in(run)) is None:
         return []
     missing = [

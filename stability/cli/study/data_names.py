@@ -1,18 +1,18 @@
-"""From `--data` to images, and from a study back to them."""
+"""Data of a study: from `--data` to images, and from a stored study back to them."""
 
 from typing import Any
 
-from stability.cli.study.parsing import Faults
+from stability.cli.study.parsing import FaultList
 from stability.data import DataError, ImageData, load_data, resolve_data, without_unreadable
 from stability.data.faults import first_of
 from sweeps.errors import SpecError
 from sweeps.study.study import Study
 
 
-def images(
-    faults: Faults, text: str, *, skip_unreadable: bool = False
+def load_images(
+    faults: FaultList, text: str, *, skip_unreadable: bool = False
 ) -> tuple[dict[str, Any], ImageData | None]:
-    """The study's fields about its data, and the data; none where something is wrong."""
+    """Load the data: the fields of the study, and the images; None where there is a fault."""
     try:
         text = without_unreadable(text) if skip_unreadable else text
         name, data = resolve_data(text), load_data(text)
@@ -27,34 +27,34 @@ def images(
 
 
 def with_next_step(error: DataError) -> list[str]:
-    """What is wrong with data; where images cannot be read, how to go on without them."""
+    """Faults of the data; for unreadable images with the option that leaves them out."""
     *others, last = error.faults
     hint = "; to go on without the unreadable images: --skip-unreadable"
     return [*others, last + hint if error.has_unreadable else last]
 
 
-def source(study: Study) -> str:
-    """By which the study's data are loaded."""
+def data_source_of(study: Study) -> str:
+    """Name by which the data of a study are loaded."""
     return study.data_source or study.data
 
 
 def check_unchanged(study: Study) -> None:
-    """Raise SpecError where the data are not there any more, or are not those of the study."""
+    """Raise SpecError where the data are missing or are not those of the study."""
     try:
-        data = load_data(source(study))
+        data = load_data(data_source_of(study))
     except DataError as error:
         raise SpecError([f"the study's data: {fault}" for fault in error.faults]) from None
     if data.fingerprint != study.fingerprint:
         raise SpecError(
             [
-                f"{source(study)} has changed since the study was made: its fingerprint is "
+                f"{data_source_of(study)} has changed since the study was made: its fingerprint is "
                 f"{data.fingerprint}, the study has {study.fingerprint}{readability(study, data)}"
             ]
         )
 
 
 def readability(study: Study, data: ImageData) -> str:
-    """Which images became readable or unreadable since then, as the end of a sentence."""
+    """End of a sentence: which images became readable or unreadable since then."""
     before, now = (
         {name for names in by_class.values() for name in names}
         for by_class in (study.left_out, data.left_out)

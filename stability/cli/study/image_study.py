@@ -1,32 +1,30 @@
-"""What is asked for as a study of images: models, optimizers, data and ranges of this package."""
+"""The study of images that the options ask for: models, optimizers, data and ranges."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stability.cli.study.data_names import images
-from stability.cli.study.model_names import Choices, full_names
-from stability.cli.study.parsing import Faults, intervals_by_optimizer, vary
-from stability.cli.study.recipe_choice import Choice, chosen_recipe
+from stability.cli.study.data_names import load_images
+from stability.cli.study.model_names import ViTChoices, full_names
+from stability.cli.study.options import IMAGE_OBJECTIVE, StudyOptions
+from stability.cli.study.parsing import FaultList, intervals_by_optimizer
+from stability.cli.study.recipe_choice import ChosenRecipe, chosen_recipe
+from stability.cli.study.vary import setting_law
 from stability.data import ImageData
 from stability.models import family_of
 from stability.models.names import is_external
 from stability.training.settings import ONLY_FOR, OPTIMIZERS, SETTING_RANGES, setting_fault
 from sweeps.study.space import Hyperparameter
+from sweeps.words import count
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-OBJECTIVE = "stability.objective:train_images"
-DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
+IMAGE_DEFAULTS = {"model": "vitp,vitc", "optim": "adamw", "data": "digits", "epochs": "5"}
 
 Space = list[Hyperparameter]
 
 
-def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
-    """Fields of the study that images decide; of use only where no fault was found."""
-    asked = options.with_defaults(DEFAULTS)
-    named, data = images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
-    choices = Choices(stem=options.stem, depth=options.depth, pool=options.pool)
+def fields_of_images(faults: FaultList, options: StudyOptions) -> dict[str, Any]:
+    """Fields of a study of images; meaningless where a fault was found."""
+    asked = options.with_defaults(IMAGE_DEFAULTS)
+    named, data = load_images(faults, asked["data"], skip_unreadable=options.skip_unreadable)
+    choices = ViTChoices(stem=options.stem, depth=options.depth, pool=options.pool)
     models = full_names(faults, asked["model"], choices, data)
     optims = faults.many_of(
         "--optim", asked["optim"], lambda name: faults.one_of("--optim", name, OPTIMIZERS)
@@ -34,15 +32,15 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
     _check_space(faults, options)
     varied = _varied(faults, options, optims)
     drawn = {h.name: h.optims for h in (*varied, *options.space)}
-    choice = chosen_recipe(faults, options, data, drawn)
-    given = {h.name for h in options.space} | choice.own.keys()
+    chosen = chosen_recipe(faults, options, data, drawn)
+    given = {h.name for h in options.space} | chosen.own.keys()
     space = [
-        *(h for h in _ranges(faults, options, choice, models, optims) if h.name not in given),
+        *(h for h in _ranges(faults, options, chosen, models, optims) if h.name not in given),
         *varied,
         *options.space,
     ]
     epochs = faults.lengths("--epochs", asked["epochs"])
-    recipe = {optim: choice.constants(optim) for optim in optims}
+    recipe = {optim: chosen.constants(optim) for optim in optims}
     _check_batch_sizes(faults, recipe, space, data)
     _check_warmup(faults, recipe, epochs)
     if models and optims and not space and not faults.found:
@@ -53,29 +51,30 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
         "epochs": epochs,
         **named,
         "recipe": recipe,
-        "model_settings": choice.by_model(models, optims),
+        "model_settings": chosen.by_model(models, optims),
         "space": tuple(space),
-        "objective": OBJECTIVE,
-        "origin": choice.origin(lr_is_ours=not options.lr and "lr" not in given),
+        "objective": IMAGE_OBJECTIVE,
+        "origin": chosen.origin(lr_is_ours=not options.lr and "lr" not in given),
     }
 
 
-def _check_space(faults: Faults, options: "Options") -> None:
-    """Names and values in the space of a study file."""
+def _check_space(faults: FaultList, options: StudyOptions) -> None:
+    """Check names and values in the space of a study file."""
     for h in options.space:
         if faults.one_of("space", h.name, SETTING_RANGES):
-            _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
-
-
-def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) -> None:
-    for fault in filter(None, (setting_fault(name, value) for value in values)):
-        faults.add(where, fault)
+            for value in h.choices or (h.low, h.high):
+                if fault := setting_fault(h.name, value):
+                    faults.add("space", fault)
 
 
 def _ranges(
-    faults: Faults, options: "Options", choice: Choice, models: list[str], optims: list[str]
+    faults: FaultList,
+    options: StudyOptions,
+    chosen: ChosenRecipe,
+    models: list[str],
+    optims: list[str],
 ) -> Space:
-    """Lr and weight decay: as asked for, or the ranges of each model's family."""
+    """Lr and weight decay, with the typed ranges or those of each model's family."""
     asked = {
         "lr": intervals_by_optimizer(faults, "--lr", options.lr, optims),
         "weight_decay": intervals_by_optimizer(
@@ -88,9 +87,9 @@ def _ranges(
         for optim in optims:
             for kin in families:
                 members = tuple(m for m in models if _family(m) == kin)
-                ends = by_optim.get(optim) or choice.ranges(kin, optim).get(name)
+                ends = by_optim.get(optim) or chosen.ranges(kin, optim).get(name)
                 if ends is None:
-                    _say_missing(faults, options, choice, name, members)
+                    _add_missing_range(faults, options, chosen, name, members)
                     continue
                 # Named only where it matters, so that a study of one kind reads simply.
                 space.append(
@@ -108,28 +107,32 @@ def _ranges(
 
 
 def _family(model: str) -> str:
-    """Key of a model's ranges; a model from elsewhere has none."""
+    """Key of a model's ranges; imported models have none."""
     return "own" if is_external(model) else family_of(model)
 
 
-def _say_missing(
-    faults: Faults, options: "Options", choice: Choice, name: str, members: tuple[str, ...]
+def _add_missing_range(
+    faults: FaultList,
+    options: StudyOptions,
+    chosen: ChosenRecipe,
+    name: str,
+    members: tuple[str, ...],
 ) -> None:
-    if name in choice.own or name in (h.name for h in options.space) or not choice.name:
+    if name in chosen.own or name in (h.name for h in options.space) or not chosen.name:
         return
     option = f"--{name.replace('_', '-')}"
     why = f"got {', '.join(members)}, without a range of their own"
     if not any(is_external(member) for member in members):
-        why = f"that of the recipe {choice.name} hangs on batch_size, which varies"
+        why = f"that of the recipe {chosen.name} depends on batch_size, which varies"
     fault = f"{option}: {why}: give {option} LO:HI"
     if fault not in faults.found:
         faults.found.append(fault)
 
 
-def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
+def _varied(faults: FaultList, options: StudyOptions, optims: list[str]) -> Space:
     space: Space = []
     for text in options.vary:
-        varied = vary(faults, text)
+        varied = setting_law(faults, text)
         if varied is None:
             continue
         owner = ONLY_FOR.get(varied.name)
@@ -146,9 +149,9 @@ def _varied(faults: Faults, options: "Options", optims: list[str]) -> Space:
 
 
 def _check_batch_sizes(
-    faults: Faults, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
+    faults: FaultList, recipe: dict[str, dict[str, Any]], space: Space, data: ImageData | None
 ) -> None:
-    """A batch of more images than there are would leave an epoch without a step."""
+    """Check that an epoch has at least one batch."""
     if data is None:
         return
     there = len(data.train)
@@ -156,17 +159,20 @@ def _check_batch_sizes(
     for h in (h for h in space if h.name == "batch_size"):
         largest = max(h.choices or (h.high,), key=lambda value: float(value or 0))
         if largest is not None and float(largest) > there:
-            fault = f"got {largest}, {data.name} has {there} training images"
+            fault = f"got {largest}, {data.name} has {count(there, 'training image')}"
             faults.add("--vary batch_size", fault)
     if isinstance(usual, int) and usual > there:
         smaller = "name a smaller one as in --set batch_size=16"
-        faults.add("--data", f"{data.name} has {there} training images, a batch {usual}; {smaller}")
+        faults.add(
+            "--data",
+            f"{data.name} has {count(there, 'training image')}, a batch {usual}; {smaller}",
+        )
 
 
 def _check_warmup(
-    faults: Faults, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
+    faults: FaultList, recipe: dict[str, dict[str, Any]], epochs: tuple[int, ...]
 ) -> None:
-    """A schedule must be longer than its warm-up."""
+    """Check that each schedule is longer than its warm-up."""
     warmup = next(iter(recipe.values()), {}).get("warmup_epochs")
     if (
         warmup
@@ -174,5 +180,6 @@ def _check_warmup(
         and epochs
         and min(epochs) <= warmup
     ):
-        fault = f"got {min(epochs)}, the learning rate climbs for {warmup:g} epochs: take more"
+        length = count(float(warmup), "epoch")
+        fault = f"got {min(epochs)}, the learning rate climbs for {length}: take more"
         faults.add("--epochs", f"{fault}, or --set warmup=0.1, a share of them")

@@ -4,27 +4,29 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from stability.cli.study.parsing import Faults, import_hint, not_one_of
+from stability.cli.study.parsing import FaultList, import_hint, not_one_of
 from stability.data import ImageData, suitable_size
 from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve_model
 from stability.models.names import DEEPEST, accepts_size, is_external, is_vit_name
 
-OWN = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
+IMPORTED_MODEL = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
 POOLS = {"token": "", "mean": "gap"}
 """Value of `--pool` -> what it adds to a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What shall be chosen for each ViT, as it was typed."""
+class ViTChoices:
+    """Choices for the ViT models, as they were typed."""
 
     stem: str | None = None
     depth: str | None = None
     pool: str | None = None
 
 
-def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | None) -> list[str]:
-    """Every model with every combination of the choices; CNNs, which have none, as they are."""
+def full_names(
+    faults: FaultList, models: str, choices: ViTChoices, data: ImageData | None
+) -> list[str]:
+    """Full names of every ViT with every combination of the choices, and of every CNN."""
     combinations = _combinations(faults, choices)
     asked = [name.strip() for name in models.split(",")]
     for option, text in vars(choices).items():
@@ -36,16 +38,16 @@ def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | 
         for choice in (combinations if is_vit_name(name) else [()])
     ]
     size = suitable_size(data) if data else "nano"
-    found = faults.many_of("--model", ",".join(texts), lambda text: model(faults, text, size))
+    found = faults.many_of("--model", ",".join(texts), lambda text: model_name(faults, text, size))
     return [name for name in found if data is None or _suits(faults, name, data)]
 
 
-def model(faults: Faults, text: str, size: str) -> str | None:
-    """The full name of the model `text` on data that `size` suits."""
+def model_name(faults: FaultList, text: str, size: str) -> str | None:
+    """Resolve one name, with the size that suitable_size the data where it has none."""
     hint = import_hint(text)
     if is_external(text) or hint:
-        if OWN.fullmatch(text) and not hint:
-            return text  # looked at where there is torch: `cli.machine`
+        if IMPORTED_MODEL.fullmatch(text) and not hint:
+            return text  # checked where torch is loaded: `site.machine`
         faults.add(
             "--model", f"got {text!r}, allowed is package.module:function, or timm:NAME{hint}"
         )
@@ -53,12 +55,12 @@ def model(faults: Faults, text: str, size: str) -> str | None:
     try:
         return resolve_model(text, size)
     except ModelNameError as error:
-        faults.add("--model", in_words(error))
+        faults.add("--model", describe_name_error(error))
         return None
 
 
-def in_words(error: ModelNameError) -> str:
-    """What is wrong with a name, and what is allowed."""
+def describe_name_error(error: ModelNameError) -> str:
+    """Say what is wrong with a name, and what is allowed."""
     if error.fault:
         return error.fault
     if set(VARIANTS) <= set(error.allowed):  # too many to list: families, and the nearest of all
@@ -68,8 +70,8 @@ def in_words(error: ModelNameError) -> str:
     return not_one_of(error.got, error.allowed)
 
 
-def _combinations(faults: Faults, choices: Choices) -> list[tuple[str, ...]]:
-    """Parts to add to a name; parts that add nothing are left out."""
+def _combinations(faults: FaultList, choices: ViTChoices) -> list[tuple[str, ...]]:
+    """All combinations of parts to add to a name, without empty parts."""
     parts: list[list[str]] = []
     if choices.stem is not None:
         parts.append(
@@ -84,19 +86,19 @@ def _combinations(faults: Faults, choices: Choices) -> list[tuple[str, ...]]:
     return [tuple(filter(None, combination)) for combination in combinations]
 
 
-def _depth(faults: Faults, text: str) -> str | None:
+def _depth(faults: FaultList, text: str) -> str | None:
     value = faults.whole("--depth", text, low=1, high=DEEPEST)
     return None if value is None else f"d{value}"
 
 
-def _suits(faults: Faults, name: str, data: ImageData) -> bool:
-    """Whether the model takes the images; a ViT takes those of its own size alone."""
+def _suits(faults: FaultList, name: str, data: ImageData) -> bool:
+    """Whether the model accepts_size the images; a ViT accepts_size only those of its own size."""
     side = data.shape[1]
     if is_external(name) or accepts_size(name, side):
         return True
     kind = name.split("-")[0]
     others = [n for n in VARIANTS if n.startswith(f"{kind}-") and accepts_size(n, side)]
-    fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
+    fault = f"{name} accepts_size no images of {side}x{side}, which {data.name} has"
     resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
     faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")
     return False

@@ -6,26 +6,23 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal
 
-from stability.training.settings import SETTING_RANGES, VARIABLE_SETTINGS, setting_fault
 from sweeps.study.space import (
     MAX_INT64,
     SIGNIFICANT_DIGITS,
-    Hyperparameter,
     Value,
     as_typed,
     fault_of_choices,
     round_significant,
 )
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER_PATTERN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BOOLEANS = {"true": True, "false": False}
-LARGEST = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
+LARGEST_WHOLE = 2**31 - 1  # of a whole number: what numpy and torch take as a seed everywhere
 
 
 @dataclass
-class Faults:
+class FaultList:
     """Everything that is wrong with a request, in the order in which it was found."""
 
     found: list[str] = field(default_factory=list)
@@ -50,7 +47,7 @@ class Faults:
             self.add(option, f"{name} is named twice")
         return list(dict.fromkeys(resolved))
 
-    def whole(self, option: str, text: str, low: int, high: int = LARGEST) -> int | None:
+    def whole(self, option: str, text: str, low: int, high: int = LARGEST_WHOLE) -> int | None:
         """A whole number from `low` to `high`."""
         value = int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else None
         if value is not None and low <= value <= high:
@@ -69,7 +66,7 @@ class Faults:
 
     def amount(self, option: str, text: str, low: float, high: float = math.inf) -> float | None:
         """A number of at least `low`; where `high` is given, strictly between the two."""
-        value = number(text)
+        value = parse_number(text)
         bounded = high < math.inf
         if value is not None and (low < value < high if bounded else value >= low):
             return value
@@ -107,17 +104,17 @@ def import_hint(text: str) -> str:
     return f" (did you mean {inside + ':' + (function or 'FUNCTION')!r}?)"
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """A decimal number in ASCII digits; None for anything else.
 
     Python's `float` also reads `1_0`, digits of other scripts, `nan`, and numbers too large or too
     small for a float, as infinity and 0: these are typing errors here.
 
-    >>> number("1e-3"), number("1_0e-4"), number("1e400"), number("1e-400")
+    >>> parse_number("1e-3"), parse_number("1_0e-4"), parse_number("1e400"), parse_number("1e-400")
     (0.001, None, None, None)
     """
     text = text.strip()
-    if not NUMBER.fullmatch(text):
+    if not NUMBER_PATTERN.fullmatch(text):
         return None
     value = float(text)
     is_rounded_to_0 = value == 0 and re.search("[1-9]", re.split("[eE]", text)[0])
@@ -137,7 +134,7 @@ def value_of(text: str) -> Value:
         raise ValueError("got an empty value, allowed is a number, a text, true or false")
     if text.lower() in BOOLEANS:
         return BOOLEANS[text.lower()]
-    value = number(text)
+    value = parse_number(text)
     if value is not None:
         is_whole = re.fullmatch("-?[0-9]+", text)
         if is_whole and abs(value) >= MAX_INT64:
@@ -199,10 +196,10 @@ def fault_of_values(values: Iterable[Value]) -> str | None:
     return None
 
 
-def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
+def interval(faults: FaultList, option: str, text: str, *, log: bool) -> tuple[float, float] | None:
     """`LO:HI`."""
     ends = text.split(":")
-    low, high = (number(ends[0]), number(ends[1])) if len(ends) == 2 else (None, None)
+    low, high = (parse_number(ends[0]), parse_number(ends[1])) if len(ends) == 2 else (None, None)
     if low is None or high is None:
         faults.add(option, f"got {text!r}, allowed is LO:HI, two numbers such as 0.001:0.1")
     elif log and low <= 0:
@@ -215,7 +212,7 @@ def interval(faults: Faults, option: str, text: str, *, log: bool) -> tuple[floa
 
 
 def intervals_by_optimizer(
-    faults: Faults, option: str, texts: list[str], optims: list[str]
+    faults: FaultList, option: str, texts: list[str], optims: list[str]
 ) -> dict[str, tuple[float, float]]:
     """`LO:HI` for the only optimizer, or `sgd=LO:HI` for each that is named."""
     found: dict[str, tuple[float, float]] = {}
@@ -235,63 +232,3 @@ def intervals_by_optimizer(
         elif both is not None:
             found[optim] = both
     return found
-
-
-def vary(faults: Faults, text: str) -> Hyperparameter | None:
-    """`NAME=LO:HI`, `NAME=LO:HI:linear` or `NAME=a,b,c` for one of `VARIABLE`."""
-    option = f"--vary {text}"
-    name, equals, law = text.partition("=")
-    if not equals:
-        faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c")
-        return None
-    if name not in VARIABLE_SETTINGS:
-        faults.add(option, not_one_of(name, VARIABLE_SETTINGS))
-        return None
-    return (
-        _interval_law(faults, option, name, law)
-        if ":" in law
-        else _choice(faults, option, name, law)
-    )
-
-
-def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
-    ends_text, _, word = law.rpartition(":") if law.count(":") > 1 else (law, "", "log")
-    if word not in ("log", "linear"):
-        faults.add(option, f"scale {not_one_of(word, ('log', 'linear'))}")
-        return None
-    scale: Literal["log", "linear"] = "linear" if word == "linear" else "log"
-    ends = interval(faults, option, ends_text, log=scale == "log")
-    if ends is None:
-        return None
-    low, high = (_as_kind(name, end) for end in ends)
-    if not _allowed(faults, option, name, (low, high)):
-        return None
-    integer = SETTING_RANGES[name].integer
-    return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
-
-
-def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter | None:
-    texts = law.split(",")
-    values = [number(text) for text in texts]
-    if bad := [text for text, value in zip(texts, values, strict=True) if value is None]:
-        faults.add(option, f"got {', '.join(map(repr, bad))}, allowed are numbers")
-        return None
-    if fault := fault_of_values(value for value in values if value is not None):
-        faults.add(option, fault)
-        return None
-    numbers = [_as_kind(name, value) for value in values if value is not None]
-    if not _allowed(faults, option, name, numbers):
-        return None
-    return Hyperparameter(name=name, choices=tuple(numbers))
-
-
-def _as_kind(name: str, value: float) -> float:
-    """32 for 32.0 where a whole number is needed; anything else is left for `_allowed` to name."""
-    return int(value) if SETTING_RANGES[name].integer and value.is_integer() else value
-
-
-def _allowed(faults: Faults, option: str, name: str, values: Iterable[float]) -> bool:
-    found = [fault for value in values if (fault := setting_fault(name, value))]
-    for fault in found:
-        faults.add(option, fault.partition(": ")[2])
-    return not found

@@ -1,11 +1,12 @@
-"""Which recipe a study has: by name, with single settings in place of its own."""
+"""The recipe of a study: by name, with single settings replaced."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stability.cli.study.parsing import Faults, not_one_of, number
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.parsing import FaultList, not_one_of, parse_number
 from stability.data import ImageData, suitable_size
 from stability.training.recipes import (
     IMAGENET,
@@ -27,35 +28,32 @@ from stability.training.settings import (
     setting_fault,
 )
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-NAMES = ("lr", "weight_decay", *RECIPE_DEFAULTS)
+SETTABLE = ("lr", "weight_decay", *RECIPE_DEFAULTS)
 OFF = "off"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A recipe by name, and what is said beside it."""
+class ChosenRecipe:
+    """A named recipe, with the settings that the study replaces or draws."""
 
     name: str
-    """Empty where there is no such recipe, which is then said already."""
+    """Empty where there is no such recipe; that fault is reported."""
     own: dict[str, Any]
-    """Settings that are given."""
+    """Settings that replace those of the recipe."""
     drawn: Mapping[str, tuple[str, ...]]
-    """Settings that vary, with the optimizers for which they do; none for all."""
+    """Settings that are drawn, with their optimizers; empty for all optimizers."""
     images: int
-    """To train on."""
+    """Number of training images."""
 
     def constants(self, optim: str) -> dict[str, Any]:
-        """The settings of one optimizer that are not drawn."""
+        """Settings of one optimizer that are not drawn."""
         if not self.name:
             return {}
         drawn = [name for name, optims in self.drawn.items() if optim in (optims or (optim,))]
         return settings_of(self.name, optim, self.own, drawn=drawn, images=self.images)
 
     def by_model(self, models: Iterable[str], optims: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The settings of single models; of models without any, nothing."""
+        """Settings of single models; models without any are left out."""
         if not self.name:
             return {}
         used = {*self.drawn, *(name for optim in optims for name in self.constants(optim))}
@@ -63,14 +61,14 @@ class Choice:
         return {model: settings for model, settings in found.items() if settings}
 
     def ranges(self, family: str, optim: str) -> dict[str, Bounds]:
-        """Intervals of lr and weight decay; of lr none where it hangs on a batch that varies."""
+        """Intervals of lr and weight decay; none of lr where it depends on a varying batch size."""
         if not self.name:
             return {}
         batch = None if "batch_size" in self.drawn else self.constants(optim)["batch_size"]
         return ranges_of(self.name, family, optim, batch)
 
     def origin(self, *, lr_is_ours: bool) -> str:
-        """Recipe, and what was scaled; empty for nano, as it was before there were others."""
+        """Recipe and scaled settings, as the study stores them; empty for nano."""
         if self.name in ("", "nano"):
             return ""
         named, parts = RECIPES[self.name], [f"recipe {self.name}"]
@@ -85,12 +83,12 @@ class Choice:
 
 
 def chosen_recipe(
-    faults: Faults,
-    options: "Options",
+    faults: FaultList,
+    options: StudyOptions,
     data: ImageData | None,
     drawn: Mapping[str, tuple[str, ...]],
-) -> Choice:
-    """The recipe that the options ask for: that of the data's size where they name none."""
+) -> ChosenRecipe:
+    """The recipe of the options; by default the one that suitable_size the data."""
     name = options.recipe
     if name is None:
         name = default_recipe(suitable_size(data), len(data.train)) if data else "nano"
@@ -98,18 +96,18 @@ def chosen_recipe(
         n: None if v == OFF and n in OPTIONAL_SETTINGS else v for n, v in options.settings.items()
     }
     for setting, value in own.items():
-        if faults.one_of("recipe", setting, NAMES) and (fault := setting_fault(setting, value)):
+        if faults.one_of("recipe", setting, SETTABLE) and (fault := setting_fault(setting, value)):
             faults.add("recipe", fault)
     for setting, value in _typed(faults, options, drawn).items():
         own[setting] = value
     for fault in rival_faults({**own, **dict.fromkeys(drawn, True)}):
         faults.add("recipe", fault)
     found = faults.one_of("--recipe", name, RECIPES)
-    return Choice(found or "", own, drawn, len(data.train) if data else 1)
+    return ChosenRecipe(found or "", own, drawn, len(data.train) if data else 1)
 
 
 def _typed(
-    faults: Faults, options: "Options", drawn: Mapping[str, tuple[str, ...]]
+    faults: FaultList, options: StudyOptions, drawn: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """The settings of `--set NAME=VALUE`."""
     found: dict[str, Any] = {}
@@ -118,8 +116,8 @@ def _typed(
         name, equals, word = text.partition("=")
         if not equals:
             faults.add(option, "allowed is NAME=VALUE")
-        elif name not in NAMES:
-            faults.add(option, not_one_of(name, NAMES))
+        elif name not in SETTABLE:
+            faults.add(option, not_one_of(name, SETTABLE))
         elif name in found:
             faults.add(option, f"{name} is set twice")
         elif name in drawn or getattr(options, name, None):
@@ -134,14 +132,14 @@ def _typed(
 
 
 def _value(name: str, word: str) -> Any:
-    """What a typed value means; where it means nothing, the text, for which there is a fault."""
+    """Value of a typed setting; `setting_fault` refuses a text, which is returned as it is."""
     if word == OFF and name in OPTIONAL_SETTINGS:
         return None
     if name in BOOLEAN_SETTINGS:
         return {"true": True, "false": False}.get(word, word)
     if name in SETTING_WORDS:
         return word
-    value = number(word)
+    value = parse_number(word)
     if value is None:
         return word
     return int(value) if SETTING_RANGES[name].integer and re.fullmatch(r"[+-]?\d+", word) else value

@@ -1,118 +1,79 @@
-"""What the options of `stability sweep` ask for: checked in one place, every fault at once."""
+"""From the options of `stability sweep` to a checked request, with every fault at once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stability.cli.site.cluster import Site, SiteOptions, read_site
 from stability.cli.site.gpus import is_gpu_here
 from stability.cli.site.remembered import check_trusted, last_site
 from stability.cli.study.code import IfChanged
 from stability.cli.study.data_names import check_unchanged
-from stability.cli.study.image_study import OBJECTIVE, fields_of_images
+from stability.cli.study.image_study import fields_of_images
+from stability.cli.study.options import IMAGE_OBJECTIVE, STUDY_DEFAULTS, StudyOptions
 from stability.cli.study.own_study import check_objective, fields_of_objective
-from stability.cli.study.parsing import Faults
+from stability.cli.study.parsing import FaultList
 from stability.cli.study.study_file import check_conditions, is_resolved, with_file
-from stability.cli.study.unit import is_own, read_unit, with_unit_there
+from stability.cli.study.unit import is_own_objective, read_unit, with_unit_there
 from stability.training.settings import PRECISIONS
 from sweeps.errors import SpecError
 from sweeps.store.run_directory import RunDirectory, unusable_as_new_folder
 from sweeps.study.sampling import SAMPLERS, grid_levels
-from sweeps.study.space import Hyperparameter
 from sweeps.study.study import Study
-
-DEFAULTS = {"trials": "64", "sampler": "random", "seed": "0"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What shall be trained, as it was typed; None for what was not."""
-
-    model: str | None = None
-    optim: str | None = None
-    data: str | None = None
-    epochs: str | None = None
-    trials: str | None = None
-    sampler: str | None = None
-    seed: str | None = None
-    stem: str | None = None
-    depth: str | None = None
-    pool: str | None = None
-    precision: str | None = None
-    objective: str | None = None
-    unit: str | None = None
-    within: str | None = None
-    study: Path | None = None
-    lr: list[str] = field(default_factory=list)
-    weight_decay: list[str] = field(default_factory=list)
-    vary: list[str] = field(default_factory=list)
-    space: tuple[Hyperparameter, ...] = ()
-    """Of a study file."""
-    recipe: str | None = None
-    """Its name."""
-    set: list[str] = field(default_factory=list)
-    """Single settings of the recipe."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Of a study file: single settings of the recipe."""
-    skip_unreadable: bool = False
-    """Leave out the images that cannot be read."""
-
-    def with_defaults(self, defaults: Mapping[str, str]) -> dict[str, str]:
-        """What was typed for these options, or their defaults."""
-        asked = {name: getattr(self, name) for name in defaults}
-        return {name: defaults[name] if asked[name] is None else asked[name] for name in defaults}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for, without a fault."""
+    """What is to be trained, where, and how to go on: the checked options."""
 
     study: Study
     run: RunDirectory
     site: Site
     confirm: int | None = None
-    """Fresh seeds for the best of each group; None does not train it again."""
+    """Number of new seeds for the best of each group; None does not retrain it."""
     if_changed: IfChanged = "stop"
 
 
-def read(options: Options, where: SiteOptions) -> Request:
-    """The request that the options make. Raises SpecError with every fault; writes nothing."""
-    faults = Faults()
-    site, confirm = read_site(faults, where), _confirm(faults, where)
+def read_request(options: StudyOptions, site_options: SiteOptions) -> Request:
+    """Check the options. Raises SpecError with every fault; writes nothing."""
+    faults = FaultList()
+    site, confirm = read_site(faults, site_options), _confirm(faults, site_options)
     study = _study(faults, options, site)
     if study is not None and not faults.found:
-        run = RunDirectory(Path(where.out or Path("runs") / study.name))
+        run = RunDirectory(Path(site_options.out or Path("runs") / study.name))
         study = with_unit_there(study, run)
         faults.found += run.faults(study) + unusable_by_slurm(site, run)
         if not faults.found:
             return Request(study=study, run=run, site=site, confirm=confirm)
-    elif where.out is not None and not RunDirectory(Path(where.out)).exists():
-        faults.found += unusable_as_new_folder(Path(where.out))
+    elif site_options.out is not None and not RunDirectory(Path(site_options.out)).exists():
+        faults.found += unusable_as_new_folder(Path(site_options.out))
     raise SpecError(faults.found)
 
 
-def _study(faults: Faults, options: Options, site: Site) -> Study | None:
-    """The study that is asked for; None where there is a fault."""
+def _study(faults: FaultList, options: StudyOptions, site: Site) -> Study | None:
+    """Build the study; None where there is a fault."""
     if options.study is not None and is_resolved(options.study):
         may_be = ("study", "unit", "within")
         if any(getattr(options, name) for name in vars(options) if name not in may_be):
             faults.add("--study", f"{options.study} says everything: no other option beside it")
         study = resolved(faults, options.study)
-        named = read_unit(faults, options.unit, options.within, is_own=is_own(study.objective))
+        named = read_unit(
+            faults, options.unit, options.within, is_own=is_own_objective(study.objective)
+        )
         return None if faults.found else named.of(study)
     if options.study is not None:
         options = with_file(faults, options, options.study)
     fields_of = fields_of_images if options.objective is None else fields_of_objective
     fields = fields_of(faults, options)
-    asked = options.with_defaults(DEFAULTS)
+    asked = options.with_defaults(STUDY_DEFAULTS)
     fields |= {
         "draws": faults.whole("--trials", asked["trials"], low=1),
         "sampler": faults.one_of("--sampler", asked["sampler"], SAMPLERS),
         "seed": faults.whole("--seed", asked["seed"], low=0),
         "precision": precision(faults, options, site),
     }
-    named = read_unit(faults, options.unit, options.within, is_own=is_own(options.objective))
+    named = read_unit(
+        faults, options.unit, options.within, is_own=is_own_objective(options.objective)
+    )
     if not faults.found:
         check_conditions(faults, options.space, fields["models"], fields["optims"])
     if fields["sampler"] == "grid" and not faults.found:
@@ -123,8 +84,8 @@ def _study(faults: Faults, options: Options, site: Site) -> Study | None:
     return None if faults.found else named.of(Study(**fields))
 
 
-def precision(faults: Faults, options: Options, site: Site) -> str | None:
-    """Of the forward pass: what is asked for, else what suits the device."""
+def precision(faults: FaultList, options: StudyOptions, site: Site) -> str | None:
+    """Precision of the forward pass: as asked for, else what suits the device."""
     asked = options.precision or "auto"
     if options.objective is not None:
         if options.precision is not None:
@@ -138,27 +99,27 @@ def precision(faults: Faults, options: Options, site: Site) -> str | None:
     return "bfloat16" if on_gpu else "float32"
 
 
-def resolved(faults: Faults, path: Path) -> Study:
-    """The study of a run directory, to be run again. Raises StoreError, SpecError."""
+def resolved(faults: FaultList, path: Path) -> Study:
+    """Read the study of a run directory, to run it again. Raises StoreError, SpecError."""
     study = Study.read(path)
-    if study.objective == OBJECTIVE:
+    if study.objective == IMAGE_OBJECTIVE:
         check_unchanged(study)
     else:
         check_objective(faults, study.objective)
     return study
 
 
-def reopen(
-    path: Path, where: SiteOptions, unit: str | None = None, within: str | None = None
+def reopen_request(
+    path: Path, site_options: SiteOptions, unit: str | None = None, within: str | None = None
 ) -> Request:
-    """The request to go on with a run directory. Raises SpecError, StoreError."""
-    faults, run = Faults(), RunDirectory(path)
+    """Make the request that resumes a run directory. Raises SpecError, StoreError."""
+    faults, run = FaultList(), RunDirectory(path)
     study = run.read_study()
     check_trusted(run)
-    remembered = None if where.executor or where.profile else last_site(run)
-    site, confirm = read_site(faults, where, remembered), _confirm(faults, where)
+    remembered = None if site_options.executor or site_options.profile else last_site(run)
+    site, confirm = read_site(faults, site_options, remembered), _confirm(faults, site_options)
     faults.found += unusable_by_slurm(site, run)
-    named = read_unit(faults, unit, within, is_own=is_own(study.objective))
+    named = read_unit(faults, unit, within, is_own=is_own_objective(study.objective))
     if not faults.found:
         asked = named.of(study)
         faults.found += asked.differences(study)
@@ -168,11 +129,15 @@ def reopen(
 
 
 def unusable_by_slurm(site: Site, run: RunDirectory) -> list[str]:
-    """Slurm takes a % in the names of its logs for a field of its own."""
+    """A fault for a path with %, which Slurm replaces in the names of its logs."""
     if site.executor == "slurm" and "%" in str(run.path):
         return [f"--out: got {run.path}, on Slurm allowed is a path without %"]
     return []
 
 
-def _confirm(faults: Faults, where: SiteOptions) -> int | None:
-    return None if where.confirm is None else faults.whole("--confirm", where.confirm, low=2)
+def _confirm(faults: FaultList, site_options: SiteOptions) -> int | None:
+    return (
+        None
+        if site_options.confirm is None
+        else faults.whole("--confirm", site_options.confirm, low=2)
+    )

@@ -19,34 +19,35 @@ optims = ["sgd"]       # only for these optimizers, or models = [...]
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from stability.cli.study.parsing import Faults, fault_of_values
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.parsing import FaultList, fault_of_values
 from sweeps.study.space import Hyperparameter
 from sweeps.system.files import parse_toml, read_text
 
-if TYPE_CHECKING:
-    from stability.cli.study.request import Options
-
-NAMES = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective", "unit")
-CHOICES = ("stem", "depth", "pool", "precision")
-TABLES = ("recipe", "space")
+TEXT_KEYS = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective", "unit")
+IMAGE_KEYS = ("stem", "depth", "pool", "precision")
+TABLE_KEYS = ("recipe", "space")
 
 
-def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
-    """The options, with what the file says where they are silent."""
+def with_file(faults: FaultList, options: StudyOptions, path: Path) -> StudyOptions:
+    """The options, completed by the file."""
     content = _read(faults, path)
     for name in content:
-        faults.one_of(f"{path}", name, (*NAMES, "within", *CHOICES, *TABLES))
+        faults.one_of(f"{path}", name, (*TEXT_KEYS, "within", *IMAGE_KEYS, *TABLE_KEYS))
     texts: dict[str, Any] = {
         name: _text(faults, f"{path}: {name}", content[name])
-        for name in (*NAMES, *CHOICES)
+        for name in (*TEXT_KEYS, *IMAGE_KEYS)
         if name in content and getattr(options, name) is None
     }
     if "within" in content and options.within is None and options.unit is None:
-        texts["within"] = _amount(faults, f"{path}: within", content["within"])
+        within = content["within"]
+        texts["within"] = str(within)
+        if isinstance(within, bool) or not isinstance(within, int | float):
+            faults.add(f"{path}: within", f"got {within!r}, allowed is a number")
     settings = content.get("recipe", {})
     if not isinstance(settings, dict):
         faults.add(f"{path}: recipe", "allowed is a table")
@@ -61,14 +62,14 @@ def with_file(faults: Faults, options: "Options", path: Path) -> "Options":
 
 
 def is_resolved(path: Path) -> bool:
-    """Whether this is the study.toml of a run directory, which says everything."""
+    """Whether this is the study.toml of a run directory, which is complete."""
     try:
         return "fingerprint" in parse_toml(read_text(path))
     except (OSError, ValueError):
         return False  # said when it is read
 
 
-def _read(faults: Faults, path: Path) -> dict[str, Any]:
+def _read(faults: FaultList, path: Path) -> dict[str, Any]:
     try:
         return parse_toml(read_text(path))
     except (OSError, ValueError) as error:
@@ -76,8 +77,8 @@ def _read(faults: Faults, path: Path) -> dict[str, Any]:
         return {}
 
 
-def _text(faults: Faults, where: str, value: Any) -> str | None:
-    """As it would be typed: a list with commas."""
+def _text(faults: FaultList, where: str, value: Any) -> str | None:
+    """The value as it would be typed: a list with commas."""
     values = value if isinstance(value, list) else [value]
     if all(isinstance(v, str | int) and not isinstance(v, bool) for v in values) and values:
         return ",".join(map(str, values))
@@ -85,14 +86,7 @@ def _text(faults: Faults, where: str, value: Any) -> str | None:
     return None
 
 
-def _amount(faults: Faults, where: str, value: Any) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    faults.add(where, f"got {value!r}, allowed is a number")
-    return None
-
-
-def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
+def _space(faults: FaultList, path: Path, tables: Any) -> list[Hyperparameter]:
     if not isinstance(tables, list):
         faults.add(f"{path}: space", "allowed are tables: [[space]]")
         return []
@@ -114,7 +108,7 @@ def _space(faults: Faults, path: Path, tables: Any) -> list[Hyperparameter]:
 
 
 def sentences(error: ValidationError) -> list[tuple[str, str]]:
-    """Where a table of the space is wrong, and why; a place that is wrong in many ways once."""
+    """Keys of a space table that are wrong, each with its first fault."""
     found: dict[str, str] = {}
     for e in error.errors():
         where = ".".join(map(str, e["loc"][:2])) or "it"
@@ -126,9 +120,9 @@ def sentences(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def check_conditions(
-    faults: Faults, space: tuple[Hyperparameter, ...], models: list[str], optims: list[str]
+    faults: FaultList, space: tuple[Hyperparameter, ...], models: list[str], optims: list[str]
 ) -> None:
-    """Conditions must name what is in the study, and leave no doubt which law holds."""
+    """Check that conditions name models and optimizers of the study, and leave one law for each."""
     for h in space:
         for name in h.models:
             faults.one_of(f"space: {h.name}: models", name, models)

@@ -1,11 +1,11 @@
-"""The unit of an objective's errors: what was typed, and what is asked where it is needed."""
+"""The unit of an objective's errors: its options, and the question where it is unknown."""
 
 from dataclasses import dataclass
 from typing import cast
 
-from stability.cli.output.tables import shown
-from stability.cli.study.image_study import OBJECTIVE
-from stability.cli.study.parsing import Faults
+from stability.cli.output.tables import shown_path
+from stability.cli.study.options import IMAGE_OBJECTIVE
+from stability.cli.study.parsing import FaultList
 from sweeps.errors import StabilityError, UnitError
 from sweeps.store.answers import MIN_RESULTS, unit_question
 from sweeps.store.parts import Ledger
@@ -26,8 +26,10 @@ class NamedUnit:
         return study.in_unit(self.unit, self.within) if self.unit else study
 
 
-def read_unit(faults: Faults, unit: str | None, within: str | None, *, is_own: bool) -> NamedUnit:
-    """Check the options; a unit is that of an objective of one's own."""
+def read_unit(
+    faults: FaultList, unit: str | None, within: str | None, *, is_own: bool
+) -> NamedUnit:
+    """Check `--unit` and `--within`, which only own objectives have."""
     if not is_own:
         for option, given in (("--unit", unit), ("--within", within)):
             if given is not None:
@@ -49,13 +51,13 @@ def read_unit(faults: Faults, unit: str | None, within: str | None, *, is_own: b
     return NamedUnit(unit=cast(Unit, unit or ""), within=distance)
 
 
-def is_own(objective: str | None) -> bool:
+def is_own_objective(objective: str | None) -> bool:
     """Whether a study with this objective trains with the user's own function."""
-    return objective not in (None, OBJECTIVE)
+    return objective not in (None, IMAGE_OBJECTIVE)
 
 
 def with_unit_there(study: Study, run: RunDirectory) -> Study:
-    """The study with the unit that was named before in `run`, where now none is."""
+    """The study; if it names no unit, with the one that `run` has."""
     if study.unit or not run.exists():
         return study
     try:
@@ -67,17 +69,17 @@ def with_unit_there(study: Study, run: RunDirectory) -> Study:
 
 def check_unit(run: RunDirectory, ledger: Ledger) -> None:
     """Raise UnitError, saying how to go on, where the unit of the results has to be named."""
-    if text := question_of(run, ledger):
+    if text := ask_for_unit(run, ledger):
         raise UnitError(text)
 
 
-def question_of(run: RunDirectory, ledger: Ledger) -> str | None:
-    """What is asked, and how to go on; None where the unit is known or percent is plausible."""
+def ask_for_unit(run: RunDirectory, ledger: Ledger) -> str | None:
+    """Ask for the unit, and say how to resume; None where it is known or percent is plausible."""
     enough = min(MIN_RESULTS, run.read_study().trials)
     why = unit_question(ledger.counted, ledger.unit, enough)
     return why and (
         f"{why}: are they percent or fractions of 1?\n"
         "Nothing more is trained until the unit is named; the results are kept. Go on with\n"
-        f"  stability resume {shown(run.path)} --unit fraction\n"
+        f"  stability resume {shown_path(run.path)} --unit fraction\n"
         "or with --unit percent, or for a loss with --unit raw --within D"
     )

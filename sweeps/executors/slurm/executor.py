@@ -22,6 +22,7 @@ from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import last_lines
 from sweeps.system.trust import check_exclusive, private_folder
+from sweeps.words import count
 from sweeps.worker.worker import WorkerSpec
 
 AGAIN_SECONDS = 20.0  # after what Slurm did not take
@@ -272,8 +273,8 @@ class SlurmExecutor(Executor):
         alive = self._alive()
         reasons = Counter(task.reason for task in alive if task.is_queued)
         running = sum(not task.is_queued for task in alive)
-        words = [f"{running} workers run"] if running else []
-        words += [f"{count} queued ({reason})" for reason, count in reasons.most_common(2)]
+        words = [f"{count(running, 'worker')} running"] if running else []
+        words += [f"{n} queued ({reason})" for reason, n in reasons.most_common(2)]
         words += [f"left out: {', '.join(self._avoid)}"] if self._avoid else []
         if trouble := str(self._error or self.monitor.trouble):
             words.append(f"Slurm: {trouble}")

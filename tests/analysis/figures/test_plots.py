@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from analysis import EDF, Sample, draw_edf, plot_edfs, samples, save_edf
 from analysis.figures import save as figures_module
 from analysis.figures.edf import footnote
-from stability.cli.commands.edf import Picture, write_picture
+from stability.cli.commands.edf import EdfOptions, write_picture
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_command_line_and_api_draw_the_same_band(
         return draw_edf(edf, ax, band=band, **look)  # type: ignore[arg-type]
 
     monkeypatch.setattr("analysis.figures.edf.draw_edf", recorded)
-    write_picture(table, tmp_path / "cli.png", Picture())
+    write_picture(table, tmp_path / "cli.png", EdfOptions())
     save_edf([group], tmp_path / "api.png")
     plot_edfs([group], ax)
     bounds = [[bound.height.tolist() for bound in band] for band in drawn]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import call, faults_of, request
 
-from stability.cli.study.parsing import Faults, intervals_by_optimizer, vary
+from stability.cli.study.parsing import FaultList, intervals_by_optimizer
+from stability.cli.study.vary import setting_law
 from sweeps.study.space import Hyperparameter
 
 
@@ -93,8 +94,11 @@ def test_one_study_of_lists() -> None:
         ({"vary": ["colour=1,2"]}, ["'colour' is not one of batch_size, momentum"]),
         ({"vary": ["momentum"]}, ["allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c"]),
         ({"vary": ["momentum=0.5:1:linear"]}, ["got 1.0, allowed is a number from 0 and below 1"]),
-        ({"vary": ["momentum=0.5:0.9:cubic"]}, ["scale 'cubic' is not one of log, linear"]),
-        ({"vary": ["batch_size=32,x"]}, ["got 'x', allowed are numbers"]),
+        (
+            {"vary": ["momentum=0.5:0.9:cubic"]},
+            ["got cubic, allowed behind LO:HI is log or"],
+        ),
+        ({"vary": ["batch_size=32,x"]}, ["got 32 (number), x (text); allowed are only numbers"]),
         ({"vary": ["batch_size=32,32.5"]}, ["got 32.5, allowed is a whole number from 1"]),
         ({"vary": ["batch_size=32,4096"]}, ["got 4096, digits has 1097 training images"]),
         ({"vary": ["clip=1,2", "clip=1:2"]}, ["clip is varied twice"]),
@@ -130,14 +134,14 @@ def test_all_faults_are_said_at_once() -> None:
 
 
 def test_laws_that_may_be_varied() -> None:
-    faults = Faults()
-    assert vary(faults, "batch_size=16:256") == Hyperparameter(
+    faults = FaultList()
+    assert setting_law(faults, "batch_size=16:256") == Hyperparameter(
         name="batch_size", low=16, high=256, integer=True
     )
-    assert vary(faults, "warmup=0:0.3:linear") == Hyperparameter(
+    assert setting_law(faults, "warmup=0:0.3:linear") == Hyperparameter(
         name="warmup", low=0.0, high=0.3, scale="linear"
     )
-    assert vary(faults, "clip=0.5,1") == Hyperparameter(name="clip", choices=(0.5, 1.0))
+    assert setting_law(faults, "clip=0.5,1") == Hyperparameter(name="clip", choices=(0.5, 1.0))
     both = intervals_by_optimizer(faults, "--lr", ["sgd=0.1:1,adamw=1e-4:1e-2"], ["sgd", "adamw"])
     assert both == {"sgd": (0.1, 1.0), "adamw": (1e-4, 1e-2)}
     assert faults.found == []

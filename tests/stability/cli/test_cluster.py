@@ -7,9 +7,9 @@ import pytest
 from command_line import call
 from toys import make_toy
 
-from stability.cli.site.cluster import Cluster, Site, SiteOptions, read_site
-from stability.cli.site.remembered import as_written, last_site
-from stability.cli.study.parsing import Faults
+from stability.cli.site.cluster import ClusterOptions, Site, SiteOptions, read_site
+from stability.cli.site.remembered import last_site, site_record
+from stability.cli.study.parsing import FaultList
 from sweeps.errors import SpecError
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.options import SlurmOptions, script
@@ -33,10 +33,10 @@ def login_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def site(remembered: Site | None = None, **where: object) -> Site:
-    names = {name: where.pop(name) for name in list(where) if name in Cluster().__dict__}
+    names = {name: where.pop(name) for name in list(where) if name in ClusterOptions().__dict__}
     given = {"executor": "slurm", **where} if remembered is None else where
-    faults = Faults()
-    found = read_site(faults, SiteOptions(cluster=Cluster(**names), **given), remembered)  # type: ignore[arg-type]
+    faults = FaultList()
+    found = read_site(faults, SiteOptions(cluster=ClusterOptions(**names), **given), remembered)  # type: ignore[arg-type]
     if faults.found:
         raise SpecError(faults.found)
     return found
@@ -252,7 +252,7 @@ def test_resume_remembers_the_cluster_unless_others_could_have_written_it(tmp_pa
     run = RunDirectory(tmp_path / "run")
     run.create(study, draw_design(study))
     asked = site(partition="gpu", setup=["module load x"], device="cuda", workers="5", time="60")
-    provenance.write_provenance(run, as_written(asked))
+    provenance.write_provenance(run, site_record(asked))
     found = last_site(run)
     assert found == asked
     assert site(found) == asked

@@ -16,8 +16,8 @@ from picture_files import CLASSES, picture, write_cifar, write_classes
 from toys import ROOT
 
 from stability.cli.commands.data import show_data
-from stability.cli.study.data_names import check_unchanged, images
-from stability.cli.study.parsing import Faults
+from stability.cli.study.data_names import check_unchanged, load_images
+from stability.cli.study.parsing import FaultList
 from stability.data import KINDS, cifar, load_data
 from stability.data.sheet import contact_sheet
 from sweeps.errors import SpecError
@@ -216,8 +216,8 @@ def test_every_fault_of_the_data_is_a_fault_of_the_request(tmp_path: Path) -> No
     (folder / "none").mkdir()
     faults = faults_of(data=f"folder:{folder}", epochs="0")
     assert [fault.partition(":")[0] for fault in faults] == ["--data", "--data", "--epochs"]
-    found = Faults()
-    assert images(found, "mnist") == ({}, None)
+    found = FaultList()
+    assert load_images(found, "mnist") == ({}, None)
     assert len(found.found) == 1
 
 

@@ -18,10 +18,11 @@ from drivers import wait_for
 from objectives import ToyEngines
 from toys import HELPERS
 
-from stability.cli.site.cluster import Cluster, SiteOptions
-from stability.cli.site.engine import check_engine, engine_in_words
+from stability.cli.site.cluster import ClusterOptions, SiteOptions
+from stability.cli.site.engine import check_engine
+from stability.cli.site.engine import describe_engine as describe_engine_of
 from stability.cli.site.gpus import is_gpu_here
-from stability.cli.site.remembered import as_written
+from stability.cli.site.remembered import site_record
 from stability.cli.study.request import Request
 from sweeps.errors import ExecutorError, SpecError, StoreError
 from sweeps.store.run_directory import RunDirectory
@@ -296,8 +297,8 @@ def test_a_profile_keeps_an_engine_and_a_dispatch_remembers_it(
     site = request(profile="box").site
     assert site.engine == "stacked:4"
     assert request(profile="box", engine="eager").site.engine == "eager"
-    assert as_written(site)["engine"] == "stacked:4"
-    assert SiteOptions(cluster=Cluster()).engine is None
+    assert site_record(site)["engine"] == "stacked:4"
+    assert SiteOptions(cluster=ClusterOptions()).engine is None
 
 
 def test_what_is_settled_in_words(tmp_path: Path) -> None:
@@ -320,14 +321,14 @@ def test_what_is_settled_in_words(tmp_path: Path) -> None:
     out_of_memory = replace(STACKED.ways["k"], measured={"stacked:64": "OutOfMemoryError"})
     assert len(describe_engine(EngineDecision(device="cuda", ways={"k": out_of_memory}))) == 1
     run = asked(tmp_path).run
-    assert engine_in_words(run) == []
+    assert describe_engine_of(run) == []
     write_engine_file(run.engine, EngineDecision(device="cpu", ways={"k": EnginePlan()}))
-    assert engine_in_words(run) == []  # as it always was
+    assert describe_engine_of(run) == []  # as it always was
     run.engine.unlink()
     write_engine_file(
         run.engine, EngineDecision(device="cpu", asked="stacked:8", ways={"k": refused})
     )
-    assert engine_in_words(run)[1] == "trained one by one: m1 cannot be stacked: odd"
+    assert describe_engine_of(run)[1] == "trained one by one: m1 cannot be stacked: odd"
 
 
 @pytest.mark.slow

@@ -10,10 +10,11 @@ from toys import ROOT
 
 from stability import probe
 from stability.cli.commands.sweep import machine_measured
-from stability.cli.output.announce import cost
+from stability.cli.output.announce import describe_cost
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.site.machine import Machine, machine_of, question
-from stability.cli.study.request import Options, Request, read
+from stability.cli.site.machine import Machine, machine_of, probe_question
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import Request, read_request
 from sweeps.errors import SpecError
 
 BATCH = 64
@@ -38,11 +39,11 @@ class Counting(nn.Module):
 
 @pytest.fixture
 def asked() -> Request:
-    return read(Options(model="vitp", optim="sgd"), SiteOptions(device="cpu"))
+    return read_request(StudyOptions(model="vitp", optim="sgd"), SiteOptions(device="cpu"))
 
 
 def job(asked: Request, **changes: Any) -> dict[str, Any]:
-    (one,) = question(asked.study, "cpu")["jobs"]
+    (one,) = probe_question(asked.study, "cpu")["jobs"]
     assert one["settings"]["batch_size"] == BATCH
     return {**one, **changes}
 
@@ -121,7 +122,7 @@ def test_all_jobs_share_the_time(asked: Request, monkeypatch: pytest.MonkeyPatch
 def test_a_cost_that_is_not_known_is_said_to_be_so(asked: Request) -> None:
     machine = machine_of(asked.study, {"slots": ["cpu:0"], "seconds": [None]})
     assert machine == Machine(slots=("cpu:0",), seconds=None)
-    said = cost(asked.study, 0, machine, slots=("cpu:0",), site=asked.site)
+    said = describe_cost(asked.study, 0, machine, slots=("cpu:0",), site=asked.site)
     assert said.endswith("trials on 1 cpu worker; how long that takes is not known")
 
 
@@ -151,7 +152,9 @@ def test_a_model_from_elsewhere_is_looked_at_for_a_cluster_too(
 ) -> None:
     monkeypatch.chdir(EXAMPLES)
     both = ("vitp-nano", "mymodels:mlp")
-    jobs = question(asked.study.model_copy(update={"models": both}), "cpu", is_timed=False)["jobs"]
+    jobs = probe_question(asked.study.model_copy(update={"models": both}), "cpu", is_timed=False)[
+        "jobs"
+    ]
     assert [(each["model"], each["is_timed"]) for each in jobs] == [("mymodels:mlp", False)]
     assert machine_measured(on_slurm(asked, "cuda", models=both)).seconds is None
     with pytest.raises(SpecError, match="none_such"):

@@ -10,7 +10,12 @@ from command_line import call, faults_of, request
 from PIL import Image
 from toys import ROOT
 
-from stability.cli.commands.recipe import as_dict, described, show_recipe, side_by_side
+from stability.cli.commands.recipe import (
+    describe_all_recipes,
+    describe_recipe,
+    recipe_facts,
+    show_recipe,
+)
 from stability.data import load_data
 from stability.training.augment.preview import augmentation_rows
 from stability.training.recipes import RECIPES, settings_of
@@ -87,7 +92,7 @@ def test_a_setting_that_is_what_it_was_names_the_same_study() -> None:
         ({"set": ["warmup_epochs=5"]}, ["--epochs: got 5, the learning rate climbs for 5 epochs"]),
         (
             {"recipe": "micro", "vary": ["batch_size=64,128"]},
-            ["--lr: that of the recipe micro hangs on batch_size, which varies: give --lr LO:HI"],
+            ["--lr: that of the recipe micro depends on batch_size, which varies: give --lr LO:HI"],
         ),
     ],
 )
@@ -134,7 +139,7 @@ def test_with_an_objective_of_ones_own_settings_are_handed_over() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_printed_with_its_sources_in_80_columns(name: str) -> None:
-    text = described(name)
+    text = describe_recipe(name)
     assert max(map(len, text.splitlines())) <= 80
     rows = [line.split()[0] for line in text.splitlines() if line and line[0] != " "]
     assert [row for row in rows if row in RECIPE_DEFAULTS] == list(RECIPE_DEFAULTS)
@@ -142,19 +147,19 @@ def test_a_recipe_is_printed_with_its_sources_in_80_columns(name: str) -> None:
 
 def test_what_a_recipe_scales_is_said() -> None:
     """The rate of the averaged weights is one for ImageNet: a study has another."""
-    text = " ".join(described("paper").split())
+    text = " ".join(describe_recipe("paper").split())
     assert "ema: for ImageNet's 1281167 training images" in text
     assert "1e-05 * 1281167 / images, and ema_period 1 where an epoch has fewer than 32" in text
     assert "min(1, ema * batch / epochs * ema_period)" in text
     scaled = settings_of("paper", "sgd", {"batch_size": 64}, images=1097)
     assert scaled["ema"] == pytest.approx(1e-5 * 1281167 / 1097, rel=1e-5)
     assert scaled["ema_period"] == 1
-    assert "ema:" not in described("micro")
-    assert [as_dict(name)["ema_images"] for name in RECIPES] == [None, None, 1281167]
+    assert "ema:" not in describe_recipe("micro")
+    assert [recipe_facts(name)["ema_images"] for name in RECIPES] == [None, None, 1281167]
 
 
 def test_all_recipes_side_by_side() -> None:
-    lines = side_by_side().splitlines()
+    lines = describe_all_recipes().splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[1].split() == ["batch_size", "64", "128", "2048", "from", "1,", "whole"]
 
@@ -174,8 +179,8 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
 def test_faults_of_the_command_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         show_recipe("papr", "digit", tmp_path / "no" / "x.gif", as_json=False)
-    assert len(error.value.faults) == 3
-    with pytest.raises(SpecError, match="say of which recipe"):
+    assert len(error.value.faults) == 4
+    with pytest.raises(SpecError, match="needs the name of a recipe"):
         show_recipe(None, "digits", tmp_path / "x.png", as_json=False)
     with pytest.raises(SpecError, match="nano does nothing to images"):
         show_recipe("nano", "digits", tmp_path / "x.png", as_json=False)

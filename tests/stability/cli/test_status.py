@@ -12,14 +12,14 @@ import pytest
 from toys import make_run
 
 from stability.cli.commands import status
-from stability.cli.commands.status import in_words, show_status, state_of
+from stability.cli.commands.status import describe_state, show_status, state_of
 from sweeps.driver.driver import sole_driver
 from sweeps.executors.slurm.jobs import Submission
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import RunDirectory
 
 NAME = "stability-0123456789ab"
-NOBODY = "no worker lives: stability resume"
+NOBODY = "no worker is running: stability resume"
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def test_a_driver_is_named_as_long_as_it_holds_its_lock(run: RunDirectory) -> No
     with sole_driver(run):
         state = state_of(run)
         assert state["driver"] == f"pid {os.getpid()} on {socket.gethostname()}"
-        assert f"a driver lives: {state['driver']}" in in_words(state).splitlines()
-        assert NOBODY not in in_words(state)
+        assert f"driver running: {state['driver']}" in describe_state(state).splitlines()
+        assert NOBODY not in describe_state(state)
     assert state_of(run)["driver"] is None  # this process lives on, and drives no more
-    assert NOBODY in in_words(state_of(run))
+    assert NOBODY in describe_state(state_of(run))
 
 
 def test_a_driver_on_another_host_is_known_by_its_lock(run: RunDirectory) -> None:
@@ -78,7 +78,7 @@ def test_watching_goes_on_while_a_driver_lives(
         monkeypatch.setattr("stability.cli.commands.status.time.sleep", sleep)
         show_status(run.path, watch=True)
     assert looks == 2
-    assert capsys.readouterr().out.count("a driver lives") == 2
+    assert capsys.readouterr().out.count("driver running") == 2
 
 
 def test_json_is_one_line_for_each_look(

@@ -9,8 +9,9 @@ import pytest
 from command_line import PLAIN, run
 
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.parsing import number
-from stability.cli.study.request import Options, Request, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.parsing import parse_number
+from stability.cli.study.request import Request, read_request
 from sweeps.errors import SpecError
 from sweeps.study.design import draw_design, read_design
 
@@ -31,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked(**options: Any) -> Request:
-    return read(Options(objective="flags:fit", **options), SiteOptions())
+    return read_request(StudyOptions(objective="flags:fit", **options), SiteOptions())
 
 
 def faults_of(**options: Any) -> list[str]:
@@ -175,7 +176,7 @@ def test_two_laws_for_one_name_are_refused() -> None:
 
 @pytest.mark.parametrize("text", ["1_0", "0x10", "nan", "inf", "1e400", "1e-400", "\uff11", "1 0"])
 def test_every_numeric_option_reads_numbers_in_one_way(text: str) -> None:
-    assert number(text) is None
+    assert parse_number(text) is None
 
 
 @pytest.mark.parametrize(
@@ -194,5 +195,5 @@ def test_every_numeric_option_reads_numbers_in_one_way(text: str) -> None:
 )
 def test_options_of_image_studies(changes: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as error:
-        read(Options(**{**PLAIN, **changes}), SiteOptions())
+        read_request(StudyOptions(**{**PLAIN, **changes}), SiteOptions())
     assert len(error.value.faults) == 1

@@ -13,10 +13,11 @@ from picture_files import CLASSES, picture, write_classes
 from PIL import Image
 
 from stability.cli import main
-from stability.cli.output.announce import describe
+from stability.cli.output.announce import describe_study
 from stability.cli.site.cluster import SiteOptions
 from stability.cli.study.data_names import check_unchanged
-from stability.cli.study.request import Options, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import read_request
 from stability.data import DataError, decode, load_data, without_unreadable
 from stability.data import folder as folders
 from stability.data.sources import _load
@@ -206,8 +207,8 @@ LEFT_OUT = {"cat": ("cat/zz.png",), "dog": ("dog/zz.jpg", "dog/zzz.png")}
 
 def study_of(text: str) -> Study:
     asked = {"model": "vitc", "optim": "sgd", "epochs": "1", "trials": "2", "data": text}
-    options = Options(**asked, set=["batch_size=8"], skip_unreadable=True)  # type: ignore[arg-type]
-    return read(options, SiteOptions(device="cpu")).study
+    options = StudyOptions(**asked, set=["batch_size=8"], skip_unreadable=True)  # type: ignore[arg-type]
+    return read_request(options, SiteOptions(device="cpu")).study
 
 
 def test_unreadable_images_are_left_out_and_counted_by_class(unreadable: Path) -> None:
@@ -228,7 +229,7 @@ def test_the_study_keeps_their_list_and_notices_every_change(unreadable: Path) -
     study = study_of("folder:w")
     assert study.left_out == LEFT_OUT
     assert study.data_source == f"folder+skip-unreadable:{unreadable}"
-    assert "left out as unreadable: 1 of cat, 2 of dog" in describe(study)
+    assert "left out as unreadable: 1 of cat, 2 of dog" in describe_study(study)
     study.write(unreadable / "study.toml")
     assert Study.read(unreadable / "study.toml") == study
     (unreadable / "study.toml").unlink()

@@ -9,7 +9,7 @@ import torch
 from nets import EVERY
 from toys import ROOT
 
-from stability.cli.commands.models import in_table, row
+from stability.cli.commands.models import describe_models, model_facts
 from stability.models import STEMS, VARIANTS, ViTConfig, config_of
 from stability.models.build import assemble
 from stability.models.complexity import Complexity, complexity, complexity_of
@@ -19,7 +19,7 @@ from stability.models.variants import counted_on
 PAGE = ROOT / "docs" / "models.md"
 
 
-listed = cache(row)
+listed = cache(model_facts)
 
 
 @cache
@@ -202,7 +202,7 @@ def test_what_is_listed_is_what_is_counted() -> None:
 
 def test_the_table_fits_80_columns_and_has_every_model_and_stem() -> None:
     long = "vitp-micro+patchify-bn-relu+d13+gap"
-    text = in_table([listed(name) for name in (*VARIANTS, long)])
+    text = describe_models([listed(name) for name in (*VARIANTS, long)])
     assert max(map(len, text.splitlines())) <= 80
     for name in (*VARIANTS, *STEMS, long):
         assert name in text

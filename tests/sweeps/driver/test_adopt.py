@@ -182,11 +182,11 @@ def test_a_longer_sweep_says_what_it_takes_over_and_trains_the_rest(tmp_path: Pa
     words = ["sweep", "--model", "vitc", "--optim", "sgd", "--epochs", "1", "--executor", "inline"]
     call(*words, "--trials", "2", cwd=tmp_path)
     asked = call(*words, "--trials", "3", "--dry-run", cwd=tmp_path)
-    assert "2 trials were trained in runs/" in asked.stdout
+    assert "2 trials taken over from runs/" in asked.stdout
     assert len(list((tmp_path / "runs").iterdir())) == 1  # nothing was written
     said = call(*words, "--trials", "3", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert "2 of 3 trials are finished already; training 1 trials" in said.stdout
+    assert "2 of 3 trials finished already; training 1 trial " in said.stdout
 
 
 @pytest.mark.parametrize(("device", "there"), [("cpu", "cuda"), ("NVIDIA H200", "cpu")])

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from toys import HELPERS, make_toy
 
-from stability.cli.commands.status import in_words, state_of
-from stability.cli.output.failures import few
+from stability.cli.commands.status import describe_state, state_of
+from stability.cli.output.failures import few_lines
 from stability.cli.output.progress import Display
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.driver.tally import RETRIES, Tally
@@ -66,8 +66,8 @@ def test_status_says_what_the_diverged_of_a_stack_did_not_take(
     values = {"computed": computed and computed * first.epochs}
     PartWriter(run, "w").append(Result(trial=first.id, outcome="diverged", values=values))
     line = "50.0% of the epochs of trials trained as one were not computed: these had diverged"
-    assert (line in in_words(state_of(run)).splitlines()) == said
-    assert ("not computed" in in_words(state_of(run))) == said
+    assert (line in describe_state(state_of(run)).splitlines()) == said
+    assert ("not computed" in describe_state(state_of(run))) == said
 
 
 def test_a_tally_counts_as_somebody_who_counts_anew(run: RunDirectory) -> None:
@@ -201,11 +201,16 @@ def random_row(rng: random.Random, trial: str) -> dict[str, Any]:
 
 def test_of_many_failures_a_few_lines_are_said() -> None:
     same = [(f"failed: {i}", f"ValueError: {i} (x.py:1)") for i in range(100_000)]
-    assert few(same) == ["failed: 0", "failed: 1", "failed: 2", "  and 99997 more alike"]
-    assert few(same[:3]) == ["failed: 0", "failed: 1", "failed: 2"]
+    assert few_lines(same) == [
+        "failed: 0",
+        "failed: 1",
+        "failed: 2",
+        "  and 99997 more alike",
+    ]
+    assert few_lines(same[:3]) == ["failed: 0", "failed: 1", "failed: 2"]
     all_different = [(f"failed: {i}", f"ValueError: no (x.py:{i})") for i in range(1000)]
-    assert few(all_different) == [
+    assert few_lines(all_different) == [
         *(f"failed: {i}" for i in range(5)),
         "and 995 more with 995 other errors (all: status --json)",
     ]
-    assert few([]) == []
+    assert few_lines([]) == []

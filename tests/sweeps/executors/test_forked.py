@@ -17,10 +17,11 @@ from rich.console import Console
 from toys import HELPERS, make_run
 
 from stability.cli.commands.sweep import Headline, machine_known
-from stability.cli.output.progress import PATIENCE_SECONDS, Display
+from stability.cli.output.progress import HEADLINE_PATIENCE_SECONDS, Display
 from stability.cli.site.cluster import SiteOptions
 from stability.cli.site.machine import Machine, known_slots
-from stability.cli.study.request import Options, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import read_request
 from stability.cores import cores, quota
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import LocalExecutor
@@ -213,7 +214,7 @@ def test_it_is_not_waited_for_for_ever(
     headline = Headline(Machine(slots=("cpu:0",), seconds=None), lambda m: f"about {m.seconds}")
     headline.answer = lambda: None
     screen, _, ledger = display(run, headline)
-    screen._start -= PATIENCE_SECONDS
+    screen._start -= HEADLINE_PATIENCE_SECONDS
     with closing(screen):
         screen.update(ledger)
     assert capsys.readouterr().out == "about None\n"
@@ -270,5 +271,7 @@ def test_workers_start_before_the_measurement_only_where_they_can_be_forked(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], platform: str, at_once: bool
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
-    asked = read(Options(model="vitp", optim="sgd"), SiteOptions(device="cpu", **changes))
+    asked = read_request(
+        StudyOptions(model="vitp", optim="sgd"), SiteOptions(device="cpu", **changes)
+    )
     assert (machine_known(asked) is not None) == at_once

@@ -19,7 +19,8 @@ from toys import HELPERS, make_toy
 
 from stability.cli.commands import sweep
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import Options, read
+from stability.cli.study.options import StudyOptions
+from stability.cli.study.request import read_request
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm import lifetime as module
@@ -78,7 +79,7 @@ def test_the_wall_time_that_is_asked_for_reaches_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans: list[DispatchOptions] = []
-    asked = read(Options(model="vitp", optim="sgd"), SiteOptions())
+    asked = read_request(StudyOptions(model="vitp", optim="sgd"), SiteOptions())
     asked = replace(asked, run=RunDirectory(tmp_path / "run"))
     cluster = replace(asked.site, executor="slurm", device="cuda", slurm=SlurmOptions(time=30))
     for site in (cluster, replace(asked.site, device="cpu")):

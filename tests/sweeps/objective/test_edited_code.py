@@ -151,7 +151,7 @@ def test_comments_docstrings_and_layout_stop_nothing(
     finished.write(module, text)
     said = finished.sweep()
     assert said.status == 0
-    assert "all 4 trials are finished already" in said.said
+    assert "4 of 4 trials finished already" in said.said
     assert "version" not in finished.call("status", "run").said
 
 
@@ -181,7 +181,7 @@ def test_what_is_retrained_replaces_the_old_results_which_stay_on_disk(finished:
     assert "version" not in finished.sweep().said
     finished.write("edited_helper", HELPER)  # undone: what was trained then counts again
     assert finished.sweep().status == 2
-    assert "all 4 trials are finished" in finished.sweep("--retrain-changed").said
+    assert "4 of 4 trials finished" in finished.sweep("--retrain-changed").said
     assert finished.results()["error"].max() < 14
     assert len(read_parts(finished.run)) == 8
 
@@ -209,7 +209,7 @@ def test_a_retraining_that_is_killed_goes_on_with_a_plain_resume(
         finished.write("edited_helper", KILLED)
         assert finished.sweep("--retrain-changed").status == 130
     assert len(finished.results()) == 2  # the old results of the other two do not count
-    assert "2 of 4 trials are finished" in finished.call("status", "run").said
+    assert "2 of 4 trials finished" in finished.call("status", "run").said
     said = finished.call("resume", "run", "--executor", "inline")
     assert said.status == 0
     assert finished.results()["error"].min() > 50
@@ -259,17 +259,14 @@ def test_a_neighbour_must_have_been_trained_with_the_same_code(finished: Project
     assert finished.results("other")["error"].min() > 50
     finished.write("edited_helper", HELPER)
     shutil.rmtree("other")
-    assert (
-        "4 trials were trained in run and are taken over"
-        in finished.sweep("--dry-run", draws=3, out="larger").said
-    )
+    assert "4 trials taken over from run" in finished.sweep("--dry-run", draws=3, out="larger").said
     (part,) = finished.run.parts.glob("*.parquet")
     pq.write_table(pq.read_table(part).drop_columns(["code"]), part, write_page_checksum=True)
     said = finished.sweep(draws=3, out="larger").said
     assert "4 of them come from an unknown version of edited" in said
     assert "4 of 6 results come from an unknown version" in said
     # Nothing of an unknown version is taken then: two trials of `larger` have the current one.
-    words = "2 trials were trained in larger and are taken over"
+    words = "2 trials taken over from larger"
     assert words in finished.sweep("--retrain-changed", draws=4, out="newest").said
 
 

@@ -11,8 +11,8 @@ from command_line import call, request
 from toys import EXAMPLES
 from toys import own_trial as trial
 
-from stability.cli.study.own_study import law
-from stability.cli.study.parsing import Faults
+from stability.cli.study.own_study import own_law
+from stability.cli.study.parsing import FaultList
 from sweeps.errors import SpecError
 from sweeps.objective.function_objective import (
     fault_of_objective,
@@ -126,7 +126,7 @@ def test_what_is_no_function_of_a_trial_is_told() -> None:
     ],
 )
 def test_a_law_under_any_name(text: str, expected: dict[str, object]) -> None:
-    found = law(Faults(), text)
+    found = own_law(FaultList(), text)
     assert found == Hyperparameter(name=text.partition("=")[0], **expected)  # type: ignore[arg-type]
 
 
@@ -134,8 +134,8 @@ def test_a_law_under_any_name(text: str, expected: dict[str, object]) -> None:
     "text", ["C", "C=", "seed=1:2", "a b=1:2", "n=1.5:3:int", "q=1:2:cubic", "C=2:1", "C=0:1"]
 )
 def test_a_law_that_is_none_is_a_fault(text: str) -> None:
-    faults = Faults()
-    assert law(faults, text) is None
+    faults = FaultList()
+    assert own_law(faults, text) is None
     assert len(faults.found) == 1
 
 

@@ -15,7 +15,7 @@ from toys import HELPERS, ROOT, make_toy
 
 from analysis import TableError, load, read_search_space
 from analysis.axes.convergence import load_curves
-from stability.cli.commands.status import in_words, state_of
+from stability.cli.commands.status import describe_state, state_of
 from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import StabilityError
 from sweeps.executors import InlineExecutor
@@ -108,7 +108,7 @@ def unguarded(source: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
-    provenance.record(run, {"own": {}})
+    provenance.write_provenance(run, {"own": {}})
     engine.write_engine_file(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
@@ -191,7 +191,7 @@ def test_odd_files_are_answered_and_most_keep_nothing_from_going_on(
     for place in OTHERS:
         put(odd, run.path / place.format(trial=trial))
     state = state_of(run)
-    assert "w-0000.parquet" in in_words(state)
+    assert "w-0000.parquet" in describe_state(state)
     for look in (load, load_curves):
         with pytest.raises(TableError, match=r"results\.parquet|curves\.parquet"):
             look(run.path)

@@ -12,7 +12,7 @@ from toys import HELPERS, make_toy
 
 from stability.cli.commands.sweep import run_request
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import reopen
+from stability.cli.study.request import reopen_request
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import SpecError, StoreError
 from sweeps.executors import InlineExecutor
@@ -169,7 +169,7 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
     monkeypatch.setattr(PartWriter, "append", spied)
     plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     driver = Driver(run, DESIGN, InlineExecutor(run, lambda: None), plan)
-    monkeypatch.setattr(driver.dispatcher, "fault", lambda owner: ("crashed", "killed"))
+    monkeypatch.setattr(driver.executor, "fault", lambda owner: ("crashed", "killed"))
     driver._record_losses()
     assert held == [True]
     assert claims.held(run) == {}
@@ -193,7 +193,7 @@ def test_a_finished_study_is_put_in_order_by_its_command(
     monkeypatch.chdir(HELPERS)
     (run.path / ".results.parquet.x.tmp").touch()
     (run.parts / "cpu0-zzz-0000.parquet").write_bytes(b"PAR1")
-    asked = reopen(run.path, SiteOptions(executor="inline"))
+    asked = reopen_request(run.path, SiteOptions(executor="inline"))
     assert run_request(asked, retry_failed=False, dry_run=False) == 0
     assert "set aside as" in capsys.readouterr().err
     assert list(run.path.rglob(".*.tmp")) == []

@@ -195,11 +195,11 @@ def test_a_copy_of_a_live_run_directory_ends_nothing_of_the_original(
     copy = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "copy")))
     cancel_run(copy.path)
     said = capsys.readouterr().out
-    assert "0 of 2 workers were ended" in said
+    assert "0 of 2 workers ended" in said
     assert said.count("of which this one is a copy") == 2
     assert not any(worker.is_gone for worker in workers)
     cancel_run(run.path)
-    assert "2 of 2 workers were ended" in capsys.readouterr().out
+    assert "2 of 2 workers ended" in capsys.readouterr().out
     assert all(worker.is_gone for worker in workers)
 
 
@@ -234,12 +234,12 @@ def test_workers_in_a_container_are_left_alone_from_outside_and_ended_inside(
         outside = {worker.pid: processes.start_time(worker.pid) for worker in workers}
         cancel_run(run.path)
         said = capsys.readouterr().out
-        assert "0 of 2 workers were ended" in said
+        assert "0 of 2 workers ended" in said
         assert said.count("another container") == 2
         assert outside == {pid: processes.start_time(pid) for pid in outside}
         assert len(claims.workers(run)) == 2
         end.touch()
-        assert "2 of 2 workers were ended" in container.communicate(timeout=60)[0]
+        assert "2 of 2 workers ended" in container.communicate(timeout=60)[0]
     finally:
         container.kill()
         container.wait()

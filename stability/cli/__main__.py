@@ -1,0 +1,5 @@
+"""`python -m stability.cli` is `stability`."""
+
+from stability.cli import main
+
+main()
