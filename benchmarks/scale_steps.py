@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from sweeps.store.parts import EVER, ROWS, Ledger
+from sweeps.run import DispatchOptions, create, dispatch, prepare, resume
+from sweeps.store.parts import EVER, ROWS_PER_PART, Ledger
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import Design, draw_design
 from sweeps.study.space import Hyperparameter
 from sweeps.study.study import Study
 from sweeps.study.trial import Cohort, Result, Trial
@@ -74,7 +74,7 @@ def design(run: RunDirectory, trials: int) -> Numbers:
     """Draw a random design and write it with its study."""
     study = study_of(trials)
     start, cpu = time.perf_counter(), time.process_time()
-    run.create(study, draw_design(study))
+    create(prepare(run, study))
     return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
 
 
@@ -83,19 +83,19 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sweeps.study.schema import PART
+    from sweeps.study.schema import PART_SCHEMA
 
     drawn = run.read_design()
     done = max(0, trials - OPEN)
-    for number, start in enumerate(range(0, done, ROWS)):
+    for number, start in enumerate(range(0, done, ROWS_PER_PART)):
         rows = [
             {"trial": trial.id, "outcome": "ok", "attempt": 1, "seconds": 0.5, "host": "earlier",
              "worker": "earlier", "finished": datetime.now(UTC), **told["values"],
              "curve": told["curve"]}
-            for trial in drawn[start : min(start + ROWS, done)]
+            for trial in drawn[start : min(start + ROWS_PER_PART, done)]
             for told in [answer(trial)]
         ]  # fmt: skip
-        table = pa.Table.from_pylist(rows, schema=PART)
+        table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
         pq.write_table(table, run.part("earlier", number), write_page_checksum=True)
     os.sync()  # what is still on its way to the disk would be waited for with the first results
     return {"parts": float(len(list(run.parts.iterdir())))}
@@ -133,7 +133,7 @@ def work(run: RunDirectory, trials: int) -> Numbers:
     import benchmarks.scale_steps as imported  # not this module, which runs as `__main__`
 
     start = time.perf_counter()
-    count = work_off(order, shift=HalfShift())
+    count = work_off(order, lifetime=HalfShift())
     wall, cpu = np.diff(imported.calls, axis=0).T
     return {
         "begin": imported.calls[0][0] - start,
@@ -146,25 +146,46 @@ def work(run: RunDirectory, trials: int) -> Numbers:
 def drive(run: RunDirectory, trials: int) -> Numbers:
     """The driver of two local workers that train the other half, with its display."""
     from stability.cli.output.progress import Display
-    from sweeps.driver.driver import Driver, Plan
+    from stability.cli.output.reporter import TerminalReporter
     from sweeps.executors import LocalExecutor
 
-    drawn: Design = run.read_design()
-    display = Display(drawn, 2)
-    slots = ("cpu:0", "cpu:1")
-    plan = Plan(slots=slots, submission_folder=Path.cwd())
-    driver = Driver(run, drawn, LocalExecutor(run, lambda: None), plan, display.update)
-    start, cpu = time.perf_counter(), time.process_time()
-    driver._look()
-    first, looked = time.process_time() - cpu, time.process_time()
-    driver._look()
-    again = time.process_time() - looked
-    before = len(driver.ledger.records)
+    class Clock(TerminalReporter):
+        """Times what the driver spends, without what comes before and after."""
+
+        wall = spent = 0.0
+        looked: float | None = None
+        """Processor time when the driver had read the parts."""
+
+        def __enter__(self) -> Self:
+            self.wall = -time.perf_counter()
+            return super().__enter__()
+
+        def update(self, ledger: Ledger) -> None:
+            self.looked = time.process_time() if self.looked is None else self.looked
+            super().update(ledger)
+
+        def __exit__(self, *error: Any) -> None:
+            self.spent = time.process_time() - (self.looked or 0.0)
+            self.wall += time.perf_counter()
+            super().__exit__(*error)
+
     cpu = time.process_time()
-    driver.drive()
-    spent, count = time.process_time() - cpu, len(driver.ledger.records) - before
-    wall = time.perf_counter() - start
-    return {"begin": first, "look": again, "each": spent / count, "trials": count, "wall": wall}
+    study_run = resume(run)
+    first, looked = time.process_time() - cpu, time.process_time()
+    study_run.tally.look()
+    again, before = time.process_time() - looked, study_run.tally.done
+    clock = Clock()
+    clock.display = Display(study_run.trials, 2)
+    options = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=Path.cwd())
+    dispatch(study_run, LocalExecutor(run), options, reporter=clock)
+    count = study_run.tally.done - before
+    return {
+        "begin": first,
+        "look": again,
+        "each": clock.spent / count,
+        "trials": count,
+        "wall": clock.wall,
+    }
 
 
 STEPS = {step.__name__: step for step in (design, fill, collect, work, drive)}

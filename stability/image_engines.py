@@ -22,7 +22,7 @@ from stability.training.loop import Job, steps_per_epoch
 from stability.training.precision import exact_float32
 from stability.training.tensors import TensorData
 from sweeps.errors import ExecutorError
-from sweeps.study.trial import Trial, canonical
+from sweeps.study.trial import Trial, canonical_json
 from sweeps.worker.engine import AUTO, ONE_BY_ONE, EnginePlan, Engines
 
 MEASURED_KINDS = 8  # a study that draws batch sizes may have hundreds; a kind takes some seconds
@@ -45,11 +45,11 @@ class ImageEngines(Engines):
         """Model, optimizer, batch."""
         return f"{trial.model}, {trial.optim}, batch {batch_of(trial)}"
 
-    def alike(self, trial: Trial, engine: str) -> Hashable:
+    def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         """Model, optimizer, length, and the settings that shape the computation."""
         own = PER_TRIAL_SETTINGS if Engine(engine).base == "stacked" else GRAPH_FREE_SETTINGS
         settings = {name: value for name, value in trial.settings.items() if name not in own}
-        return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical(settings)
+        return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical_json(settings)
 
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         """By kind, in the order of the design. Where many kinds are, the first few are measured.

@@ -1,7 +1,6 @@
 """The driver: keeps workers at work until the study is done. One at a time for a run directory."""
 
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,16 +16,15 @@ from sweeps.errors import DisplacedError, ExecutorError, StoreError
 from sweeps.executors.base import Executor
 from sweeps.objective.user_code import UserCode
 from sweeps.store import checkpoints, claims
-from sweeps.store.answers import question
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.answers import unit_question
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.failure_detection import same_failure
 from sweeps.store.owner import Owner
 from sweeps.store.parts import EVER, Ledger, PartWriter
 from sweeps.store.run_directory import Identity, RunDirectory
 from sweeps.study.trial import Result, Trial
 from sweeps.system import interrupts, locks
-from sweeps.system.files import put_away
-from sweeps.system.trust import printable
+from sweeps.system.files import remove_or_set_aside
 from sweeps.worker.engine import AUTO
 from sweeps.worker.worker import INLINE, WorkerSpec
 
@@ -38,7 +36,7 @@ ENDED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DispatchOptions:
     """How a study is driven: none of it decides a result."""
 
     slots: tuple[str, ...]
@@ -53,8 +51,6 @@ class Plan:
     """That is asked for."""
     wall_seconds: float | None = None
     """Wall time that is asked for, for each worker; None where there is no limit."""
-    code: UserCode | None = None
-    """The user's code that results are to come from; None for whatever is there."""
 
 
 @dataclass
@@ -63,22 +59,28 @@ class Driver:
 
     run: RunDirectory
     trials: Sequence[Trial]
-    dispatcher: Executor
-    plan: Plan
+    executor: Executor
+    options: DispatchOptions
     notify: Callable[[Ledger], None] = lambda ledger: None
     """Called every tick with the state of things."""
+    say: Callable[[str], None] = lambda line: None
+    """Called with what a person should know while the study is trained."""
+    code: UserCode | None = None
+    """The user's code that results are to come from; None for whatever is there."""
     since: datetime = EVER
     """Failures before this are forgiven."""
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.begun = datetime.now(UTC)
-        if self.plan.retry_failed:
+        if self.options.retry_failed:
             self.since = self.begun
         self.ledger = Ledger(self.run, self.since, begun=self.begun)
         self._tally = Tally(self.trials, self.ledger)
         self._own_part: PartWriter | None = None
-        self._barren = CrashLoop(self.run)
+        self._started: dict[str, str] = {}
+        """By slot, the name of the worker that was started in it last."""
+        self._crash_loop = CrashLoop(self.run)
         self._accounting = ThreadPoolExecutor(1, "sacct")
         self._asked: dict[Owner | None, Future[tuple[str, str] | None]] = {}
         self._nodes: set[str] = set()
@@ -91,28 +93,33 @@ class Driver:
     def drive(self) -> None:
         """Return when every trial has a result, has failed too often, or is held elsewhere.
 
-        Raises DispatchError where workers end without doing anything, or the first or last trials
+        Raises ExecutorError where workers end without doing anything, or the first or last trials
         all fail alike; DisplacedError where the run directory was moved or removed meanwhile;
         KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
-        are stopped and what they held is free again, unless the plan is to detach.
+        are stopped and what they held is free again, unless the options say to detach.
         """
-        put_away(self.run.cancel)  # what was asked of an earlier driver
-        self.dispatcher.settle()
+        remove_or_set_aside(self.run.cancel)  # what was asked of an earlier driver
+        self.executor.settle()
         self._settle_earlier()
-        sweep_up(self.run, self.dispatcher.is_gone)
-        if self.plan.detach:
+        remove_leftovers(self.run, self.executor.is_gone)
+        if self.options.detach:
             self._detach()
             return
         try:
-            self._work_off()
+            while (specs := self._next_workers()) is not None:
+                if specs:
+                    self.executor.start(specs)
+                    self._started |= {spec.slot: spec.name for spec in specs}
+                if self._busy() or self._asked:
+                    self.executor.rest(TICK_SECONDS)
         finally:
             self._accounting.shutdown(wait=False, cancel_futures=True)
-            self.dispatcher.stop()
+            self.executor.stop()
             self._check_place()
-            claims.void(self.run, self.dispatcher.is_gone)
-            sweep_up(self.run, self.dispatcher.is_gone)
+            claims.release_orphaned(self.run, self.executor.is_gone)
+            remove_leftovers(self.run, self.executor.is_gone)
             self._look()
-            checkpoints.tidy(self.run, self.ledger)
+            checkpoints.remove_finished(self.run, self.ledger)
 
     def _settle_earlier(self) -> None:
         """Free what workers of earlier dispatches held: no fault of those trials.
@@ -120,7 +127,7 @@ class Driver:
         Except where the trial was trained in the driver's own process. Nobody saw that process end,
         so it may be the trial that ends it, and would end every driver that comes after.
         """
-        for trial, owner in claims.orphaned(self.run, self.dispatcher.is_gone).items():
+        for trial, owner in claims.orphaned_claims(self.run, self.executor.is_gone).items():
             if owner is not None and owner.name.startswith(INLINE) and owner.ended_alone:
                 self._record_loss(trial, owner, ("crashed", ENDED))
             claims.release(self.run, trial)
@@ -129,62 +136,50 @@ class Driver:
         self._look()
         busy = self._busy()
         free = self._free(busy)[: max(0, self._tally.left() - len(busy))]
-        self.dispatcher.start_detached([self._order(slot) for slot in free])
-        self.dispatcher.detach()
+        self.executor.start_detached([self._spec(slot) for slot in free])
+        self.executor.detach()
 
-    def _work_off(self) -> None:
-        """Keep workers in the slots as long as there is work."""
-        started: dict[str, str] = {}  # slot -> name of the worker that was started in it
-        while True:
-            interrupts.check()  # one that was raised where Python ignores exceptions
-            self._check_place()
-            # In this order: what a worker finishes while we look is then counted as done or as
-            # still held, never as left.
-            self._record_losses()
-            held, busy, refusal = claims.held(self.run), self._busy(), self.dispatcher.refusal()
-            self._look()
-            self._barren.see(held)
-            # Workers end where the unit has to be named; what they have in hand is finished.
-            is_asked = question(self.ledger.counted, self.ledger.unit) is not None
-            left = 0 if is_asked else self._tally.left(held)
-            waiting = self.dispatcher.queued() & busy
-            # Who says that it works does not wait, whatever an older answer of the cluster says.
-            waiting -= self._at_work()
-            if not left and not busy - waiting and not self._asked:
-                return
-            if left and refusal is not None:
-                raise refusal
-            self._judge()
-            for slot in [slot for slot in started if slot not in busy]:
-                worker = started.pop(slot)
-                if left:
-                    self._barren.ended(slot, worker, self.dispatcher.was_taken)
-            started |= self._start(self._free(busy), left - len(waiting))
-            if self._busy() or self._asked:
-                self.dispatcher.rest(TICK_SECONDS)
+    def _next_workers(self) -> list[WorkerSpec] | None:
+        """The workers to start now; None when nothing is left to do. Raises ExecutorError."""
+        interrupts.raise_pending()  # one that was raised where Python ignores exceptions
+        self._check_place()
+        # In this order: what a worker finishes while we look is then counted as done or as still
+        # held, never as left.
+        self._record_losses()
+        held, busy, refusal = claims.held(self.run), self._busy(), self.executor.refusal()
+        self._look()
+        self._crash_loop.see(held)
+        # Workers end where the unit has to be named; what they have in hand is finished.
+        is_asked = unit_question(self.ledger.counted, self.ledger.unit) is not None
+        left = 0 if is_asked else self._tally.left(held)
+        # Who says that it works does not wait, whatever an older answer of the cluster says.
+        waiting = (self.executor.queued() & busy) - self._at_work()
+        if not left and not busy - waiting and not self._asked:
+            return None
+        if left and refusal is not None:
+            raise refusal
+        self._judge()
+        for slot in [slot for slot in self._started if slot not in busy]:
+            worker = self._started.pop(slot)
+            if left:
+                self._crash_loop.ended(slot, worker, self.executor.was_taken)
+        free = self._free(busy)[: max(0, left - len(waiting))]
+        return [self._spec(slot) for slot in free] if free and self._is_code_unchanged() else []
 
     def _check_place(self) -> None:
         """Raises DisplacedError where this is no longer the folder that the driver began with."""
         if (change := self._identity.change()) is not None:
             raise DisplacedError(change)
 
-    def _start(self, free: list[str], wanted: int) -> dict[str, str]:
-        """Start workers in free slots; returns their names by slot. Raises DispatchError."""
-        orders = [self._order(slot) for slot in free[: max(0, wanted)]]
-        if orders and self._is_code_as_it_was():
-            self.dispatcher.start(orders)
-            return {order.slot: order.name for order in orders}
-        return {}
-
-    def _is_code_as_it_was(self) -> bool:
+    def _is_code_unchanged(self) -> bool:
         """Whether a worker that starts now finds the user's code as it was when the sweep began.
 
-        Else those that run go on with what they have imported. Raises DispatchError when none does.
+        Else those that run go on with what they have imported. Raises ExecutorError when none does.
         """
-        if self.plan.code is None:
+        if self.code is None:
             return True
-        now = self.plan.code.again(self.plan.submission_folder or Path.cwd())
-        edited = self.plan.code.differences(now)
+        now = self.code.search_again(self.options.submission_folder or Path.cwd())
+        edited = self.code.differences(now)
         if edited and not self._busy():
             raise ExecutorError(
                 f"{', '.join(edited)} was edited while the sweep ran, so no more workers are "
@@ -193,13 +188,9 @@ class Driver:
                 "earlier version trained) or --keep-changed (keep those results)"
             )
         if edited and not self._edited:
-            print(
-                printable(
-                    f"{', '.join(edited)} was edited: no more workers are started; running "
-                    "ones go on with the version that they have imported"
-                ),
-                file=sys.stderr,
-                flush=True,
+            self.say(
+                f"{', '.join(edited)} was edited: no more workers are started; running ones go on "
+                "with the version that they have imported"
             )
         self._edited = edited
         return not edited
@@ -212,24 +203,24 @@ class Driver:
         if (error := same_failure(self.ledger.rows, hosts)) is not None:
             which, so_far = ("last", "") if hosts.trained else ("first", ", nothing was trained")
             raise ExecutorError(f"the {which} trials all fail alike{so_far}: {error}")
-        self._nodes |= {task.node for task in self.dispatcher.witness.tasks()}
+        self._nodes |= {task.node for task in self.executor.monitor.tasks()}
         bad = {host: why for host, why in hosts.bad.items() if host in self._nodes}
         for host in sorted(bad.keys() - self._left_out):
-            print(printable(f"{host} left out: {bad[host]}"), file=sys.stderr, flush=True)
+            self.say(f"{host} left out: {bad[host]}")
         self._left_out |= bad.keys()
-        self.dispatcher.avoid(list(bad))
+        self.executor.avoid(list(bad))
 
     def _free(self, busy: set[str]) -> list[str]:
-        """Slots that may get a worker. Raises DispatchError where none is left."""
-        usable = [slot for slot in self.plan.slots if not self._barren.is_closed(slot)]
+        """Slots that may get a worker. Raises ExecutorError where none is left."""
+        usable = [slot for slot in self.options.slots if not self._crash_loop.is_closed(slot)]
         if not usable and not busy:
             raise ExecutorError(
                 f"{MOST} workers in a row ended without a result; the last one said: "
-                f"{self.dispatcher.complaint() or 'nothing'} (logs: {self.run.jobs})"
+                f"{self.executor.last_log_line() or 'nothing'} (logs: {self.run.jobs})"
             )
         return [slot for slot in usable if slot not in busy]
 
-    def _order(self, slot: str) -> WorkerSpec:
+    def _spec(self, slot: str) -> WorkerSpec:
         return WorkerSpec(
             run=str(self.run.path),
             name=f"{slot.replace(':', '')}-{uuid.uuid4().hex[:8]}",
@@ -237,11 +228,11 @@ class Driver:
             max_failures=RETRIES,
             since=self.since,
             begun=self.begun,
-            submission_folder=str(self.plan.submission_folder or ""),
-            engine=self.plan.engine,
-            workers=len(self.plan.slots),
-            wall_seconds=self.plan.wall_seconds,
-            code=self.plan.code,
+            submission_folder=str(self.options.submission_folder or ""),
+            engine=self.options.engine,
+            workers=len(self.options.slots),
+            wall_seconds=self.options.wall_seconds,
+            code=self.code,
         )
 
     def _look(self) -> None:
@@ -256,16 +247,16 @@ class Driver:
             for owner in claims.living_workers(self.run)
             if owner.is_here and owner.directory in ("", here)
         }
-        return self.dispatcher.busy() | adopted
+        return self.executor.busy() | adopted
 
     def _at_work(self) -> set[str]:
         """Slots whose worker has begun."""
-        return {o.slot for o in claims.living_workers(self.run, self.dispatcher.is_gone)}
+        return {o.slot for o in claims.living_workers(self.run, self.executor.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        lost = claims.orphaned(self.run, self.dispatcher.is_gone)
-        self._barren.see(lost)
+        lost = claims.orphaned_claims(self.run, self.executor.is_gone)
+        self._crash_loop.see(lost)
         for trial, owner in lost.items():
             self.ledger.refresh()
             asked = self._ask(owner)
@@ -274,7 +265,7 @@ class Driver:
             fault = asked.result()
             self._asked.pop(owner, None)
             if fault is not None and owner is not None:
-                self._barren.crashed(owner)
+                self._crash_loop.crashed(owner)
             if fault is not None and not self.ledger.is_trained(trial):
                 self._record_loss(trial, owner, fault)
             # Only now: who takes it before the failure is written would not count that attempt.
@@ -283,11 +274,11 @@ class Driver:
     def _ask(self, owner: Owner | None) -> "Future[tuple[str, str] | None]":
         """Whose fault its end was, asked beside the driver where accounting has to say it."""
         if owner not in self._asked:
-            if self.dispatcher.knows_fault(owner):
+            if self.executor.knows_fault(owner):
                 known: Future[tuple[str, str] | None] = Future()
-                known.set_result(self.dispatcher.fault(owner))
+                known.set_result(self.executor.fault(owner))
                 return known
-            self._asked[owner] = self._accounting.submit(self.dispatcher.fault, owner)
+            self._asked[owner] = self._accounting.submit(self.executor.fault, owner)
         return self._asked[owner]
 
     def _record_loss(self, trial: str, owner: Owner | None, fault: tuple[str, str]) -> None:
@@ -303,15 +294,15 @@ class Driver:
 def sole_driver(run: RunDirectory) -> Iterator[None]:
     """Hold `driver.lock`; the system frees it when the process ends, however it ends.
 
-    Raises DispatchError, saying who has it, where another driver lives.
+    Raises ExecutorError, saying who has it, where another driver lives.
     """
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(locks.opened(run.lock))
+            handle = stack.enter_context(locks.open_lock(run.lock))
         except OSError as error:
             raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
         try:
-            locks.take(handle)
+            locks.acquire(handle)
         except BlockingIOError as error:
             raise ExecutorError(
                 f"{run.path} is being driven by {Owner.read(run.lock) or 'another process'}; "

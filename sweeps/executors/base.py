@@ -18,24 +18,24 @@ LOST = "its worker ended without a result: killed, or out of memory"
 class Executor(ABC):
     """Starts workers and knows which of those that it started still run."""
 
-    def __init__(self, run: RunDirectory, after_each: Callable[[], None]) -> None:
+    def __init__(self, run: RunDirectory, after_each: Callable[[], None] = lambda: None) -> None:
         self.run = run
         self.after_each = after_each
         """Called after a result by workers that share the driver's process."""
-        self.witness = JobMonitor(run)
+        self.monitor = JobMonitor(run)
         """Judges who is gone; asks Slurm only of those that Slurm started."""
         self.ended: set[str] = set()
         """Names of workers that `stop` has ended."""
-        self.parting = ""
-        """What a person should know after the end; empty where there is nothing."""
+        self.closing_note = ""
+        """What the user should know after the end; empty where there is nothing."""
 
     @abstractmethod
-    def start(self, orders: Sequence[WorkerSpec]) -> None:
-        """Start workers. Raises DispatchError where that is not possible."""
+    def start(self, specs: Sequence[WorkerSpec]) -> None:
+        """Start workers. Raises ExecutorError where that is not possible."""
 
-    def start_detached(self, orders: Sequence[WorkerSpec]) -> None:
+    def start_detached(self, specs: Sequence[WorkerSpec]) -> None:
         """Start workers that go on without this process, its terminal and its pipes."""
-        self.start(orders)
+        self.start(specs)
 
     @abstractmethod
     def busy(self) -> set[str]:
@@ -61,23 +61,23 @@ class Executor(ABC):
         """Wait until what was started needs this process no more."""
 
     @abstractmethod
-    def complaint(self) -> str:
+    def last_log_line(self) -> str:
         """The last words of a worker that ended badly; empty where there are none."""
 
     def settle(self) -> None:
         """Learn what is known of the workers of earlier dispatches."""
         owners = [*claims.held(self.run).values(), *claims.workers(self.run)]
         if any(owner is not None and owner.job for owner in owners):
-            self.witness.see(owners)
-            self.witness.refresh()
-            self.witness.watch()
+            self.monitor.see(owners)
+            self.monitor.refresh()
+            self.monitor.watch()
 
     def avoid(self, hosts: Sequence[str]) -> None:  # noqa: B027 - where there is one host
         """Have no more workers begin on `hosts`, where there is a choice."""
 
     def is_gone(self, owner: Owner) -> bool:
         """Whether no process of `owner` can be running."""
-        return self.witness.is_gone(owner)
+        return self.monitor.is_gone(owner)
 
     def was_taken(self, worker: str) -> bool:
         """Whether a cluster took the place of a worker of this name away: no fault of the worker.
@@ -89,7 +89,7 @@ class Executor(ABC):
             for record in submissions(self.run)
             if worker in record.workers
         }
-        taken = [task for task in self.witness.tasks() if task.state in TAKEN]
+        taken = [task for task in self.monitor.tasks() if task.state in TAKEN]
         places = {(task.submission, task.number) for task in taken}
         return not numbers.isdisjoint(places)
 
@@ -97,7 +97,7 @@ class Executor(ABC):
         """Whether `fault` answers at once; else Slurm's accounting is asked, for 20 s at most."""
         if owner is None or not owner.job:
             return True
-        snapshot = self.witness.snapshot
+        snapshot = self.monitor.snapshot
         return snapshot is not None and (owner.submission, owner.job) in snapshot.tasks
 
     def fault(self, owner: Owner | None) -> tuple[str, str] | None:
@@ -105,7 +105,7 @@ class Executor(ABC):
 
         None where it was no fault of the trial.
         """
-        return self.witness.fault(owner) if owner and owner.job else ("crashed", LOST)
+        return self.monitor.fault(owner) if owner and owner.job else ("crashed", LOST)
 
     def state(self) -> str:
         """What a person should know of the workers, in a few words; or nothing."""

@@ -20,22 +20,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.system.files import atomic_write
-from sweeps.system.processes import send_to_child
+from sweeps.system.processes import signal_child
 from sweeps.worker.worker import WorkerSpec, work_as_job
 
 
 @dataclass(frozen=True, kw_only=True)
 class SideTask:
-    """A question that is answered beside the workers, by a process that is forked like them."""
+    """A function that is called in a process of its own, forked like the workers."""
 
     function: str
     """`module:function`; takes and gives what JSON can hold."""
     question: dict[str, Any]
 
     def run(self, answer: Path) -> None:
-        """Ask, and write down what is answered; an exception as `error`."""
+        """Call the function and write what it returns to `answer`; an exception as `error`."""
         module, _, name = self.function.partition(":")
         try:
             said = getattr(importlib.import_module(module), name)(self.question)
@@ -46,11 +46,11 @@ class SideTask:
 
 
 def work_side_by_side(
-    module: str, orders: Sequence[WorkerSpec], ended: Path, errand: SideTask | None, answer: Path
+    module: str, specs: Sequence[WorkerSpec], ended: Path, side_task: SideTask | None, answer: Path
 ) -> None:
-    """Import `module`, then run each order, and the errand, in a process of its own.
+    """Import `module`, then fork a process for each worker and for the side task.
 
-    The file `ended` gets the name of each worker that has ended, however it did.
+    When a process ends, however it does, its name is appended to the file `ended`.
     """
     children: dict[int, str] = {}
     stopped = False
@@ -59,13 +59,13 @@ def work_side_by_side(
         nonlocal stopped
         stopped = True
         for pid in children:
-            send_to_child(pid, signal.SIGTERM)
+            signal_child(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
     import_for_good(module)
-    tasks: dict[str, Callable[[], object]] = {o.name: partial(work_as_job, o) for o in orders}
-    if errand is not None:
-        tasks["errand"] = partial(errand.run, answer)
+    tasks: dict[str, Callable[[], object]] = {o.name: partial(work_as_job, o) for o in specs}
+    if side_task is not None:
+        tasks["side_task"] = partial(side_task.run, answer)
     for name, task in tasks.items():
         if not stopped:
             fork(task, name, children)
@@ -90,7 +90,7 @@ def import_for_good(module: str) -> None:
     gc.disable()
     importlib.import_module(module)
     # Arrow imports pandas, a third of a second, when it first converts a row.
-    PART.empty_table()
+    PART_SCHEMA.empty_table()
     gc.freeze()
     gc.enable()
 

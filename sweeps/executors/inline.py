@@ -11,11 +11,11 @@ from sweeps.worker.worker import INLINE, WorkerSpec, work
 class InlineExecutor(Executor):
     """Trains everything before `start` returns; an exception outside of a trial is raised."""
 
-    def start(self, orders: Sequence[WorkerSpec]) -> None:
-        """Work off everything."""
-        for order in orders:
-            told = replace(order, name=INLINE + order.name, visible_gpu=visible_gpu(order.slot))
-            work(told, self.after_each)
+    def start(self, specs: Sequence[WorkerSpec]) -> None:
+        """Run each worker until no trial is left."""
+        for spec in specs:
+            name, gpu = INLINE + spec.name, visible_gpu(spec.slot)
+            work(replace(spec, name=name, visible_gpu=gpu), self.after_each)
 
     def busy(self) -> set[str]:
         """Nothing: `start` has returned."""
@@ -24,6 +24,6 @@ class InlineExecutor(Executor):
     def stop(self) -> None:
         """Nothing to stop."""
 
-    def complaint(self) -> str:
+    def last_log_line(self) -> str:
         """Nothing: exceptions are raised."""
         return ""

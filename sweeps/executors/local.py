@@ -16,11 +16,11 @@ from sweeps.executors.base import Executor
 from sweeps.executors.environment import ENVIRONMENT, visible_gpu
 from sweeps.executors.forked import SideTask, work_side_by_side
 from sweeps.store import claims
-from sweeps.store.owner import Owner, wait_for_an_end
+from sweeps.store.owner import Owner, wait_for_any_end
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import last_lines, parse_json, read_text
-from sweeps.system.processes import send_to_child
-from sweeps.system.trust import is_own, private_folder
+from sweeps.system.processes import signal_child
+from sweeps.system.trust import is_own_file, private_folder
 from sweeps.worker.worker import WorkerSpec, work_as_job
 
 YEARS_MIN = 60 * 24 * 365 * 10  # submitit's default is two minutes; a local worker has no limit
@@ -31,18 +31,18 @@ class LocalExecutor(Executor):
     """Workers in submitit jobs, whose results and states are hints, never the truth.
 
     One job a slot; or, where `shared` names a module that all workers need, one job that imports it
-    and forks them, and the `errand` beside them.
+    and forks the workers and the process of the `side_task`.
     """
 
     def __init__(
         self,
         run: RunDirectory,
-        after_each: Callable[[], None],
+        after_each: Callable[[], None] = lambda: None,
         shared: str | None = None,
-        errand: SideTask | None = None,
+        side_task: SideTask | None = None,
     ) -> None:
         super().__init__(run, after_each)
-        self._shared, self._errand = shared, errand
+        self._shared, self._side_task = shared, side_task
         # A fresh folder a dispatch: submitit finds results by job id, here a pid, and those
         # come again.
         self.folder = run.jobs.absolute() / uuid.uuid4().hex
@@ -52,28 +52,28 @@ class LocalExecutor(Executor):
         self._submitted: list[Any] = []
         self._last_log: Path | None = None
 
-    def start(self, orders: Sequence[WorkerSpec]) -> None:
-        """Submit a worker for the slot of each order."""
-        told = [replace(order, visible_gpu=visible_gpu(order.slot)) for order in orders]
+    def start(self, specs: Sequence[WorkerSpec]) -> None:
+        """Submit the workers."""
+        specs = [replace(spec, visible_gpu=visible_gpu(spec.slot)) for spec in specs]
         ended = self.folder / f"{uuid.uuid4().hex}.ended"
         if self._shared is not None:
-            errand, self._errand = self._errand, None
-            job = self._submit(work_side_by_side, self._shared, told, ended, errand, self._answer)
-            self._jobs |= {order.slot: (job, order.name, ended) for order in told}
+            task, self._side_task = self._side_task, None
+            job = self._submit(work_side_by_side, self._shared, specs, ended, task, self._answer)
+            self._jobs |= {spec.slot: (job, spec.name, ended) for spec in specs}
             return
-        for order in told:
-            self._jobs[order.slot] = (self._submit(work_as_job, order), order.name, ended)
+        for spec in specs:
+            self._jobs[spec.slot] = (self._submit(work_as_job, spec), spec.name, ended)
 
     def answer(self) -> dict[str, Any] | None:
-        """What the errand found; None as long as that is not known."""
+        """The answer of the side task; None as long as there is none."""
         if not self._answer.exists():
             return None
         return dict(parse_json(read_text(self._answer)))
 
-    def start_detached(self, orders: Sequence[WorkerSpec]) -> None:
+    def start_detached(self, specs: Sequence[WorkerSpec]) -> None:
         """Also without what they would inherit: a pipe would stay open, a closed terminal kill."""
         with ignoring(signal.SIGHUP), silenced():
-            self.start(orders)
+            self.start(specs)
 
     def _submit(self, function: Callable[..., object], *arguments: object) -> Any:
         import submitit
@@ -98,7 +98,7 @@ class LocalExecutor(Executor):
 
     def rest(self, seconds: float) -> None:
         """Let so long pass, or less where a worker ends."""
-        wait_for_an_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
+        wait_for_any_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
@@ -108,7 +108,7 @@ class LocalExecutor(Executor):
             # SIGTERM.
             for job in self._submitted:
                 if not job.done():
-                    send_to_child(int(job.job_id), number)
+                    signal_child(int(job.job_id), number)
             workers = [owner for owner in self._own_workers() if owner.send(number, here)]
             deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (
@@ -120,9 +120,11 @@ class LocalExecutor(Executor):
     def _own_workers(self) -> list[Owner]:
         """Those whose files this user wrote: anybody could write down a pid of ours."""
         workers = claims.living_workers(self.run)
-        return [owner for owner in workers if owner.is_here and is_own(self.run.worker(owner.name))]
+        return [
+            owner for owner in workers if owner.is_here and is_own_file(self.run.worker(owner.name))
+        ]
 
-    def complaint(self) -> str:
+    def last_log_line(self) -> str:
         """Last line that the last ended worker printed."""
         lines = last_lines(self._last_log) if self._last_log is not None else []
         return lines[-1] if lines else ""

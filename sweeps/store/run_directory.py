@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
+
 from sweeps.errors import SpecError, StoreError
-from sweeps.study.design import Design, draw_design, read_design, write_design
-from sweeps.study.repair import contradiction, damage_of, keep_damaged, read_study
+from sweeps.study.design import Design, as_design, draw_design, read_design_table, write_design
+from sweeps.study.repair import contradiction, keep_damaged, read_study
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
 from sweeps.system import locks
@@ -16,10 +19,10 @@ MARKERS = "*.done"
 
 
 class RunDirectory:
-    """Paths of a run directory, and its making.
+    """Paths of a run directory; creates and checks it.
 
-    The truth about the study is `study.toml` and `design.parquet`, the truth about results is
-    `parts/`; `results.parquet`, `curves.parquet` and pictures are views that may be deleted.
+    `study.toml` and `design.parquet` define the study, `parts/` holds the results.
+    `results.parquet`, `curves.parquet` and pictures are views, which may be deleted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,9 +50,9 @@ class RunDirectory:
 
     @property
     def identity(self) -> str:
-        """Device and inode: a renamed run directory or a bind mount has the same, a copy another.
+        """Device and inode: the same after a rename or in a bind mount, another in a copy.
 
-        Empty where there is no such folder.
+        Empty if there is no such folder.
         """
         try:
             found = self.path.stat()
@@ -58,7 +61,7 @@ class RunDirectory:
         return f"{found.st_dev}:{found.st_ino}"
 
     def claim(self, trial: str) -> Path:
-        """The claim on a trial."""
+        """Return the path of the claim on a trial."""
         return self.claims / f"{trial}.json"
 
     def marker(self, trial: str) -> Path:
@@ -66,38 +69,38 @@ class RunDirectory:
         return self.claims / f"{trial}.done"
 
     def worker(self, name: str) -> Path:
-        """The file that says that a worker lives."""
+        """Return the path of the file of a living worker."""
         return self.workers / f"{name}.json"
 
     def part(self, worker: str, number: int) -> Path:
-        """One of the parts that a worker owns."""
+        """Return the path of one of a worker's parts."""
         return self.parts / f"{worker}-{number:04d}.parquet"
 
     def checkpoint(self, trial: str) -> Path:
-        """What a trial that takes long has kept of its training."""
+        """Return the path of a trial's checkpoint."""
         return self.checkpoints / f"{trial}.pt"
 
     def confirmation(self, seeds: int) -> "RunDirectory":
-        """Where the best of each group is trained again with so many fresh seeds."""
+        """Return the run directory of the confirmation with this number of fresh seeds."""
         return RunDirectory(self.path / f"confirm-r{seeds}")
 
     def confirmations(self) -> list["RunDirectory"]:
-        """Those that are there, of any number of seeds."""
+        """Return the existing confirmations, of any number of seeds."""
         runs = map(RunDirectory, sorted(self.path.glob("confirm-r*")))
         return [run for run in runs if run.exists()]
 
     def create(self, study: Study, design: Sequence[Trial]) -> Design:
-        """Write study and its design where they are not yet; returns the design as it is there.
+        """Write the study and its design if needed; return the design as it was read back.
 
-        What is damaged of the two is kept under another name and written again.
-        Raises SpecError where the folder holds another study or is not a run directory, StoreError
-        where it cannot be written.
+        A damaged file of the two is kept under another name and written again.
+        Raises SpecError if the folder holds another study or is not a run directory, StoreError if
+        it cannot be written.
         """
         if faults := self.faults(study):
             raise SpecError(faults)
         try:
             make_folder(self.path)
-            if not self.study.exists() or damage_of(self.study):
+            if not self.study.exists() or self._damage():
                 if self.study.exists():
                     keep_damaged(self.study)
                 study.write(self.study)  # first: it is what makes the folder a run directory
@@ -105,9 +108,9 @@ class RunDirectory:
             for folder in self.folders:
                 make_folder(folder)
             ids = [trial.id for trial in design]  # of one that was read, this checks each
-            if (there := self.readable_design()) is not None and there.ids == ids:
-                return there
             if self.design.exists():
+                if (there := self.readable_design()) is not None and there.ids == ids:
+                    return there
                 if against := contradiction(design, self.design, self.parts):
                     raise StoreError(f"{self.design} cannot be used: {against}")
                 keep_damaged(self.design)
@@ -117,12 +120,12 @@ class RunDirectory:
         return self.read_design()
 
     def faults(self, study: Study) -> list[str]:
-        """What keeps `study` from being run in this folder; nothing is written."""
+        """Return what prevents `study` from being run in this folder; nothing is written."""
         if not self.exists():
             return unusable_as_new_folder(self.path)
         if link := self.link():
             return [link]
-        if damage := damage_of(self.study):
+        if damage := self._damage():
             against = contradiction(draw_design(study), self.design, self.parts)
             return [f"{damage}; {against}"] if against else []
         there = self.read_study()
@@ -132,9 +135,9 @@ class RunDirectory:
         return faults
 
     def name_unit(self, study: Study) -> None:
-        """Write the unit of `study`, with what depends on it, into the study that is there.
+        """Write the unit of `study`, and `primary` in that unit, into the study of this folder.
 
-        Raises StoreError where it cannot be written.
+        Raises StoreError if it cannot be written.
         """
         for run in (*self.confirmations(), self):
             there = run.read_study()
@@ -147,7 +150,7 @@ class RunDirectory:
 
     @property
     def unit(self) -> str:
-        """Of the errors in the parts; empty where none was named or the study cannot be read."""
+        """Unit of the errors in the parts; empty if none was named or the study is unreadable."""
         try:
             return self.read_study().read_by
         except StoreError:
@@ -161,17 +164,25 @@ class RunDirectory:
             return False
 
     def read_study(self) -> Study:
-        """The study. Raises StoreError where this is not a run directory."""
+        """Read the study. Raises StoreError if this is not a run directory."""
         if not self.exists():
             raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
         if link := self.link():
             raise StoreError(link)
-        return read_study(self.study)
+        return _study(self.study, stamp(self.study))
+
+    def _damage(self) -> str | None:
+        """Why the study cannot be read; None where it can."""
+        try:
+            _study(self.study, stamp(self.study))
+        except StoreError as error:
+            return str(error)
+        return None
 
     def link(self) -> str | None:
-        """Why a folder in it is not its own; None where all are.
+        """Return why a folder in it cannot be used; None if all can.
 
-        Files are made, renamed and removed in them: a link could have that done elsewhere.
+        Files are created, renamed and removed in them; through a link that would happen elsewhere.
         """
         for folder in self.folders:
             if folder.is_symlink():
@@ -180,10 +191,15 @@ class RunDirectory:
 
     def read_design(self) -> Design:
         """The trials in the order of the design. Raises StoreError."""
-        return read_design(self.read_study(), self.design)
+        self.read_study()
+        return _design(self.study, stamp(self.study), self.design, stamp(self.design))
+
+    def design_table(self) -> pa.Table:
+        """The rows of the design, whichever study they are of. Raises StoreError."""
+        return _table(self.design, stamp(self.design))
 
     def readable_design(self) -> Design | None:
-        """The trials; None where they cannot be read: they are drawn from the study."""
+        """Read the trials; None if that is impossible: they can be drawn from the study."""
         try:
             return self.read_design()
         except StoreError:
@@ -191,7 +207,7 @@ class RunDirectory:
 
 
 class Identity:
-    """Which folder and lock a driver began with, to notice that others are in their place."""
+    """Identity of a driver's folder and lock, to notice when they are moved or replaced."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
@@ -199,7 +215,7 @@ class Identity:
         self._is_locked = locks.any_held()
 
     def change(self) -> str | None:
-        """What was moved, removed or replaced since; None where nothing was."""
+        """Return what was moved, removed or replaced since; None if nothing was."""
         run = self.run
         if (folder := _inode(run.path)) != self._folder:
             what = "replaced by another folder" if folder else "moved or removed"
@@ -224,8 +240,38 @@ class Identity:
         return None
 
 
+Stamp = tuple[int, ...] | None
+
+
+def stamp(path: Path) -> Stamp:
+    """Changes when the file is replaced or written; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+# A process parses each study and design once: the caches are keyed by the stamp of the file, and
+# hold no exception. Neighbours have a study each; at most two designs and tables (a run and its
+# confirmation) are kept, as those of 100,000 trials are large.
+@lru_cache(maxsize=256)
+def _study(path: Path, stamp: Stamp) -> Study:
+    return read_study(path)
+
+
+@lru_cache(maxsize=2)
+def _table(path: Path, stamp: Stamp) -> pa.Table:
+    return read_design_table(path)
+
+
+@lru_cache(maxsize=2)
+def _design(study: Path, study_stamp: Stamp, path: Path, stamp: Stamp) -> Design:
+    return as_design(_study(study, study_stamp), path, _table(path, stamp))
+
+
 def _inode(path: Path) -> tuple[int, int] | None:
-    """Device and number of a file; None where there is none."""
+    """Return device and inode of a file; None if there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -234,7 +280,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def unusable_as_new_folder(path: Path) -> list[str]:
-    """Why no new run directory can be made at `path`; nothing is left written."""
+    """Return why no new run directory can be made at `path`; nothing is left written."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:

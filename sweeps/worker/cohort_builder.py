@@ -14,21 +14,21 @@ class CohortBuilder:
     """How large a cohort may be, and which trials may be in one with another."""
 
     engines: Engines | None
-    settled: EngineDecision
+    decision: EngineDecision
     trials: Sequence[Trial]
     """Of the study."""
     workers: int = 1
     """Among so many what is left is shared."""
 
-    def way(self, trial: Trial) -> EnginePlan:
-        """How it is trained."""
-        return self.settled.way(self.engines.kind(trial)) if self.engines else EnginePlan()
+    def plan(self, trial: Trial) -> EnginePlan:
+        """How the trial is trained."""
+        return self.decision.plan(self.engines.kind(trial)) if self.engines else EnginePlan()
 
-    def alike(self, trial: Trial) -> Hashable:
+    def cohort_key(self, trial: Trial) -> Hashable:
         """Equal for trials that may be in one cohort."""
         if self.engines is None:
             return trial.id
-        return self.engines.alike(trial, self.way(trial).engine)
+        return self.engines.cohort_key(trial, self.plan(trial).engine)
 
     @cached_property
     def _by_id(self) -> dict[str, Trial]:
@@ -40,15 +40,15 @@ class CohortBuilder:
         Half of what ran out of memory. A trial that has failed otherwise is alone: if it was the
         reason, it fails no other again.
         """
-        most = self.way(trial).trials
+        most = self.plan(trial).trials
         if most <= 1 or ledger[trial.id].failures_since:
             return 1
-        mine = self.alike(trial)
+        key = self.cohort_key(trial)
         for other, size in ledger.too_many.items():
-            if self.alike(self._by_id[other]) == mine:
+            if self.cohort_key(self._by_id[other]) == key:
                 most = min(most, size // 2)
         return max(1, min(most, -(-left // self.workers)))
 
 
-ALONE = CohortBuilder(engines=None, settled=EngineDecision(device=""), trials=())
+ALONE = CohortBuilder(engines=None, decision=EngineDecision(device=""), trials=())
 """Each trial is a cohort."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from sweeps.errors import ExecutorError, SpoiltError, StoreError
+from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import Trial
 from sweeps.system import locks
@@ -61,10 +62,10 @@ class EngineDecision:
     @property
     def is_special(self) -> bool:
         """Whether anything is otherwise than it was before there were engines."""
-        usual = all(way.engine == ONE_BY_ONE and not way.reason for way in self.ways.values())
+        usual = all(plan.engine == ONE_BY_ONE and not plan.reason for plan in self.ways.values())
         return self.device != "cpu" or not usual
 
-    def way(self, kind: str) -> EnginePlan:
+    def plan(self, kind: str) -> EnginePlan:
         """Of the trials of a kind."""
         return self.ways.get(kind, EnginePlan())
 
@@ -77,7 +78,7 @@ class Engines(ABC):
         """For a person and the choice: model, optimizer, batch."""
 
     @abstractmethod
-    def alike(self, trial: Trial, engine: str) -> Hashable:
+    def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         """Equal for trials that `engine` can train as one."""
 
     @abstractmethod
@@ -112,7 +113,7 @@ def engines_of(objective: object) -> Engines | None:
     return getattr(objective, "engines", None)
 
 
-def settle(
+def decide_engine(
     run: RunDirectory,
     engines: Engines | None,
     trials: Sequence[Trial],
@@ -122,25 +123,39 @@ def settle(
 ) -> EngineDecision:
     """What holds for the study; chosen and written where nothing does yet.
 
-    Raises DispatchError where its trials are trained on another kind of device, StoreError where
+    Raises ExecutorError where its trials are trained on another kind of device, StoreError where
     the file cannot be read, SpoiltError where this process chose and should now end.
     """
     if engines is None:
         return EngineDecision(device=device)
-    settled = read(run.engine)
-    if settled is None:
+    decision = read_engine_file(run.engine)
+    if decision is None:
         with one_at_a_time(run.engine_lock):
-            settled = read(run.engine)  # of the one that was waited for
-            if settled is None:
+            decision = read_engine_file(run.engine)  # of the one that was waited for
+            if decision is None:
                 ways = engines.ways(trials, device, asked)
                 by = f"{by} on {engines.name_of(device)}"
-                write_once(run.engine, EngineDecision(device=device, asked=asked, by=by, ways=ways))
+                write_engine_file(
+                    run.engine, EngineDecision(device=device, asked=asked, by=by, ways=ways)
+                )
                 if engines.is_spoilt:
                     raise SpoiltError(f"a graph failed while {by} chose: another process goes on")
-                settled = read(run.engine) or EngineDecision(device=device)
-    if settled.device != device:
-        raise ExecutorError(other_device(settled, device))
-    return settled
+                decision = read_engine_file(run.engine) or EngineDecision(device=device)
+    if decision.device != device:
+        raise ExecutorError(device_mismatch(decision, device))
+    return decision
+
+
+def forget_unused_decision(run: RunDirectory, device: str, asked: str, *, begun: bool) -> None:
+    """Have an engine chosen again where another is asked for and no trial was trained with the old.
+
+    `begun`: whether a trial is trained. For the driver alone.
+    """
+    decision = read_engine_file(run.engine)
+    if decision is None or begun or claims.living_workers(run):
+        return
+    if (decision.device, decision.asked) != (device, asked):
+        run.engine.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -151,26 +166,26 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with suppress(OSError):
-            locks.take(stack.enter_context(locks.opened(lock)), wait=True)
+            locks.acquire(stack.enter_context(locks.open_lock(lock)), wait=True)
         yield
 
 
-def other_device(settled: EngineDecision, device: str) -> str:
+def device_mismatch(decision: EngineDecision, device: str) -> str:
     """Why this kind of device cannot go on with the study."""
     return (
-        f"got {device}, the study was begun on {settled.device}: its trials must be comparable, "
-        f"so allowed is {settled.device}"
+        f"got {device}, the study was begun on {decision.device}: its trials must be comparable, "
+        f"so allowed is {decision.device}"
     )
 
 
-def read(path: Path) -> EngineDecision | None:
+def read_engine_file(path: Path) -> EngineDecision | None:
     """None where nothing is settled yet. Raises StoreError where the file cannot be read."""
     try:
         content = parse_toml(read_text(path))
-        settled = TypeAdapter(EngineDecision).validate_python(content)
-        if any(way.trials < 1 for way in settled.ways.values()):
+        decision = TypeAdapter(EngineDecision).validate_python(content)
+        if any(plan.trials < 1 for plan in decision.ways.values()):
             raise ValueError("trials is below 1")
-        return settled
+        return decision
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -180,7 +195,7 @@ def read(path: Path) -> EngineDecision | None:
         ) from error
 
 
-def write_once(path: Path, settled: EngineDecision) -> None:
+def write_engine_file(path: Path, decision: EngineDecision) -> None:
     """Write the file whole, unless another one was first."""
     import tomli_w
 
@@ -188,11 +203,11 @@ def write_once(path: Path, settled: EngineDecision) -> None:
     header += (
         "# step and trial where it was measured; beside: seconds per trial beside its epochs.\n"
     )
-    content = asdict(settled)
-    for way in content["ways"].values():
+    content = asdict(decision)
+    for plan in content["ways"].values():
         for found in ("measured", "beside"):
-            if not way[found]:
-                del way[found]
+            if not plan[found]:
+                del plan[found]
     text = header + tomli_w.dumps(content)
     with temporary_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -212,16 +227,16 @@ def _create(path: Path, text: str) -> None:
         return
 
 
-def in_words(settled: EngineDecision) -> list[str]:
+def describe_engine(decision: EngineDecision) -> list[str]:
     """A line for each way of training, with its kinds, for a person."""
     kinds: dict[tuple[str, int], list[str]] = {}
-    for kind, way in settled.ways.items():
-        kinds.setdefault((way.engine, way.trials), []).append(kind)
+    for kind, plan in decision.ways.items():
+        kinds.setdefault((plan.engine, plan.trials), []).append(kind)
     lines = []
     for (engine, trials), names in kinds.items():
         many = f", {trials} at a time" if trials > 1 else ""
         shown = names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} more"]
         whose = f" ({'; '.join(shown)})" if len(kinds) > 1 else ""
-        lines.append(f"engine {engine}{many} on {settled.device}{whose}")
-    reasons = dict.fromkeys(way.reason for way in settled.ways.values())
+        lines.append(f"engine {engine}{many} on {decision.device}{whose}")
+    reasons = dict.fromkeys(plan.reason for plan in decision.ways.values())
     return [*lines, *(f"trained one by one: {reason}" for reason in reasons if reason)]

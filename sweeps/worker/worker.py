@@ -10,32 +10,38 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
-from sweeps.objective.attempt import outcomes
+from sweeps.objective.attempt import run_attempt
 from sweeps.objective.imported import ImportedCode, import_code
 from sweeps.objective.user_code import UserCode
 from sweeps.store import claims
-from sweeps.store.accepted import accepted
-from sweeps.store.answers import question
+from sweeps.store.accepted import read_accepted
+from sweeps.store.answers import unit_question
 from sweeps.store.checkpoints import Checkpoints
-from sweeps.store.failure_detection import same_failure, suspicion
+from sweeps.store.failure_detection import same_failure, suspected_error
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design
+from sweeps.study.objectives import (
+    ObjectiveFacts,
+    register_objectives,
+    registered_objectives,
+)
 from sweeps.study.trial import FAILED, Cohort, Objective, Result, Trial
-from sweeps.study.units import judged
+from sweeps.study.units import validate_unit
 from sweeps.system import interrupts
-from sweeps.system.files import atomic_write, put_away
+from sweeps.system.files import atomic_write, remove_or_set_aside
 from sweeps.system.interrupts import AskedToEnd as AskedToEnd
 from sweeps.system.interrupts import OutOfTimeError as OutOfTimeError
 from sweeps.worker.cohort_builder import ALONE, CohortBuilder
-from sweeps.worker.engine import AUTO, engines_of, in_words, settle
+from sweeps.worker.engine import AUTO, decide_engine, describe_engine, engines_of
 from sweeps.worker.queue import TrialQueue
 
 INLINE = "inline-"
@@ -69,6 +75,8 @@ class WorkerSpec:
     """The user's code that results are to come from; None for whatever is there."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
+    objectives: dict[str, ObjectiveFacts] = field(default_factory=registered_objectives)
+    """Built-in objectives that the driver knows: a worker reads trials before it imports one."""
 
     @property
     def device(self) -> str:
@@ -102,113 +110,125 @@ class JobLifetime:
 
 
 def work(
-    order: WorkerSpec,
+    spec: WorkerSpec,
     after_each: Callable[[], None] = lambda: None,
-    shift: JobLifetime | None = None,
+    lifetime: JobLifetime | None = None,
 ) -> int:
     """Train cohorts until none is left; returns how many trials got a result.
 
     `after_each` is called after each result. Raises what importing the objective raises, and
-    ChangedCodeError where the user's code is another version than the order says.
+    ChangedCodeError where the user's code is another version than the spec says.
     """
-    run, shift = RunDirectory(Path(order.run)), shift or JobLifetime()
-    if order.device == "cuda" and order.visible_gpu is not None:
+    register_objectives(spec.objectives)
+    run, lifetime, results = RunDirectory(Path(spec.run)), lifetime or JobLifetime(), 0
+    if spec.device == "cuda" and spec.visible_gpu is not None:
         # Before torch is imported; submitit's local jobs always take GPU 0.
-        os.environ["CUDA_VISIBLE_DEVICES"] = order.visible_gpu
-    owner = Owner.this_process(order.name, order.slot, run.identity)
-    owner = replace(owner, name=unused(run, order.name, owner.restarts))
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.visible_gpu
+    owner = Owner.this_process(spec.name, spec.slot, run.identity)
+    owner = replace(owner, name=unused_name(run, spec.name, owner.restarts))
     # Registered before torch is imported, which takes seconds in which a driver must see it.
     with registered(run, owner):
         trials = run.read_design()
         imported = import_code(
-            trials[0].objective, trials.models, order.submission_folder, order.code
+            trials[0].objective, trials.models, spec.submission_folder, spec.code
         )
         try:
-            taken = cohorts(
-                run, trials, owner, order, shift, forming_of(run, imported.objective, trials, order)
+            builder = cohort_builder(run, imported.objective, trials, spec)
+            writer = ResultWriter(run, owner, imported)
+            checkpoints = Checkpoints.here(
+                run, owner, lifetime.progressed, lifetime.epoch_ended, imported.code
             )
-            return train(run, owner, order, taken, imported, after_each, shift)
+            for claimed in cohorts(run, trials, owner, spec, lifetime, builder):
+                saved, failed = checkpoints.of(claimed), False
+                versions = writer.versions(claimed)
+                for answer in run_attempt(imported.objective, replace(claimed, saved=saved)):
+                    result = writer.write(claimed, versions, *answer)
+                    saved[result.trial].end(result)
+                    writer.release(result)
+                    failed |= result.outcome in FAILED
+                    results += 1
+                    after_each()
+                # What is timed is the cohort.
+                lifetime.end(result, sum(each.seconds_before for each in saved.values()))
+                if failed and spec.device == "cuda":
+                    break  # after some errors CUDA fails everything in a process: a new one goes on
         except (EvictedError, SpoiltError) as error:
             print(error, file=sys.stderr)
-            return 0
+    return results
 
 
-def forming_of(
-    run: RunDirectory, objective: Objective, trials: Design, order: WorkerSpec
+def cohort_builder(
+    run: RunDirectory, objective: Objective, trials: Design, spec: WorkerSpec
 ) -> CohortBuilder:
-    """How cohorts are formed; the first worker of a study settles how its trials are trained."""
+    """How cohorts are built; the first worker of a study decides how its trials are trained."""
     engines = engines_of(objective)
-    settled = settle(run, engines, trials, order.device, order.engine, order.name)
-    if settled.is_special:
-        for line in in_words(settled):
+    decision = decide_engine(run, engines, trials, spec.device, spec.engine, spec.name)
+    if decision.is_special:
+        for line in describe_engine(decision):
             print(line, file=sys.stderr)
-    return CohortBuilder(
-        engines=engines,
-        settled=settled,
-        trials=trials,
-        workers=order.workers,
-    )
+    return CohortBuilder(engines=engines, decision=decision, trials=trials, workers=spec.workers)
 
 
-def unused(run: RunDirectory, name: str, restarts: int) -> str:
-    """A job that was put back into the queue runs the same order again: its parts are its own."""
+def unused_name(run: RunDirectory, name: str, restarts: int) -> str:
+    """The name of a worker; a requeued job gets another one, as it writes its own parts."""
     name = f"{name}-r{restarts}" if restarts else name
     return f"{name}-{uuid.uuid4().hex[:8]}" if run.part(name, 0).exists() else name
 
 
-def train(
-    run: RunDirectory,
-    owner: Owner,
-    order: WorkerSpec,
-    taken: Iterator["ClaimedCohort"],
-    imported: ImportedCode,
-    after_each: Callable[[], None],
-    shift: JobLifetime,
-) -> int:
-    """Train what is taken, and write each result as it comes; returns how many there were."""
-    writer, results = PartWriter(run, owner.name), 0
-    code = imported.code
-    markers = claims.Markers(run, owner)
-    checkpoints = Checkpoints.here(run, owner, shift.progressed, shift.epoch_ended, code)
-    for cohort in taken:
-        failed, saved = False, checkpoints.of(cohort)
+class ResultWriter:
+    """Writes the results of a worker, as long as the trials are its own."""
+
+    def __init__(self, run: RunDirectory, owner: Owner, imported: ImportedCode) -> None:
+        self._run, self._owner, self._imported = run, owner, imported
+        self._part, self._markers = PartWriter(run, owner.name), claims.Markers(run, owner)
+
+    def versions(self, cohort: Cohort) -> dict[str, str | None]:
+        """Version of the user's code by trial. Raises ChangedCodeError where one does not count."""
+        code = self._imported.code
         versions = {trial.id: code.version(trial.model) for trial in cohort.trials}
-        if not all(accepted(run).counts("ok", version) for version in versions.values()):
+        if not all(read_accepted(self._run).counts("ok", version) for version in versions.values()):
             raise ChangedCodeError("results of this version of the code do not count any more")
-        for given, circumstances in outcomes(imported.objective, replace(cohort, saved=saved)):
-            imported.check()
-            result = judged(given, cohort.unit)
-            if not claims.is_mine(run, result.trial, owner):
-                raise EvictedError(f"{result.trial} of {owner} was given to others")
-            attempt = 1 + cohort.failures[result.trial]
-            host = owner.node or owner.host
-            circumstances |= {"host": host, "code": versions[result.trial]}
-            result = writer.append(result, attempt=attempt, **circumstances)
-            saved[result.trial].end(result)
-            claims.release(run, result.trial)
-            if result.outcome in FAILED:
-                failed = True
-            else:
-                markers.add(result.trial)
-            results += 1
-            after_each()
-        # What is timed is the cohort.
-        shift.end(result, sum(each.earlier for each in saved.values()))
-        if failed and order.device == "cuda":
-            break  # after some errors CUDA fails everything in a process: a new one goes on
-    return results
+        return versions
+
+    def write(
+        self,
+        cohort: "ClaimedCohort",
+        versions: dict[str, str | None],
+        given: Result,
+        circumstances: dict[str, Any],
+    ) -> Result:
+        """Write what the objective gave for a trial of the cohort.
+
+        Returns the result as it was written. Raises EvictedError, ChangedCodeError.
+        """
+        self._imported.check()
+        result = validate_unit(given, cohort.unit)
+        if not claims.is_mine(self._run, result.trial, self._owner):
+            raise EvictedError(f"{result.trial} of {self._owner} was given to others")
+        circumstances |= {
+            "attempt": 1 + cohort.failures[result.trial],
+            "host": self._owner.node or self._owner.host,
+            "code": versions[result.trial],
+        }
+        return self._part.append(result, **circumstances)
+
+    def release(self, result: Result) -> None:
+        """Release the claim on a trial whose result is written."""
+        claims.release(self._run, result.trial)
+        if result.outcome not in FAILED:
+            self._markers.add(result.trial)
 
 
-def work_as_job(order: WorkerSpec) -> int:
+def work_as_job(spec: WorkerSpec) -> int:
     """`work` in a process of its own, which SIGTERM ends in an orderly way."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        interrupts.request(AskedToEnd(0))
+        interrupts.raise_request(AskedToEnd(0))
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        return work(order)
+        return work(spec)
     except ChangedCodeError as error:
         print(error, file=sys.stderr)
         return 0
@@ -225,7 +245,7 @@ def registered(run: RunDirectory, owner: Owner) -> Iterator[Owner]:
         for trial, holder in claims.held(run).items():
             if holder == owner:
                 claims.release(run, trial)
-        put_away(run.worker(owner.name))
+        remove_or_set_aside(run.worker(owner.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,49 +260,49 @@ def cohorts(
     run: RunDirectory,
     trials: Design,
     owner: Owner,
-    order: WorkerSpec,
-    shift: JobLifetime,
-    forming: CohortBuilder = ALONE,
+    spec: WorkerSpec,
+    lifetime: JobLifetime,
+    builder: CohortBuilder = ALONE,
 ) -> Iterator[ClaimedCohort]:
     """Claim one cohort after the other until none is left.
 
     In the order of the design; what has failed comes after everything else, unless it is alike
     with what comes first. Raises EvictedError.
     """
-    ledger = Ledger(run, order.since, begun=order.begun, trusting=True)
+    ledger = Ledger(run, spec.since, begun=spec.begun, trusting=True)
     ledger.refresh()
-    waiting = TrialQueue(trials, ledger, order.max_failures)
+    queue = TrialQueue(trials, ledger, spec.max_failures)
     while not (
-        shift.is_over(ledger)
+        lifetime.is_over(ledger)
         or same_failure(ledger.rows, ledger.hosts)
-        or question(ledger.counted, ledger.unit)
+        or unit_question(ledger.counted, ledger.unit)
     ):
-        taken: list[Trial] = []
-        most, left = 1, len(waiting)
-        for trial in waiting.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
-            if taken and (
-                forming.alike(trial) != forming.alike(taken[0])
-                or forming.most(trial, ledger, left) < most
+        cohort: list[Trial] = []
+        most, left = 1, len(queue)
+        for trial in queue.in_turn(failed_first=bool(suspected_error(ledger.rows, ledger.hosts))):
+            if cohort and (
+                builder.cohort_key(trial) != builder.cohort_key(cohort[0])
+                or builder.most(trial, ledger, left) < most
             ):
                 continue
-            if shift.fits(trial, ledger) and claims.take(run, trial.id, owner):
-                if not waiting.is_still_open(trial.id):
-                    claims.put_back(run, trial.id)
+            if lifetime.fits(trial, ledger) and claims.acquire(run, trial.id, owner):
+                if not queue.is_still_open(trial.id):
+                    claims.withdraw(run, trial.id)
                     continue
-                most = most if taken else forming.most(trial, ledger, left)
-                taken.append(trial)
-                if len(taken) == most:
+                most = most if cohort else builder.most(trial, ledger, left)
+                cohort.append(trial)
+                if len(cohort) == most:
                     break
-        if not taken:
-            if waiting.is_complete():
+        if not cohort:
+            if queue.is_complete():
                 return
             continue
-        shift.begin(taken[0])
+        lifetime.begin(cohort[0])
         yield ClaimedCohort(
-            trials=tuple(taken),
-            device=order.device,
-            engine=forming.way(taken[0]).engine,
-            failures={trial.id: ledger[trial.id].failures for trial in taken},
+            trials=tuple(cohort),
+            device=spec.device,
+            engine=builder.plan(cohort[0]).engine,
+            failures={trial.id: ledger[trial.id].failures for trial in cohort},
             unit=ledger.unit,
         )
-        waiting.cohort_ended(taken)
+        queue.cohort_ended(cohort)

@@ -14,11 +14,10 @@ import objectives
 import pyarrow.parquet as pq
 from toys import HELPERS, make_run, make_toy
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.driver.tally import Tally
 from sweeps.executors import InlineExecutor, LocalExecutor
 from sweeps.executors.slurm.jobs import Snapshot, Task
-from sweeps.store import views
+from sweeps.run import DispatchOptions, create, dispatch, prepare, resume
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
@@ -44,20 +43,16 @@ def new_run(tmp_path: Path, **changes: object) -> RunDirectory:
     return run
 
 
-def drive(run: RunDirectory, slots: int = 2, **plan: object) -> None:
+def drive(run: RunDirectory, slots: int = 2, **options: Any) -> None:
     """In this process, with local workers."""
     places = tuple(f"cpu:{i}" for i in range(slots))
-    chosen = Plan(slots=places, submission_folder=HELPERS, **plan)  # type: ignore[arg-type]
-    dispatcher = LocalExecutor(run, lambda: None)
-    Driver(run, run.read_design(), dispatcher, chosen).drive()
-    views.rebuild(run)
+    chosen = DispatchOptions(slots=places, submission_folder=HELPERS, **options)
+    dispatch(resume(run), LocalExecutor(run), chosen)
 
 
-def drive_inline(run: RunDirectory, **plan: object) -> None:
-    chosen = Plan(slots=("cpu:0",), submission_folder=HELPERS, **plan)  # type: ignore[arg-type]
-    dispatcher = InlineExecutor(run, lambda: None)
-    Driver(run, run.read_design(), dispatcher, chosen).drive()
-    views.rebuild(run)
+def drive_inline(run: RunDirectory, **options: Any) -> None:
+    chosen = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS, **options)
+    dispatch(resume(run), InlineExecutor(run), chosen)
 
 
 def spawn(run: RunDirectory, slots: int = 2) -> "subprocess.Popen[bytes]":
@@ -111,18 +106,15 @@ def assert_complete_and_single(run: RunDirectory, tmp_path: Path) -> None:
 
 def start_detached(run: RunDirectory) -> None:
     """Two workers, as `stability resume --detach` leaves them."""
-    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=HELPERS, detach=True)
-    with sole_driver(run):
-        Driver(run, run.read_design(), LocalExecutor(run, lambda: None), plan).drive()
+    options = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=HELPERS, detach=True)
+    dispatch(resume(run), LocalExecutor(run), options)
 
 
 def run_of(study: Study, path: Path) -> RunDirectory:
     """A finished run directory of a toy study, trained in this process."""
     run = RunDirectory(path)
-    trials = run.create(study, draw_design(study))
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
-    Driver(run, trials, InlineExecutor(run, lambda: None), plan).drive()
-    views.rebuild(run)
+    options = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
+    dispatch(create(prepare(run, study)), InlineExecutor(run), options)
     return run
 
 
@@ -144,17 +136,15 @@ def asking(folder: Path, answers: Any, objective: str = "answered") -> RunDirect
 
 
 def drive_in_unit(
-    run: RunDirectory, unit: str = "", within: float | None = None, **plan: Any
+    run: RunDirectory, unit: str = "", within: float | None = None, **options: Any
 ) -> Tally:
     """Train what is missing, by the name of a unit where one is given."""
     if unit:
         run.name_unit(run.read_study().in_unit(unit, within))  # type: ignore[arg-type]
-    chosen = Plan(slots=("cpu:0",), submission_folder=HELPERS, **plan)
-    Driver(run, run.read_design(), InlineExecutor(run, lambda: None), chosen).drive()
-    views.rebuild(run)
-    tally = Tally(run.read_design(), Ledger(run))
-    tally.look()
-    return tally
+    chosen = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS, **options)
+    study_run = resume(run)
+    dispatch(study_run, InlineExecutor(run), chosen)
+    return study_run.tally
 
 
 def parent_of(pid: int) -> int:

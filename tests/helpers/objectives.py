@@ -106,7 +106,7 @@ class ToyEngines(Engines):
     def kind(self, trial: Trial) -> str:
         return trial.model
 
-    def alike(self, trial: Trial, engine: str) -> Hashable:
+    def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         return trial.model
 
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:

@@ -171,10 +171,10 @@ def test_the_choice_is_written_once_and_every_worker_reads_it(tmp_path: Path) ->
     fixed = EngineDecision(
         device="cpu", asked="auto", by="me", ways={"a": EnginePlan(engine="stacked", trials=2)}
     )
-    engine.write_once(run.engine, fixed)
+    engine.write_engine_file(run.engine, fixed)
     drive_inline(run)
     assert [len(draws) for _, draws in cohorts(tmp_path)] == [2, 1]
-    assert engine.read(run.engine) == fixed
+    assert engine.read_engine_file(run.engine) == fixed
 
 
 def test_a_worker_that_choosing_has_spoilt_trains_nothing_and_another_goes_on(

@@ -23,7 +23,7 @@ from drivers import (
 )
 from toys import HELPERS
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
+from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import LocalExecutor
 from sweeps.objective.imported import import_objective
@@ -195,7 +195,7 @@ def test_a_trial_that_kills_its_worker_costs_only_itself(tmp_path: Path) -> None
     assert len(rows) == 4
 
 
-def test_workers_that_cannot_begin_stop_the_driver_with_their_last_words(tmp_path: Path) -> None:
+def test_workers_that_cannot_begin_stop_the_driver_with_their_last_log_line(tmp_path: Path) -> None:
     run = new_run(tmp_path, objective="no_such_module:train")
     with pytest.raises(ExecutorError, match="no_such_module"):
         drive(run, slots=1)
@@ -249,7 +249,7 @@ def test_each_worker_sees_its_own_gpu_alone(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", outside)
     run = new_run(tmp_path, objective="objectives:sees_gpus", draws=8)
-    chosen = Plan(slots=slots, submission_folder=HELPERS)
+    chosen = DispatchOptions(slots=slots, submission_folder=HELPERS)
     Driver(run, run.read_design(), LocalExecutor(run, lambda: None), chosen).drive()
     views.rebuild(run)
     assert {row["device"] for row in pq.read_table(run.results).to_pylist()} <= seen

@@ -3,144 +3,165 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.commands.edf import Picture, declared_loss, table_of, write_picture
+from stability.cli.commands.edf import Picture, declared_loss, write_picture
 from stability.cli.output.announce import cost, describe
 from stability.cli.output.failures import few
 from stability.cli.output.peaks import print_peaks
 from stability.cli.output.pictures import import_matplotlib
 from stability.cli.output.progress import Display
+from stability.cli.output.reporter import TerminalReporter, print_adopted
 from stability.cli.output.tables import print_groups, print_wrapped, shown
 from stability.cli.site.cluster import Site
-from stability.cli.site.engine import (
-    check_engine,
-    engine_in_words,
-    forget_unused,
-    spared_in_words,
-)
+from stability.cli.site.engine import check_engine, engine_in_words, spared_in_words
 from stability.cli.site.machine import Machine, known_slots, machine_of, measure, question
 from stability.cli.site.remembered import as_written
-from stability.cli.study.code import of_run, outdated
+from stability.cli.study.code import decide, of_run, outdated
 from stability.cli.study.data_names import check_unchanged
-from stability.cli.study.existing import (
-    counted,
-    found_in,
-    from_neighbours,
-    put_in_order,
-    set_damaged_aside,
-    warn,
-)
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from stability.models.names import is_external
-from sweeps.driver.adopt import Adopted, adopt
-from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.driver.tally import RETRIES, Tally
-from sweeps.errors import DisplacedError, ExecutorError, SpecError
+from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import EXECUTORS, Executor, LocalExecutor, SlurmExecutor
 from sweeps.executors.forked import SideTask
 from sweeps.executors.slurm.options import script
 from sweeps.objective.user_code import UserCode
-from sweeps.store import claims, provenance, views
-from sweeps.store.accepted import accept
+from sweeps.run import (
+    DispatchOptions,
+    StudyRun,
+    collect,
+    create,
+    dispatch,
+    find_adoptable,
+    prepare,
+)
+from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
-from sweeps.study.design import Design, draw_design
 from sweeps.study.study import Study
-from sweeps.system.interrupts import as_interrupts
 from sweeps.system.trust import printable
 
 DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is dispatched."""
+
+    run: StudyRun
+    executor: Executor
+    options: DispatchOptions
+    reporter: TerminalReporter
+
+
 def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
-    """Do what is asked for; returns the exit status."""
+    """Train what is missing of a study, then of its confirmation; returns the exit status."""
     if request.confirm is not None and request.study.sampler == "listed":
         raise SpecError([f"--confirm: {shown(request.run.path)} is a confirmation itself"])
-    status = train(request, retry_failed=retry_failed, dry_run=dry_run)
+    import_matplotlib()  # before threads are started
+    asked: Request | None = request
+    status = DONE
+    while asked is not None:
+        training = prepare_training(asked, retry_failed=retry_failed, dry_run=dry_run)
+        if isinstance(training, Training):
+            try:
+                dispatch(
+                    training.run,
+                    training.executor,
+                    training.options,
+                    reporter=training.reporter,
+                    circumstances=as_written(asked.site),
+                )
+            except KeyboardInterrupt:
+                print_stopped(training.run)
+                return INTERRUPTED
+            except ExecutorError as error:
+                print(f"stability: {printable(str(error))}", file=sys.stderr)
+                return LEFT_FAILED
+            finally:
+                if parting := training.executor.closing_note:
+                    print(f"stability: {printable(parting)}", file=sys.stderr)
+            status = conclude_training(asked, training)
+        else:
+            status = training
+        asked = next_request(asked, dry_run=dry_run) if status == DONE else None
+    return status
+
+
+def next_request(request: Request, *, dry_run: bool) -> Request | None:
+    """The confirmation that is asked for with a study; None where there is none to train."""
     if request.confirm is None:
-        return status
+        return None
     if dry_run:
         print(f"then the best of each group is trained again with {request.confirm} fresh seeds")
-        return status
-    if status != DONE:
-        return status
-    study, run = (
-        confirmation(request.run, request.confirm),
-        request.run.confirmation(request.confirm),
-    )
+        return None
+    study = confirmation(request.run, request.confirm)
+    run = request.run.confirmation(request.confirm)
     if faults := run.faults(study):
         raise SpecError(faults)
-    again = replace(request, study=study, run=run, confirm=None)
-    return train(again, retry_failed=retry_failed, dry_run=False)
+    return replace(request, study=study, run=run, confirm=None)
 
 
-def train(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
-    """Train what is missing of a study, and show what is there; returns the exit status."""
-    study, run, site = request.study, request.run, request.site
-    import_matplotlib()  # before threads are started
+def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> Training | int:
+    """Check and announce what is missing of a study; the exit status where that is nothing."""
+    study, site = request.study, request.site
     print(printable(describe(study)))
     code = UserCode.search(study.objective, study.models, Path.cwd())
-    design, there = found_in(request, code, dry_run=dry_run)
-    if there is not None and not (there.open if retry_failed else there.left()):
-        share = "all" if there.done == study.trials else f"{there.done} of"
-        print(f"{share} {study.trials} trials are finished already")
-        if dry_run:
-            return DONE
-        put_in_order(run, there.ledger)
-        return conclude(request, there)
+    run = prepare(
+        request.run,
+        study,
+        code=code,
+        decide=lambda versions: decide(request.run, versions, request.if_changed),
+    )
+    if run.is_created and not study.unit:
+        check_unit(run.directory, run.tally.ledger)
+    if run.is_created and not (run.tally.open if retry_failed else run.tally.left()):
+        return show_finished(run, dry_run=dry_run)
     if study.objective == OBJECTIVE:
         check_unchanged(study)
-    trials = design if design is not None else draw_design(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
-    kind = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
-    there = there or counted(request, trials, code)
-    check_engine(request, kind, begun=there.done > 0)
-    adopted = from_neighbours(request, trials, code, kind)
-    before = there.done + sum(map(len, adopted.values()))
-    slots = chosen(machine.slots, site, len(trials) - before)
+    device = site.device if site.executor == "slurm" else machine.slots[0].partition(":")[0]
+    check_engine(request, device, begun=run.tally.done > 0)
+    reporter = TerminalReporter()
+    is_known = request.if_changed != "retrain"
+    adopted = find_adoptable(run, device, reporter, take_unknown=is_known)
+    print_adopted(run)
+    before = run.tally.done + sum(map(len, adopted.values()))
+    slots = chosen(machine.slots, site, len(run.trials) - before)
     headline = Headline(machine, partial(cost, study, before, slots=slots, site=site))
     if dry_run:
         return show_dry(request, slots, headline)
-    plan = Plan(
+    create(run)
+    reporter.display = Display(run.trials, len(slots), headline)
+    executor = executor_of(request, run, reporter, headline)
+    reporter.display.workers = executor.state
+    options = DispatchOptions(
         slots=slots,
         submission_folder=Path.cwd() if code.modules else None,
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
         wall_seconds=60.0 * site.slurm.time if site.executor == "slurm" else None,
-        code=code,
     )
-    run.create(study, trials)
-    return dispatch(request, plan, there, adopted, headline)
+    return Training(run=run, executor=executor, options=options, reporter=reporter)
 
 
-def dispatch(
-    request: Request, plan: Plan, there: Tally, adopted: Adopted, headline: "Headline"
-) -> int:
-    """Take over what is adopted, train the rest of what is there; returns the exit status."""
-    run, device = request.run, plan.slots[0].partition(":")[0]
-    with sole_driver(run), as_interrupts():
-        if there.ledger.decision is not None:
-            accept(run, there.ledger.decision)
-        warn(run, there.ledger)
-        adopt(run, adopted)
-        forget_unused(run, request.site, device, begun=there.done > 0)
-        taken = {str(neighbour): len(rows) for neighbour, rows in adopted.items()}
-        circumstances = {
-            "slots": list(plan.slots),
-            "folder": str(plan.submission_folder or Path.cwd()),
-            "code": plan.code.modules if plan.code else {},
-            "adopted": taken,
-        }
-        provenance.record(run, {**circumstances, **as_written(request.site)})
-        return drive(request, run.read_design(), plan, there, headline)
+def show_finished(run: StudyRun, *, dry_run: bool) -> int:
+    """Show what there is of a study of which nothing is missing; returns the exit status."""
+    total, done = run.study.trials, run.tally.done
+    share = "all" if done == total else f"{done} of"
+    print(f"{share} {total} trials are finished already")
+    if dry_run:
+        return DONE
+    collect(run, TerminalReporter())
+    return conclude(run)
 
 
 def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> int:
@@ -194,50 +215,36 @@ def load_for_the_end() -> None:
         import_module(name)
 
 
-def drive(request: Request, design: Design, plan: Plan, there: Tally, headline: "Headline") -> int:
-    """Train what is missing, with a display; whatever ends it, the views are written."""
-    run = request.run
-    display = Display(design, len(plan.slots), headline)
-    dispatcher = dispatcher_of(request, display.look(there.ledger), headline)
-    display.workers = dispatcher.state
-    is_in_place = True
-    try:
-        with display:
-            Driver(run, design, dispatcher, plan, display.update).drive()
-    except KeyboardInterrupt:
-        there.look()
+def print_stopped(run: StudyRun) -> None:
+    """Say what is kept of an interrupted training."""
+    run.tally.look()
+    print(
+        f"stopped: {run.tally.done} of {len(run.trials)} trials are finished and kept in "
+        f"{shown(run.directory.path)}; the same command goes on from there"
+    )
+
+
+def conclude_training(request: Request, training: Training) -> int:
+    """Show what was trained, or how to find the workers that were left; returns the exit status."""
+    run, options = training.run, training.options
+    if options.detach:
+        folder = shown(run.directory.path)
         print(
-            f"stopped: {there.done} of {len(design)} trials are finished and kept in "
-            f"{shown(run.path)}; the same command goes on from there"
-        )
-        return INTERRUPTED
-    except ExecutorError as error:
-        is_in_place = not isinstance(error, DisplacedError)
-        print(f"stability: {printable(str(error))}", file=sys.stderr)
-        return LEFT_FAILED
-    finally:
-        if is_in_place:
-            set_damaged_aside(there.ledger)  # while it trained, too
-            views.rebuild(run)
-        if dispatcher.parting:
-            print(f"stability: {printable(dispatcher.parting)}", file=sys.stderr)
-    if plan.detach:
-        print(
-            f"left to {len(plan.slots)} workers; to look: stability status {shown(run.path)}; "
-            f"to collect what they have trained: stability resume {shown(run.path)}; to end them: "
-            f"stability cancel {shown(run.path)}"
+            f"left to {len(options.slots)} workers; to look: stability status {folder}; to collect "
+            f"what they have trained: stability resume {folder}; to end them: stability cancel "
+            f"{folder}"
         )
         return DONE
-    there.look()
-    check_unit(run, there.ledger)
+    run.tally.look()
+    check_unit(run.directory, run.tally.ledger)
     if request.site.executor != "inline":  # that worker has said it
-        for line in engine_in_words(run):
+        for line in engine_in_words(run.directory):
             print(printable(line))
-    return conclude(request, there)
+    return conclude(run)
 
 
 class Headline:
-    """How much is to be trained and how long that takes; measured by an errand of the workers."""
+    """How much is to be trained and how long that takes; measured by a side task of the workers."""
 
     def __init__(self, machine: Machine, say: Callable[[Machine], str]) -> None:
         self.machine = machine
@@ -250,19 +257,27 @@ class Headline:
         return None if machine is None and wait else self._say(machine or self.machine)
 
 
-def dispatcher_of(request: Request, after_each: Callable[[], None], headline: Headline) -> Executor:
-    """Who starts the workers."""
-    site, study = request.site, request.study
+def executor_of(
+    request: Request, run: StudyRun, reporter: TerminalReporter, headline: Headline
+) -> Executor:
+    """The executor that is asked for; it may measure the machine while the workers run."""
+    site, study, directory = request.site, request.study, request.run
+
+    def after_each() -> None:  # for workers in this process
+        run.tally.ledger.refresh()
+        reporter.update(run.tally.ledger)
+
     if site.executor == "slurm":
-        return SlurmExecutor(request.run, after_each, site.slurm)
+        return SlurmExecutor(directory, after_each, site.slurm)
     if headline.machine.is_measured:
         if site.executor != "local" or sys.platform != "linux":
-            return EXECUTORS[site.executor](request.run, after_each)
+            return EXECUTORS[site.executor](directory, after_each)
         is_cpu = headline.machine.slots[0].startswith("cpu")
-        return LocalExecutor(request.run, after_each, shared_module(study, is_cpu=is_cpu))
-    errand = SideTask(function="stability.probe:answer", question=question(study, "cpu"))
-    local = LocalExecutor(request.run, after_each, OBJECTIVE.partition(":")[0], errand)
-    Thread(target=load_for_the_end).start()  # on a core that has nothing to do before they fork
+        return LocalExecutor(directory, after_each, shared_module(study, is_cpu=is_cpu))
+    task = SideTask(function="stability.probe:answer", question=question(study, "cpu"))
+    local = LocalExecutor(directory, after_each, OBJECTIVE.partition(":")[0], task)
+    # On a core that has nothing to do before the workers are forked.
+    reporter.at_start = Thread(target=load_for_the_end).start
 
     def machine() -> Machine | None:
         answer = local.answer()
@@ -283,17 +298,19 @@ def shared_module(study: Study, *, is_cpu: bool) -> str | None:
     return OBJECTIVE.partition(":")[0] if is_cpu else None
 
 
-def conclude(request: Request, there: Tally) -> int:
+def conclude(study_run: StudyRun) -> int:
     """Table and picture of what is there; exit status 1 where trials are left without a result."""
-    run = request.run
-    if request.study.sampler == "listed":
+    run, there = study_run.directory, study_run.tally
+    is_sweep = study_run.study.sampler != "listed"  # what is mixed stands under its table
+    if not is_sweep:
         print_peaks(run.path.parent)
     else:
-        table, d = table_of([run.path]), declared_loss([run.path])
+        from analysis import load
+
+        table, d = load([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
         print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
     print(shown(run.results))
-    is_sweep = request.study.sampler != "listed"  # what is mixed stands under its table
     for line in outdated([run.path]) if is_sweep else of_run(run):
         print_wrapped(line)
     there.look()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -52,26 +51,10 @@ class Display:
         self._task = self._progress.add_task("", total=len(trials), state="starting workers")
         self._live = Live(self._progress, console=self.console, refresh_per_second=4)
 
-    def __enter__(self) -> "Display":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the live line."""
         if self._live.is_started:
             self._live.stop()
-
-    def look(self, ledger: Ledger) -> Callable[[], None]:
-        """For workers in this process: look at the parts, then show."""
-
-        def look() -> None:
-            ledger.refresh()
-            self.update(ledger)
-
-        return look
 
     def update(self, ledger: Ledger) -> None:
         """Show the state that `ledger` has."""

@@ -41,12 +41,12 @@ def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
 
 def conflicting_engine(run: RunDirectory, site: Site, device: str, *, begun: bool) -> list[str]:
     """Why the study cannot go on so; `begun`: whether a trial is trained. Raises StoreError."""
-    settled = engine.read(run.engine)
+    settled = engine.read_engine_file(run.engine)
     if settled is None or not (begun or claims.living_workers(run)):
         return []
     faults = []
     if settled.device != device:
-        faults.append(f"--device: {engine.other_device(settled, device)}")
+        faults.append(f"--device: {engine.device_mismatch(settled, device)}")
     ways = engines_of(settled)
     if site.engine not in (AUTO, settled.asked, *ways) or (site.engine in ways and len(ways) > 1):
         faults.append(
@@ -62,22 +62,10 @@ def engines_of(settled: EngineDecision) -> list[str]:
     return list(dict.fromkeys(ways))
 
 
-def forget_unused(run: RunDirectory, site: Site, device: str, *, begun: bool) -> None:
-    """Let an engine be chosen again where another is asked for and nothing hangs on the old one.
-
-    For the driver alone.
-    """
-    settled = engine.read(run.engine)
-    if settled is None or begun or claims.living_workers(run):
-        return
-    if (settled.device, settled.asked) != (device, site.engine):
-        run.engine.unlink(missing_ok=True)
-
-
 def engine_in_words(run: RunDirectory) -> list[str]:
     """Lines that say how the trials are trained; none where that is one by one, on a CPU."""
-    settled = engine.read(run.engine)
-    return engine.in_words(settled) if settled is not None and settled.is_special else []
+    settled = engine.read_engine_file(run.engine)
+    return engine.describe_engine(settled) if settled is not None and settled.is_special else []
 
 
 def spared_in_words(spared: float | None) -> list[str]:

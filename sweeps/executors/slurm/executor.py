@@ -42,7 +42,7 @@ class SlurmExecutor(Executor):
     ) -> None:
         super().__init__(run, after_each)
         self.options = options
-        self._orders: list[WorkerSpec] = []
+        self._specs: list[WorkerSpec] = []
         """Not yet with Slurm: being submitted, or to be tried again."""
         self._submitted: dict[str, tuple[str, float]] = {}
         """Submission and time of the last worker of each slot."""
@@ -59,24 +59,24 @@ class SlurmExecutor(Executor):
 
     def settle(self) -> None:
         """One question now, then a thread that goes on asking."""
-        self.witness.see([*claims.held(self.run).values(), *claims.workers(self.run)])
-        self.witness.refresh()
-        self.witness.watch()
+        self.monitor.see([*claims.held(self.run).values(), *claims.workers(self.run)])
+        self.monitor.refresh()
+        self.monitor.watch()
 
-    def start(self, orders: Sequence[WorkerSpec]) -> None:
+    def start(self, specs: Sequence[WorkerSpec]) -> None:
         """Hand over to the thread that submits; `refusal` is what it met.
 
         Raises StoreError where others could exchange what the workers load.
         """
         check_exclusive(self.run.path, self.run.jobs)
-        self._orders += orders
+        self._specs += specs
         self._submit_again()
 
     def busy(self) -> set[str]:
         """Slots whose worker is being submitted, queued or running, an earlier driver's too."""
         self._submit_again()
         # In this order: what is accepted meanwhile is among the one or the other.
-        slots = {order.slot for order in list(self._orders)} | self._unanswered()
+        slots = {spec.slot for spec in list(self._specs)} | self._unanswered()
         alive = self._alive()
         self._cancel_stuck(alive)
         self._exclude_from_queued(alive)
@@ -90,7 +90,7 @@ class SlurmExecutor(Executor):
         error = self._error
         if error is None or isinstance(error, commands.SlurmAwayError):
             return None
-        was_one_accepted = self._submitted or self.witness.tasks()
+        was_one_accepted = self._submitted or self.monitor.tasks()
         if isinstance(error, commands.SlurmFullError) and was_one_accepted:
             return None
         if self._unanswered() or self._alive():
@@ -99,7 +99,7 @@ class SlurmExecutor(Executor):
 
     def _unanswered(self) -> set[str]:
         """Slots whose worker was accepted after Slurm's last answer was asked for: it lives."""
-        began = self.witness.snapshot.began if self.witness.snapshot else 0.0
+        began = self.monitor.snapshot.began if self.monitor.snapshot else 0.0
         return {slot for slot, (_, when) in list(self._submitted.items()) if when >= began}
 
     def queued(self) -> set[str]:
@@ -108,7 +108,7 @@ class SlurmExecutor(Executor):
         return self.busy() - {slot for slot in running if slot}
 
     def _alive(self) -> list[Task]:
-        return [task for task in self.witness.tasks() if not task.has_ended]
+        return [task for task in self.monitor.tasks() if not task.has_ended]
 
     def _own(self, tasks: list[Task]) -> list[Task]:
         """Those that may be changed or cancelled: submitted by this user for this folder."""
@@ -126,17 +126,17 @@ class SlurmExecutor(Executor):
         """Start the submitting thread where there is something to submit and it is time."""
         if self._thread is not None and self._thread.is_alive():
             return
-        if self._orders and time.monotonic() >= self._next_try:
+        if self._specs and time.monotonic() >= self._next_try:
             self._thread = threading.Thread(target=self._submit, daemon=True, name="sbatch")
             self._thread.start()
 
     def _submit(self) -> None:
         try:
             largest = commands.largest_array(commands.config())
-            while self._orders:
-                batch = self._orders[:largest]
+            while self._specs:
+                batch = self._specs[:largest]
                 self._send(batch)
-                del self._orders[: len(batch)]
+                del self._specs[: len(batch)]
             self._error = None
         except ExecutorError as error:
             self._error = error
@@ -145,7 +145,7 @@ class SlurmExecutor(Executor):
             self._error = commands.refusal(said[0] if said else str(error))
         self._next_try = time.monotonic() + (AGAIN_SECONDS if self._error else 0)
 
-    def _send(self, orders: list[WorkerSpec]) -> None:
+    def _send(self, specs: list[WorkerSpec]) -> None:
         """One sbatch. What it stands for is written down first."""
         from submitit.slurm.slurm import SlurmExecutor
 
@@ -155,20 +155,20 @@ class SlurmExecutor(Executor):
         name = name_of(token)
         record = Submission(
             name=name,
-            cluster=self.witness.cluster(),
-            slots=tuple(order.slot for order in orders),
-            workers=tuple(order.name for order in orders),
+            cluster=self.monitor.cluster(),
+            slots=tuple(spec.slot for spec in specs),
+            workers=tuple(spec.name for spec in specs),
         )
         record.write(folder)
         executor = SlurmExecutor(folder=folder)
         executor.update_parameters(
-            **self.options.parameters(name, self._avoid), array_parallelism=len(orders)
+            **self.options.parameters(name, self._avoid), array_parallelism=len(specs)
         )
         with outside_of_jobs(), executor.batch():
-            for order in orders:
-                executor.submit(work_in_slurm, order)
+            for spec in specs:
+                executor.submit(work_in_slurm, spec)
         now = time.monotonic()
-        self._submitted |= {order.slot: (name, now) for order in orders}
+        self._submitted |= {spec.slot: (name, now) for spec in specs}
 
     def _cancel_stuck(self, tasks: list[Task]) -> None:
         """What never starts of itself must not hold a slot for ever."""
@@ -217,14 +217,14 @@ class SlurmExecutor(Executor):
 
     def stop(self) -> None:
         """Cancel every job of the run, and wait until Slurm says that they ended."""
-        self.witness.close()
-        self._orders = []
+        self.monitor.close()
+        self._specs = []
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
         start, cancelled = time.monotonic(), set[str]()
         workers, in_hurry = claims.workers(self.run), bool(claims.held(self.run))
         while time.monotonic() - start < STOP_SECONDS:
-            asked = self.witness.refresh()
+            asked = self.monitor.refresh()
             alive = self._own(self._alive())
             if asked and not alive:
                 self.ended = {owner.name for owner in workers if owner.job in cancelled}
@@ -236,8 +236,8 @@ class SlurmExecutor(Executor):
             time.sleep(0.5)
         alive = self._own(self._alive())
         names = ", ".join(sorted({task.job.partition("_")[0] for task in alive}))
-        self.parting = (
-            f"not confirmed by Slurm ({self.witness.trouble or 'still completing'}): the end of "
+        self.closing_note = (
+            f"not confirmed by Slurm ({self.monitor.trouble or 'still completing'}): the end of "
             f"jobs {names or 'of this run'}; stability cancel {self.run.path} tries again"
         )
 
@@ -245,14 +245,14 @@ class SlurmExecutor(Executor):
         """Wait until Slurm has the workers. Raises DispatchError where it does not take them."""
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(1.0)
-        self.witness.close()
+        self.monitor.close()
         if self._error is not None:
-            count = f"{len(self._orders)} of the" if self._submitted else "the"
+            count = f"{len(self._specs)} of the" if self._submitted else "the"
             raise ExecutorError(f"Slurm does not take {count} workers: {self._error}")
 
-    def complaint(self) -> str:
+    def last_log_line(self) -> str:
         """Last line of the newest log of a job that ended, or Slurm's word on it."""
-        ended = [task for task in self.witness.tasks() if task.has_ended]
+        ended = [task for task in self.monitor.tasks() if task.has_ended]
         for task in sorted(ended, key=lambda task: task.started, reverse=True):
             # Of an array that is cancelled before it starts one record is left, without numbers.
             alike = [t for t in list(self._stuck.values()) if t.submission == task.submission]
@@ -275,7 +275,7 @@ class SlurmExecutor(Executor):
         words = [f"{running} workers run"] if running else []
         words += [f"{count} queued ({reason})" for reason, count in reasons.most_common(2)]
         words += [f"left out: {', '.join(self._avoid)}"] if self._avoid else []
-        if trouble := str(self._error or self.witness.trouble):
+        if trouble := str(self._error or self.monitor.trouble):
             words.append(f"Slurm: {trouble}")
         return ", ".join(words)
 

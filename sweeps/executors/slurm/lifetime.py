@@ -19,7 +19,7 @@ from sweeps.errors import ChangedCodeError, ExecutorError
 from sweeps.executors.slurm import commands
 from sweeps.store.parts import Ledger
 from sweeps.study.trial import TRAINED, Result, Trial
-from sweeps.system.slurm_job import SlurmJobId, seconds_of
+from sweeps.system.slurm_job import SlurmJobId, parse_slurm_time
 from sweeps.worker.worker import AskedToEnd, JobLifetime, OutOfTimeError, WorkerSpec, work
 
 RESERVE = 1.2  # a trial may take so many times what its like took
@@ -149,36 +149,36 @@ class SlurmJobLifetime(JobLifetime):
         raise AskedToEnd(0)
 
 
-def work_in_slurm(order: WorkerSpec) -> int:
+def work_in_slurm(spec: WorkerSpec) -> int:
     """`work` as a job: returns to the queue where there was no time for what is left."""
     place, pid = SlurmJobId.here(), os.getpid()
     left = seconds_left(place.job)
-    shift = SlurmJobLifetime(order.wall_seconds if left is None else left, place.node)
+    lifetime = SlurmJobLifetime(spec.wall_seconds if left is None else left, place.node)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if os.getpid() != pid:  # a child, of a data loader: not ours to handle
             return
-        if signum == signal.SIGUSR2 and shift.can_end_epoch():
+        if signum == signal.SIGUSR2 and lifetime.can_end_epoch():
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, stop)
-            signal.setitimer(signal.ITIMER_REAL, shift.patience)
+            signal.setitimer(signal.ITIMER_REAL, lifetime.patience)
             return
         ignore(SIGNALS)  # a second one must not cut this short
         if signum == signal.SIGTERM:
-            shift.wants_more = False  # cancelled; whom it preempts, Slurm takes back of itself
+            lifetime.wants_more = False  # cancelled; whom it preempts, Slurm takes back of itself
             raise AskedToEnd(0)
-        shift.signalled()
+        lifetime.signalled()
 
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, stop)
     try:
-        return work(order, shift=shift)
+        return work(spec, lifetime=lifetime)
     except ChangedCodeError as error:
         print(error, file=sys.stderr)
         return 0
     finally:
         ignore(SIGNALS)
-        if shift.wants_more:
+        if lifetime.wants_more:
             back_to_the_queue(place.job)
 
 
@@ -204,4 +204,4 @@ def seconds_left(job: str, environment: Mapping[str, str] = os.environ) -> float
         answer = commands.run("squeue", "-h", "-j", job, "-O", "TimeLeft:|")
     except ExecutorError:
         return None
-    return seconds_of(answer.strip().rstrip("|"))
+    return parse_slurm_time(answer.strip().rstrip("|"))

@@ -18,18 +18,15 @@ from toys import HELPERS
 from chaos.clock import fake_clock
 from chaos.cutting import cut_replace
 from sweeps.driver.adopt import adoptable
-from sweeps.driver.driver import Driver, Plan, sole_driver
-from sweeps.errors import DisplacedError, ExecutorError, StabilityError
+from sweeps.errors import ExecutorError, StabilityError
 from sweeps.executors import LocalExecutor, SlurmExecutor
 from sweeps.executors.base import Executor
 from sweeps.executors.forked import SideTask
 from sweeps.executors.slurm.options import SlurmOptions
-from sweeps.store import views
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.run import DispatchOptions, create, dispatch, prepare
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.study import Study
-from sweeps.system.interrupts import as_interrupts
 
 STOPPED, UNEXPECTED = 3, 70
 
@@ -42,13 +39,13 @@ def main() -> int:
     fake_clock()
     study = Study.read(scene / "study.toml")
     run = RunDirectory(scene / "disk" / "run")
-    plan = Plan(
+    options = DispatchOptions(
         slots=tuple(f"cpu:{i}" for i in range(workers)),
         submission_folder=HELPERS,
         retry_failed="--retry-failed" in sys.argv,
     )
     try:
-        return drive(study, run, plan, executor)
+        return drive(study, run, options, executor)
     except (ExecutorError, OSError) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return STOPPED
@@ -62,37 +59,23 @@ def main() -> int:
         return UNEXPECTED
 
 
-def drive(study: Study, run: RunDirectory, plan: Plan, executor: str) -> int:
+def drive(study: Study, directory: RunDirectory, options: DispatchOptions, executor: str) -> int:
     """Train what is missing; the views are written however it ends."""
-    adoptable(run, draw_design(study), say=print)  # looks, as for a new study beside the others
-    trials = run.create(study, run.readable_design() or draw_design(study))
-    with sole_driver(run), as_interrupts():
-        ledger = Ledger(run)
-        ledger.refresh()
-        set_aside(ledger.damaged)
-        is_in_place = True
-        try:
-            Driver(run, trials, dispatcher_of(run, executor), plan).drive()
-        except DisplacedError:
-            is_in_place = False
-            raise
-        finally:
-            if is_in_place:
-                ledger.refresh()
-                set_aside(ledger.damaged)
-                views.rebuild(run)
-    ledger.refresh()
-    return 0 if all(ledger.is_trained(trial.id) for trial in trials) else 1
+    adoptable(directory, draw_design(study), say=print)  # looks, as for a new study
+    run = create(prepare(directory, study))
+    dispatch(run, executor_of(directory, executor), options)
+    run.tally.look()
+    return 1 if run.tally.open else 0
 
 
-def dispatcher_of(run: RunDirectory, executor: str) -> Executor:
+def executor_of(run: RunDirectory, executor: str) -> Executor:
     """Who starts the workers."""
     if executor == "slurm":
         return SlurmExecutor(run, lambda: None, SlurmOptions(time=60))
     if executor == "forked":
-        errand = SideTask(function="chaos.objective:errand", question={"number": 21})
-        return LocalExecutor(run, lambda: None, "chaos.objective", errand)
-    return LocalExecutor(run, lambda: None)
+        task = SideTask(function="chaos.objective:errand", question={"number": 21})
+        return LocalExecutor(run, lambda: None, "chaos.objective", task)
+    return LocalExecutor(run)
 
 
 if __name__ == "__main__":

@@ -6,24 +6,17 @@ python tests/helpers/programs/drive.py RUN WORKERS
 import sys
 from pathlib import Path
 
-from sweeps.driver.driver import Driver, Plan, sole_driver
 from sweeps.executors import LocalExecutor
-from sweeps.store import views
+from sweeps.run import DispatchOptions, dispatch, resume
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import draw_design
-from sweeps.system.interrupts import as_interrupts
 
 
 def main() -> None:
     """Drive until all is done."""
-    run = RunDirectory(Path(sys.argv[1]))
+    run = resume(RunDirectory(Path(sys.argv[1])))
     slots = tuple(f"cpu:{i}" for i in range(int(sys.argv[2])))
-    study = run.read_study()
-    trials = run.create(study, draw_design(study))
-    plan = Plan(slots=slots, submission_folder=Path(__file__).parent.parent)
-    with sole_driver(run), as_interrupts():
-        Driver(run, trials, LocalExecutor(run, lambda: None), plan).drive()
-        views.rebuild(run)
+    options = DispatchOptions(slots=slots, submission_folder=Path(__file__).parent.parent)
+    dispatch(run, LocalExecutor(run.directory), options)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from objectives import ToyEngines
 from toys import HELPERS
 
 from stability.cli.site.cluster import Cluster, SiteOptions
-from stability.cli.site.engine import check_engine, engine_in_words, forget_unused
+from stability.cli.site.engine import check_engine, engine_in_words
 from stability.cli.site.gpus import is_gpu_here
 from stability.cli.site.remembered import as_written
 from stability.cli.study.request import Request
@@ -30,10 +30,11 @@ from sweeps.worker import engine
 from sweeps.worker.engine import (
     EngineDecision,
     EnginePlan,
-    in_words,
+    decide_engine,
+    describe_engine,
+    forget_unused_decision,
     one_at_a_time,
-    settle,
-    write_once,
+    write_engine_file,
 )
 
 STACKED = EngineDecision(
@@ -43,7 +44,7 @@ STACKED = EngineDecision(
 
 def test_the_first_writer_wins_and_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "engine.toml"
-    assert engine.read(path) is None
+    assert engine.read_engine_file(path) is None
     ways = {
         'a "b", c': EnginePlan(
             engine="streams",
@@ -53,9 +54,9 @@ def test_the_first_writer_wins_and_what_is_read_is_what_was_written(tmp_path: Pa
         )
     }
     first = EngineDecision(device="cuda", asked="auto", by="w on 'x'", ways=ways)
-    write_once(path, first)
-    write_once(path, STACKED)
-    assert engine.read(path) == first
+    write_engine_file(path, first)
+    write_engine_file(path, STACKED)
+    assert engine.read_engine_file(path) == first
     assert [p.name for p in tmp_path.iterdir()] == ["engine.toml"]
 
 
@@ -65,8 +66,8 @@ def test_of_many_writers_at_once_one_wins(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from sweeps.worker import engine\n"
         "path, name = Path(sys.argv[1]), sys.argv[2]\n"
         "while not path.with_name('go').exists(): pass\n"
-        "engine.write_once(path, engine.EngineDecision(device='cpu', by=name))\n"
-        "print(engine.read(path).by)\n"
+        "engine.write_engine_file(path, engine.EngineDecision(device='cpu', by=name))\n"
+        "print(engine.read_engine_file(path).by)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "engine.toml")]
     writers = [
@@ -85,16 +86,16 @@ def test_where_there_are_no_hard_links_the_first_wins_too(
         raise PermissionError("no links here")
 
     monkeypatch.setattr("os.link", refuse)
-    write_once(tmp_path / "engine.toml", STACKED)
-    write_once(tmp_path / "engine.toml", replace(STACKED, device="cuda"))
-    assert engine.read(tmp_path / "engine.toml") == STACKED
+    write_engine_file(tmp_path / "engine.toml", STACKED)
+    write_engine_file(tmp_path / "engine.toml", replace(STACKED, device="cuda"))
+    assert engine.read_engine_file(tmp_path / "engine.toml") == STACKED
 
 
 @pytest.mark.parametrize("content", ["device = ", "colour = 'red'", "device='cpu'\nways=3"])
 def test_a_file_that_is_none_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "engine.toml").write_text(content)
     with pytest.raises(StoreError, match=r"engine\.toml cannot be read.*Move it away"):
-        engine.read(tmp_path / "engine.toml")
+        engine.read_engine_file(tmp_path / "engine.toml")
 
 
 def test_a_worker_on_another_kind_of_device_is_refused(
@@ -102,20 +103,22 @@ def test_a_worker_on_another_kind_of_device_is_refused(
 ) -> None:
     monkeypatch.setenv("TOY_COHORT", "3")
     path = RunDirectory(tmp_path)
-    found = settle(path, ToyEngines(), [], "cpu", "auto", "w1")
+    found = decide_engine(path, ToyEngines(), [], "cpu", "auto", "w1")
     assert (found.device, found.by) == ("cpu", "w1 on cpu")
     with pytest.raises(ExecutorError, match="got cuda, the study was begun on cpu"):
-        settle(path, ToyEngines(), [], "cuda", "auto", "w2")
-    assert settle(path, None, [], "cuda", "auto", "w3").way("any") == EnginePlan()  # has no engines
+        decide_engine(path, ToyEngines(), [], "cuda", "auto", "w2")
+    assert (
+        decide_engine(path, None, [], "cuda", "auto", "w3").plan("any") == EnginePlan()
+    )  # has no engines
 
 
 CHOOSE = (
     "import sys; from pathlib import Path\n"
-    "from objectives import ToyEngines; from sweeps.worker.engine import settle\n"
+    "from objectives import ToyEngines; from sweeps.worker.engine import decide_engine\n"
     "from sweeps.store.run_directory import RunDirectory\n"
     "run = RunDirectory(Path(sys.argv[1]))\n"
     "print('ready', flush=True); input()\n"
-    "print(settle(run, ToyEngines(), [], 'cpu', 'auto', sys.argv[2]).by)\n"
+    "print(decide_engine(run, ToyEngines(), [], 'cpu', 'auto', sys.argv[2]).by)\n"
 )
 
 
@@ -209,7 +212,7 @@ def asked(tmp_path: Path, **changes: object) -> Request:
 
 def test_an_engine_or_a_device_is_changed_only_before_the_first_result(tmp_path: Path) -> None:
     plain = asked(tmp_path)
-    write_once(plain.run.engine, STACKED)
+    write_engine_file(plain.run.engine, STACKED)
     check_engine(plain, "cpu", begun=True)
     check_engine(asked(tmp_path, engine="stacked:8"), "cpu", begun=True)
     with pytest.raises(SpecError) as error:
@@ -222,7 +225,7 @@ def test_an_engine_or_a_device_is_changed_only_before_the_first_result(tmp_path:
     ]
     for begun in (True, False):
         check_engine(asked(tmp_path, engine="stacked:8"), "cpu", begun=begun)
-        forget_unused(plain.run, asked(tmp_path, engine="eager").site, "cpu", begun=begun)
+        forget_unused_decision(plain.run, "cpu", "eager", begun=begun)
         assert plain.run.engine.exists() == begun
     check_engine(asked(tmp_path, engine="eager"), "cuda", begun=True)  # nothing is settled
 
@@ -300,24 +303,30 @@ def test_a_profile_keeps_an_engine_and_a_dispatch_remembers_it(
 def test_what_is_settled_in_words(tmp_path: Path) -> None:
     one = EnginePlan(engine="captured")
     many = {f"m{i}, sgd, batch 64": one for i in range(5)}
-    assert in_words(replace(STACKED, device="cuda")) == ["engine stacked, 8 at a time on cuda"]
-    assert in_words(EngineDecision(device="cuda", ways={**STACKED.ways, **many})) == [
+    assert describe_engine(replace(STACKED, device="cuda")) == [
+        "engine stacked, 8 at a time on cuda"
+    ]
+    assert describe_engine(EngineDecision(device="cuda", ways={**STACKED.ways, **many})) == [
         "engine stacked, 8 at a time on cuda (k)",
         "engine captured on cuda (m0, sgd, batch 64; m1, sgd, batch 64; m2, sgd, batch 64; 2 more)",
     ]
     refused = EnginePlan(measured={"stacked:8": "m1 cannot be stacked: odd"})
-    assert in_words(EngineDecision(device="cpu", asked="stacked:8", ways={"m1": refused})) == [
+    assert describe_engine(
+        EngineDecision(device="cpu", asked="stacked:8", ways={"m1": refused})
+    ) == [
         "engine eager on cpu",
         "trained one by one: m1 cannot be stacked: odd",
     ]
     out_of_memory = replace(STACKED.ways["k"], measured={"stacked:64": "OutOfMemoryError"})
-    assert len(in_words(EngineDecision(device="cuda", ways={"k": out_of_memory}))) == 1
+    assert len(describe_engine(EngineDecision(device="cuda", ways={"k": out_of_memory}))) == 1
     run = asked(tmp_path).run
     assert engine_in_words(run) == []
-    write_once(run.engine, EngineDecision(device="cpu", ways={"k": EnginePlan()}))
+    write_engine_file(run.engine, EngineDecision(device="cpu", ways={"k": EnginePlan()}))
     assert engine_in_words(run) == []  # as it always was
     run.engine.unlink()
-    write_once(run.engine, EngineDecision(device="cpu", asked="stacked:8", ways={"k": refused}))
+    write_engine_file(
+        run.engine, EngineDecision(device="cpu", asked="stacked:8", ways={"k": refused})
+    )
     assert engine_in_words(run)[1] == "trained one by one: m1 cannot be stacked: odd"
 
 

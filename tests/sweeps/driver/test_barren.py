@@ -14,7 +14,7 @@ from objectives import result
 from toys import HELPERS, make_run
 
 from sweeps.driver.crash_loop import CrashLoop
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ExecutorError
 from sweeps.executors import InlineExecutor, LocalExecutor
 from sweeps.executors.slurm.jobs import Snapshot, Submission, Task
@@ -82,7 +82,7 @@ def test_whose_place_was_taken_away(tmp_path: Path, job: str, state: str, taken:
     dispatcher = InlineExecutor(run, lambda: None)
     assert not dispatcher.was_taken("w")
     task = Task(job=job, state=state, submission=name)
-    dispatcher.witness.snapshot = Snapshot(
+    dispatcher.monitor.snapshot = Snapshot(
         began=0.0, cluster="c", asked=frozenset(), tasks={(name, job): task}
     )
     assert dispatcher.was_taken("w") is taken
@@ -116,12 +116,15 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
     """With a checkpoint an epoch. Where there is none, preempted workers are no reason to stop."""
     monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("LONG_SECONDS", "0.3")
-    monkeypatch.setenv(checkpoints.VARIABLE, every)
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, every)
     fields = {"objective": "long_trials:chain", "epochs": (EPOCHS,), "draws": 1, "models": ("a",)}
     run = make_run(tmp_path / "run", **fields)
     dispatcher = ShortWallTime(run, lambda: None)
     driver = Driver(
-        run, run.read_design(), dispatcher, Plan(slots=("cpu:0",), submission_folder=HELPERS)
+        run,
+        run.read_design(),
+        dispatcher,
+        DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS),
     )
 
     def quiet_at_last(ledger: Ledger) -> None:
@@ -143,7 +146,7 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
 def test_a_training_that_kills_every_worker_closes_the_slot(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", objective="objectives:kills", draws=20)
     dispatcher = LocalExecutor(run, lambda: None)
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     with pytest.raises(ExecutorError, match="3 workers in a row ended without a result"):
         Driver(run, run.read_design(), dispatcher, plan).drive()
 

@@ -9,7 +9,7 @@ from drivers import far, seen
 from objectives import result
 from toys import HELPERS, make_run
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import InlineExecutor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -53,7 +53,10 @@ def test_the_driver_does_not_wait_for_accounting_and_loses_nothing(run: RunDirec
     trial, owner = run.read_design()[0], far()
     dispatcher = SlowAccounting(run)
     driver = Driver(
-        run, run.read_design(), dispatcher, Plan(slots=("cpu:0",), submission_folder=HELPERS)
+        run,
+        run.read_design(),
+        dispatcher,
+        DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS),
     )
 
     def die(ledger: Ledger) -> None:
@@ -73,7 +76,7 @@ def test_accounting_is_asked_only_of_what_the_controller_has_forgotten(run: RunD
     assert dispatcher.knows_fault(None)
     assert dispatcher.knows_fault(Owner.this_process("w"))
     assert not dispatcher.knows_fault(far())
-    dispatcher.witness.snapshot = seen("FAILED")
+    dispatcher.monitor.snapshot = seen("FAILED")
     assert dispatcher.knows_fault(far())
     assert not dispatcher.knows_fault(far(job="8"))
 

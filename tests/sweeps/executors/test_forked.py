@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from stability.cli.site.cluster import SiteOptions
 from stability.cli.site.machine import Machine, known_slots
 from stability.cli.study.request import Options, read
 from stability.cores import cores, quota
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import LocalExecutor
 from sweeps.executors.forked import SideTask
 from sweeps.store import claims, views
@@ -41,13 +42,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return make_run(tmp_path / "run")
 
 
-def forking(run: RunDirectory, errand: SideTask | None = None) -> tuple[Driver, LocalExecutor]:
-    dispatcher = LocalExecutor(run, lambda: None, LIGHT, errand)
-    plan = Plan(slots=("cpu:0", "cpu:1"), submission_folder=HELPERS)
+def forking(run: RunDirectory, side_task: SideTask | None = None) -> tuple[Driver, LocalExecutor]:
+    dispatcher = LocalExecutor(run, lambda: None, LIGHT, side_task)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=HELPERS)
     return Driver(run, run.read_design(), dispatcher, plan), dispatcher
 
 
-def errand(function: str) -> SideTask:
+def side_task(function: str) -> SideTask:
     return SideTask(function=f"objectives:{function}", question={"number": 21})
 
 
@@ -56,7 +57,7 @@ def test_each_slot_has_a_process_of_its_own_and_one_job(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_SECONDS", "0.2")
-    driver, dispatcher = forking(run, errand("double"))
+    driver, dispatcher = forking(run, side_task("double"))
     driver.drive()
     views.rebuild(run)
     rows = pq.read_table(run.results).to_pylist()
@@ -155,7 +156,7 @@ def test_all_are_started_again_where_their_parent_dies_before_they_are_there(
 def test_all_end_with_their_driver(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SECONDS", "30")
     driver, dispatcher = forking(run)
-    dispatcher.start([driver._order("cpu:0"), driver._order("cpu:1")])
+    dispatcher.start([driver._spec("cpu:0"), driver._spec("cpu:1")])
     wait_for(lambda: len(claims.held(run)) == 2)
     workers = claims.living_workers(run)
     assert dispatcher.busy() == {"cpu:0", "cpu:1"}
@@ -166,17 +167,17 @@ def test_all_end_with_their_driver(run: RunDirectory, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("function", "said"), [("double", "KeyError"), ("none", "AttributeError")])
-def test_an_errand_that_fails_says_so(tmp_path: Path, function: str, said: str) -> None:
+def test_a_side_task_that_fails_says_so(tmp_path: Path, function: str, said: str) -> None:
     code = f"""
 from pathlib import Path
 from sweeps.executors.forked import SideTask, work_side_by_side
-errand = SideTask(function="objectives:{function}", question={{}})
-work_side_by_side("json", [], Path("ended"), errand, Path("answer.json"))
+side_task = SideTask(function="objectives:{function}", question={{}})
+work_side_by_side("json", [], Path("ended"), side_task, Path("answer.json"))
 """
     environment = {**os.environ, "PYTHONPATH": str(HELPERS)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     assert said in (tmp_path / "answer.json").read_text()
-    assert (tmp_path / "ended").read_text() == "errand\n"
+    assert (tmp_path / "ended").read_text() == "side_task\n"
 
 
 # --- what is said first ------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_the_cost_is_said_before_anything_else(
     headline.answer = lambda: None
     screen, shown, ledger = display(run, headline)
     monkeypatch.setattr("stability.cli.output.progress.QUIET_SECONDS", -1.0)
-    with screen:
+    with closing(screen):
         screen.update(ledger)
         assert (capsys.readouterr().out, shown.getvalue()) == ("", "")
         headline.answer = lambda: Machine(slots=("cpu:0",), seconds=8.0)
@@ -213,7 +214,7 @@ def test_it_is_not_waited_for_for_ever(
     headline.answer = lambda: None
     screen, _, ledger = display(run, headline)
     screen._start -= PATIENCE_SECONDS
-    with screen:
+    with closing(screen):
         screen.update(ledger)
     assert capsys.readouterr().out == "about None\n"
 

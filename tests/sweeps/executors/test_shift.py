@@ -19,8 +19,8 @@ from toys import HELPERS, make_toy
 
 from stability.cli.commands import sweep
 from stability.cli.site.cluster import SiteOptions
-from stability.cli.study.request import Options, Request, read
-from sweeps.driver.driver import Driver, Plan
+from stability.cli.study.request import Options, read
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm import lifetime as module
 from sweeps.executors.slurm.lifetime import SlurmJobLifetime, notice, work_in_slurm
@@ -63,8 +63,8 @@ def test_where_slurm_does_not_say_the_wall_time_is_what_was_asked_for(
 ) -> None:
     shifts: list[SlurmJobLifetime] = []
 
-    def work(order: WorkerSpec, shift: SlurmJobLifetime) -> int:
-        shifts.append(shift)
+    def work(spec: WorkerSpec, lifetime: SlurmJobLifetime) -> int:
+        shifts.append(lifetime)
         return 0
 
     monkeypatch.setattr(module, "work", work)
@@ -77,21 +77,19 @@ def test_where_slurm_does_not_say_the_wall_time_is_what_was_asked_for(
 def test_the_wall_time_that_is_asked_for_reaches_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans: list[Plan] = []
-
-    def dispatch(request: Request, plan: Plan, *more: object) -> int:
-        plans.append(plan)
-        return 0
-
-    monkeypatch.setattr(sweep, "dispatch", dispatch)
+    plans: list[DispatchOptions] = []
     asked = read(Options(model="vitp", optim="sgd"), SiteOptions())
     asked = replace(asked, run=RunDirectory(tmp_path / "run"))
     cluster = replace(asked.site, executor="slurm", device="cuda", slurm=SlurmOptions(time=30))
     for site in (cluster, replace(asked.site, device="cpu")):
-        sweep.train(replace(asked, site=site), retry_failed=False, dry_run=False)
+        training = sweep.prepare_training(
+            replace(asked, site=site), retry_failed=False, dry_run=False
+        )
+        assert isinstance(training, sweep.Training)
+        plans.append(training.options)
     assert [plan.wall_seconds for plan in plans] == [1800.0, None]
     driver = Driver(asked.run, [], InlineExecutor(asked.run, lambda: None), plans[0])
-    assert driver._order("cuda:0").wall_seconds == 1800.0
+    assert driver._spec("cuda:0").wall_seconds == 1800.0
 
 
 # --- a real worker and real signals -----------------------------------------------------------

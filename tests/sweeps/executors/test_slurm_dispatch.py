@@ -12,7 +12,7 @@ import pytest
 from objectives import result
 from toys import HELPERS, make_toy
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ExecutorError
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.executor import SlurmExecutor, outside_of_jobs
@@ -137,7 +137,7 @@ def submit(dispatcher: SlurmExecutor, count: int) -> None:
 def nothing_lives(dispatcher: SlurmExecutor, *tasks: Task) -> None:
     """Slurm's answer, asked for now."""
     time.sleep(0.01)
-    dispatcher.witness.snapshot = Snapshot(
+    dispatcher.monitor.snapshot = Snapshot(
         began=time.monotonic(), cluster="c", asked=frozenset(),
         tasks={(task.submission, task.job): task for task in tasks},
     )  # fmt: skip
@@ -195,7 +195,7 @@ def test_a_refusal_of_a_later_array_is_an_error_only_where_trials_are_left(
     accepts_once(tmp_path, REFUSAL)
     dispatcher = Trained(dispatcher.run, lambda: None, SlurmOptions())
     dispatcher.left, dispatcher.deadline = left, time.monotonic() + 30
-    plan = Plan(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=HELPERS)
+    plan = DispatchOptions(slots=("cpu:0", "cpu:1", "cpu:2"), submission_folder=HELPERS)
     driver = Driver(dispatcher.run, dispatcher.run.read_design(), dispatcher, plan)
     refused = pytest.raises(ExecutorError, match="Slurm refuses the workers: Invalid qos")
     with refused if left else nullcontext():
@@ -268,7 +268,7 @@ def test_what_would_never_start_is_cancelled_and_the_reason_is_the_complaint(
         dispatcher, ran, Task(job="7", state="CANCELLED", submission="s", started="2026-01-03")
     )
     said = "Slurm job 7: cancelled, as it would never start: PartitionTimeLimit"
-    assert dispatcher.complaint() == said
+    assert dispatcher.last_log_line() == said
 
 
 AWAY = "slurm_update error: Unable to contact slurm controller (connect failure)"

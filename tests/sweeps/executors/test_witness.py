@@ -10,7 +10,7 @@ from drivers import NAME, far, seen
 from objectives import result
 from toys import HELPERS, make_run
 
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import EvictedError
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm import commands
@@ -22,7 +22,7 @@ from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import Result
-from sweeps.worker.worker import OutOfTimeError, WorkerSpec, registered, unused, work
+from sweeps.worker.worker import OutOfTimeError, WorkerSpec, registered, unused_name, work
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_who_was_taken_for_dead_claims_nothing(run: RunDirectory) -> None:
     with registered(run, owner):
         run.worker("old").unlink()  # what the driver does
         with pytest.raises(EvictedError):
-            claims.take(run, trials[0].id, owner)
+            claims.acquire(run, trials[0].id, owner)
     assert claims.held(run) == {}
 
 
@@ -250,10 +250,10 @@ def test_who_was_taken_for_dead_writes_nothing(run: RunDirectory) -> None:
 
 
 def test_a_job_that_begins_again_does_not_write_over_its_parts(run: RunDirectory) -> None:
-    assert unused(run, "w", 0) == "w"
-    assert unused(run, "w", 2) == "w-r2"
+    assert unused_name(run, "w", 0) == "w"
+    assert unused_name(run, "w", 2) == "w-r2"
     PartWriter(run, "w").append(Result(trial="x", outcome="ok"))
-    assert unused(run, "w", 0) not in ("w", "w-r0")
+    assert unused_name(run, "w", 0) not in ("w", "w-r0")
 
 
 def test_a_shift_takes_what_fits_and_gives_its_first_trial_a_chance(run: RunDirectory) -> None:
@@ -329,9 +329,9 @@ def test_a_worker_that_has_begun_is_waited_for_whatever_was_answered_before(
     """All that is left is in its hands: were it taken for queued, its job would be cancelled."""
     with registered(run, Owner.this_process("w", "cpu:0")) as owner:
         for trial in run.read_design():
-            assert claims.take(run, trial.id, owner)
+            assert claims.acquire(run, trial.id, owner)
         dispatcher = OldAnswer(run, lambda: None)
-        chosen = Plan(slots=("cpu:0",), submission_folder=HELPERS)
+        chosen = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
         Driver(run, run.read_design(), dispatcher, chosen).drive()
     ledger = Ledger(run)
     ledger.refresh()

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from stability.cli.app import app
 from stability.cli.commands import sweep
 from stability.cli.site.machine import Machine
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ChangedCodeError, ExecutorError, StabilityError, StoreError
 from sweeps.executors.inline import InlineExecutor
 from sweeps.objective import imported
 from sweeps.objective.user_code import UserCode
 from sweeps.store import views
-from sweeps.store.accepted import Accepted, Decision, accept, accepted
+from sweeps.store.accepted import Accepted, CodeDecision, read_accepted, write_accepted
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.worker.worker import WorkerSpec, work
@@ -83,7 +83,7 @@ class Project:
 def forget() -> None:
     for name in MODULES:
         sys.modules.pop(name, None)
-        imported._FIRST.pop(name, None)
+        imported._FIRST_IMPORTED.pop(name, None)
     shutil.rmtree("__pycache__", ignore_errors=True)  # two edits within a second
 
 
@@ -329,7 +329,7 @@ def fit(trial):
 def test_results_that_do_not_count_any_more_are_not_trained_on(finished: Project) -> None:
     finished.lose(keep=2)
     now = Accepted(codes=frozenset({"0" * 12}), unknown=False)
-    accept(finished.run, Decision(accepted=now, replaces_results=True))
+    write_accepted(finished.run, CodeDecision(accepted=now, replaces_results=True))
     with pytest.raises(ChangedCodeError, match="do not count"):
         work(order(finished, None))
 
@@ -347,10 +347,10 @@ class Editing(InlineExecutor):
 def test_a_driver_starts_no_worker_after_an_edit_and_says_how_to_go_on(finished: Project) -> None:
     finished.lose(keep=2)
     code = UserCode.search("edited:fit", ["a"], finished.folder)
-    plan = Plan(slots=("cpu:0",), submission_folder=finished.folder, code=code)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=finished.folder)
     dispatcher = Editing(finished.run, lambda: None)
     with pytest.raises(ExecutorError, match=r"edited while the sweep ran.*: 2 trials"):
-        Driver(finished.run, finished.run.read_design(), dispatcher, plan).drive()
+        Driver(finished.run, finished.run.read_design(), dispatcher, plan, code=code).drive()
     assert dispatcher.started == 1
 
 
@@ -381,5 +381,5 @@ def edit():
 def test_what_is_accepted_must_be_readable(finished: Project) -> None:
     finished.run.code.write_text("accepted = 3")
     with pytest.raises(StoreError, match="whose results count"):
-        accepted(finished.run)
+        read_accepted(finished.run)
     assert finished.sweep().status == 2

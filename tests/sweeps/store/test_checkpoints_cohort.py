@@ -16,7 +16,7 @@ from stability import objective
 from stability.data import load_data
 from stability.training.engines.train_with import train_with
 from stability.training.recipes import settings_of
-from sweeps.driver.driver import Driver, Plan
+from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import EvictedError
 from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm.lifetime import SlurmJobLifetime
@@ -35,7 +35,7 @@ DATA = "synthetic:classes=4,size=16,channels=1,n=200,seed=0"
 
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(checkpoints.VARIABLE, "0")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "0")
 
 
 def images(path: Path, epochs: int = 3) -> RunDirectory:
@@ -56,7 +56,7 @@ def images(path: Path, epochs: int = 3) -> RunDirectory:
 
 
 def drive(run: RunDirectory) -> None:
-    plan = Plan(slots=("cpu:0",), submission_folder=HELPERS, engine=ENGINE)
+    plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS, engine=ENGINE)
     Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
     views.rebuild(run)
 
@@ -98,7 +98,7 @@ def test_a_signal_keeps_the_states_of_all_and_the_next_job_goes_on_with_them(
     drive(undisturbed)
     run, shift = images(tmp_path / "run"), EndsAfter(2)
     with pytest.raises(AskedToEnd):
-        work(replace(order(run), engine=ENGINE), shift=shift)
+        work(replace(order(run), engine=ENGINE), lifetime=shift)
     assert (shift.asked, shift.saved) == (2, 2)  # once an epoch, for all of them
     assert len(list(run.checkpoints.iterdir())) == K
     assert claims.held(run) == {}
@@ -119,11 +119,11 @@ def test_what_the_pieces_of_a_cohort_took_is_added_up(tmp_path: Path) -> None:
             self.earlier = earlier
 
     with pytest.raises(AskedToEnd):
-        work(replace(order(run), engine=ENGINE), shift=EndsAfter(2))
+        work(replace(order(run), engine=ENGINE), lifetime=EndsAfter(2))
     seals = [path.read_bytes().rpartition(b"\n")[2].split() for path in run.checkpoints.iterdir()]
     pieces = [float(seal[-2]) for seal in seals]
     shift = Telling()
-    work(replace(order(run), engine=ENGINE), shift=shift)
+    work(replace(order(run), engine=ENGINE), lifetime=shift)
     assert shift.earlier == pytest.approx(sum(pieces))
     views.rebuild(run)
     seconds = pq.read_table(run.results)["seconds"].to_pylist()
@@ -145,7 +145,7 @@ def test_an_error_of_the_cohort_costs_no_checkpoint_and_one_of_a_trial_alone_its
         return train_with(engine, jobs, *rest)
 
     with pytest.raises(AskedToEnd):
-        work(replace(order(run), engine=ENGINE), shift=EndsAfter(2))
+        work(replace(order(run), engine=ENGINE), lifetime=EndsAfter(2))
     capsys.readouterr()
     monkeypatch.setattr(objective, "train_with", failing)
     drive(run)
@@ -170,7 +170,7 @@ def held(tmp_path: Path) -> Iterator[Callable[[bool], Held]]:
     def make(ends: bool) -> Held:
         events = list[str]()
         for trial in trials:
-            assert claims.take(run, trial.id, owner)
+            assert claims.acquire(run, trial.id, owner)
 
         def on_save() -> None:
             events.append("saved")
@@ -217,7 +217,7 @@ def test_the_next_is_due_for_all_at_once(
     """Whoever is the first of those that are left, by the cost of all."""
     now = [100.0]
     monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])
-    monkeypatch.setenv(checkpoints.VARIABLE, "10")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "10")
     _, places, _ = held(False)
     made: list[float] = []
 

@@ -243,7 +243,7 @@ def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [ENGINES.kind(one) for one in trials]
     assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
     assert ENGINES.ways(trials, "cpu", "auto") == {}
-    assert EngineDecision(device="cpu").way(kinds[0]) == EnginePlan()  # one by one
+    assert EngineDecision(device="cpu").plan(kinds[0]) == EnginePlan()  # one by one
 
 
 def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
@@ -354,7 +354,7 @@ def test_an_engine_that_is_asked_for_is_tried_with_a_model_from_elsewhere(
 
 def test_who_is_alike_hangs_on_the_engine() -> None:
     def alike(engine: str, one: Trial, other: Trial) -> bool:
-        return ENGINES.alike(one, engine) == ENGINES.alike(other, engine)
+        return ENGINES.cohort_key(one, engine) == ENGINES.cohort_key(other, engine)
 
     drawn = {"lr": 0.3, "weight_decay": 0.01}
     for engine in ("stacked", "streams", "captured+compile"):
