@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from sweeps.run import DispatchOptions, create, dispatch, prepare, resume
-from sweeps.store.parts import EVER, ROWS, Ledger
+from sweeps.store.parts import EVER, ROWS_PER_PART, Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import Hyperparameter
 from sweeps.study.study import Study
@@ -83,19 +83,19 @@ def fill(run: RunDirectory, trials: int) -> Numbers:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sweeps.study.schema import PART
+    from sweeps.study.schema import PART_SCHEMA
 
     drawn = run.read_design()
     done = max(0, trials - OPEN)
-    for number, start in enumerate(range(0, done, ROWS)):
+    for number, start in enumerate(range(0, done, ROWS_PER_PART)):
         rows = [
             {"trial": trial.id, "outcome": "ok", "attempt": 1, "seconds": 0.5, "host": "earlier",
              "worker": "earlier", "finished": datetime.now(UTC), **told["values"],
              "curve": told["curve"]}
-            for trial in drawn[start : min(start + ROWS, done)]
+            for trial in drawn[start : min(start + ROWS_PER_PART, done)]
             for told in [answer(trial)]
         ]  # fmt: skip
-        table = pa.Table.from_pylist(rows, schema=PART)
+        table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
         pq.write_table(table, run.part("earlier", number), write_page_checksum=True)
     os.sync()  # what is still on its way to the disk would be waited for with the first results
     return {"parts": float(len(list(run.parts.iterdir())))}

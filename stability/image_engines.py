@@ -22,7 +22,7 @@ from stability.training.loop import Job, steps_of
 from stability.training.precision import exact_float32
 from stability.training.tensors import TensorData
 from sweeps.errors import ExecutorError
-from sweeps.study.trial import Trial, canonical
+from sweeps.study.trial import Trial, canonical_json
 from sweeps.worker.engine import AUTO, ONE_BY_ONE, EnginePlan, Engines
 
 MEASURED_KINDS = 8  # a study that draws batch sizes may have hundreds; a kind takes some seconds
@@ -49,7 +49,7 @@ class ImageEngines(Engines):
         """Model, optimizer, length, and the settings that shape the computation."""
         own = own_settings(engine)
         settings = {name: value for name, value in trial.settings.items() if name not in own}
-        return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical(settings)
+        return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical_json(settings)
 
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         """By kind, in the order of the design. Where many kinds are, the first few are measured.

@@ -1,15 +1,15 @@
-"""What can go wrong, as a tree.
+"""The exceptions of `sweeps`.
 
 StabilityError
-    SpecError      what was asked for is wrong: every fault at once
-    StoreError     a run directory cannot be read or written
-    DispatchError  workers cannot be started, or end without doing anything
-        DisplacedError  the run directory was moved, removed or replaced while it was driven
-    EvictedError   this worker was taken for dead, and others have its work
-    ChangedCodeError  the user's code is not what the results are to come from
-    SpoiltError    this process should train nothing: another one goes on
-    AnswerError    what an objective returned is no result
-    UnitError      the unit of an objective's errors has to be named
+    SpecError           bad input, with every fault
+    StoreError          a run directory cannot be read or written
+    ExecutorError       workers cannot be started, or end without a result
+        DisplacedError  the run directory was moved, removed or replaced during the sweep
+    EvictedError        this worker was taken for dead, and other workers have its trials
+    ChangedCodeError    the user's code is another version than the expected one
+    SpoiltError         this process cannot train any more: another process continues
+    AnswerError         the return value of an objective is no result
+    UnitError           the unit of an objective's errors has to be named
 """
 
 
@@ -18,7 +18,7 @@ class StabilityError(Exception):
 
 
 class SpecError(StabilityError):
-    """What was asked for is wrong."""
+    """Bad input, with every fault in `faults`."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
@@ -31,23 +31,23 @@ class StoreError(StabilityError):
 
 
 class ExecutorError(StabilityError):
-    """Workers cannot be started, or end without doing anything."""
+    """Workers cannot be started, or end without a result."""
 
 
 class DisplacedError(ExecutorError):
-    """The run directory, or something in it, was moved, removed or replaced meanwhile."""
+    """The run directory, or a part of it, was moved, removed or replaced during the sweep."""
 
 
 class EvictedError(StabilityError):
-    """This worker was taken for dead, and others have its work."""
+    """This worker was taken for dead, and other workers have its trials."""
 
 
 class ChangedCodeError(StabilityError):
-    """The user's code is another version than the one that results are to come from."""
+    """The user's code is another version than the expected one."""
 
 
 class AnswerError(StabilityError, TypeError):
-    """What an objective returned is no result; trained again, it would return the same."""
+    """The return value of an objective is no result; trained again, it would be the same."""
 
 
 class UnitError(StabilityError):
@@ -55,4 +55,4 @@ class UnitError(StabilityError):
 
 
 class SpoiltError(StabilityError):
-    """This process should train nothing: another one goes on."""
+    """This process cannot train any more: another process continues."""

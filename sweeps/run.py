@@ -23,9 +23,9 @@ from sweeps.errors import DisplacedError, ExecutorError, StoreError
 from sweeps.executors.base import Executor
 from sweeps.objective.user_code import UserCode
 from sweeps.store import provenance, views
-from sweeps.store.accepted import Decision, accept
-from sweeps.store.cleanup import sweep_up
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.accepted import CodeDecision, write_accepted
+from sweeps.store.cleanup import remove_leftovers
+from sweeps.store.parts import Ledger, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.study import Study
@@ -99,7 +99,7 @@ def prepare(
     study: Study,
     *,
     code: UserCode | None = None,
-    decide: Callable[[Versions], Decision | None] = lambda versions: None,
+    decide: Callable[[Versions], CodeDecision | None] = lambda versions: None,
 ) -> StudyRun:
     """Read the design that is there, or draw it, and count the results; nothing is written.
 
@@ -224,7 +224,7 @@ def collect(run: StudyRun, reporter: Reporter = SILENT) -> None:
         with sole_driver(run.directory):
             _accept(run)
     with suppress(ExecutorError), sole_driver(run.directory):  # a driver that lives does it itself
-        sweep_up(run.directory)
+        remove_leftovers(run.directory)
         _set_damaged_aside(Ledger(run.directory), reporter)
     views.rebuild(run.directory)
 
@@ -232,7 +232,7 @@ def collect(run: StudyRun, reporter: Reporter = SILENT) -> None:
 def _accept(run: StudyRun) -> None:
     """Write which versions of the user's code count, where that was decided."""
     if run.tally.ledger.decision is not None:
-        accept(run.directory, run.tally.ledger.decision)
+        write_accepted(run.directory, run.tally.ledger.decision)
 
 
 def _record(run: StudyRun, options: DispatchOptions, more: Mapping[str, Any]) -> None:
@@ -243,7 +243,7 @@ def _record(run: StudyRun, options: DispatchOptions, more: Mapping[str, Any]) ->
         "code": run.code.modules if run.code else {},
         "adopted": {str(neighbour): len(rows) for neighbour, rows in run.adopted.items()},
     }
-    provenance.record(run.directory, {**circumstances, **more})
+    provenance.write_provenance(run.directory, {**circumstances, **more})
 
 
 def _write_views(run: StudyRun, reporter: Reporter) -> None:
@@ -255,5 +255,5 @@ def _write_views(run: StudyRun, reporter: Reporter) -> None:
 def _set_damaged_aside(ledger: Ledger, reporter: Reporter) -> None:
     """Rename parts that cannot be read."""
     ledger.refresh()
-    for part in set_aside(ledger.damaged):
+    for part in set_aside_parts(ledger.damaged):
         reporter.damaged(part)

@@ -1,6 +1,6 @@
 """What all tests share: no display, one thread, small studies.
 
-`sweeps` is imported where it is used: the tests on a GPU run without pydantic and optuna.
+Most of `sweeps` is imported where it is used: the tests on a GPU run without pydantic and optuna.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import matplotlib
 import pytest
 from toys import make_toy
+
+import stability  # noqa: F401 - registers its objectives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

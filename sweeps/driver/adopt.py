@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.objective.user_code import UserCode
-from sweeps.store.answers import as_read
-from sweeps.store.parts import ROWS, read_parts
-from sweeps.store.provenance import last
+from sweeps.store.answers import rows_in_unit
+from sweeps.store.parts import ROWS_PER_PART, read_parts
+from sweeps.store.provenance import last_file
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.design import read_table
-from sweeps.study.schema import PART
+from sweeps.study.design import read_design_table
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import TRAINED, Trial
 from sweeps.system.files import atomic_write
-from sweeps.system.trust import writable_by_others
+from sweeps.system.trust import first_writable_by_others
 
 WORKER = "adopted"
 _LOOKED_AT = ("trial", "outcome", "device", "code")
@@ -55,7 +55,7 @@ def adoptable(
         damaged: list[str] = []
         try:
             rows = _rows_of(neighbour, versions.keys(), damaged)
-            readable.append((neighbour.path, rows, as_read(rows, neighbour.unit)))
+            readable.append((neighbour.path, rows, rows_in_unit(rows, neighbour.unit)))
         # Whatever somebody has put there: it must not keep this study from beginning.
         except Exception as error:
             reason = str(error) if isinstance(error, StrangerError) else "it cannot be read"
@@ -107,8 +107,8 @@ def _rows_of(neighbour: RunDirectory, wanted: Iterable[str], damaged: list[str])
     reading it raises.
     """
     _check_own(neighbour)
-    if set(wanted).isdisjoint(read_table(neighbour.design)["trial"].to_pylist()):
-        return PART.empty_table()
+    if set(wanted).isdisjoint(read_design_table(neighbour.design)["trial"].to_pylist()):
+        return PART_SCHEMA.empty_table()
     return read_parts(neighbour, damaged)
 
 
@@ -118,18 +118,18 @@ def _check_own(neighbour: RunDirectory) -> None:
         raise StrangerError("a folder in it is a link")
     folders = [neighbour.path, neighbour.parts, neighbour.provenance]
     files = [neighbour.study, neighbour.design, *neighbour.parts.glob("*.parquet")]
-    if dispatched := last(neighbour):
+    if dispatched := last_file(neighbour):
         files.append(dispatched)
-    if writable_by_others(*(path for path in (*folders, *files) if os.path.lexists(path))):
+    if first_writable_by_others(*(path for path in (*folders, *files) if os.path.lexists(path))):
         raise StrangerError("it can be written by others")
 
 
 def adopt(run: RunDirectory, found: Adopted) -> None:
     """Copy the rows into parts of `run`, with all that they say of where they were trained."""
-    rows = pa.concat_tables([PART.empty_table(), *found.values()]).combine_chunks()
-    for number, start in enumerate(range(0, len(rows), ROWS)):
+    rows = pa.concat_tables([PART_SCHEMA.empty_table(), *found.values()]).combine_chunks()
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_PART)):
         with atomic_write(run.part(WORKER, number)) as temporary:
-            pq.write_table(rows.slice(start, ROWS), temporary, write_page_checksum=True)
+            pq.write_table(rows.slice(start, ROWS_PER_PART), temporary, write_page_checksum=True)
 
 
 def neighbours(run: RunDirectory) -> list[RunDirectory]:

@@ -16,15 +16,15 @@ from sweeps.errors import DisplacedError, ExecutorError, StoreError
 from sweeps.executors.base import Executor
 from sweeps.objective.user_code import UserCode
 from sweeps.store import checkpoints, claims
-from sweeps.store.answers import question
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.answers import unit_question
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.failure_detection import same_failure
 from sweeps.store.owner import Owner
 from sweeps.store.parts import EVER, Ledger, PartWriter
 from sweeps.store.run_directory import Identity, RunDirectory
 from sweeps.study.trial import Result, Trial
 from sweeps.system import interrupts, locks
-from sweeps.system.files import put_away
+from sweeps.system.files import remove_or_set_aside
 from sweeps.worker.engine import AUTO
 from sweeps.worker.worker import INLINE, WorkerSpec
 
@@ -98,10 +98,10 @@ class Driver:
         KeyboardInterrupt where `stability cancel` asks for the end. Whatever ends it, the workers
         are stopped and what they held is free again, unless the options say to detach.
         """
-        put_away(self.run.cancel)  # what was asked of an earlier driver
+        remove_or_set_aside(self.run.cancel)  # what was asked of an earlier driver
         self.executor.settle()
         self._settle_earlier()
-        sweep_up(self.run, self.executor.is_gone)
+        remove_leftovers(self.run, self.executor.is_gone)
         if self.options.detach:
             self._detach()
             return
@@ -116,10 +116,10 @@ class Driver:
             self._accounting.shutdown(wait=False, cancel_futures=True)
             self.executor.stop()
             self._check_place()
-            claims.void(self.run, self.executor.is_gone)
-            sweep_up(self.run, self.executor.is_gone)
+            claims.release_orphaned(self.run, self.executor.is_gone)
+            remove_leftovers(self.run, self.executor.is_gone)
             self._look()
-            checkpoints.tidy(self.run, self.ledger)
+            checkpoints.remove_finished(self.run, self.ledger)
 
     def _settle_earlier(self) -> None:
         """Free what workers of earlier dispatches held: no fault of those trials.
@@ -127,7 +127,7 @@ class Driver:
         Except where the trial was trained in the driver's own process. Nobody saw that process end,
         so it may be the trial that ends it, and would end every driver that comes after.
         """
-        for trial, owner in claims.orphaned(self.run, self.executor.is_gone).items():
+        for trial, owner in claims.orphaned_claims(self.run, self.executor.is_gone).items():
             if owner is not None and owner.name.startswith(INLINE) and owner.ended_alone:
                 self._record_loss(trial, owner, ("crashed", ENDED))
             claims.release(self.run, trial)
@@ -141,7 +141,7 @@ class Driver:
 
     def _next_workers(self) -> list[WorkerSpec] | None:
         """The workers to start now; None when nothing is left to do. Raises ExecutorError."""
-        interrupts.check()  # one that was raised where Python ignores exceptions
+        interrupts.raise_pending()  # one that was raised where Python ignores exceptions
         self._check_place()
         # In this order: what a worker finishes while we look is then counted as done or as still
         # held, never as left.
@@ -150,7 +150,7 @@ class Driver:
         self._look()
         self._crash_loop.see(held)
         # Workers end where the unit has to be named; what they have in hand is finished.
-        is_asked = question(self.ledger.counted, self.ledger.unit) is not None
+        is_asked = unit_question(self.ledger.counted, self.ledger.unit) is not None
         left = 0 if is_asked else self._tally.left(held)
         # Who says that it works does not wait, whatever an older answer of the cluster says.
         waiting = (self.executor.queued() & busy) - self._at_work()
@@ -178,7 +178,7 @@ class Driver:
         """
         if self.code is None:
             return True
-        now = self.code.again(self.options.submission_folder or Path.cwd())
+        now = self.code.search_again(self.options.submission_folder or Path.cwd())
         edited = self.code.differences(now)
         if edited and not self._busy():
             raise ExecutorError(
@@ -255,7 +255,7 @@ class Driver:
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""
-        lost = claims.orphaned(self.run, self.executor.is_gone)
+        lost = claims.orphaned_claims(self.run, self.executor.is_gone)
         self._crash_loop.see(lost)
         for trial, owner in lost.items():
             self.ledger.refresh()
@@ -298,11 +298,11 @@ def sole_driver(run: RunDirectory) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(locks.opened(run.lock))
+            handle = stack.enter_context(locks.open_lock(run.lock))
         except OSError as error:
             raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
         try:
-            locks.take(handle)
+            locks.acquire(handle)
         except BlockingIOError as error:
             raise ExecutorError(
                 f"{run.path} is being driven by {Owner.read(run.lock) or 'another process'}; "

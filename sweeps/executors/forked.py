@@ -20,9 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.system.files import atomic_write
-from sweeps.system.processes import send_to_child
+from sweeps.system.processes import signal_child
 from sweeps.worker.worker import WorkerSpec, work_as_job
 
 
@@ -59,7 +59,7 @@ def work_side_by_side(
         nonlocal stopped
         stopped = True
         for pid in children:
-            send_to_child(pid, signal.SIGTERM)
+            signal_child(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
     import_for_good(module)
@@ -90,7 +90,7 @@ def import_for_good(module: str) -> None:
     gc.disable()
     importlib.import_module(module)
     # Arrow imports pandas, a third of a second, when it first converts a row.
-    PART.empty_table()
+    PART_SCHEMA.empty_table()
     gc.freeze()
     gc.enable()
 

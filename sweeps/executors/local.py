@@ -16,11 +16,11 @@ from sweeps.executors.base import Executor
 from sweeps.executors.environment import ENVIRONMENT, visible_gpu
 from sweeps.executors.forked import SideTask, work_side_by_side
 from sweeps.store import claims
-from sweeps.store.owner import Owner, wait_for_an_end
+from sweeps.store.owner import Owner, wait_for_any_end
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import last_lines, parse_json, read_text
-from sweeps.system.processes import send_to_child
-from sweeps.system.trust import is_own, private_folder
+from sweeps.system.processes import signal_child
+from sweeps.system.trust import is_own_file, private_folder
 from sweeps.worker.worker import WorkerSpec, work_as_job
 
 YEARS_MIN = 60 * 24 * 365 * 10  # submitit's default is two minutes; a local worker has no limit
@@ -98,7 +98,7 @@ class LocalExecutor(Executor):
 
     def rest(self, seconds: float) -> None:
         """Let so long pass, or less where a worker ends."""
-        wait_for_an_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
+        wait_for_any_end([o for o in claims.living_workers(self.run) if o.is_here], seconds)
 
     def stop(self) -> None:
         """SIGTERM to every worker of this run on this host, then SIGKILL after the grace."""
@@ -108,7 +108,7 @@ class LocalExecutor(Executor):
             # SIGTERM.
             for job in self._submitted:
                 if not job.done():
-                    send_to_child(int(job.job_id), number)
+                    signal_child(int(job.job_id), number)
             workers = [owner for owner in self._own_workers() if owner.send(number, here)]
             deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (
@@ -120,7 +120,9 @@ class LocalExecutor(Executor):
     def _own_workers(self) -> list[Owner]:
         """Those whose files this user wrote: anybody could write down a pid of ours."""
         workers = claims.living_workers(self.run)
-        return [owner for owner in workers if owner.is_here and is_own(self.run.worker(owner.name))]
+        return [
+            owner for owner in workers if owner.is_here and is_own_file(self.run.worker(owner.name))
+        ]
 
     def last_log_line(self) -> str:
         """Last line that the last ended worker printed."""

@@ -1,8 +1,8 @@
-"""One attempt at a cohort: calls the objective, and gives a result for each trial whatever it does.
+"""One attempt at a cohort: calls the objective and yields a result for each trial in any case.
 
-An objective is somebody's code. It may raise anything, yield anything, close the standard output,
-catch a request to end, or fork a process that comes back out of it. None of this may end a sweep,
-lose a result that was given before, or leave a trial without a recorded attempt.
+An objective may be the user's code. It may raise anything, yield anything, close the standard
+output, catch a request to end, or fork a process that returns from it. None of this may end a
+sweep, lose an earlier result, or leave a trial without a recorded attempt.
 """
 
 import os
@@ -13,32 +13,32 @@ from time import perf_counter
 from typing import Any
 
 from sweeps.study.trial import Cohort, Objective, Result
-from sweeps.study.values import as_text, fault_of, shown
+from sweeps.study.values import as_text, fault_of_result, short_repr
 from sweeps.system import interrupts
 from sweeps.system.interrupts import AskedToEnd, Interrupted, OutOfTimeError
 
 
-def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
-    """Each trial's result with its cost and circumstances; an exception fails what is left.
+def run_attempt(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dict[str, Any]]]:
+    """Yield each trial's result with its cost; after an exception the trials that are left fail.
 
-    The seconds are of all pieces of the training; what an interruption lost is not among them.
-    Raises AskedToEnd or Interrupted where this process was asked to end.
+    The seconds include earlier parts of the training that a checkpoint kept.
+    Raises AskedToEnd or Interrupted if this process was asked to end.
     """
     size, start = len(cohort.trials), perf_counter()
     left = {trial.id: None for trial in cohort.trials}
 
     def cost(trial: str) -> dict[str, Any]:
-        earlier = cohort.saved[trial].earlier if trial in cohort.saved else 0.0
+        earlier = cohort.saved[trial].seconds_before if trial in cohort.saved else 0.0
         return {"seconds": earlier + (perf_counter() - start) / size, "cohort_size": size}
 
     error: BaseException | None = None
-    with Call(objective, cohort) as call:
+    with ObjectiveCall(objective, cohort) as call:
         while error is None:
             try:
                 try:
                     result = next(call.results())
                 finally:
-                    call.come_back()
+                    call.restore()
                 check_expected(result, left)
             except StopIteration:
                 break
@@ -50,30 +50,32 @@ def outcomes(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, dic
                 del left[result.trial]
                 yield result, cost(result.trial)
     if error is not None and not left:
-        print(f"after its last result the objective raised {described(error)}", file=sys.stderr)
+        print(
+            f"after its last result the objective raised {describe_error(error)}", file=sys.stderr
+        )
     if error is None and left:
         error = RuntimeError(f"the objective gave no result for {', '.join(left)}")
-    for trial in list(left):
+    for trial in left:
         assert error is not None
-        said = str(error) if isinstance(error, OutOfTimeError) else described(error)
-        yield Result(trial=trial, outcome=outcome_of(error)), {"message": said, **cost(trial)}
+        outcome, message = failure_of(error)
+        yield Result(trial=trial, outcome=outcome), {"message": message, **cost(trial)}
 
 
 def check_expected(result: Any, left: dict[str, None]) -> None:
-    """Raise TypeError or ValueError unless this is a usable result of a trial that has none yet."""
+    """Raise TypeError or ValueError unless it is a usable result of a trial that has none yet."""
     if not isinstance(result, Result):
-        raise TypeError(f"the objective gave {shown(result)}, expected a sweeps.study.trial.Result")
+        raise TypeError(f"the objective gave {short_repr(result)}, expected a sweeps.Result")
     if not isinstance(result.trial, str) or result.trial not in left:
         raise TypeError(
-            f"the objective gave a result for {shown(result.trial)}, expected one of the trials "
-            f"that have none yet: {', '.join(left)[:200] or 'none is left'}"
+            f"the objective gave a result for {short_repr(result.trial)}, expected one of the "
+            f"trials that have none yet: {', '.join(left)[:200] or 'none is left'}"
         )
-    if fault := fault_of(result):
+    if fault := fault_of_result(result):
         raise ValueError(f"the objective's result cannot be used: {fault}")
 
 
-class Call:
-    """The objective, as it is called for one cohort."""
+class ObjectiveCall:
+    """A call of the objective for one cohort."""
 
     def __init__(self, objective: Objective, cohort: Cohort) -> None:
         self.objective, self.cohort = objective, cohort
@@ -87,7 +89,7 @@ class Call:
             self._results = iter(self.objective(self.cohort))
         return self._results
 
-    def __enter__(self) -> "Call":
+    def __enter__(self) -> "ObjectiveCall":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,15 +97,15 @@ class Call:
             with suppress(BaseException):  # what it raises at its end changes no result
                 getattr(self._results, "close", lambda: None)()
         finally:
-            self.come_back()
+            self.restore()
             self._streams.close()
 
-    def come_back(self) -> None:
+    def restore(self) -> None:
         """Be as before the call: this process, its output, and what it was asked to do."""
         if os.getpid() != self._process:
             os._exit(0)  # a process forked by the objective must not continue as a second worker
         self._streams.restore()
-        interrupts.check()
+        interrupts.raise_pending()
 
 
 class StandardStreams:
@@ -129,7 +131,7 @@ class StandardStreams:
             setattr(sys, name, stream)
 
     def close(self) -> None:
-        """Give the copies back."""
+        """Close the copies."""
         for copy in self.copies.values():
             os.close(copy)
 
@@ -142,18 +144,18 @@ def is_same_file(one: int, other: int) -> bool:
         return False
 
 
-def outcome_of(error: BaseException) -> str:
-    """Outcome of a trial whose training raised `error`."""
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Return outcome and message of a trial whose training raised `error`."""
     if isinstance(error, OutOfTimeError):
-        return "timed_out"
+        return "timed_out", str(error)
     out_of_memory = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
-    return "out_of_memory" if out_of_memory else "crashed"
+    return "out_of_memory" if out_of_memory else "crashed", describe_error(error)
 
 
-def described(error: BaseException) -> str:
-    """The error in one line, and where it was raised."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
+def describe_error(error: BaseException) -> str:
+    """Describe an error in one line, with the place where it was raised."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})" if last else ""
     return as_text(f"{type(error).__name__}: {' '.join(as_text(error).split())[:500]}{where}")

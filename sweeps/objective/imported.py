@@ -1,4 +1,4 @@
-"""The user's code in a worker: imported, and known to be what the results are labelled with."""
+"""Imports the user's code in a worker, and checks its version: results are labelled with it."""
 
 import importlib
 import sys
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.errors import ChangedCodeError, SpecError
-from sweeps.objective.function_objective import is_plain, of_plain
+from sweeps.objective.function_objective import from_function, takes_one_trial
 from sweeps.objective.user_code import Modules, UserCode
 from sweeps.study.trial import Objective
 
-_FIRST: dict[str, Modules] = {}
-"""By module that an objective or a model names, it and what it imports as this process found them
-when it imported them first: later edits change the files, not what runs here."""
+_FIRST_IMPORTED: dict[str, Modules] = {}
+"""By module that an objective or a model names: digests of it and of what it imports, from before
+the first import. Later edits change the files, not what runs in this process."""
 
 
 @dataclass
 class ImportedCode:
-    """The objective, and the version of the user's code that this process has imported."""
+    """The objective and the version of the user's code that this process has imported."""
 
     objective: Objective
     code: UserCode
@@ -30,12 +30,12 @@ class ImportedCode:
         self._loaded = self.code.loaded()
 
     def check(self) -> None:
-        """Hold modules against their files that were imported since: inside of functions.
+        """Check modules that were imported since then, inside of functions.
 
-        Raises ChangedCodeError where one was edited before that.
+        Raises ChangedCodeError if one was edited before it was imported.
         """
         if late := self.code.loaded() - self._loaded:
-            edited = self.code.differences(self.code.again(self.folder))
+            edited = self.code.differences(self.code.search_again(self.folder))
             if edited := sorted(late.intersection(edited)):
                 raise ChangedCodeError(
                     f"{', '.join(edited)} was edited before the training imported it; its result "
@@ -47,24 +47,24 @@ class ImportedCode:
 def import_code(
     objective: str, models: Iterable[str], folder: str, expected: UserCode | None
 ) -> ImportedCode:
-    """Import the objective and the modules of models, which are searched before and after.
+    """Import the objective and the modules of models; their files are read before and after.
 
     Args:
         objective: `module:function`.
         models: of the study.
-        folder: of submission, searched last.
+        folder: the folder of submission, searched last.
         expected: the code that the driver saw; None for whatever is there.
 
     Raises:
         SpecError: there is no such objective.
-        ChangedCodeError: what was imported is not what is expected, or was edited meanwhile.
+        ChangedCodeError: the imported code is not the expected one, or was edited meanwhile.
     """
-    code = before_import(UserCode.search(objective, models, Path(folder)))
+    code = remember_imported(UserCode.search(objective, models, Path(folder)))
     found = import_objective(objective, folder)
     for name in code.modules:
         with suppress(Exception):  # of a model: its trials fail and say why, others train
             importlib.import_module(name)
-    if edited := code.differences(code.again(Path(folder))):
+    if edited := code.differences(code.search_again(Path(folder))):
         raise ChangedCodeError(
             f"{', '.join(edited)} was edited after this process imported it: nothing is trained "
             "with the old version; start the command again"
@@ -77,19 +77,19 @@ def import_code(
     return ImportedCode(found, code, Path(folder))
 
 
-def before_import(code: UserCode) -> UserCode:
-    """Remember the code that is about to be imported; returns what this process runs by it."""
+def remember_imported(code: UserCode) -> UserCode:
+    """Remember the code that is about to be imported; return the version that runs here."""
     for name, modules in code.modules.items():
         if modules and name not in sys.modules:
-            _FIRST[name] = modules
-    known = {name: _FIRST.get(name, modules) for name, modules in code.modules.items()}
+            _FIRST_IMPORTED[name] = modules
+    known = {name: _FIRST_IMPORTED.get(name, modules) for name, modules in code.modules.items()}
     return UserCode(objective=code.objective, modules=known)
 
 
 def import_objective(name: str, folder: str) -> Objective:
-    """The function that `module:function` names, a plain one as an objective of cohorts.
+    """Import `module:function`; a function of one trial becomes an objective of cohorts.
 
-    Raises SpecError where there is none.
+    Raises SpecError if there is none.
     """
     module, _, function = name.partition(":")
     if folder and folder not in sys.path:
@@ -98,4 +98,4 @@ def import_objective(name: str, folder: str) -> Objective:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SpecError([f"objective {name!r} cannot be imported: {error}"]) from error
-    return of_plain(found) if is_plain(found) else found
+    return from_function(found) if takes_one_trial(found) else found

@@ -1,7 +1,7 @@
-"""The user's own code: which modules decide a result, and a digest of each.
+"""The user's own code: the modules that decide a result, with a digest of each.
 
-A trial is trained by the module that its objective or its model names and by the user's own modules
-that this one imports, directly or through others. Modules are searched as a worker searches them
+These are the modules that the objective and the model of a trial name, and the user's own modules
+that they import, directly or through others. Modules are searched as a worker searches them
 (`sys.path`, then the folder of submission) and parsed, never imported.
 """
 
@@ -17,15 +17,15 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+from sweeps.study.objectives import PROGRAM_PACKAGES
 from sweeps.study.trial import digest
 
-OURS = ("stability", "sweeps", "analysis")
-COLLECTIONS = ("timm", "torchvision")
-"""Packages of models that a name may begin with: `timm:resnet18` names no module of the user."""
-INSTALLED = {"site-packages", "dist-packages"}
-DIGITS = 12
+MODEL_PACKAGES = ("timm", "torchvision")
+"""Packages of models: `timm:resnet18` names no module of the user."""
+INSTALL_FOLDERS = {"site-packages", "dist-packages"}
+CODE_DIGITS = 12
 _IGNORED = ("ctx", "kind", "type_comment", "type_ignores")
-"""Fields of a syntax tree that say nothing about what the code does."""
+"""Fields of a syntax tree that do not change what the code does."""
 _STDLIB = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
 
 Modules = dict[str, str]
@@ -34,44 +34,47 @@ Modules = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class UserCode:
-    """The user's code behind a study, as it was when it was searched."""
+    """The user's code of a study, as it was when it was searched."""
 
     objective: str
     modules: dict[str, Modules]
-    """By module that an objective or a model names: it and what it imports; empty if not found."""
+    """By module that the objective or a model names: digests of it and of what it imports; empty if
+    it was not found."""
 
     @classmethod
     def search(cls, objective: str, models: Iterable[str], folder: Path) -> "UserCode":
-        """Look at the files as they are now.
+        """Read the files as they are now.
 
         Args:
             objective: `module:function`.
-            models: names of models; those with a colon name a module.
-            folder: searched last, as by a worker.
+            models: names of models; a name with a colon names a module.
+            folder: searched last, as in a worker.
         """
         names = dict.fromkeys(name for model in models for name in named_modules(objective, model))
-        return cls(objective=objective, modules=dict.fromkeys(names, Modules())).again(folder)
+        return cls(objective=objective, modules=dict.fromkeys(names, Modules())).search_again(
+            folder
+        )
 
     def version(self, model: str) -> str | None:
-        """Digest of the code behind a model's trials: 12 hexadecimal digits.
+        """Return the digest of the code of a model's trials: 12 hexadecimal digits.
 
-        Empty where no code of the user is involved, None where it cannot be found.
+        Empty if no code of the user is involved, None if it cannot be found.
         """
         if not (names := named_modules(self.objective, model)):
             return ""
         modules = self._of(names)
-        return digest(modules, DIGITS) if modules else None
+        return digest(modules, CODE_DIGITS) if modules else None
 
-    def seal(self, model: str) -> str:
-        """Digest for checkpoints: as `version`, and a constant where there is no such code."""
-        return digest(self._of(named_modules(self.objective, model)), DIGITS)
+    def checkpoint_digest(self, model: str) -> str:
+        """Return the digest for checkpoints: as `version`, a constant without such code."""
+        return digest(self._of(named_modules(self.objective, model)), CODE_DIGITS)
 
     def _of(self, names: Iterable[str]) -> Modules:
         found = (self.modules.get(name, {}) for name in names)
         return {module: code for modules in found for module, code in modules.items()}
 
     def differences(self, other: "UserCode") -> list[str]:
-        """Modules of which `other` has another version; one not found on a side is passed over."""
+        """Return the modules of which `other` has another version, as far as both have them."""
         return list(
             dict.fromkeys(
                 module
@@ -81,45 +84,47 @@ class UserCode:
             )
         )
 
-    def again(self, folder: Path) -> "UserCode":
-        """The same, as the files are now."""
+    def search_again(self, folder: Path) -> "UserCode":
+        """Search the same modules again, as the files are now."""
         if self.modules:
             importlib.invalidate_caches()  # a file may be new
         modules = {name: _closure(name, folder) for name in self.modules}
         return UserCode(objective=self.objective, modules=modules)
 
     def loaded(self) -> set[str]:
-        """Those of the modules that this process has imported."""
+        """Return the modules that this process has imported."""
         return {m for modules in self.modules.values() for m in modules if m in sys.modules}
 
 
 def named_modules(objective: str, model: str) -> tuple[str, ...]:
-    """Modules of the user that a trial names: of its objective, of its model.
+    """Return the modules of the user that the objective and the model of a trial name.
 
     >>> named_modules("svm:fit", "fit")
     ('svm',)
-    >>> named_modules("stability.objective:train_images", "mymodels:mlp")
+    >>> named_modules("stability.images:train", "mymodels:mlp")
     ('mymodels',)
-    >>> named_modules("stability.objective:train_images", "timm:resnet18")
+    >>> named_modules("stability.images:train", "timm:resnet18")
     ()
     """
     names = (objective, model) if ":" in model else (objective,)
     modules = dict.fromkeys(name.partition(":")[0] for name in names)
-    return tuple(m for m in modules if m.partition(".")[0] not in (*OURS, *COLLECTIONS))
+    return tuple(
+        m for m in modules if m.partition(".")[0] not in (*PROGRAM_PACKAGES, *MODEL_PACKAGES)
+    )
 
 
 def changed_modules(before: Modules, after: Modules) -> list[str]:
-    """Modules that were edited, in alphabetical order; where none was, those on one side alone."""
+    """Return modules that were edited, sorted; if none was, those that only one side has."""
     edited = [module for module in before.keys() & after.keys() if before[module] != after[module]]
     return sorted(edited or before.keys() ^ after.keys())
 
 
 def _closure(root: str, folder: Path) -> Modules:
-    """Digests of the module `root` and of the user's own modules that it imports."""
+    """Return digests of the module `root` and of the user's own modules that it imports."""
     search, found = _Search(folder), Modules()
     top = search.spec(root.partition(".")[0])
-    if top is not None and INSTALLED & set(Path(_place(top) or "/").parts):
-        return _installed(root, search)
+    if top is not None and INSTALL_FOLDERS & set(Path(_location(top) or "/").parts):
+        return _digest_of_package(root, search)
     todo, seen = [root], set[str]()
     while todo:
         parts = todo.pop().split(".")
@@ -133,19 +138,21 @@ def _closure(root: str, folder: Path) -> Modules:
                 break
             if (content := _content(spec)) is None:
                 continue  # a folder without __init__.py
-            found[name], tree = digest_of(content, is_python=_is_python(spec))
+            is_python = bool(spec.origin and spec.origin.endswith((".py", ".pyw")))
+            found[name], tree = module_digest(content, is_python=is_python)
             if tree is not None:
                 is_package = spec.submodule_search_locations is not None
                 todo += _imports(tree, name if is_package else name.rpartition(".")[0])
     return found if root in found else {}
 
 
-def digest_of(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Module | None]:
-    """Digest of a module, and its syntax tree where it is Python.
+def module_digest(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Module | None]:
+    """Return the digest of a module, and its syntax tree if it is Python.
 
     Comments, docstrings and layout do not count; code that cannot be parsed counts byte by byte.
 
-    >>> digest_of(b"x = 1  # one")[0] == digest_of(b"x = 1")[0] != digest_of(b"x = 1.0")[0]
+    >>> one, same, other = (b"x = 1  # one", b"x = 1", b"x = 1.0")
+    >>> module_digest(one)[0] == module_digest(same)[0] != module_digest(other)[0]
     True
     """
     tree = None
@@ -154,37 +161,39 @@ def digest_of(content: bytes, *, is_python: bool = True) -> tuple[str, ast.Modul
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the user's code: Python says it on import
                 tree = ast.parse(content)
-            content = _normal(tree).encode(errors="surrogatepass")
+            content = _normalized(tree).encode(errors="surrogatepass")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass
-    return hashlib.sha256(content).hexdigest()[:DIGITS], tree
+    return hashlib.sha256(content).hexdigest()[:CODE_DIGITS], tree
 
 
-def _normal(node: Any) -> str:
-    """A syntax tree as text that is the same in every version of Python."""
+def _normalized(node: Any) -> str:
+    """Return a syntax tree as text that is the same in every version of Python."""
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if isinstance(node, ast.AST):
         fields = (
-            f"{name}={_normal(value)}"
+            f"{name}={_normalized(value)}"
             for name, value in ast.iter_fields(node)
             if name not in _IGNORED and value is not None and value != []
         )
         return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):
-        return f"[{','.join(_normal(one) for one in node if not _has_no_effect(one))}]"
+        return f"[{','.join(_normalized(one) for one in node if not _has_no_effect(one))}]"
     return repr(node)
 
 
 def _has_no_effect(node: Any) -> bool:
     """Whether it is a docstring, another string that stands alone, or `pass`."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return isinstance(node.value.value, str)
-    return isinstance(node, ast.Pass)
+    is_constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Pass) or (is_constant and isinstance(node.value.value, str))
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Names that may be modules, in functions too; `package` is where relative ones begin."""
+    """Yield imported names that may be modules, also those imported inside of functions.
+
+    Relative imports begin at `package`.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -205,7 +214,7 @@ class _Search:
         self._found: dict[str, ModuleSpec | None] = {}
 
     def spec(self, name: str) -> ModuleSpec | None:
-        """Where the module lies; None where there is none."""
+        """Return the spec of a module; None if there is none."""
         if name not in self._found:
             self._found[name] = self._spec(name)
         return self._found[name]
@@ -231,8 +240,8 @@ class _Search:
         return None
 
 
-def _place(spec: ModuleSpec) -> str | None:
-    """File of a module, or folder of a package without one; None for what is built in."""
+def _location(spec: ModuleSpec) -> str | None:
+    """Return the file of a module, or the folder of a package without one; None if built in."""
     if spec.has_location:
         return spec.origin
     places = spec.submodule_search_locations
@@ -240,19 +249,15 @@ def _place(spec: ModuleSpec) -> str | None:
 
 
 def _is_own(name: str, spec: ModuleSpec) -> bool:
-    """Whether it is the user's: neither ours, nor Python's, nor installed."""
-    if name.partition(".")[0] in OURS or (place := _place(spec)) is None:
+    """Whether it is the user's: not of this program, of Python, or installed."""
+    if name.partition(".")[0] in PROGRAM_PACKAGES or (place := _location(spec)) is None:
         return False
     path = Path(place)
-    return not (INSTALLED & set(path.parts) or any(map(path.is_relative_to, _STDLIB)))
-
-
-def _is_python(spec: ModuleSpec) -> bool:
-    return bool(spec.origin and spec.origin.endswith((".py", ".pyw")))
+    return not (INSTALL_FOLDERS & set(path.parts) or any(map(path.is_relative_to, _STDLIB)))
 
 
 def _content(spec: ModuleSpec) -> bytes | None:
-    """Bytes of the module's file; None where it has none or it cannot be read."""
+    """Return the content of the module's file; None if it has none or it cannot be read."""
     if not spec.has_location or spec.loader is None or spec.origin is None:
         return None
     try:
@@ -261,8 +266,8 @@ def _content(spec: ModuleSpec) -> bytes | None:
         return None
 
 
-def _installed(root: str, search: _Search) -> Modules:
-    """An installed package that the user names: all its Python files, as one."""
+def _digest_of_package(root: str, search: _Search) -> Modules:
+    """Return one digest of all Python files of an installed package that the user names."""
     name = root.partition(".")[0]
     top = search.spec(name)
     if top is None or search.spec(root) is None:
@@ -270,10 +275,10 @@ def _installed(root: str, search: _Search) -> Modules:
     places = top.submodule_search_locations
     if places is None:
         content = _content(top)
-        return {} if content is None else {name: digest_of(content)[0]}
+        return {} if content is None else {name: module_digest(content)[0]}
     whole = hashlib.sha256()
     for folder in map(Path, getattr(places, "_path", places)):
         for path in sorted(folder.rglob("*.py")):
             whole.update(str(path.relative_to(folder)).encode(errors="surrogateescape"))
             whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return {name: whole.hexdigest()[:DIGITS]}
+    return {name: whole.hexdigest()[:CODE_DIGITS]}

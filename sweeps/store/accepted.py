@@ -1,7 +1,7 @@
 """Which versions of the user's code count in a run.
 
-`code.toml` in a run directory lists them. Results of other versions stay in the parts, and nobody
-counts them. Without that file every result counts.
+`code.toml` in a run directory lists them. Results of other versions stay in the parts and are not
+counted. Without that file every result counts.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import TRAINED
 from sweeps.system.files import atomic_write, parse_toml, read_text
 
-HEADER = (
+CODE_HEADER = (
     "# Versions of your own code whose results count in this run. unknown: results count whose\n"
     "# version was not recorded. Written by stability sweep and stability resume.\n"
 )
@@ -19,7 +19,7 @@ HEADER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """Whose results count."""
+    """Versions whose results count."""
 
     codes: frozenset[str] | None = None
     """Versions; None where all count."""
@@ -35,26 +35,26 @@ class Accepted:
         return code in self.codes
 
     def has(self, code: str | None) -> bool:
-        """Whether somebody has decided that results of this version count."""
+        """Whether results of this version were accepted explicitly."""
         return self.codes is not None and code in self.codes
 
 
-ALL = Accepted()
+ACCEPT_ALL = Accepted()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What counts from now on, before it is written."""
+class CodeDecision:
+    """A decision about which results count, before it is written."""
 
     accepted: Accepted
     replaces_results: bool
-    """Whether results that counted do not any more."""
+    """Whether results that counted no longer count."""
 
 
-def accepted(run: RunDirectory) -> Accepted:
-    """What is accepted in a run directory.
+def read_accepted(run: RunDirectory) -> Accepted:
+    """Read which versions are accepted in a run directory.
 
-    Raises StoreError where that cannot be read: to count everything would be to guess.
+    Raises StoreError if that cannot be read: counting everything would be a guess.
     """
     try:
         content = parse_toml(read_text(run.code))
@@ -63,7 +63,7 @@ def accepted(run: RunDirectory) -> Accepted:
             raise TypeError("accepted is no list, or unknown is neither true nor false")
         return Accepted(codes=frozenset(map(str, codes)), unknown=unknown)
     except FileNotFoundError:
-        return ALL
+        return ACCEPT_ALL
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{run.code} cannot be read: {error}. It lists the versions of your code whose "
@@ -71,11 +71,11 @@ def accepted(run: RunDirectory) -> Accepted:
         ) from error
 
 
-def accept(run: RunDirectory, decision: Decision) -> None:
-    """Write what is accepted; for who holds the driver's lock.
+def write_accepted(run: RunDirectory, decision: CodeDecision) -> None:
+    """Write which versions are accepted. For the holder of the driver's lock.
 
-    Confirmations chose the best among results that do not count any more: they are renamed first,
-    so that a command that is killed in between asks again.
+    Confirmations of results that no longer count are renamed first, so that a command that is
+    killed in between asks again.
     """
     import tomli_w
 
@@ -86,4 +86,4 @@ def accept(run: RunDirectory, decision: Decision) -> None:
             folder.rename(folder.with_name(f"replaced-{taken + 1}-{folder.name}"))
     content = {"accepted": sorted(now.codes or ()), "unknown": now.unknown}
     with atomic_write(run.code) as temporary:
-        temporary.write_text(HEADER + tomli_w.dumps(content), encoding="utf-8")
+        temporary.write_text(CODE_HEADER + tomli_w.dumps(content), encoding="utf-8")

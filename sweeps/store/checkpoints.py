@@ -1,9 +1,9 @@
-"""What long trainings keep in the run directory, so that an interruption costs them little.
+"""Checkpoints of long trainings in the run directory.
 
-A checkpoint is the objective's own bytes and, behind them, a line that says whose they are and
-holds their digest. What is damaged, of another trial or of other code of the user is as if it were
-not there. The file never decides a result: whoever goes on from it gets what an undisturbed
-training would have got, and without it the training begins anew.
+A checkpoint is the objective's own bytes and a last line (the trailer) with the trial, the version
+of the user's code and a digest. A checkpoint that is damaged, of another trial or of other code is
+ignored. It never changes a result: a resumed training gives what an uninterrupted one would, and
+without a checkpoint the training begins anew.
 """
 
 import hashlib
@@ -23,36 +23,38 @@ from sweeps.store import claims
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.trial import TRAINED, Cohort, Result, Saved, State
-from sweeps.system.files import atomic_write, put_away, read_bytes
+from sweeps.study.trial import TRAINED, Cohort, GetState, Result, Saved
+from sweeps.system.files import atomic_write, read_bytes, remove_or_set_aside
 
 EVERY_SECONDS = 60.0
-MOST_BYTES = 64 << 30
-SHARE = 100  # between two checkpoints lies at least so many times what the last one took: 1%
-VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
-SEAL = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
+MAX_CHECKPOINT_BYTES = 64 << 30
+INTERVAL_FACTOR = (
+    100  # between two checkpoints lies at least so many times what the last one took: 1%
+)
+INTERVAL_VARIABLE = "STABILITY_CHECKPOINT_SECONDS"
+TRAILER = re.compile(rb"stability-checkpoint 1 (\S+) (\S+) (\d+\.\d+) ([0-9a-f]{64})")
 
 
-def every_seconds() -> float:
-    """Least time between two checkpoints of a training: a minute, or what the environment says.
+def checkpoint_interval() -> float:
+    """Return the shortest time between two checkpoints: a minute, or what the environment says.
 
     At 0 each one that is offered is written, whatever it costs. Raises SpecError.
     """
-    text = os.environ.get(VARIABLE, "")
+    text = os.environ.get(INTERVAL_VARIABLE, "")
     try:
         seconds = float(text) if text else EVERY_SECONDS
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise SpecError([f"{VARIABLE} is {text!r}, allowed is a number of seconds from 0"])
+        raise SpecError([f"{INTERVAL_VARIABLE} is {text!r}, allowed is a number of seconds from 0"])
     return seconds
 
 
 class Checkpoint(Saved):
-    """That of one trial, in the hands of the worker that holds it."""
+    """The checkpoint of one trial, for the worker that holds the trial."""
 
     def __init__(self, of: "Checkpoints", trial: str, size: int, code: str) -> None:
-        """`size`: of the cohort, whose time its trials share; `code`: digest of the user's."""
+        """`size`: size of the cohort, which shares its time; `code`: digest of the user's code."""
         self.trial, self._of, self._size, self._code = trial, of, size, code
         self.path = of.run.checkpoint(trial)
         self._begun = perf_counter()
@@ -60,46 +62,48 @@ class Checkpoint(Saved):
         self._went_on = self._made = self._warned = False
 
     def load(self) -> bytes | None:
-        """What an interrupted training of this trial left; None to begin anew."""
+        """Return what an interrupted training of this trial left; None to begin anew."""
         try:
-            content = read_bytes(self.path, MOST_BYTES)
+            content = read_bytes(self.path, MAX_CHECKPOINT_BYTES)
         except FileNotFoundError:
             return None
         except (OSError, MemoryError) as error:
             self._say(f"its checkpoint cannot be read, training begins anew: {error}")
             return None
         state, _, line = content.rpartition(b"\n")
-        match = SEAL.fullmatch(line)
-        if match is None or sealed(state, *match.groups()[:3]) != line:
+        match = TRAILER.fullmatch(line)
+        if match is None or trailer_of(state, *match.groups()[:3]) != line:
             self._say("its checkpoint is damaged, training begins anew")
             return None
         if match[1] != self.trial.encode() or match[2] != self._code.encode():
             self._say("its checkpoint is of another trial or other code, training begins anew")
             return None
-        self.earlier, self._went_on = float(match[3]), True
-        self._say(f"goes on from its checkpoint, after {self.earlier:.1f} s of training")
+        self.seconds_before, self._went_on = float(match[3]), True
+        self._say(f"goes on from its checkpoint, after {self.seconds_before:.1f} s of training")
         return state
 
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        """Keep what `state` gives, where that is due; a disk that is full costs a warning.
+    def maybe_save(
+        self, state: GetState, others: Sequence[tuple[Any, GetState]] | None = None
+    ) -> None:
+        """Keep what `state` returns if that is due; a full disk costs a warning.
 
-        `beside`: the checkpoints of the trials that are trained as one with this, and their states.
+        `others`: checkpoints and states of the trials that are trained as one with this one.
         Raises EvictedError where one of the trials was given to others meanwhile.
         """
-        start, is_one = perf_counter(), self._size == 1 or beside is not None
+        start, is_one = perf_counter(), self._size == 1 or others is not None
         if not (is_one and self._of.on_epoch()) and start < self._due:
             return
-        everyone: list[tuple[Checkpoint, State]] = [(self, state), *(beside or ())]
+        everyone: list[tuple[Checkpoint, GetState]] = [(self, state), *(others or ())]
         written = [each._keep(its) for each, its in everyone]
         if any(written):
             self._of.on_save()
         now = perf_counter()
-        due = now + (max(self._of.every, SHARE * (now - start)) if self._of.every else 0)
+        due = now + (max(self._of.every, INTERVAL_FACTOR * (now - start)) if self._of.every else 0)
         for each, _ in everyone:
             each._due = due
 
-    def _keep(self, state: State) -> bool:
-        """Whether it could be written."""
+    def _keep(self, state: GetState) -> bool:
+        """Write the state; return whether that was possible."""
         if not claims.is_mine(self._of.run, self.trial, self._of.owner):
             raise EvictedError(f"{self.trial} of {self._of.owner} was given to others")
         try:
@@ -113,29 +117,28 @@ class Checkpoint(Saved):
         return True
 
     def discard(self, reason: str) -> None:
-        """What was loaded is of no use: training begins anew."""
-        self.earlier, self._went_on = 0.0, False
+        """Note that what was loaded cannot be used: training begins anew."""
+        self.seconds_before, self._went_on = 0.0, False
         self._say(f"its checkpoint {reason}, training begins anew")
 
     def end(self, result: Result) -> None:
-        """The result is written: remove what is of no use any more.
+        """Remove the checkpoint, if it is of no more use, after the result was written.
 
-        After a failure it stays, for the next attempt; but not if the training went on from it and
-        came no further, since then it may be what fails. In a cohort any other may be that.
+        After a failure it stays for the next attempt, unless the training resumed from it and came
+        no further: then it may be the cause. In a cohort any other checkpoint may be the cause.
         """
         came_no_further = self._size == 1 and self._went_on and not self._made
-        suspect = result.outcome != "timed_out" and came_no_further
-        if result.outcome in TRAINED or suspect:
-            remove(self.path)
+        if result.outcome in TRAINED or (came_no_further and result.outcome != "timed_out"):
+            remove_checkpoint(self.path)
 
     def _write(self, state: bytes) -> None:
         self.path.parent.mkdir(exist_ok=True)
-        remove_halves(self.path)  # of a writer that was killed: this worker is the only one now
-        seconds = self.earlier + (perf_counter() - self._begun) / self._size
+        remove_partial_files(self.path)  # of killed writers: this worker is the only one now
+        seconds = self.seconds_before + (perf_counter() - self._begun) / self._size
         facts = (self.trial.encode(), self._code.encode(), f"{seconds:.3f}".encode())
         with atomic_write(self.path) as temporary, temporary.open("wb") as file:
             file.write(state)
-            file.write(b"\n" + sealed(state, *facts))
+            file.write(b"\n" + trailer_of(state, *facts))
 
     def _say(self, what: str) -> None:
         print(f"{self.trial}: {what}", file=sys.stderr, flush=True)
@@ -143,17 +146,16 @@ class Checkpoint(Saved):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Those of a run directory, for one worker."""
+    """The checkpoints of a run directory, for one worker."""
 
     run: RunDirectory
     owner: Owner
     code: UserCode | None
-    """What this worker has imported: no training continues from what other code has kept."""
+    """Code that this worker has imported: no training resumes from a checkpoint of other code."""
     every: float
     on_save: Callable[[], None]
     on_epoch: Callable[[], bool]
-    """Called at each offer of what a worker trains alone or as one; whether it is due, whatever the
-    time."""
+    """Called at each offer of a trial or whole cohort; returns whether to save at once."""
 
     @classmethod
     def here(
@@ -164,49 +166,51 @@ class Checkpoints:
         on_epoch: Callable[[], bool] = lambda: False,
         code: UserCode | None = None,
     ) -> "Checkpoints":
-        """As often as the environment says. Raises SpecError."""
+        """Create them with the interval that the environment says. Raises SpecError."""
         return cls(
             run=run,
             owner=owner,
             code=code,
-            every=every_seconds(),
+            every=checkpoint_interval(),
             on_save=on_save,
             on_epoch=on_epoch,
         )
 
     def of(self, cohort: Cohort) -> dict[str, Checkpoint]:
-        """A place for each trial of the cohort."""
+        """Return the checkpoint of each trial of a cohort."""
         code = self.code or UserCode(objective="", modules={})
         return {
-            trial.id: Checkpoint(self, trial.id, len(cohort.trials), code.seal(trial.model))
+            trial.id: Checkpoint(
+                self, trial.id, len(cohort.trials), code.checkpoint_digest(trial.model)
+            )
             for trial in cohort.trials
         }
 
 
-def sealed(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
-    """The line behind `state`: whose it is, after how much training, and a digest of all that."""
+def trailer_of(state: bytes, trial: bytes, code: bytes, seconds: bytes) -> bytes:
+    """Return the trailer of `state`: trial, code, seconds of training, and a digest of all."""
     facts = b"stability-checkpoint 1 %b %b %b" % (trial, code, seconds)
     whole = hashlib.sha256(state)
     whole.update(facts)
     return facts + b" " + whole.hexdigest().encode()
 
 
-def tidy(run: RunDirectory, ledger: Ledger) -> None:
-    """For the driver: remove what workers left that died between a result and its checkpoint."""
+def remove_finished(run: RunDirectory, ledger: Ledger) -> None:
+    """Remove checkpoints of finished trials: their worker died before it did so itself."""
     held = claims.held(run)
     for path in run.checkpoints.glob("*.pt"):
         if path.stem not in held and ledger.is_trained(path.stem):
-            remove(path)
+            remove_checkpoint(path)
 
 
-def remove(path: Path) -> None:
-    """A checkpoint and what killed writers left of it; where it cannot be, it harms nobody."""
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint and its partial files, if possible; what stays does no harm."""
     with suppress(OSError):
-        put_away(path)
-        remove_halves(path)
+        remove_or_set_aside(path)
+        remove_partial_files(path)
 
 
-def remove_halves(path: Path) -> None:
-    """What writers of `path` that were killed have left."""
+def remove_partial_files(path: Path) -> None:
+    """Remove what killed writers of `path` have left."""
     for half in path.parent.glob(f".{path.name}.*.tmp"):
         half.unlink(missing_ok=True)

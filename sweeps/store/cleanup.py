@@ -1,4 +1,4 @@
-"""Temporary files of writers that were killed while they wrote, and markers of earlier workers."""
+"""Removes temporary files of writers that were killed, and markers of earlier workers."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -6,14 +6,14 @@ from contextlib import suppress
 from sweeps.store import claims
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import MARKERS, RunDirectory
-from sweeps.system.files import TEMPORARY, put_away
+from sweeps.system.files import TEMPORARY, remove_or_set_aside
 
 
-def sweep_up(run: RunDirectory, gone: Callable[[Owner], bool] = claims.is_gone) -> None:
-    """For the driver alone: remove them, once no worker lives that could still be writing.
+def remove_leftovers(run: RunDirectory, gone: Callable[[Owner], bool] = claims.is_gone) -> None:
+    """Remove them if no worker is alive that could still be writing. For the driver only.
 
-    Who only looks (`status`, `edf`) may be writing a view at that moment: it goes on with the view
-    that is there.
+    A command that only reads (`status`, `edf`) may be writing a view at that moment: it continues
+    with the view that is there.
     """
     if claims.living_workers(run, gone):
         return
@@ -26,4 +26,4 @@ def sweep_up(run: RunDirectory, gone: Callable[[Owner], bool] = claims.is_gone) 
         # A job that was queued may have begun just now.
         if owner is None or not run.worker(owner.name).exists():
             with suppress(OSError):
-                put_away(path)
+                remove_or_set_aside(path)

@@ -1,4 +1,4 @@
-"""Who holds something, and whether that process provably no longer exists."""
+"""Owners of claims: processes, and whether they provably no longer exist."""
 
 import json
 import os
@@ -15,69 +15,68 @@ from sweeps.system import processes
 from sweeps.system.files import parse_json, read_text
 from sweeps.system.slurm_job import SlurmJobId
 
-MOST_BYTES = 1 << 16
+MAX_OWNER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, named so that no later process can be taken for it."""
+    """A process, described so that no later process can be mistaken for it."""
 
     name: str
     host: str
     pid: int
     started: str
-    """Start of the process on a clock that nobody can set; a pid alone is used again."""
+    """Start of the process on a clock that nobody can set, since a pid is reused."""
     boot: str
-    """Which boot of the host; empty where the system does not say."""
+    """Boot id of the host; empty if the system does not say."""
     namespace: str
-    """Whose pids they are: a container has its own."""
+    """Pid namespace: a container has its own."""
     slot: str = ""
-    """Which place of the host it fills, such as `cpu:1`."""
+    """Slot of the host, such as `cpu:1`."""
     job: str = ""
-    """Of Slurm, `1234` or `1234_5`; empty for a process that no cluster started."""
+    """Slurm job, `1234` or `1234_5`; empty for a process that no cluster started."""
     submission: str = ""
     """Name of that job."""
     restarts: int = 0
-    """How often that job had been put back into the queue when this process started."""
+    """How often that job had been requeued when this process started."""
     cluster: str = ""
     node: str = ""
-    """What Slurm calls the host."""
+    """Slurm's name of the host."""
     directory: str = ""
-    """Identity of the run directory that it works in (`RunDirectory.identity`): its files may be
-    read in a copy. Empty where an earlier version wrote it."""
+    """Identity of its run directory (`RunDirectory.identity`), since this may be read in a copy.
+    Empty if an earlier version wrote it."""
 
     @classmethod
     def this_process(cls, name: str, slot: str = "", directory: str = "") -> "Owner":
-        """The running process."""
+        """Describe the running process."""
         pid = os.getpid()
-        started = processes.started(pid)
+        started = processes.start_time(pid)
         assert started is not None  # it is running this line
         host = socket.gethostname()
-        place = SlurmJobId.here()
         return cls(
             name=name,
             host=host,
             pid=pid,
             started=started,
-            boot=processes.boot(),
-            namespace=processes.namespace(),
+            boot=processes.boot_id(),
+            namespace=processes.pid_namespace(),
             slot=slot,
             directory=directory,
-            **asdict(place),
+            **asdict(SlurmJobId.here()),
         )
 
     @property
     def is_here(self) -> bool:
-        """Whether it runs, or ran, on this host, and no cluster started it."""
+        """Whether it is a process of this host that no cluster started."""
         return self.host == socket.gethostname() and not self.job
 
     @property
     def is_gone(self) -> bool:
-        """Whether it provably ended. Of another host or container nothing is proved from here."""
+        """Whether it provably ended; never known of another host or container."""
         if self.is_visible:
-            return processes.started(self.pid) != self.started
+            return processes.start_time(self.pid) != self.started
         # All nodes of a cluster may call themselves alike: a job's other boot proves nothing.
-        return self.is_here and self.boot != processes.boot()
+        return self.is_here and self.boot != processes.boot_id()
 
     @property
     def ended_alone(self) -> bool:
@@ -86,28 +85,28 @@ class Owner:
 
     @property
     def is_visible(self) -> bool:
-        """Whether this system knows if it runs: same host, same boot, same pids."""
+        """Whether this system knows if it runs: same host, boot and pid namespace."""
         return (
             self.host == socket.gethostname()
-            and self.boot == processes.boot()
-            and self.namespace == processes.namespace()
+            and self.boot == processes.boot_id()
+            and self.namespace == processes.pid_namespace()
         )
 
     def send(self, number: signal.Signals, directory: str) -> bool:
-        """Signal the process if it is proven to be this one, at work in `directory`.
+        """Signal the process if it provably is this one and works in `directory`.
 
-        Proven means: same host, boot, pid namespace and start time, checked immediately before the
-        signal, and the identity of the run directory that it wrote down when it started.
+        The proof: same host, boot, pid namespace and start time, checked immediately before the
+        signal, and the identity of the run directory that it noted when it started.
 
         Returns:
             Whether the signal was sent.
         """
         if self.why_unproven(directory) is not None:
             return False
-        return processes.send(self.pid, self.started, number)
+        return processes.signal_process(self.pid, self.started, number)
 
     def why_unproven(self, directory: str) -> str | None:
-        """Why a process that lives is not signalled from here; None where it may be."""
+        """Return why a living process is not signalled from here; None if it may be."""
         if self.host != socket.gethostname():
             return "it runs on another host: call stability cancel there"
         if not self.is_visible:
@@ -120,23 +119,23 @@ class Owner:
 
     @property
     def where(self) -> str:
-        """Where it runs, for a person."""
+        """Host and pid, or job and node, for messages."""
         return f"job {self.job} on {self.node}" if self.job else f"pid {self.pid} on {self.host}"
 
     def to_json(self) -> str:
-        """For a file."""
+        """Return it as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "Owner | None":
-        """From a file; None where it is gone or garbage."""
+        """Read it from a file; None if there is none or it is invalid."""
         try:
-            owner = cls(**parse_json(read_text(path, MOST_BYTES)))
+            owner = cls(**parse_json(read_text(path, MAX_OWNER_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
         numbers, words = {"pid": owner.pid, "restarts": owner.restarts}, vars(owner)
         is_sound = all(
-            type(value) is int and 0 <= value <= processes.MOST_PID for value in numbers.values()
+            type(value) is int and 0 <= value <= processes.MAX_PID for value in numbers.values()
         ) and all(
             isinstance(words[name], str) and words[name].isprintable()
             for name in words.keys() - numbers.keys()
@@ -147,10 +146,10 @@ class Owner:
         return f"{self.name} ({self.where})"
 
 
-def wait_for_an_end(owners: Sequence[Owner], seconds: float) -> None:
-    """Return when a process of these has ended, or so many seconds have passed.
+def wait_for_any_end(owners: Sequence[Owner], seconds: float) -> None:
+    """Wait until one of the processes has ended, at most so many seconds.
 
-    Where the system cannot tell (Linux can, from 5.3 on), or there is none, the latter.
+    Without pidfds (they need Linux 5.3), or without processes, wait for the whole time.
     """
     handles = []
     if hasattr(os, "pidfd_open"):

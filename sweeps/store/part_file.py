@@ -1,4 +1,4 @@
-"""Reading one part, and whether it is one: a parquet file with other columns or values is not."""
+"""Reads one part and checks it: a parquet file with other columns or values is damaged."""
 
 import errno
 from datetime import UTC, datetime
@@ -8,19 +8,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, TRAINED
 from sweeps.system.files import DamagedError, read_parquet
 
-NEEDED = ("trial", "outcome", "finished")
+REQUIRED_COLUMNS = ("trial", "outcome", "finished")
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _NO_FILE = (errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENXIO, errno.EISDIR, errno.ENOTDIR)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Every column of a part, or those that are named, with its checksums looked at.
+    """Read all or some columns of a part and verify its checksums.
 
-    Raises DamagedError where it is no part, OSError where it cannot be read now.
+    Raises DamagedError if it is no part, OSError if it cannot be read now.
     """
     try:
         table = read_parquet(path, columns)
@@ -34,13 +34,13 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def oddity(table: pa.Table) -> str | None:
-    """Why a table is no part; None where it is one.
+    """Return why a table is no part; None if it is one.
 
     An earlier version had fewer columns, also of the curves; a later one may have more.
     """
     if why := _odd_schema(table.schema):
         return why
-    if empty := [name for name in NEEDED if table[name].null_count]:
+    if empty := [name for name in REQUIRED_COLUMNS if table[name].null_count]:
         return f"{empty[0]} is empty in a row"
     return _odd_values(table)
 
@@ -50,9 +50,9 @@ def _odd_schema(schema: pa.Schema) -> str | None:
     names = schema.names
     if len(set(names)) < len(names):
         return "two columns have the same name"
-    if missing := [name for name in NEEDED if name not in names]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in names]:
         return f"no column {missing[0]}"
-    for field in PART:
+    for field in PART_SCHEMA:
         if field.name in names and not _is_of(schema.field(field.name).type, field.type):
             return f"{field.name} is {schema.field(field.name).type}, not {field.type}"
     return None
@@ -70,7 +70,7 @@ def _odd_values(table: pa.Table) -> str | None:
 
 
 def _is_of(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether the type is the wanted one; of lists of structs, also with fewer fields or a map."""
+    """Whether it is the wanted type, or for a list of structs one with fewer fields, or a map."""
     if found == wanted:
         return True
     if pa.types.is_map(found) and pa.types.is_list(wanted):  # metrics, once

@@ -1,7 +1,7 @@
-"""Parts: what workers wrote, the truth about results.
+"""Parts: the results that workers wrote, from which all tables are built.
 
-A worker owns its parts and rewrites the current one whole with each result, so that a reader sees
-the old or the new one, never half of it. After `ROWS` rows it begins the next.
+A worker owns its parts. It rewrites the current one as a whole with each result, so that a reader
+sees the old or the new one. After `ROWS_PER_PART` rows it begins the next part.
 """
 
 import errno
@@ -10,6 +10,7 @@ from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,33 +19,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweeps.errors import StoreError
-from sweeps.store.accepted import ALL, Accepted, Decision, accepted
-from sweeps.store.answers import JUDGED, as_read
-from sweeps.store.failure_detection import Hosts, Row, was_refused, was_too_many
+from sweeps.store.accepted import ACCEPT_ALL, Accepted, CodeDecision, read_accepted
+from sweeps.store.answers import UNIT_COLUMNS, rows_in_unit
+from sweeps.store.failure_detection import Hosts, was_answer_refused, was_cohort_too_large
 from sweeps.store.part_file import read_part
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA, Row
 from sweeps.study.trial import FAILED, TRAINED, Result
-from sweeps.study.values import as_text, row_of
+from sweeps.study.values import as_text, result_row
 from sweeps.system import files
 from sweeps.system.files import DamagedError, atomic_write
 
-ROWS = 256
-FINAL = 1000  # failures that one refused answer counts as: more than are ever tried
+ROWS_PER_PART = 256
+FAILURES_IF_REFUSED = 1000  # a refused return value counts as so many failures: it is not retried
 EVER = datetime.min.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ["trial", "outcome", "finished"]
-_BRIEF = [
+_LEDGER_COLUMNS = [
     *("trial", "outcome", "error", "seconds", "computed", "finished"),
     *("message", "host", "cohort_size", "code", "error_unit"),
-    *(name for name in JUDGED if name != "error"),
+    *(name for name in UNIT_COLUMNS if name != "error"),
 ]
 
 
-def _finished(row: Row) -> datetime:
-    """By which rows are ordered."""
-    when: datetime = row["finished"]
-    return when
+_finished = itemgetter("finished")
+"""Key by which rows are ordered."""
 
 
 class PartWriter:
@@ -53,30 +52,30 @@ class PartWriter:
     def __init__(self, run: RunDirectory, worker: str) -> None:
         self.run = run
         self.worker = worker
-        self._rows = PART.empty_table()
+        self._rows = PART_SCHEMA.empty_table()
         self._number = 0
 
     def append(self, result: Result, **circumstances: Any) -> Result:
-        """Write one result; when this returns it is on the disk.
+        """Write one result to the disk.
 
-        Returns the result with the outcome that was written: `crashed` where its values cannot be
-        stored, which the row's `message` names.
+        Returns the result with the outcome that was written: `crashed` if its values cannot be
+        stored; the row's `message` names them.
         """
         row = {
-            **row_of(result),
+            **result_row(result),
             "trial": result.trial,
             "worker": self.worker,
             "finished": datetime.now(UTC),
         }
         message = "; ".join(filter(None, (circumstances.pop("message", None), row.get("message"))))
         row |= {"message": as_text(message) or None, **circumstances}
-        # Only the new row is converted: the others, with their curves, are as Arrow holds them.
-        new = pa.Table.from_pylist([row], schema=PART)
+        # Only the new row is converted: the others, with their curves, are in Arrow's format.
+        new = pa.Table.from_pylist([row], schema=PART_SCHEMA)
         self._rows = pa.concat_tables([self._rows, new]).combine_chunks()
         with atomic_write(self.run.part(self.worker, self._number)) as temporary:
             pq.write_table(self._rows, temporary, write_page_checksum=True)
-        if len(self._rows) == ROWS:
-            self._rows, self._number = PART.empty_table(), self._number + 1
+        if len(self._rows) == ROWS_PER_PART:
+            self._rows, self._number = PART_SCHEMA.empty_table(), self._number + 1
         return replace(result, outcome=row["outcome"])
 
 
@@ -84,34 +83,34 @@ class Record(NamedTuple):
     """What is known of one trial."""
 
     outcome: str | None = None
-    """Of the training; None where it has not been trained yet."""
+    """Outcome of the training; None if it was not trained yet."""
     error: float | None = None
     seconds: float | None = None
     computed: float | None = None
-    """Epochs, where it was one of several trained as one."""
+    """Epochs, if it was trained in a cohort as one."""
     finished: datetime | None = None
     code: str | None = None
-    """Version of the user's code; empty where there is none, None where it is not known."""
+    """Version of the user's code; empty if there is none, None if it is not known."""
     failures: int = 0
-    """Cohorts that were too large for the memory are none."""
+    """Number of failures, without cohorts that were too large for the memory."""
     failures_since: int = 0
-    """Those after the ledger's `since`; one that would only come again counts as `FINAL`."""
+    """Failures after the ledger's `since`; a refused one counts as `FAILURES_IF_REFUSED`."""
     message: str | None = None
-    """Of the last failure."""
+    """Message of the last failure."""
     failed: datetime | None = None
-    """When that was."""
+    """Time of the last failure."""
 
     def after(self, row: Row, since: datetime) -> "Record":
-        """What is known with one more row; of several in any order the same comes out."""
+        """Return the record with one more row; the order of rows does not matter."""
         finished = row["finished"]
-        if was_too_many(row):
+        if was_cohort_too_large(row):
             return self
         if row["outcome"] in FAILED:
             is_last = self.failed is None or finished >= self.failed
             return self._replace(
                 failures=self.failures + 1,
                 failures_since=self.failures_since
-                + (finished >= since) * (FINAL if was_refused(row) else 1),
+                + (finished >= since) * (FAILURES_IF_REFUSED if was_answer_refused(row) else 1),
                 message=row["message"] if is_last else self.message,
                 failed=finished if is_last else self.failed,
             )
@@ -123,34 +122,33 @@ class Record(NamedTuple):
         return self
 
 
-UNKNOWN = Record()
+NO_RECORD = Record()
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A part as it was when the ledger last looked."""
+    """A part as it was when the ledger last read it."""
 
     stamp: tuple[int, ...]
     keys: pa.Table
-    """Of each row what tells it from others."""
+    """Columns that identify each row."""
 
     @property
     def is_full(self) -> bool:
-        """Whether its writer has begun another."""
-        return len(self.keys) >= ROWS
+        """Whether its writer has begun another part."""
+        return len(self.keys) >= ROWS_PER_PART
 
     def is_in(self, later: "_Seen") -> bool:
-        """Whether `later` has the same rows and perhaps more after them."""
+        """Whether `later` begins with the same rows."""
         return self is later or bool(later.keys.slice(0, len(self.keys)).equals(self.keys))
 
 
 class Ledger:
-    """What the parts say.
+    """A summary of all parts.
 
-    `refresh` reads only files that changed since it last looked, and of these takes in only the
-    rows that are new: what a look costs does not grow with what was known before. Only where rows
-    have gone, with a part that was damaged or set aside, or other versions of the user's code are
-    accepted, everything is read anew.
+    `refresh` reads only files that changed since the last call, and of these only the new rows, so
+    its cost does not grow with the number of known rows. Everything is read anew only if rows have
+    gone (a part was damaged or set aside), or other versions of the user's code are accepted.
     """
 
     def __init__(
@@ -161,17 +159,19 @@ class Ledger:
         begun: datetime = EVER,
         trusting: bool = False,
         unit: str | None = None,
-        decision: Decision | None = None,
+        decision: CodeDecision | None = None,
     ) -> None:
-        """`begun`: since when hosts are judged. `unit`: of errors; None for that of the run.
+        """Create it without reading anything.
 
-        `decision`: which rows count, where that is decided and not written yet.
-
-        `trusting`: read only the columns that a ledger keeps, half of the time that a part takes;
-        and do not even look at parts again that were read when they were full.
-
-        They are never written again. Who looks before and after each trial saves a `stat` for every
-        256 trials of the study; that one of them is damaged later, others notice.
+        Args:
+            run: the run directory.
+            since: earlier failures are not in `Record.failures_since`.
+            begun: time since which hosts are judged.
+            trusting: read only the columns that a ledger keeps, which takes half of the time, and
+                do not check full parts again: they are never written again. That saves a worker a
+                `stat` for every 256 trials; damage to them is noticed by others.
+            unit: unit of errors; None for that of the run.
+            decision: which rows count, if that is decided and not written yet.
         """
         self.run = run
         self.since = since
@@ -180,8 +180,8 @@ class Ledger:
         self.unit = run.unit if unit is None else unit
         self.decision = decision
         self.damaged: list[Path] = []
-        self.accepted: Accepted = ALL
-        """Whose rows count; those of other code are not seen."""
+        self.accepted: Accepted = ACCEPT_ALL
+        """Versions of the user's code whose rows count."""
         self._forget()
 
     def _forget(self) -> None:
@@ -189,19 +189,19 @@ class Ledger:
         self._full: dict[str, _Seen] = {}  # those at which nobody looks again
         self.records: dict[str, Record] = {}
         self.rows: list[Row] = []
-        """Of each trial and attempt: trial, outcome, message, host, ...; oldest first."""
+        """One row per trial and attempt: trial, outcome, message, host, ...; oldest first."""
         self.arrived: list[str] = []
-        """The trial of each row in the order in which rows were read; another list once rows have
-        gone. So who follows the ledger sees what is new since it looked."""
+        """The trial of each row in the order in which rows were read. It is another list once rows
+        have gone, so that a reader can tell which rows are new."""
         self.hosts = Hosts(self.begun)
         self.longest = 0.0
-        """Seconds: the most that a trial took."""
+        """Seconds of the longest trial."""
         self.too_many: dict[str, int] = {}
-        """By trial, the size of the smallest cohort with it that ran out of memory."""
+        """By trial, the size of its smallest cohort that ran out of memory."""
 
     def refresh(self) -> None:
-        """Look again. Raises StoreError where nobody knows which rows count."""
-        now = accepted(self.run) if self.decision is None else self.decision.accepted
+        """Read what is new. Raises StoreError if code.toml cannot be read."""
+        now = read_accepted(self.run) if self.decision is None else self.decision.accepted
         if now != self.accepted:
             self.accepted = now
             self._forget()
@@ -225,29 +225,26 @@ class Ledger:
             self._take_in(row)
 
     def _look(self, name: str, known: "_Seen | None") -> tuple["_Seen", list[Row]] | None:
-        """A part as it is now, and its rows after those that are known; None where it is none."""
+        """Return a part as it is now and its new rows; None if it cannot be read."""
         path = f"{self.run.parts}/{name}"
         try:
             stat = os.stat(path)  # noqa: PTH116 - a Path for each part takes longer than the call
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if known and known.stamp == stamp:
                 return known, []
-            table = read_part(Path(path), _BRIEF if self.trusting else None)
+            table = read_part(Path(path), _LEDGER_COLUMNS if self.trusting else None)
         except FileNotFoundError:  # set aside just now
             return None
-        except DamagedError:
-            self.damaged.append(Path(path))
-            return None
-        except OSError as error:
-            if error.errno != errno.ELOOP:  # a link to itself
+        except (DamagedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ELOOP:  # a link to itself
                 raise
             self.damaged.append(Path(path))
             return None
         after = table.slice(len(known.keys) if known else 0)
-        return _Seen(stamp, table.select(_KEYS)), _rows(as_read(after, self.unit))
+        return _Seen(stamp, table.select(_KEYS)), _rows(rows_in_unit(after, self.unit))
 
     def _take_in(self, row: Row) -> None:
-        """Whatever came before: files are read in another order than they were written in."""
+        """Add a row, at its place by time: files are read in any order."""
         if self.rows and row["finished"] < self.rows[-1]["finished"]:
             insort(self.rows, row, key=_finished)
         else:
@@ -257,7 +254,7 @@ class Ledger:
             self.records[row["trial"]] = self[row["trial"]].after(row, self.since)
         self.hosts.add(row)
         self.longest = max(self.longest, row["seconds"] or 0.0)
-        if was_too_many(row):
+        if was_cohort_too_large(row):
             size = self.too_many.get(row["trial"], row["cohort_size"])
             self.too_many[row["trial"]] = min(size, row["cohort_size"])
 
@@ -267,15 +264,15 @@ class Ledger:
         return (row for row in self.rows if self.accepted.counts(row["outcome"], row["code"]))
 
     def is_trained(self, trial: str) -> bool:
-        """Whether a result is there."""
+        """Whether the trial has a result."""
         return self[trial].outcome is not None
 
     def __getitem__(self, trial: str) -> Record:
-        return self.records.get(trial, UNKNOWN)
+        return self.records.get(trial, NO_RECORD)
 
 
 def _names(parts: Path) -> set[str]:
-    """Of the parts that there are: a listing, no look at any of them."""
+    """Return the names of all parts from a listing, without opening one."""
     try:
         return {name for name in os.listdir(parts) if name.endswith(".parquet")}  # noqa: PTH208
     except FileNotFoundError:
@@ -283,11 +280,11 @@ def _names(parts: Path) -> set[str]:
 
 
 def _rows(table: pa.Table) -> list[Row]:
-    """What a ledger keeps of each row."""
+    """Return the columns that a ledger keeps of each row."""
     there = set(table.column_names)  # an older version had fewer
     columns = {
         name: table[name].to_pylist() if name in there else [None] * len(table)
-        for name in _BRIEF
+        for name in _LEDGER_COLUMNS
         if name != "finished"
     }
     # Arrow takes ten times as long for a time.
@@ -298,8 +295,8 @@ def _rows(table: pa.Table) -> list[Row]:
     ]
 
 
-def set_aside(damaged: list[Path]) -> list[Path]:
-    """Rename damaged parts, so that they are neither read again nor lost; returns the new names."""
+def set_aside_parts(damaged: list[Path]) -> list[Path]:
+    """Rename damaged parts, so that they are neither read nor lost; return the new names."""
     try:
         return [files.set_aside(path) for path in damaged]
     except OSError as error:
@@ -307,13 +304,12 @@ def set_aside(damaged: list[Path]) -> list[Path]:
 
 
 def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
-    """Every row of every readable part, with its curve, oldest first; the columns of `PART`.
+    """Read every row of every readable part with its curve, oldest first, as `PART_SCHEMA`.
 
-    The numbers are as the objective returned them: see `sweeps.store.answers.as_read`.
-    `damaged` gets the names of the parts that cannot be read: the ledger knows them too, and the
-    driver sets them aside.
+    The numbers are as the objective returned them: see `sweeps.store.answers.rows_in_unit`. The
+    names of parts that cannot be read are added to `damaged`; the driver sets them aside.
     """
-    tables = [PART.empty_table()]
+    tables = [PART_SCHEMA.empty_table()]
     for name in sorted(_names(run.parts)):
         try:
             tables.append(_as_part(read_part(run.parts / name)))
@@ -327,11 +323,11 @@ def read_parts(run: RunDirectory, damaged: list[str] | None = None) -> pa.Table:
 
 
 def _as_part(table: pa.Table) -> pa.Table:
-    """With the columns of today: an older version had fewer, also of the curves."""
-    for field in PART:
+    """Add missing columns: an older version had fewer, also of the curves."""
+    for field in PART_SCHEMA:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
-    table = table.select(PART.names)
-    if table.schema.equals(PART):
+    table = table.select(PART_SCHEMA.names)
+    if table.schema.equals(PART_SCHEMA):
         return table
-    return pa.Table.from_pylist(table.to_pylist(), schema=PART)
+    return pa.Table.from_pylist(table.to_pylist(), schema=PART_SCHEMA)

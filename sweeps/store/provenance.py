@@ -1,4 +1,4 @@
-"""Under what circumstances a study was dispatched: not part of what a trial is."""
+"""Provenance: command, code, versions and host of each dispatch. No result depends on it."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sweeps.objective.user_code import DIGITS, Modules
+from sweeps.objective.user_code import CODE_DIGITS, Modules
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.trial import digest
 from sweeps.system.files import atomic_write, parse_toml, read_text
@@ -17,8 +17,8 @@ from sweeps.system.files import atomic_write, parse_toml, read_text
 PACKAGES = ("stability", "torch", "optuna", "numpy", "pyarrow", "submitit", "scikit-learn")
 
 
-def record(run: RunDirectory, circumstances: dict[str, Any]) -> None:
-    """Write provenance/<n>.toml, one a dispatch: command, code, versions, host, circumstances."""
+def write_provenance(run: RunDirectory, circumstances: dict[str, Any]) -> None:
+    """Write provenance/<n>.toml for a dispatch: command, code, versions, host, circumstances."""
     import tomli_w
 
     taken = [int(p.stem) for p in run.provenance.glob("*.toml") if p.stem.isdecimal()]
@@ -44,7 +44,7 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of this code and whether it has changes; empty where it was installed as a package."""
+    """Return the commit of this code and whether it has changes; empty for an installed package."""
     here = Path(__file__).parents[2]
     if not (here / ".git").exists():
         return {}
@@ -60,15 +60,15 @@ def _run_git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def last(run: RunDirectory) -> Path | None:
-    """Of the last dispatch; None before the first."""
+def last_file(run: RunDirectory) -> Path | None:
+    """Return the file of the last dispatch; None before the first."""
     written = [path for path in run.provenance.glob("*.toml") if path.stem.isdecimal()]
     return max(written, key=lambda path: int(path.stem), default=None)
 
 
 def last_dispatch(run: RunDirectory) -> dict[str, Any]:
-    """What was recorded last; empty where nothing can be read, since no result depends on it."""
-    path = last(run)
+    """Read the provenance of the last dispatch; empty if it cannot be read."""
+    path = last_file(run)
     try:
         content = parse_toml(read_text(path)) if path else {}
     except (OSError, ValueError):
@@ -81,18 +81,18 @@ def last_dispatch(run: RunDirectory) -> dict[str, Any]:
 
 
 def modules_of(run: RunDirectory, version: str) -> Modules:
-    """Modules of a version of the user's code, as a dispatch recorded them; empty if none did."""
+    """Return the modules of a version of the user's code as a dispatch recorded them, or none."""
     for path in run.provenance.glob("*.toml"):
-        # Whatever is not as we write it: a dispatch of an earlier version, a damaged file.
+        # A dispatch of an earlier version or a damaged file has other content.
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             for modules in parse_toml(read_text(path))["code"].values():
-                if digest(modules, DIGITS) == version:
+                if digest(modules, CODE_DIGITS) == version:
                     return Modules(modules)
     return {}
 
 
 def changed_program(run: RunDirectory) -> str | None:
-    """A sentence where this program is another version than at the last dispatch."""
+    """Return a sentence if this program is another version than at the last dispatch."""
     if not (before := last_dispatch(run)):
         return None
     now: dict[str, Any] = {"git": _git(), "version": _version("stability")}
@@ -104,6 +104,5 @@ def changed_program(run: RunDirectory) -> str | None:
 
 def _code(code: dict[str, Any]) -> str:
     git = code["git"] or {}
-    commit = str(git.get("commit", ""))[:12]
     changes = " with changes" if git.get("dirty") else ""
-    return f"{code['version']} {commit}{changes}".strip()
+    return f"{code['version']} {str(git.get('commit', ''))[:12]}{changes}".strip()

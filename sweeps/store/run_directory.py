@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweeps.errors import SpecError, StoreError
-from sweeps.study.design import Design, as_design, draw_design, read_table, write_design
+from sweeps.study.design import Design, as_design, draw_design, read_design_table, write_design
 from sweeps.study.repair import contradiction, keep_damaged, read_study
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
@@ -19,10 +19,10 @@ MARKERS = "*.done"
 
 
 class RunDirectory:
-    """Paths of a run directory, and its making.
+    """Paths of a run directory; creates and checks it.
 
-    The truth about the study is `study.toml` and `design.parquet`, the truth about results is
-    `parts/`; `results.parquet`, `curves.parquet` and pictures are views that may be deleted.
+    `study.toml` and `design.parquet` define the study, `parts/` holds the results.
+    `results.parquet`, `curves.parquet` and pictures are views, which may be deleted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,9 +50,9 @@ class RunDirectory:
 
     @property
     def identity(self) -> str:
-        """Device and inode: a renamed run directory or a bind mount has the same, a copy another.
+        """Device and inode: the same after a rename or in a bind mount, another in a copy.
 
-        Empty where there is no such folder.
+        Empty if there is no such folder.
         """
         try:
             found = self.path.stat()
@@ -61,7 +61,7 @@ class RunDirectory:
         return f"{found.st_dev}:{found.st_ino}"
 
     def claim(self, trial: str) -> Path:
-        """The claim on a trial."""
+        """Return the path of the claim on a trial."""
         return self.claims / f"{trial}.json"
 
     def marker(self, trial: str) -> Path:
@@ -69,32 +69,32 @@ class RunDirectory:
         return self.claims / f"{trial}.done"
 
     def worker(self, name: str) -> Path:
-        """The file that says that a worker lives."""
+        """Return the path of the file of a living worker."""
         return self.workers / f"{name}.json"
 
     def part(self, worker: str, number: int) -> Path:
-        """One of the parts that a worker owns."""
+        """Return the path of one of a worker's parts."""
         return self.parts / f"{worker}-{number:04d}.parquet"
 
     def checkpoint(self, trial: str) -> Path:
-        """What a trial that takes long has kept of its training."""
+        """Return the path of a trial's checkpoint."""
         return self.checkpoints / f"{trial}.pt"
 
     def confirmation(self, seeds: int) -> "RunDirectory":
-        """Where the best of each group is trained again with so many fresh seeds."""
+        """Return the run directory of the confirmation with this number of fresh seeds."""
         return RunDirectory(self.path / f"confirm-r{seeds}")
 
     def confirmations(self) -> list["RunDirectory"]:
-        """Those that are there, of any number of seeds."""
+        """Return the existing confirmations, of any number of seeds."""
         runs = map(RunDirectory, sorted(self.path.glob("confirm-r*")))
         return [run for run in runs if run.exists()]
 
     def create(self, study: Study, design: Sequence[Trial]) -> Design:
-        """Write study and its design where they are not yet; returns the design as it is there.
+        """Write the study and its design if needed; return the design as it was read back.
 
-        What is damaged of the two is kept under another name and written again.
-        Raises SpecError where the folder holds another study or is not a run directory, StoreError
-        where it cannot be written.
+        A damaged file of the two is kept under another name and written again.
+        Raises SpecError if the folder holds another study or is not a run directory, StoreError if
+        it cannot be written.
         """
         if faults := self.faults(study):
             raise SpecError(faults)
@@ -120,7 +120,7 @@ class RunDirectory:
         return self.read_design()
 
     def faults(self, study: Study) -> list[str]:
-        """What keeps `study` from being run in this folder; nothing is written."""
+        """Return what prevents `study` from being run in this folder; nothing is written."""
         if not self.exists():
             return unusable_as_new_folder(self.path)
         if link := self.link():
@@ -135,9 +135,9 @@ class RunDirectory:
         return faults
 
     def name_unit(self, study: Study) -> None:
-        """Write the unit of `study`, with what depends on it, into the study that is there.
+        """Write the unit of `study`, and `primary` in that unit, into the study of this folder.
 
-        Raises StoreError where it cannot be written.
+        Raises StoreError if it cannot be written.
         """
         for run in (*self.confirmations(), self):
             there = run.read_study()
@@ -150,7 +150,7 @@ class RunDirectory:
 
     @property
     def unit(self) -> str:
-        """Of the errors in the parts; empty where none was named or the study cannot be read."""
+        """Unit of the errors in the parts; empty if none was named or the study is unreadable."""
         try:
             return self.read_study().read_by
         except StoreError:
@@ -164,7 +164,7 @@ class RunDirectory:
             return False
 
     def read_study(self) -> Study:
-        """The study. Raises StoreError where this is not a run directory."""
+        """Read the study. Raises StoreError if this is not a run directory."""
         if not self.exists():
             raise StoreError(f"{self.path} is not a run directory: there is no study.toml in it")
         if link := self.link():
@@ -180,9 +180,9 @@ class RunDirectory:
         return None
 
     def link(self) -> str | None:
-        """Why a folder in it is not its own; None where all are.
+        """Return why a folder in it cannot be used; None if all can.
 
-        Files are made, renamed and removed in them: a link could have that done elsewhere.
+        Files are created, renamed and removed in them; through a link that would happen elsewhere.
         """
         for folder in self.folders:
             if folder.is_symlink():
@@ -199,7 +199,7 @@ class RunDirectory:
         return _table(self.design, stamp(self.design))
 
     def readable_design(self) -> Design | None:
-        """The trials; None where they cannot be read: they are drawn from the study."""
+        """Read the trials; None if that is impossible: they can be drawn from the study."""
         try:
             return self.read_design()
         except StoreError:
@@ -207,7 +207,7 @@ class RunDirectory:
 
 
 class Identity:
-    """Which folder and lock a driver began with, to notice that others are in their place."""
+    """Identity of a driver's folder and lock, to notice when they are moved or replaced."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
@@ -215,7 +215,7 @@ class Identity:
         self._is_locked = locks.any_held()
 
     def change(self) -> str | None:
-        """What was moved, removed or replaced since; None where nothing was."""
+        """Return what was moved, removed or replaced since; None if nothing was."""
         run = self.run
         if (folder := _inode(run.path)) != self._folder:
             what = "replaced by another folder" if folder else "moved or removed"
@@ -262,7 +262,7 @@ def _study(path: Path, stamp: Stamp) -> Study:
 
 @lru_cache(maxsize=2)
 def _table(path: Path, stamp: Stamp) -> pa.Table:
-    return read_table(path)
+    return read_design_table(path)
 
 
 @lru_cache(maxsize=2)
@@ -271,7 +271,7 @@ def _design(study: Path, study_stamp: Stamp, path: Path, stamp: Stamp) -> Design
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
-    """Device and number of a file; None where there is none."""
+    """Return device and inode of a file; None if there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -280,7 +280,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def unusable_as_new_folder(path: Path) -> list[str]:
-    """Why no new run directory can be made at `path`; nothing is left written."""
+    """Return why no new run directory can be made at `path`; nothing is left written."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:

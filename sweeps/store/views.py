@@ -1,7 +1,6 @@
-"""results.parquet and curves.parquet: rebuilt from the parts, never the truth.
+"""Views: results.parquet and curves.parquet, which are rebuilt from the parts.
 
-Table by table, in Arrow: as Python objects the rows of 100,000 trials and their curves would take
-gigabytes.
+All in Arrow: as Python objects the rows of 100,000 trials and their curves would take gigabytes.
 """
 
 import numpy as np
@@ -9,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sweeps.store.accepted import ALL, accepted
-from sweeps.store.answers import as_read
+from sweeps.store.accepted import ACCEPT_ALL, read_accepted
+from sweeps.store.answers import rows_in_unit
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.schema import CURVES, PART, results_schema
+from sweeps.study.schema import CURVES_SCHEMA, PART_SCHEMA, results_schema
 from sweeps.study.trial import FAILED
 from sweeps.system.files import atomic_write
 
@@ -21,22 +20,22 @@ from sweeps.system.files import atomic_write
 def rebuild(run: RunDirectory) -> dict[str, str]:
     """Write both views: one row per finished trial, and per trial and epoch, in design order.
 
-    The first complete result of a trial wins, among those whose code is accepted. A trial that only
-    failed is there with its last failure, so that it is seen and counted; a trial that never ended
-    is not. Errors are in percent, whichever unit the objective returns; a loss is as it is.
+    The first complete result of a trial with accepted code wins. A trial that only failed has a row
+    with its last failure; a trial that never ended has none. Errors are in percent, whichever unit
+    the objective returns; a loss is as it is.
 
-    Returns, by trial, what is wrong with results that an earlier version accepted: they failed.
-    Raises StoreError where study or design cannot be read, OSError where nothing can be written.
+    Returns, by trial, why a result that an earlier version accepted counts as failed.
+    Raises StoreError if study or design cannot be read, OSError if nothing can be written.
     """
     study, design, returned = run.read_study(), run.design_table(), counted_parts(run)
-    parts = as_read(returned, study.read_by)
+    parts = rows_in_unit(returned, study.read_by)
     best = _best(parts)
     places = [best.get(trial) for trial in design["trial"].to_pylist()]
     has_ended = pa.array([place is not None for place in places])
     identity = design.filter(has_ended)
     measured = parts.take(pa.array([place for place in places if place is not None], pa.int64()))
     metrics = _metrics(measured["metrics"].combine_chunks())
-    taken = {*design.column_names, *PART.names}
+    taken = {*design.column_names, *PART_SCHEMA.names}
     metrics = metrics.rename_columns(
         [f"metric_{name}" if name in taken else name for name in metrics.column_names]
     )
@@ -59,16 +58,16 @@ def rebuild(run: RunDirectory) -> dict[str, str]:
 
 
 def counted_parts(run: RunDirectory) -> pa.Table:
-    """The rows of all parts that count, oldest first. Raises StoreError."""
-    parts, known = read_parts(run), accepted(run)
-    if known == ALL:
+    """Read the rows of all parts that count, oldest first. Raises StoreError."""
+    parts, known = read_parts(run), read_accepted(run)
+    if known == ACCEPT_ALL:
         return parts
     rows = zip(parts["outcome"].to_pylist(), parts["code"].to_pylist(), strict=True)
     return parts.filter(pa.array([known.counts(*row) for row in rows], pa.bool_()))
 
 
 def _best(parts: pa.Table) -> dict[str, int]:
-    """By trial, the row that counts; `parts` is oldest first."""
+    """Return the row that counts, by trial; `parts` is oldest first."""
     best: dict[str, int] = {}
     failed: set[str] = set()
     rows = zip(parts["trial"].to_pylist(), parts["outcome"].to_pylist(), strict=True)
@@ -84,7 +83,7 @@ def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def _metrics(lists: pa.ListArray) -> pa.Table:
-    """A column for each of the objective's own metrics, in the order in which they appear."""
+    """Return a column for each metric of the objective, in the order of their appearance."""
     parents = pc.list_parent_indices(lists).to_numpy()
     pairs = lists.flatten()
     names, values = pairs.field("name"), pairs.field("value")
@@ -100,14 +99,14 @@ def _metrics(lists: pa.ListArray) -> pa.Table:
 
 
 def _refused_now(returned: pa.Table, parts: pa.Table) -> dict[str, str]:
-    """By trial, why a result counts as failed when it is read."""
+    """Return why a result counts as failed when it is read, by trial."""
     changed = pc.not_equal(returned["outcome"], parts["outcome"])
     rows = parts.select(["trial", "outcome", "message"]).filter(changed).to_pylist()
     return {row["trial"]: row["message"] for row in rows if row["outcome"] in FAILED}
 
 
 def _curves(measured: pa.Table, unit: str) -> pa.Table:
-    """The rows of the curves, each with its trial."""
+    """Return the rows of the curves, each with its trial."""
     lists = measured["curve"].combine_chunks()
     rows = lists.flatten()
     trials = measured["trial"].combine_chunks().take(pc.list_parent_indices(lists))
@@ -115,6 +114,6 @@ def _curves(measured: pa.Table, unit: str) -> pa.Table:
         pc.multiply(rows.field(name), 100.0)
         if name == "val_error" and unit == "fraction"
         else rows.field(name)
-        for name in CURVES.names[1:]
+        for name in CURVES_SCHEMA.names[1:]
     ]
-    return pa.table([trials, *columns], schema=CURVES)
+    return pa.table([trials, *columns], schema=CURVES_SCHEMA)

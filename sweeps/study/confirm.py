@@ -1,8 +1,8 @@
-"""The best configuration of each group, trained again with fresh seeds.
+"""Confirmation: the best configuration of each group is trained again with fresh seeds.
 
-The best of n runs is best partly by luck, of its configuration and of its seed. Trained again with
-seeds that chose nothing, the configuration has an error that is not lucky: it serves as the
-reference of "within d points", and as the peak.
+The best of n runs is best partly because of a lucky seed. Trained again with seeds that chose
+nothing, its configuration has an error without that luck. It is the seed-robust reference of
+"within d points", and the peak.
 """
 
 from typing import Any
@@ -11,23 +11,22 @@ import numpy as np
 
 from sweeps.errors import SpecError, StoreError
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.sampling import names_of
+from sweeps.study.sampling import axis_names
+from sweeps.study.schema import Row
 from sweeps.study.study import Study
 from sweeps.system.files import DamagedError, read_parquet
 
-GROUP = ("model", "optim", "epochs")
-
-Row = dict[str, Any]
+GROUP_COLUMNS = ("model", "optim", "epochs")
 
 
 def confirmation(run: RunDirectory, seeds: int) -> Study:
-    """The study that trains the best of each model, optimizer and length with `seeds` fresh seeds.
+    """Return the study that trains the best of each group with `seeds` fresh seeds.
 
-    The best is chosen on the validation part (fewest wrong answers, then the lower loss, then the
-    earlier draw), so that the test part is left for judging; by `error` where an objective gives
-    no validation error. A group without a usable run has no best and is left out.
+    A group is a model, optimizer and length. The best is chosen on the validation part (lowest
+    error, then lower loss, then earlier draw), or by `error` if the objective gives no validation
+    error. A group without a usable run is left out.
 
-    Raises SpecError where a trial of the sweep has no result yet, or none is usable.
+    Raises SpecError if a trial of the sweep has no result yet, or no run is usable.
     """
     study = run.read_study()
     rows = _results(run)
@@ -41,10 +40,10 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
     best = best_rows(rows)
     if not best:
         raise SpecError([f"--confirm: no run of {run.path} is usable, there is no best"])
-    names = names_of(study.space)
+    names = axis_names(study.space)
     listed = [
         {
-            **{name: row[name] for name in GROUP},
+            **{name: row[name] for name in GROUP_COLUMNS},
             "hyperparameters": {name: row[name] for name in names if row[name] is not None},
         }
         for row in best
@@ -60,31 +59,28 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
 
 
 def best_rows(rows: list[Row]) -> list[Row]:
-    """The best usable row of each group, in the order in which the groups appear."""
+    """Return the best usable row of each group, in the order in which the groups appear."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        usable = groups.setdefault(tuple(row[name] for name in GROUP), [])
+        usable = groups.setdefault(tuple(row[name] for name in GROUP_COLUMNS), [])
         if row["outcome"] == "ok":
             usable.append(row)
     return [_best(usable) for usable in groups.values() if usable]
 
 
 def _best(rows: list[Row]) -> Row:
-    def is_known(name: str) -> bool:
-        return all(row.get(name) is not None for row in rows)
-
-    judged = "val_error" if is_known("val_error") else "error"
-    order = [judged, *(["loss"] if is_known("loss") else []), "draw"]
+    known = {n for n in ("val_error", "loss") if all(row.get(n) is not None for row in rows)}
+    order = ["val_error" if "val_error" in known else "error", *(known & {"loss"}), "draw"]
     return min(rows, key=lambda row: [row[name] for name in order])
 
 
 def fresh_seed(seed: int) -> int:
-    """Seed of the confirmation of a study with this seed: it shares no training seed with it."""
+    """Return the seed of a study's confirmation: the two have no training seed in common."""
     return int(np.random.SeedSequence([seed, 0, 1]).generate_state(1)[0] >> 1)
 
 
 def _results(run: RunDirectory) -> list[Row]:
-    """Of the sweep, from its view; none where there is no view yet. Raises StoreError."""
+    """Read results.parquet; no rows if there is none yet. Raises StoreError."""
     try:
         return list(read_parquet(run.results).to_pylist())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""study.toml and design.parquet where they are damaged: the study asked for writes them again.
+"""Repairs a damaged study.toml or design.parquet: both are written again from the study asked for.
 
-Both are decided by the study, so nothing is lost with them: what was trained is in the parts, by
-trial. They are written again only where nothing that can be read speaks of another study.
+Both follow from the study, and results are in the parts, by trial, so nothing is lost. The files
+are written again only if nothing that can be read belongs to another study.
 """
 
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sweeps.errors import SpecError, StoreError
 from sweeps.store.part_file import read_part
-from sweeps.study.design import read_table
+from sweeps.study.design import read_design_table
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
 from sweeps.system.files import (
     DAMAGED,
-    MOST_TABLE_BYTES,
+    MAX_TABLE_BYTES,
     DamagedError,
     read_bytes,
     read_text,
@@ -23,17 +23,17 @@ from sweeps.system.files import (
 )
 
 AGAIN = "if it was damaged, the stability sweep command that made it writes it again"
-HEADER = re.compile(r"# Study ([0-9a-f]+): ")
+STUDY_HEADER = re.compile(r"# Study ([0-9a-f]+): ")
 
 
 def read_study(path: Path) -> Study:
-    """The study as it was written.
+    """Read the study.
 
-    Raises StoreError where it cannot be read, is none, or is not what its first line says.
+    Raises StoreError if it cannot be read, is no study, or does not match its first line.
     """
     try:
         study = Study.read(path)
-        written = HEADER.match(read_text(path))
+        written = STUDY_HEADER.match(read_text(path))
     except (StoreError, SpecError, OSError) as error:
         raise StoreError(f"{error}; {AGAIN}") from error
     if written and written[1] != study.hash:
@@ -44,23 +44,23 @@ def read_study(path: Path) -> Study:
 
 
 def contradiction(design: Sequence[Trial], written: Path, parts: Path) -> str | None:
-    """What speaks against `design` being that of this folder; None where nothing does.
+    """Return what shows that `design` is not that of this folder; None if nothing does.
 
-    `written` is the path of design.parquet, which says nothing where it cannot be read.
+    `written` is the path of design.parquet; if it cannot be read, only the parts are compared.
     """
     ids = [trial.id for trial in design]
     try:
-        if ids != read_table(written)["trial"].to_pylist():
+        if ids != read_design_table(written)["trial"].to_pylist():
             return f"{written.name} is that of another study"
     except StoreError:
         pass
-    if strangers := trained(parts) - set(ids):
+    if strangers := trials_in_parts(parts) - set(ids):
         return f"{len(strangers)} trials in {parts.name}/ are of another study: {min(strangers)}"
     return None
 
 
-def trained(parts: Path) -> set[str]:
-    """Trials in the parts that can be read."""
+def trials_in_parts(parts: Path) -> set[str]:
+    """Return the trials in all parts that can be read."""
     found: set[str] = set()
     for path in parts.glob("*.parquet"):
         try:
@@ -71,9 +71,9 @@ def trained(parts: Path) -> set[str]:
 
 
 def keep_damaged(path: Path) -> None:
-    """A copy beside it, under a name that nothing reads; what is no file is renamed."""
+    """Keep a copy under a name that nothing reads; what is no regular file is renamed."""
     try:
-        content = read_bytes(path, MOST_TABLE_BYTES)
+        content = read_bytes(path, MAX_TABLE_BYTES)
     except FileNotFoundError:
         return
     except OSError:

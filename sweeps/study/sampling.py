@@ -1,7 +1,7 @@
 """Points of the unit cube: those of Optuna's samplers, drawn in one process before anything runs.
 
-Drawn once and written down: samplers with a seed propose the same points in every process that
-asks them, so nothing is ever drawn in a worker.
+They are drawn once and written down. A sampler with a seed would propose the same points in every
+process, so nothing is drawn in a worker.
 """
 
 import math
@@ -18,19 +18,19 @@ Sampler = Literal["random", "sobol", "grid"]
 SAMPLERS: tuple[Sampler, ...] = ("random", "sobol", "grid")
 
 
-def draw(
+def draw_points(
     sampler: Sampler, space: Sequence[Hyperparameter], n: int, seed: int
 ) -> NDArray[np.float64]:
-    """`n` points (n, d) of the unit cube, a column for each distinct name of `space` in order.
+    """Draw `n` points (n, d) of the unit cube, a column for each distinct name of `space`.
 
     random: independent and uniform; the first n of 2n draws are the n draws. sobol: scrambled,
     with the same property. grid: `grid_levels` to a side in an order shuffled by `seed`.
     """
-    d = len(names_of(space))
+    d = len(axis_names(space))
     match sampler:
         case "random":
-            # The stream of Optuna's RandomSampler, which numpy promises never to change. To ask
-            # Optuna point by point is the same and takes a thousand times as long.
+            # The stream of Optuna's RandomSampler, which numpy promises never to change. Asking
+            # Optuna point by point gives the same and takes a thousand times as long.
             return np.random.RandomState(seed).random_sample((n, d))
         case "sobol":
             return _sobol(d, n, seed)
@@ -39,10 +39,10 @@ def draw(
 
 
 def _sobol(d: int, n: int, seed: int) -> NDArray[np.float64]:
-    """The engine of Optuna's QMCSampler, which makes a new one for each point and skips to it.
+    """Draw from the engine of Optuna's QMCSampler.
 
-    Its time grows with the square of n: 7.8 s for 4,000 points. Its first point is a random one,
-    which would spoil the balance.
+    The sampler itself makes a new engine for each point and skips to it: 7.8 s for 4,000 points,
+    growing with n^2. Its first point is a random one, which would spoil the balance.
     """
     from scipy.stats import qmc  # takes a second
 
@@ -53,11 +53,11 @@ def _sobol(d: int, n: int, seed: int) -> NDArray[np.float64]:
 
 
 def _shuffled_grid(space: Sequence[Hyperparameter], n: int, seed: int) -> NDArray[np.float64]:
-    """Asked of Optuna, whose order it is."""
+    """Ask Optuna for the points of the grid, in its order."""
     import optuna  # takes half a second
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    names = names_of(space)
+    names = axis_names(space)
     unit: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names
     }
@@ -66,33 +66,33 @@ def _shuffled_grid(space: Sequence[Hyperparameter], n: int, seed: int) -> NDArra
     return np.array([[point[name] for name in names] for point in asked])
 
 
-def names_of(space: Sequence[Hyperparameter]) -> list[str]:
-    """Distinct names in their order: the axes of the cube."""
+def axis_names(space: Sequence[Hyperparameter]) -> list[str]:
+    """Return the distinct names in their order: the axes of the cube."""
     return list(dict.fromkeys(hyperparameter.name for hyperparameter in space))
 
 
 def grid_levels(space: Sequence[Hyperparameter], n: int) -> dict[str, int]:
-    """Levels of each axis of a grid of `n` points: all choices, and as many of the others.
+    """Return the levels of each axis of a grid of `n` points: all choices, the same for intervals.
 
-    Raises ValueError, naming the nearest sizes, where no such grid has exactly `n` points.
+    Raises ValueError, naming the nearest sizes, if no such grid has exactly `n` points.
 
     >>> lr, wd = (Hyperparameter(name=name, low=1e-3, high=1) for name in ("lr", "weight_decay"))
     >>> grid_levels([lr, wd], 64)
     {'lr': 8, 'weight_decay': 8}
     """
     choices = {h.name: len(h.choices) for h in space if h.choices}
-    intervals = [name for name in names_of(space) if name not in choices]
+    intervals = [name for name in axis_names(space) if name not in choices]
     fixed = math.prod(choices.values())
     side = round((n / fixed) ** (1 / len(intervals))) if intervals else 1
     if fixed * max(side, 1) ** len(intervals) != n:
         sides = {max(side - 1, 1), max(side, 1), side + 1} if intervals else {1}
         sizes = " or ".join(str(fixed * s ** len(intervals)) for s in sorted(sides))
-        raise ValueError(f"a grid over {', '.join(names_of(space))} has {sizes} draws, got {n}")
-    return {name: choices.get(name, side) for name in names_of(space)}
+        raise ValueError(f"a grid over {', '.join(axis_names(space))} has {sizes} draws, got {n}")
+    return {name: choices.get(name, side) for name in axis_names(space)}
 
 
 def _grid(space: Sequence[Hyperparameter], n: int) -> dict[str, list[float]]:
-    """Levels in the unit interval: both ends of an interval, the middle of each choice's share."""
+    """Return the levels in the unit interval: for an interval its ends, for a choice its middle."""
     has_choices = {h.name for h in space if h.choices}
     return {
         name: [(i + 0.5) / k for i in range(k)]

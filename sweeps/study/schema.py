@@ -6,13 +6,17 @@ and `error` is analysed the same way.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from sweeps.study.space import Hyperparameter
 
-VERSION = "1"
-METADATA = {"stability_schema": VERSION}
+Row = dict[str, Any]
+"""One row of a table, by column."""
+
+SCHEMA_VERSION = "1"
+METADATA = {"stability_schema": SCHEMA_VERSION}
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Column:
 
 TEXT, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
-IDENTITY = (
+IDENTITY_COLUMNS = (
     Column("trial", TEXT, "readable part and hash of everything that decides the result"),
     Column("study", TEXT, "hash of the study"),
     Column("draw", INT, "number of the point of the unit cube, from 0"),
@@ -37,7 +41,7 @@ IDENTITY = (
     Column("data", TEXT, "name of the data set"),
 )
 
-MEASURED = (
+MEASURED_COLUMNS = (
     Column("outcome", TEXT, "ok, collapsed, diverged; crashed, out_of_memory, timed_out"),
     Column(
         "diverged_at",
@@ -94,7 +98,7 @@ MEASURED = (
     ),
 )
 
-CURVE = (
+CURVE_COLUMNS = (
     Column(
         "epoch",
         INT,
@@ -154,7 +158,7 @@ def hyperparameter_columns(space: Sequence[Hyperparameter]) -> tuple[Column, ...
 
 def design_schema(space: Sequence[Hyperparameter]) -> pa.Schema:
     """design.parquet: identity and hyperparameters."""
-    return _schema((*IDENTITY, *hyperparameter_columns(space)))
+    return _schema((*IDENTITY_COLUMNS, *hyperparameter_columns(space)))
 
 
 def results_schema(space: Sequence[Hyperparameter], metrics: Sequence[str] = ()) -> pa.Schema:
@@ -163,17 +167,17 @@ def results_schema(space: Sequence[Hyperparameter], metrics: Sequence[str] = ())
     drawn = hyperparameter_columns(space)
     # The names of an earlier version's study go before those that were added later.
     taken = {column.name for column in (*drawn, *own)}
-    measured = [column for column in MEASURED if column.name not in taken]
-    return _schema((*IDENTITY, *drawn, *measured, *own))
+    measured = [column for column in MEASURED_COLUMNS if column.name not in taken]
+    return _schema((*IDENTITY_COLUMNS, *drawn, *measured, *own))
 
 
-CURVES = _schema((IDENTITY[0], *CURVE))
+CURVES_SCHEMA = _schema((IDENTITY_COLUMNS[0], *CURVE_COLUMNS))
 """curves.parquet: one row per trial and epoch."""
 
-PART = _schema(
+PART_SCHEMA = _schema(
     (
-        IDENTITY[0],
-        *MEASURED,
+        IDENTITY_COLUMNS[0],
+        *MEASURED_COLUMNS,
         Column(
             "metrics",
             pa.list_(pa.field("element", pa.struct([("name", TEXT), ("value", FLOAT)]))),
@@ -182,7 +186,7 @@ PART = _schema(
         # In the same row as the result, so that one rename commits both.
         Column(
             "curve",
-            pa.list_(pa.field("element", pa.struct([(c.name, c.type) for c in CURVE]))),
+            pa.list_(pa.field("element", pa.struct([(c.name, c.type) for c in CURVE_COLUMNS]))),
             "rows of the curve",
         ),
     )

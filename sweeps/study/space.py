@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Value = bool | float | int | str
 SIGNIFICANT_DIGITS = 6
-LARGEST_INTEGER = 2**63 - 1  # that a column of a table holds
+MAX_INT64 = 2**63 - 1  # that a column of a table holds
 
 
 class Hyperparameter(BaseModel):
-    """One hyperparameter's law, for the models and optimizers that it applies to.
+    """Distribution of one hyperparameter, for the models and optimizers that it applies to.
 
-    Either an interval [low, high) on which it is uniform (`linear`) or log-uniform (`log`), whole
-    numbers where `integer`; or `choices`, each with equal probability: numbers, texts, or booleans,
-    of one kind because they share a column of the tables. Whole numbers beside others are floats.
+    Either uniform (`linear`) or log-uniform (`log`) on the interval [low, high), on whole numbers
+    if `integer`; or `choices` with equal probability. Choices are all numbers, all texts or all
+    booleans, because they share a column of the tables; whole numbers among floats become floats.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -28,7 +28,7 @@ class Hyperparameter(BaseModel):
     integer: bool = False
     choices: tuple[Value, ...] = Field(default=(), strict=False)
     models: tuple[str, ...] = Field(default=(), strict=False)
-    """Full model names that it applies to; empty for all."""
+    """Full names of the models that it applies to; empty for all."""
     optims: tuple[str, ...] = Field(default=(), strict=False)
     """Optimizers that it applies to; empty for all."""
 
@@ -49,23 +49,23 @@ class Hyperparameter(BaseModel):
             return self
         if self.low is None or self.high is None or not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"{self.name}: low {self.low} is not below high {self.high}")
-        if self.integer and max(abs(self.low), abs(self.high)) >= LARGEST_INTEGER:
+        if self.integer and max(abs(self.low), abs(self.high)) >= MAX_INT64:
             raise ValueError(f"{self.name}: a whole number must be below 2^63 in magnitude")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"{self.name}: a log scale needs low above 0, got {self.low}")
         return self
 
     def applies_to(self, model: str, optim: str) -> bool:
-        """Whether trials of this model and optimizer have it."""
+        """Whether trials of this model and optimizer have this hyperparameter."""
         return model in (self.models or (model,)) and optim in (self.optims or (optim,))
 
     def at(self, u: float) -> Value:
-        """The value at `u` in [0, 1], as it is applied: rounded to 6 significant digits.
+        """Return the value at `u` in [0, 1], rounded to 6 significant digits.
 
         log: low (high / low)^u. linear: low + u (high - low). Whole numbers: the floor of the
         same on [low, high + 1), so that both ends are as likely as on a continuous scale.
-        choices: number floor(u k) of k. Rounded before it is stored or hashed, since `exp`
-        differs in the last bit between processors.
+        choices: number floor(u k) of k. The value is rounded before it is stored or hashed, since
+        `exp` differs in the last bit between processors.
 
         >>> Hyperparameter(name="lr", low=0.001, high=0.1).at(0.5)
         0.01
@@ -83,62 +83,59 @@ class Hyperparameter(BaseModel):
             value = self.low + u * (high - self.low)
         if self.integer:
             return min(math.floor(value + 1e-9), int(self.high))
-        return significant(min(max(value, self.low), self.high))
+        return round_significant(min(max(value, self.low), self.high))
 
     @property
     def law(self) -> str:
-        """The law in words.
+        """Describe the distribution.
 
         >>> Hyperparameter(name="lr", low=0.001, high=0.1).law
         'log-uniform on 0.001 .. 0.1'
         """
         if self.choices:
-            return "one of " + ", ".join(map(in_words, self.choices))
+            return "one of " + ", ".join(map(as_typed, self.choices))
         whole = "whole numbers, " if self.integer else ""
         uniform = "log-uniform" if self.scale == "log" else "uniform"
         return f"{whole}{uniform} on {self.low:g} .. {self.high:g}"
 
 
-def in_words(value: object) -> str:
-    """A value as it is typed: `true` for True.
+def as_typed(value: object) -> str:
+    """Return a value as it is typed on the command line: `true` for True.
 
-    >>> in_words(True), in_words(0.1), in_words("rbf")
+    >>> as_typed(True), as_typed(0.1), as_typed("rbf")
     ('true', '0.1', 'rbf')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def fault_of_choices(choices: Sequence[Value]) -> str | None:
-    """Why values cannot be the choices of one hyperparameter, or None.
+    """Return why values cannot be the choices of one hyperparameter, or None.
 
     >>> fault_of_choices(("auto", 0.1))
     'got auto (text), 0.1 (number); allowed are only numbers, only text, or only true and false'
     """
-    kinds = {kind_of(value): value for value in reversed(choices)}
+    kinds = {_kind(value): value for value in reversed(choices)}
     if len(kinds) > 1:
-        got = ", ".join(f"{in_words(value)} ({kind})" for kind, value in reversed(kinds.items()))
+        got = ", ".join(f"{as_typed(value)} ({kind})" for kind, value in reversed(kinds.items()))
         return f"got {got}; allowed are only numbers, only text, or only true and false"
     if "" in choices:
         return "got an empty text, allowed is a value between each two commas"
     for value in choices:
         if isinstance(value, float) and not math.isfinite(value):
             return f"got {value}, allowed are finite numbers"
-        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        if isinstance(value, int) and abs(value) > MAX_INT64:
             return f"got {value:.3e}, allowed are whole numbers below 2^63 in magnitude"
     return None
 
 
-def kind_of(value: Value) -> str:
-    """What a value is: `boolean`, `number` or `text`."""
-    if isinstance(value, bool):
-        return "boolean"
-    return "text" if isinstance(value, str) else "number"
+def _kind(value: Value) -> str:
+    return {bool: "boolean", str: "text"}.get(type(value), "number")
 
 
-def significant(value: float) -> float:
-    """`value` rounded to 6 significant digits.
+def round_significant(value: float) -> float:
+    """Round to 6 significant digits.
 
-    >>> significant(0.012345678)
+    >>> round_significant(0.012345678)
     0.0123457
     """
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -7,18 +7,19 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import SpecError, StoreError
+from sweeps.study.objectives import facts_of
 from sweeps.study.sampling import Sampler
 from sweeps.study.space import Hyperparameter, Value
-from sweeps.study.trial import BEFORE_IT_EXISTED, digest
+from sweeps.study.trial import digest
 from sweeps.study.units import Unit
 from sweeps.system.files import atomic_write, parse_toml, read_text
 
 STUDY_DIGITS = 6
-LONGEST_MODELS = 60  # characters; a file's name has at most 255
+MAX_MODELS_CHARACTERS = 60  # characters; a file's name has at most 255
 
 
 class Estimand(BaseModel):
-    """What decides between models, declared before anything runs."""
+    """The primary measure: how models are compared, declared before anything runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,11 +27,11 @@ class Estimand(BaseModel):
     """Points above the reference; 4 is the paper's own number (section 5.3)."""
     reference: Literal["sample-min"] = "sample-min"
     policy: Literal["chance", "last", "best", "drop", "beyond"] = "chance"
-    """`beyond`: of a loss, which has no chance; failures lie beyond every distance."""
+    """`beyond`: for a loss, which has no chance; failures lie beyond every distance."""
 
 
 class Configuration(BaseModel):
-    """One configuration that is listed, not drawn."""
+    """A configuration that is listed instead of drawn."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +43,7 @@ class Configuration(BaseModel):
 
 
 class Study(BaseModel):
-    """What is trained: resolved, so that nothing in it depends on a default of this program."""
+    """Everything that is trained, resolved: nothing depends on a default of this program."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,38 +53,37 @@ class Study(BaseModel):
     epochs: tuple[int, ...] = Field(min_length=1)
     """Schedule lengths; each draw is trained at each."""
     draws: int = Field(ge=1)
-    """Points of the unit cube; a trial for each model, optimizer and length. Where the
-    configurations are listed: seeds that each is trained with."""
+    """Points of the unit cube, each with a trial for each model, optimizer and length. If the
+    configurations are listed: number of seeds that each is trained with."""
     sampler: Literal[Sampler, "listed"]
     seed: int = Field(ge=0)
-    """Of the design and, with the number of the draw, of each training."""
+    """Seed of the design and, together with the number of the draw, of each training."""
     data: str
-    """Its short name, in tables, titles and the name of the folder."""
+    """Short name of the data, in tables, titles and the name of the run directory."""
     data_source: str = ""
-    """By which the objective loads the data, `folder:/home/me/flowers`; empty where `data` is
-    enough. A place is no content: the hash leaves it out."""
+    """Name by which the objective loads the data, such as `folder:/home/me/flowers`; empty if
+    `data` is enough. Not part of the hash, since a place is no content."""
     left_out: dict[str, tuple[str, ...]] = {}
-    """By class, unreadable images that the data are without. The fingerprint is of the others."""
+    """Unreadable images that are left out, by class. The fingerprint is of the other images."""
     fingerprint: str
-    """Of the data's content."""
+    """Digest of the content of the data."""
     precision: Literal["float32", "bfloat16"] = "float32"
     objective: str = Field(pattern=r"^[\w.]+:\w+$")
     """`module:function`"""
     recipe: dict[str, dict[str, Any]]
-    """For each optimizer, the settings that are not drawn."""
+    """Settings that are not drawn, by optimizer."""
     model_settings: dict[str, dict[str, Any]] = {}
-    """Further settings by model, for trials of this model alone. They replace the recipe's, and
-    drawn values replace them."""
+    """Further settings by model. They replace those of the recipe; drawn values replace them."""
     space: tuple[Hyperparameter, ...] = Field(min_length=1)
     configurations: tuple[Configuration, ...] = ()
-    """What is trained where nothing is drawn: the sampler is `listed`."""
+    """What is trained if the sampler is `listed`, so that nothing is drawn."""
     primary: Estimand = Estimand()
     unit: Unit = ""
-    """Of the errors that the objective returns; empty where none was named. It may be named when
-    trials are trained already, so the hash leaves it out, and with `raw` the `primary` in its unit.
+    """Unit of the errors that the objective returns; empty if none was named. It may be named after
+    trials were trained, so the hash leaves it out, and with `raw` also `primary`, which is in it.
     """
     origin: str = ""
-    """Where recipe and space come from, in words. Decides nothing."""
+    """Source of recipe and space, in words. No result depends on it."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -102,76 +102,75 @@ class Study(BaseModel):
         return self
 
     def constants(self, model: str, optim: str) -> dict[str, Any]:
-        """Settings of this model's trials with this optimizer that are not drawn."""
+        """Return the settings of a model's trials with an optimizer that are not drawn."""
         return {**self.recipe[optim], **self.model_settings.get(model, {})}
 
     @property
     def hash(self) -> str:
-        """6 hexadecimal digits of its content.
+        """6 hexadecimal digits of the content.
 
-        Fields at their default are left out: a field that is added later, with what was done
-        before as its default, renames no old study. So a default may never change. The place of
-        the data is left out: the same data elsewhere are the same study; so is the unit.
+        Fields at their default are left out, so that a field that is added later renames no old
+        study. So a default may never change. The place of the data and the unit are left out.
         """
-        silent = {"origin", "data_source", "left_out", "unit"} | self._in_unit
-        content = self.model_dump(mode="json", exclude_defaults=True, exclude=silent)
+        excluded = {"origin", "data_source", "left_out", "unit"} | self._in_unit
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude=excluded)
         return digest(content, STUDY_DIGITS)
 
     @property
-    def read_by(self) -> Unit:
-        """Unit by which results are read: percent for images, whose objective is known."""
-        return self.unit or ("percent" if self.objective in BEFORE_IT_EXISTED else "")
+    def read_by(self) -> str:
+        """Unit by which results are read: the named one, or that of a built-in objective."""
+        return self.unit or facts_of(self.objective).unit
 
     @property
     def _in_unit(self) -> set[str]:
-        """Fields that change when a unit is named."""
+        """Further fields that depend on the unit."""
         return {"primary"} if self.unit == "raw" else set()
 
     def in_unit(self, unit: Unit, within: float | None = None) -> "Study":
-        """The same study with the unit of its objective named; `raw` needs its own `within`."""
-        is_raw = unit == "raw"
-        primary = {"within": within, "policy": "beyond"} if is_raw else {}
-        changes = (
-            {"unit": unit, "primary": primary} if is_raw or self.unit == "raw" else {"unit": unit}
-        )
+        """Return the same study with another unit; `raw` needs its own `within`."""
+        changes: dict[str, Any] = {"unit": unit}
+        if "raw" in (unit, self.unit):
+            is_raw = unit == "raw"
+            changes["primary"] = {"within": within, "policy": "beyond"} if is_raw else {}
         return type(self).model_validate({**self.model_dump(), **changes})
 
     @property
     def name(self) -> str:
-        """Readable part and hash: the name of its run directory.
+        """Name of the run directory: a readable part and the hash.
 
-        What is plural is joined by `+`; too many models for a file's name are counted.
+        Several models, optimizers or lengths are joined by `+`. If the models are too many for the
+        name of a file, their number stands for them.
         """
         epochs = "+".join(map(str, self.epochs))
         models, optims = "+".join(self.models), "+".join(self.optims)
-        if len(models) > LONGEST_MODELS:
+        if len(models) > MAX_MODELS_CHARACTERS:
             models = f"{len(self.models)}-models"
         readable = f"{models}-{optims}-{self.data}-e{epochs}-n{self.draws}"
         return re.sub(r"[^\w.+-]", ".", readable) + f"-{self.hash}"
 
     @property
     def trials(self) -> int:
-        """How many trials it has."""
-        if self.configurations:
-            return self.draws * len(self.configurations)
-        return self.draws * len(self.models) * len(self.optims) * len(self.epochs)
+        """Number of trials."""
+        groups = len(self.models) * len(self.optims) * len(self.epochs)
+        return self.draws * (len(self.configurations) or groups)
 
     def write(self, path: Path) -> None:
-        """As TOML, whole or not at all."""
+        """Write the study as TOML, whole or not at all."""
         import tomli_w
 
         optional = ("origin", "model_settings", "left_out", "unit")
-        silent = {name for name in optional if not getattr(self, name)}
-        content = self.model_dump(mode="json", exclude_none=True, exclude=silent)
+        empty = {name for name in optional if not getattr(self, name)}
+        content = self.model_dump(mode="json", exclude_none=True, exclude=empty)
+        header = f"# Study {self.hash}: {self.trials} trials. Only its unit may be named later.\n"
         with atomic_write(path) as temporary:
-            header = (
-                f"# Study {self.hash}: {self.trials} trials. Only its unit may be named later.\n"
-            )
             temporary.write_text(header + tomli_w.dumps(content), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Study":
-        """From TOML. Raises StoreError where it cannot be read, SpecError with every fault."""
+        """Read a study from TOML.
+
+        Raises StoreError if the file cannot be read, SpecError with every fault of its content.
+        """
         try:
             content = parse_toml(read_text(path))
         except (OSError, ValueError) as error:
@@ -183,9 +182,9 @@ class Study(BaseModel):
             raise SpecError([f"{path}: {fault}" for fault in faults]) from error
 
     def differences(self, other: "Study") -> list[str]:
-        """One sentence for each field but the unit in which `other` differs from this study."""
-        silent = {"origin", "left_out", "unit"} | (self._in_unit ^ other._in_unit)
-        mine, theirs = (s.model_dump(mode="json", exclude=silent) for s in (self, other))
+        """Return a sentence for each field, except the unit, in which `other` differs."""
+        excluded = {"origin", "left_out", "unit"} | (self._in_unit ^ other._in_unit)
+        mine, theirs = (s.model_dump(mode="json", exclude=excluded) for s in (self, other))
         return [
             f"{name}: {theirs[name]!r} there, {mine[name]!r} asked for"
             for name in mine

@@ -1,4 +1,4 @@
-"""What a trial is, what an objective takes and gives, and the identity of a trial."""
+"""The trial and its id; what an objective takes (`Cohort`) and yields (`Result`)."""
 
 import hashlib
 import json
@@ -7,35 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.study.objectives import facts_of
 from sweeps.study.space import Value
 
 HASH_DIGITS = 12  # 8 would let two of 100,000 trials meet in more runs than not
-BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
-    "stability.objective:train_images": {
-        "lr_per": "step",
-        "warmup_epochs": None,
-        "ema": None,
-        "ema_period": 32,
-        "mixup": None,
-        "cutmix": None,
-        "crop_area": None,
-        "crop_padding": 0,
-        "flip": 0.0,
-        "autoaugment": False,
-        "precise_bn": None,
-        "stem_init": "main",
-        "revision": 1,
-    }
-}
-"""By objective, settings added after the first release, with the value that trials had until then.
-
-An objective of one's own may have other settings of these names.
-"""
 
 TRAINED = ("ok", "collapsed", "diverged")
 """Outcomes of a training that ran; a diverged training is a result."""
 FAILED = ("crashed", "out_of_memory", "timed_out")
-"""Outcomes of the infrastructure; such a trial is run again."""
+"""Outcomes of failures of the infrastructure; such a trial is run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,50 +30,56 @@ class Trial:
     optim: str
     epochs: int
     seed: int
-    """Of the training: weights and order of the images."""
+    """Seed of the training: initial weights and order of the images."""
     data: str
     fingerprint: str
-    """Of the data."""
+    """Digest of the content of the data."""
     data_source: str = ""
-    """By which the data are loaded; empty where `data` is enough."""
+    """Name by which the data are loaded; empty if `data` is enough."""
     hyperparameters: dict[str, Value]
-    """What was drawn, as applied."""
+    """Drawn values, as applied."""
     settings: dict[str, Any]
-    """The resolved recipe: its constants and the hyperparameters."""
+    """The resolved recipe: constants and hyperparameters."""
     precision: str
     objective: str
 
 
-State = Callable[[], bytes]
-"""Gives the state of a training at the end of an epoch."""
+GetState = Callable[[], bytes]
+"""Returns the state of a training at the end of an epoch."""
 
 
 class Saved:
     """Where a training keeps its state, to go on after an interruption. This one keeps nothing.
 
-    A training loads once before it begins and offers between its epochs; what was kept is removed
-    when its result is written.
+    A training loads once before it begins and offers its state between epochs. What was kept is
+    removed when its result is written.
     """
 
-    earlier: float = 0.0
+    seconds_before: float = 0.0
     """Seconds of training that led to the state that was loaded."""
 
     def load(self) -> bytes | None:
         """What an interrupted training of this trial left; None to begin anew."""
         return None
 
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        """Keep what `state` gives, where that is due; else it is not called.
+    def maybe_save(
+        self, state: GetState, others: Sequence[tuple[Any, GetState]] | None = None
+    ) -> None:
+        """Keep what `state` returns if that is due; otherwise `state` is not called.
 
-        `beside`: a `Saved` and the state of each other trial that is trained as one with this one.
-        They are kept when this is, so that all can go on together.
+        `others`: a `Saved` and the state of each other trial that is trained as one with this one.
+        They are kept when this one is, so that all can go on together.
         """
 
+    def offer(self, state: GetState, beside: Sequence[tuple[Any, GetState]] | None = None) -> None:
+        """Earlier name of `maybe_save`."""
+        self.maybe_save(state, beside)
+
     def discard(self, reason: str) -> None:
-        """What was loaded is of no use: training begins anew."""
+        """Note that what was loaded cannot be used: training begins anew."""
 
 
-NOWHERE = Saved()
+NOT_SAVED = Saved()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,27 +88,27 @@ class Cohort:
 
     trials: tuple[Trial, ...]
     device: str
-    """`cpu` or `cuda`: where several GPUs are, the worker sees only its own."""
+    """`cpu` or `cuda`; of several GPUs the worker sees only its own."""
     engine: str = "eager"
-    """By which they are trained; one by one where the objective has no engines."""
+    """Engine that trains them; `eager` trains one by one."""
     saved: Mapping[str, Saved] = field(default_factory=dict)
-    """By trial; empty outside of a sweep."""
+    """Where each trial keeps its state, by trial id; empty outside of a sweep."""
     unit: str = ""
-    """Of the errors that the objective gives (`sweeps.study.units`); empty where none was named."""
+    """Unit of the objective's errors (`sweeps.study.units`); empty if none was named."""
 
     def saved_of(self, trial: Trial) -> Saved:
-        """Where the training of `trial` keeps its state."""
-        return self.saved.get(trial.id, NOWHERE)
+        """Return where the training of `trial` keeps its state."""
+        return self.saved.get(trial.id, NOT_SAVED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an objective says of one trial."""
+    """What an objective yields for one trial."""
 
     trial: str
     outcome: str
     values: dict[str, Any] = field(default_factory=dict)
-    """Columns of the results table that the objective knows."""
+    """Columns of the results table, as far as the objective knows them."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the curves table, without `trial`."""
 
@@ -130,33 +116,33 @@ class Result:
 Objective = Callable[[Cohort], Iterator[Result]]
 """Named in the study as `module:function`; yields a result for each trial as it ends.
 
-An exception is a failure of the infrastructure: what was yielded before it is kept, the other
-trials of the cohort are run again.
+An exception is a failure of the infrastructure. Results that were yielded before it are kept; the
+other trials of the cohort are run again.
 """
 
 
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal content, equal text."""
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal content has equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any, digits: int) -> str:
-    """The first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:digits]
+    """Return the first hexadecimal `digits` of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
 def trial_id(model: str, optim: str, epochs: int, resolved: dict[str, Any]) -> str:
-    """Readable part and hash of everything that decides a trial's result, and of nothing else.
+    """Return a readable part and the hash of everything that decides a trial's result.
 
-    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting that has
-    the value it had before it existed is left out, so that a new option never orphans finished
-    trials.
+    `resolved`: seed, settings, precision, fingerprint of the data, objective. A setting with the
+    value that all trials had before the setting existed is left out, so that a new setting changes
+    no id of a finished trial. Raises SpecError if a built-in objective is not registered.
     """
-    before = BEFORE_IT_EXISTED.get(resolved["objective"], {})
+    old = facts_of(resolved["objective"]).old_defaults
     settings = {
         name: value
         for name, value in resolved["settings"].items()
-        if name not in before or before[name] != value
+        if name not in old or old[name] != value
     }
     content = {"model": model, "optim": optim, "epochs": epochs, **resolved, "settings": settings}
     readable = re.sub(r"[^\w.+-]", ".", f"{model}-{optim}-e{epochs}")  # it names files

@@ -1,7 +1,7 @@
-"""Access control lists (ACLs): who may write a file beside what its mode says. Linux only.
+"""Access control lists (ACLs): who may write a file in addition to its mode. Linux only.
 
-POSIX ACLs (`setfacl`) and those of NFSv4 are read from the extended attributes in which the kernel
-shows them. Other kinds, and lists that cannot be read, count as letting others write.
+POSIX ACLs (`setfacl`) and those of NFSv4 are read from the extended attributes of the file. Other
+kinds, and lists that cannot be read, count as letting others write.
 """
 
 import errno
@@ -15,11 +15,11 @@ from pathlib import Path
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 NFS4 = "system.nfs4_acl"
-UNKNOWN = ("system.nfs4_acl_xdr", "system.richacl")
-"""Kinds that are not judged: where a file has one, it counts as writable by others."""
+UNJUDGED = ("system.nfs4_acl_xdr", "system.richacl")
+"""Kinds that are not evaluated: a file with one counts as writable by others."""
 
 # <linux/posix_acl_xattr.h>: a version, then tag, permissions and id of each entry.
-VERSION = 2
+POSIX_VERSION = 2
 USER, OWNING_GROUP, GROUP, MASK, OTHER = 0x02, 0x04, 0x08, 0x10, 0x20
 WRITE = 2
 # RFC 7530, section 6.2: to write, append or make folders, remove, change the list or the owner.
@@ -33,30 +33,30 @@ def lets_others_write(path: Path | int, found: os.stat_result, is_private: IsPri
     """Whether an ACL of a file or folder lets another user or group write.
 
     Args:
-        path: or a descriptor.
+        path: path or descriptor.
         found: its `stat`.
         is_private: whether a group has this user as its only member.
     """
     try:
-        # What is made in a folder gets its default list.
+        # What is created in a folder inherits its default list.
         for name in (ACCESS, DEFAULT) if stat.S_ISDIR(found.st_mode) else (ACCESS,):
             if (content := _read(path, name)) and _posix(content, found.st_gid, is_private):
                 return True
         if (nfs4 := _read(path, NFS4)) and _nfs4(nfs4):
             return True
-        return any(_read(path, name) for name in UNKNOWN)
+        return any(_read(path, name) for name in UNJUDGED)
     except (OSError, ValueError, struct.error):
         return True
 
 
 def remove_default(path: Path | int) -> None:
-    """Remove the ACL that a folder hands down to what is made in it, where it has one."""
+    """Remove the default ACL of a folder, which its content would inherit, if it has one."""
     with suppress(OSError, AttributeError):
         os.removexattr(path, DEFAULT)
 
 
 def _read(path: Path | int, name: str) -> bytes:
-    """The attribute; empty where there is none, or the file system knows no such thing."""
+    """Read an attribute; empty if there is none, or the file system has no such attributes."""
     if not hasattr(os, "getxattr"):
         return b""
     try:
@@ -68,8 +68,8 @@ def _read(path: Path | int, name: str) -> bytes:
 
 
 def _posix(content: bytes, owning_group: int, is_private: IsPrivate) -> bool:
-    """Raises ValueError or struct.error where it is no such list."""
-    if struct.unpack_from("<I", content)[0] != VERSION:
+    """Evaluate a POSIX list. Raises ValueError or struct.error if it is none."""
+    if struct.unpack_from("<I", content)[0] != POSIX_VERSION:
         raise ValueError("another version")
     entries = list(struct.iter_unpack("<HHI", content[4:]))
     mask = next((rights for tag, rights, _ in entries if tag == MASK), WRITE)
@@ -78,19 +78,19 @@ def _posix(content: bytes, owning_group: int, is_private: IsPrivate) -> bool:
             return True
         if not rights & mask & WRITE:
             continue
-        if tag == USER and who not in (os.geteuid(), 0):
-            return True
-        if tag == GROUP and not is_private(who):
-            return True
-        if tag == OWNING_GROUP and not is_private(owning_group):
+        if (
+            (tag == USER and who not in (os.geteuid(), 0))
+            or (tag == GROUP and not is_private(who))
+            or (tag == OWNING_GROUP and not is_private(owning_group))
+        ):
             return True
     return False
 
 
 def _nfs4(content: bytes) -> bool:
-    """Raises struct.error or ValueError where it is no such list.
+    """Evaluate an NFSv4 list. Raises struct.error or ValueError if it is none.
 
-    Owner, group and everyone are in the mode too, which is judged there.
+    Owner, group and everyone are also in the mode, which is evaluated elsewhere.
     """
     own = {"OWNER@", "GROUP@", "EVERYONE@", str(os.geteuid()), "root", "0"}
     with suppress(KeyError):

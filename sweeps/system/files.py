@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all; and reading those that anybody may have put there."""
+"""Atomic writing of files, and reading of files that anybody may have written."""
 
 import errno
 import glob
@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_BYTES = 64 << 20
-"""Of a study; no other text of a run directory comes near it."""
-MOST_TABLE_BYTES = 4 << 30
-MOST_DEPTH = 32
-"""Of tables and lists within each other; what is written here has at most 6."""
+MAX_BYTES = 64 << 20
+"""Largest text file that is read; the largest that is written is a study."""
+MAX_TABLE_BYTES = 4 << 30
+MAX_DEPTH = 32
+"""Deepest nesting of tables and lists that is read; what is written has at most 6 levels."""
 DAMAGED = ".damaged"
-"""Follows the name of what was set aside."""
+"""Suffix of files that were set aside."""
 TEMPORARY = ".*.tmp"
-"""Names of files that are being written, or whose writer was killed."""
+"""Pattern of files that are being written, or whose writer was killed."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path`; on success it takes the place of `path`.
+    """Yield a temporary path in the folder of `path`; on success it is renamed to `path`.
 
-    The name is unique, the content is on the disk before it is renamed, and a writer that fails
-    leaves nothing behind. Raises OSError as the file system does.
+    The name is unique, the content is on the disk before the rename, and a writer that fails leaves
+    nothing behind. Raises OSError as the file system does.
     """
     with temporary_beside(path) as temporary:
         yield temporary
@@ -40,17 +40,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.is_dir():  # somebody's: a file cannot replace it
             set_aside(path)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        # Until its folder is on the disk too, a renamed file can be lost when the power fails.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """An empty file of a unique name in the folder of `path`, gone at the end if still there."""
+    """Yield an empty file with a unique name in the folder of `path`; remove it at the end."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
     try:
-        # mkstemp makes files that their owner alone can read; for others to write none is.
+        # mkstemp makes files that only their owner can read. No file is writable by others.
         temporary.chmod(0o644 & ~_UMASK)
         yield temporary
     finally:
@@ -58,19 +63,19 @@ def temporary_beside(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def read_bytes(path: Path, most: int = MOST_BYTES, *, only_last: bool = False) -> bytes:
-    """The content of a regular file; all files of run directories are read through here.
+def read_bytes(path: Path, most: int = MAX_BYTES, *, only_last: bool = False) -> bytes:
+    """Read a regular file; all files of run directories are read by this function.
 
     Args:
         path: a file, or a link to one.
-        most: bytes.
+        most: largest number of bytes.
         only_last: the last `most` bytes of a larger file, instead of an error.
 
     Raises:
-        OSError: another kind of file (a pipe would be waited for, a device has no end), a larger
-            one, or one that cannot be read.
+        OSError: not a regular file (a pipe would block, a device has no end), a larger file, or
+            one that cannot be read.
     """
-    _check_regular(path.stat(), path)  # before it is opened: to open a device may do something
+    _check_regular(path.stat(), path)  # first: opening a device may have effects
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(handle)
@@ -88,16 +93,16 @@ def _check_regular(found: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a file, as `read_bytes` reads it.
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
+    """Read the text of a file with `read_bytes`.
 
-    Raises OSError as that does; UnicodeDecodeError, a ValueError, where it is no text.
+    Raises OSError as that does; UnicodeDecodeError, a ValueError, if it is no text.
     """
     return read_bytes(path, most).decode()
 
 
 def last_lines(path: Path, most: int = 1 << 20) -> list[str]:
-    """The lines at the end of a log, of at most `most` bytes; none where it cannot be read."""
+    """Read the lines at the end of a log, at most `most` bytes; none if it cannot be read."""
     try:
         return read_bytes(path, most, only_last=True).decode(errors="replace").splitlines()
     except OSError:
@@ -105,22 +110,22 @@ def last_lines(path: Path, most: int = 1 << 20) -> list[str]:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> "pa.Table":
-    """The rows of a parquet file, with its checksums looked at; only the named columns, if any.
+    """Read a parquet file, or only some columns of it, and verify its checksums.
 
-    Its bytes are read at once: Arrow opens a path more than once, and another version may take its
-    place in between.
+    All bytes are read at once: Arrow opens a path more than once, and the file may be replaced in
+    between.
 
-    Raises OSError as `read_bytes` does; DamagedError where it is no parquet file, or damaged.
+    Raises OSError as `read_bytes` does; DamagedError if it is no parquet file, or damaged.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq  # `pq.read_table` would import pandas, half a second
 
-    content = pa.BufferReader(read_bytes(path, MOST_TABLE_BYTES))
+    content = pa.BufferReader(read_bytes(path, MAX_TABLE_BYTES))
     try:
         file = pq.ParquetFile(content, page_checksum_verification=True)
         groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > MOST_TABLE_BYTES:
-            raise DamagedError(f"{path} unfolds to more than {MOST_TABLE_BYTES} bytes")
+        if sum(group.total_byte_size for group in groups) > MAX_TABLE_BYTES:
+            raise DamagedError(f"{path} unfolds to more than {MAX_TABLE_BYTES} bytes")
         return file.read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:  # an OSError of its content
         raise DamagedError(str(error)) from error
@@ -131,17 +136,17 @@ class DamagedError(Exception):
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Raises ValueError where it is no TOML, or nested deeper than can be read."""
+    """Parse TOML. Raises ValueError if it is none, or nested too deeply."""
     try:
-        return shallow(tomllib.loads(text))
+        return check_depth(tomllib.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def parse_json(text: str) -> Any:
-    """Raises ValueError where it is no JSON, or nested deeper than can be read."""
+    """Parse JSON. Raises ValueError if it is none, or nested too deeply."""
     try:
-        return shallow(json.loads(text))
+        return check_depth(json.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -149,19 +154,19 @@ def parse_json(text: str) -> Any:
 T = TypeVar("T")
 
 
-def shallow(content: T) -> T:
-    """The same. Raises ValueError where it is nested more than `MOST_DEPTH` levels deep."""
+def check_depth(content: T) -> T:
+    """Return the content. Raises ValueError if it is nested more than `MAX_DEPTH` levels deep."""
     level: list[Any] = [[content]]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 1):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [x for values in inner for x in values if isinstance(x, dict | list)]
         if not level:
             return content
-    raise ValueError(f"nested more than {MOST_DEPTH} levels deep")
+    raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
-def put_away(path: Path) -> None:
-    """Remove a file of a run directory; a folder in its place is renamed, with what is in it."""
+def remove_or_set_aside(path: Path) -> None:
+    """Remove a file of a run directory; a folder in its place is set aside with its content."""
     try:
         path.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):
@@ -176,19 +181,5 @@ def set_aside(path: Path) -> Path:
     return path.rename(path.with_name(f"{path.name}{DAMAGED}{taken or ''}"))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Until its folder is on the disk too, a renamed file can be lost with the power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()  # once, at import: reading it means setting it, which threads would see
+_UMASK = os.umask(0)  # once, at import: reading it means setting it, which threads would see
+os.umask(_UMASK)

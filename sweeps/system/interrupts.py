@@ -1,8 +1,8 @@
-"""Requests to end: by a person or the system, never by the code that is being trained.
+"""Requests to end, by a person or the system, as exceptions that an objective cannot swallow.
 
 An objective may raise `KeyboardInterrupt` or `SystemExit` itself, and it may catch whatever is
-raised in it. A request to end therefore has an exception class of its own, and is remembered until
-it has been obeyed.
+raised in it. So a request to end has an exception class of its own and is pending until it is
+obeyed.
 """
 
 import signal
@@ -17,35 +17,35 @@ class Interrupted(KeyboardInterrupt):
 
 
 class AskedToEnd(SystemExit):
-    """SIGTERM at a worker: it gives its claims back; neither an error nor the end of a training."""
+    """SIGTERM at a worker: it releases its claims. Not an error of the training."""
 
 
 class OutOfTimeError(BaseException):
-    """The wall time ended a training that had all of it: not caught as an error of the training."""
+    """The wall time ended a training that began with all of it; the trial has timed out."""
 
 
 _requested: list[BaseException] = []
-"""The request that this process has received and not yet obeyed."""
+"""The pending request of this process; at most one."""
 
 
-def request(error: BaseException) -> NoReturn:
-    """Raise `error`, and remember it in case the code that runs now catches it."""
+def raise_request(error: BaseException) -> NoReturn:
+    """Raise `error`; it stays pending in case the running code catches it."""
     _requested[:] = [error]
     raise error
 
 
-def check() -> None:
-    """Raise the request again where the code in which it was raised has caught it."""
+def raise_pending() -> None:
+    """Raise the pending request again, which the code in which it was raised has caught."""
     if _requested:
         raise _requested[0]
 
 
 @contextmanager
 def as_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `Interrupted`, as long as nobody else handles them."""
+    """Let Ctrl-C and SIGTERM raise `Interrupted`, unless Ctrl-C has another handler already."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        request(Interrupted())
+        raise_request(Interrupted())
 
     _requested.clear()
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}

@@ -1,7 +1,7 @@
-"""Locks on files, which the system frees when the process that holds them ends, however it ends.
+"""File locks (`flock`), which the system releases when the process that holds them ends.
 
-`flock` belongs to the open file: a forked process has a copy of it and keeps the lock. So each
-process that is forked here closes its copies; a program that is started gets none (O_CLOEXEC).
+A lock belongs to the open file. A forked process has a copy of it and would keep the lock, so each
+forked process closes its copies; a program that is started gets none (O_CLOEXEC).
 """
 
 import errno
@@ -27,10 +27,10 @@ os.register_at_fork(after_in_child=_close_copies)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """A descriptor of the lock file, made where there is none; not through a link.
+def open_lock(path: Path) -> Iterator[int]:
+    """Yield a descriptor of the lock file, which is created if needed; links are not followed.
 
-    Raises OSError where it cannot be opened.
+    Raises OSError if it cannot be opened.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     _held.add(handle)
@@ -49,6 +49,6 @@ def any_held() -> bool:
     return bool(_held)
 
 
-def take(handle: int, *, wait: bool = False) -> None:
-    """Lock it for this process alone. Raises BlockingIOError where another one has it."""
+def acquire(handle: int, *, wait: bool = False) -> None:
+    """Acquire the lock. Raises BlockingIOError if another process holds it."""
     fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

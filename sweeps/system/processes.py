@@ -1,7 +1,7 @@
-"""Processes of this system: which one a pid is, and the only place that sends signals.
+"""Identity of processes on this system, and the only module that sends signals.
 
-A pid alone proves nothing. It is used again after its process has ended, and a container counts its
-own. A process is known by boot, pid namespace, pid and start time together.
+A pid alone proves nothing: it is reused after its process has ended, and a container has pids of
+its own. A process is identified by boot, pid namespace, pid and start time together.
 """
 
 import os
@@ -14,27 +14,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-MOST_PID = 2**31 - 1
+MAX_PID = 2**31 - 1
 
 
-def boot() -> str:
-    """Which boot of this host; empty where the system does not say."""
+def boot_id() -> str:
+    """Return the id of the current boot; empty if the system does not say."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
         return ""
 
 
-def namespace() -> str:
-    """The pid namespace of this process; empty where the system does not say."""
+def pid_namespace() -> str:
+    """Return the pid namespace of this process; empty if the system does not say."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
 
-def started(pid: int) -> str | None:
-    """When process `pid` started, on a clock that nobody can set; None where it has ended.
+def start_time(pid: int) -> str | None:
+    """Return when process `pid` started, on a clock that nobody can set; None if it has ended.
 
     A zombie has ended.
     """
@@ -51,21 +51,20 @@ def started(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def send(pid: int, start: str, number: signal.Signals) -> bool:
+def signal_process(pid: int, start: str, number: signal.Signals) -> bool:
     """Send a signal to process `pid` of this pid namespace if it started at `start`.
 
-    The pidfd is opened before the start time is compared, so the pid cannot pass to another process
-    in between. Where there is no pidfd (macOS, Linux before 5.3), the comparison comes immediately
-    before the signal.
+    The pidfd is opened before the start time is compared, so the pid cannot be reused in between.
+    Without a pidfd (macOS, Linux before 5.3), the comparison comes immediately before the signal.
 
     Returns:
-        Whether the signal was sent. False where the process has ended, is another one, may not be
+        Whether the signal was sent. False if the process has ended, is another one, may not be
         signalled, or is no single process (pid 0 and 1 and negative numbers).
     """
-    if not 1 < pid <= MOST_PID or pid == os.getpid():
+    if not 1 < pid <= MAX_PID or pid == os.getpid():
         return False
-    with suppress(ProcessLookupError, PermissionError), _handle(pid) as handle:
-        if started(pid) != start:
+    with suppress(ProcessLookupError, PermissionError), _open_pidfd(pid) as handle:
+        if start_time(pid) != start:
             return False
         if handle is None:
             os.kill(pid, number)
@@ -75,16 +74,16 @@ def send(pid: int, start: str, number: signal.Signals) -> bool:
     return False
 
 
-def send_to_child(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a child that was not waited for yet: until then its pid is its own."""
+def signal_child(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a child that was not waited for yet: until then its pid is not reused."""
     if pid > 1:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 @contextmanager
-def _handle(pid: int) -> Iterator[int | None]:
-    """A pidfd; None where the system has none. Raises ProcessLookupError."""
+def _open_pidfd(pid: int) -> Iterator[int | None]:
+    """Yield a pidfd; None if the system has none. Raises ProcessLookupError."""
     handle = None
     if hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
         try:
@@ -101,16 +100,16 @@ def _handle(pid: int) -> Iterator[int | None]:
 
 
 def _name_in_proc(pid: int) -> str | None:
-    """How /proc calls process `pid`; None where it has ended.
+    """Return the name of process `pid` in /proc; None if it has ended.
 
-    /proc may show another pid namespace: `unshare --pid` without `--mount-proc`. Raises OSError
-    where its name there cannot be found out.
+    /proc may show another pid namespace: `unshare --pid` without `--mount-proc`. Raises OSError if
+    the name cannot be found.
     """
     if pid == os.getpid():
         return "self"
     if os.readlink("/proc/self") == str(os.getpid()):  # noqa: PTH115 - called very often
         return str(pid)
-    with suppress(ProcessLookupError), _handle(pid) as handle:
+    with suppress(ProcessLookupError), _open_pidfd(pid) as handle:
         info = Path(f"/proc/self/fdinfo/{handle}").read_text()
         found = re.search(r"^Pid:\s*([1-9]\d*)$", info, re.MULTILINE)
         return found[1] if found else None

@@ -1,11 +1,11 @@
-"""The Slurm job that this process is in, from what Slurm says to it and of it."""
+"""The Slurm job of this process, from its environment."""
 
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NAME = re.compile(r"stability-[0-9a-f]{12}")
+JOB_NAME = re.compile(r"stability-[0-9a-f]{12}")
 """Names of the jobs that this package submits."""
 
 
@@ -13,7 +13,7 @@ NAME = re.compile(r"stability-[0-9a-f]{12}")
 class SlurmJobId:
     """A job, or a task of an array, that this package submitted. Empty anywhere else.
 
-    Who sweeps locally within an allocation of their own is no worker of ours to Slurm.
+    A local sweep within an allocation of the user's own is no such job.
     """
 
     job: str = ""
@@ -21,13 +21,13 @@ class SlurmJobId:
     submission: str = ""
     """The job's name: ids can be given twice, after a controller has lost its state."""
     restarts: int = 0
-    """How often the job was put back into the queue: it keeps its id."""
+    """How often the job was requeued: it keeps its id."""
     cluster: str = ""
     node: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "SlurmJobId":
-        """From a process's environment.
+        """Read it from the environment of a process.
 
         >>> array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "8"}
         >>> SlurmJobId.of({**array, "SLURM_JOB_NAME": "stability-0123456789ab"}).job
@@ -36,7 +36,7 @@ class SlurmJobId:
         ''
         """
         name = environment.get("SLURM_JOB_NAME", "")
-        if "SLURM_JOB_ID" not in environment or not NAME.fullmatch(name):
+        if "SLURM_JOB_ID" not in environment or not JOB_NAME.fullmatch(name):
             return cls()
         array, task = (environment.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
         return cls(
@@ -53,11 +53,11 @@ class SlurmJobId:
         return cls.of(os.environ)
 
 
-def seconds_of(text: str) -> float | None:
-    """Slurm's way of writing a time; None where it is none.
+def parse_slurm_time(text: str) -> float | None:
+    """Convert a duration as Slurm writes it to seconds; None if it is none.
 
-    >>> seconds_of("1-02:03:04"), seconds_of("03:04"), seconds_of("UNLIMITED")
-    (93784.0, 184.0, None)
+    >>> [parse_slurm_time(text) for text in ("1-02:03:04", "03:04", "UNLIMITED")]
+    [93784.0, 184.0, None]
     """
     if not (found := re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)):
         return None

@@ -1,7 +1,7 @@
-"""What another user could have put there: whose files are, and text that is safe to print.
+"""Trust: which files another user could have written, and text that is safe to print.
 
-A run directory may lie where others write, or come from somebody else. Reading one never runs
-anything of it; going on with one imports what it names, and so asks first who can write it.
+A run directory may lie where others can write, or come from somebody else. Reading one never
+executes its content. Continuing one imports what it names, so its permissions are checked first.
 """
 
 import grp
@@ -14,14 +14,14 @@ from sweeps.errors import StoreError
 from sweeps.system import acl
 
 FOLDER_MODE = 0o755
-"""Of run directories and what is in them: for nobody else to write, whatever the umask."""
+"""Mode of run directories and folders in them: not writable by others, whatever the umask."""
 
 
-def writable_by_others(*paths: Path) -> Path | None:
-    """The first that belongs to, or can be written by, somebody else; None where none does.
+def first_writable_by_others(*paths: Path) -> Path | None:
+    """Return the first path that somebody else owns or can write; None if there is none.
 
-    The superuser is nobody else, and neither is a group whose one member is this user (Debian and
-    its like give each user one). A link counts as what it leads to, and as itself.
+    The superuser does not count, nor does a group whose only member is this user (Debian gives each
+    user one). Of a link both the link and its target are checked.
     """
     for path in paths:
         link = path.lstat()
@@ -33,22 +33,20 @@ def writable_by_others(*paths: Path) -> Path | None:
 def is_writable(path: Path | int, found: os.stat_result) -> bool:
     """Whether somebody else can write a file or folder, given by path or descriptor.
 
-    The mode alone does not say so: of a file with an access control list (ACL) its group bits are
+    The mode alone does not say so: for a file with an access control list (ACL) the group bits are
     the mask of that list. Lists that cannot be judged count as writable.
     """
-    if found.st_uid not in (os.geteuid(), 0):
-        return True
-    return is_open(found) or acl.lets_others_write(path, found, is_private)
+    by_group = bool(found.st_mode & stat.S_IWGRP) and not is_private_group(found.st_gid)
+    return (
+        found.st_uid not in (os.geteuid(), 0)
+        or by_group
+        or bool(found.st_mode & stat.S_IWOTH)
+        or acl.lets_others_write(path, found, is_private_group)
+    )
 
 
-def is_open(found: os.stat_result) -> bool:
-    """Whether its mode lets somebody else write."""
-    by_group = bool(found.st_mode & stat.S_IWGRP) and not is_private(found.st_gid)
-    return by_group or bool(found.st_mode & stat.S_IWOTH)
-
-
-def is_private(group: int) -> bool:
-    """Whether `group` has the name of this user and nobody else in it."""
+def is_private_group(group: int) -> bool:
+    """Whether `group` has the name of this user and no other member."""
     try:
         user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
     except KeyError:
@@ -57,8 +55,8 @@ def is_private(group: int) -> bool:
     return own and set(found.gr_mem) <= {user.pw_name}
 
 
-def is_own(path: Path) -> bool:
-    """Whether this user made the file itself."""
+def is_own_file(path: Path) -> bool:
+    """Whether this user owns the file itself, not the target of a link."""
     try:
         return path.lstat().st_uid == os.geteuid()
     except OSError:
@@ -66,15 +64,15 @@ def is_own(path: Path) -> bool:
 
 
 def check_exclusive(*paths: Path) -> None:
-    """Raises StoreError where somebody else could put other orders in the place of ours."""
-    if open_one := writable_by_others(*paths):
-        raise _exchangeable(open_one)
+    """Raise StoreError if somebody else could replace what workers load."""
+    if found := first_writable_by_others(*paths):
+        raise _not_exclusive(found)
 
 
 def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
-    """Make a folder where there is none, without the ACL that a folder above hands down.
+    """Create a folder if needed, without the default ACL that it inherits.
 
-    Such a default ACL would let others write what is made in it, whatever the modes say.
+    Such an ACL could let others write what is created in it, whatever the modes say.
     """
     try:
         folder.mkdir(mode=mode, parents=True)
@@ -86,26 +84,26 @@ def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
 
 
 def private_folder(folder: Path, top: Path) -> Path:
-    """Make `folder`, which only this user may enter, below `top`, which only this user may write.
+    """Create `folder`, which only this user may enter, below `top`, which only this user may write.
 
-    Each folder on the way is opened below the one that was checked, never through a link, so that
-    none can be exchanged between its check and its use.
+    Each folder on the way is opened relative to the one that was checked, never through a link, so
+    that none can be replaced between its check and its use.
 
     Raises:
-        StoreError: somebody else can write one of them, or put another in its place.
+        StoreError: somebody else can write or replace one of them.
     """
     make_folder(top)
     check_exclusive(top)
     handle, here = os.open(top, os.O_RDONLY | os.O_DIRECTORY), top
     try:
         if is_writable(handle, os.fstat(handle)):
-            raise _exchangeable(top)
+            raise _not_exclusive(top)
         for name in folder.relative_to(top).parts:
             here /= name
             handle, above = _made_below(handle, here, is_last=here == folder), handle
             os.close(above)
             if is_writable(handle, os.fstat(handle)):
-                raise _exchangeable(here)
+                raise _not_exclusive(here)
         found, there = os.fstat(handle), folder.stat()
     finally:
         os.close(handle)
@@ -117,7 +115,7 @@ def private_folder(folder: Path, top: Path) -> Path:
 
 
 def _made_below(above: int, path: Path, *, is_last: bool) -> int:
-    """A descriptor of the folder `path`, made where there is none in the folder `above`."""
+    """Return a descriptor of the folder `path` in the folder `above`, created if needed."""
     try:
         os.mkdir(path.name, 0o700 if is_last else FOLDER_MODE, dir_fd=above)
         is_new = True
@@ -133,7 +131,7 @@ def _made_below(above: int, path: Path, *, is_last: bool) -> int:
     return handle
 
 
-def _exchangeable(path: Path) -> StoreError:
+def _not_exclusive(path: Path) -> StoreError:
     return StoreError(
         f"{path} can be written by others, who could exchange what workers load from it; for you "
         f"alone: chmod go-w {path}, and setfacl -b -k {path} where it has an access control list"
@@ -141,7 +139,7 @@ def _exchangeable(path: Path) -> StoreError:
 
 
 def printable(text: str) -> str:
-    r"""The text with what a terminal would obey, or not show, written out; lines stay lines.
+    r"""Escape what a terminal would execute or not show; line breaks stay.
 
     >>> printable("fine\n\x1b[2Jgone\u202e")
     'fine\n\\x1b[2Jgone\\u202e'

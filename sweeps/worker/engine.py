@@ -166,7 +166,7 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with suppress(OSError):
-            locks.take(stack.enter_context(locks.opened(lock)), wait=True)
+            locks.acquire(stack.enter_context(locks.open_lock(lock)), wait=True)
         yield
 
 

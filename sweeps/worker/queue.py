@@ -120,7 +120,7 @@ class TrialQueue:
         """Trials not worth a try; where we look at each trial, the look says what is open."""
         if self._is_strict or self._age() >= self._valid:
             return set()
-        claimed, attempted = claims.in_others_hands(self._ledger.run)
+        claimed, attempted = claims.claimed_and_marked(self._ledger.run)
         self._attempted |= attempted
         return claimed
 

@@ -10,29 +10,34 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sweeps.errors import ChangedCodeError, EvictedError, SpoiltError
-from sweeps.objective.attempt import outcomes
+from sweeps.objective.attempt import run_attempt
 from sweeps.objective.imported import ImportedCode, import_code
 from sweeps.objective.user_code import UserCode
 from sweeps.store import claims
-from sweeps.store.accepted import accepted
-from sweeps.store.answers import question
+from sweeps.store.accepted import read_accepted
+from sweeps.store.answers import unit_question
 from sweeps.store.checkpoints import Checkpoints
-from sweeps.store.failure_detection import same_failure, suspicion
+from sweeps.store.failure_detection import same_failure, suspected_error
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design
+from sweeps.study.objectives import (
+    ObjectiveFacts,
+    register_objectives,
+    registered_objectives,
+)
 from sweeps.study.trial import FAILED, Cohort, Objective, Result, Trial
-from sweeps.study.units import judged
+from sweeps.study.units import validate_unit
 from sweeps.system import interrupts
-from sweeps.system.files import atomic_write, put_away
+from sweeps.system.files import atomic_write, remove_or_set_aside
 from sweeps.system.interrupts import AskedToEnd as AskedToEnd
 from sweeps.system.interrupts import OutOfTimeError as OutOfTimeError
 from sweeps.worker.cohort_builder import ALONE, CohortBuilder
@@ -70,6 +75,8 @@ class WorkerSpec:
     """The user's code that results are to come from; None for whatever is there."""
     visible_gpu: str | None = None
     """The one GPU that a worker on `cuda` sees, as CUDA names it; None leaves it to the cluster."""
+    objectives: dict[str, ObjectiveFacts] = field(default_factory=registered_objectives)
+    """Built-in objectives that the driver knows: a worker reads trials before it imports one."""
 
     @property
     def device(self) -> str:
@@ -94,7 +101,7 @@ class JobLifetime:
     def progressed(self) -> None:
         """Its state was kept: an interruption now costs little. Raises AskedToEnd."""
 
-    def end(self, result: Result, earlier: float = 0.0) -> None:
+    def end(self, result: Result, seconds_before: float = 0.0) -> None:
         """It has ended, after `earlier` seconds in the hands of others."""
 
     def is_over(self, ledger: Ledger) -> bool:
@@ -112,6 +119,7 @@ def work(
     `after_each` is called after each result. Raises what importing the objective raises, and
     ChangedCodeError where the user's code is another version than the spec says.
     """
+    register_objectives(spec.objectives)
     run, lifetime, results = RunDirectory(Path(spec.run)), lifetime or JobLifetime(), 0
     if spec.device == "cuda" and spec.visible_gpu is not None:
         # Before torch is imported; submitit's local jobs always take GPU 0.
@@ -133,7 +141,7 @@ def work(
             for claimed in cohorts(run, trials, owner, spec, lifetime, builder):
                 saved, failed = checkpoints.of(claimed), False
                 versions = writer.versions(claimed)
-                for answer in outcomes(imported.objective, replace(claimed, saved=saved)):
+                for answer in run_attempt(imported.objective, replace(claimed, saved=saved)):
                     result = writer.write(claimed, versions, *answer)
                     saved[result.trial].end(result)
                     writer.release(result)
@@ -141,7 +149,7 @@ def work(
                     results += 1
                     after_each()
                 # What is timed is the cohort.
-                lifetime.end(result, sum(each.earlier for each in saved.values()))
+                lifetime.end(result, sum(each.seconds_before for each in saved.values()))
                 if failed and spec.device == "cuda":
                     break  # after some errors CUDA fails everything in a process: a new one goes on
         except (EvictedError, SpoiltError) as error:
@@ -178,7 +186,7 @@ class ResultWriter:
         """Version of the user's code by trial. Raises ChangedCodeError where one does not count."""
         code = self._imported.code
         versions = {trial.id: code.version(trial.model) for trial in cohort.trials}
-        if not all(accepted(self._run).counts("ok", version) for version in versions.values()):
+        if not all(read_accepted(self._run).counts("ok", version) for version in versions.values()):
             raise ChangedCodeError("results of this version of the code do not count any more")
         return versions
 
@@ -194,7 +202,7 @@ class ResultWriter:
         Returns the result as it was written. Raises EvictedError, ChangedCodeError.
         """
         self._imported.check()
-        result = judged(given, cohort.unit)
+        result = validate_unit(given, cohort.unit)
         if not claims.is_mine(self._run, result.trial, self._owner):
             raise EvictedError(f"{result.trial} of {self._owner} was given to others")
         circumstances |= {
@@ -216,7 +224,7 @@ def work_as_job(spec: WorkerSpec) -> int:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut this short
-        interrupts.request(AskedToEnd(0))
+        interrupts.raise_request(AskedToEnd(0))
 
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -237,7 +245,7 @@ def registered(run: RunDirectory, owner: Owner) -> Iterator[Owner]:
         for trial, holder in claims.held(run).items():
             if holder == owner:
                 claims.release(run, trial)
-        put_away(run.worker(owner.name))
+        remove_or_set_aside(run.worker(owner.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,19 +275,19 @@ def cohorts(
     while not (
         lifetime.is_over(ledger)
         or same_failure(ledger.rows, ledger.hosts)
-        or question(ledger.counted, ledger.unit)
+        or unit_question(ledger.counted, ledger.unit)
     ):
         cohort: list[Trial] = []
         most, left = 1, len(queue)
-        for trial in queue.in_turn(failed_first=bool(suspicion(ledger.rows, ledger.hosts))):
+        for trial in queue.in_turn(failed_first=bool(suspected_error(ledger.rows, ledger.hosts))):
             if cohort and (
                 builder.cohort_key(trial) != builder.cohort_key(cohort[0])
                 or builder.most(trial, ledger, left) < most
             ):
                 continue
-            if lifetime.fits(trial, ledger) and claims.take(run, trial.id, owner):
+            if lifetime.fits(trial, ledger) and claims.acquire(run, trial.id, owner):
                 if not queue.is_still_open(trial.id):
-                    claims.put_back(run, trial.id)
+                    claims.withdraw(run, trial.id)
                     continue
                 most = most if cohort else builder.most(trial, ledger, left)
                 cohort.append(trial)

@@ -49,6 +49,7 @@ def test_the_guard_can_fail() -> None:
 @pytest.mark.parametrize(
     ("statement", "unloaded"),
     [
+        ("import stability", ["torch", "numpy", "pyarrow", "pydantic", "optuna", "submitit"]),
         ("import stability.data", ["torch", "PIL", "datasets", "matplotlib", "sklearn", "pandas"]),
         ("import analysis", ["torch", "optuna", "matplotlib", "seaborn", "scipy"]),
         (
@@ -56,7 +57,7 @@ def test_the_guard_can_fail() -> None:
             ["torch", "optuna", "pandas", "matplotlib", "sklearn"],
         ),
         ("from stability.cli import app", ["torch", "numpy", "pyarrow", "optuna", "pydantic"]),
-        ("import sweeps.worker.worker", ["torch", "pandas", "scipy", "matplotlib"]),
+        ("import sweeps.worker.worker", ["torch", "pandas", "scipy", "matplotlib", "stability"]),
         ("import stability.objective", ["pandas", "scipy", "sklearn", "optuna", "matplotlib"]),
     ],
 )

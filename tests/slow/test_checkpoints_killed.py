@@ -30,7 +30,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """Each epoch is kept; whatever a test leaves running is ended."""
     monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("LONG_SECONDS", "0.2")
-    monkeypatch.setenv(checkpoints.VARIABLE, "0")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "0")
     yield
     for run in tmp_path.glob("run*"):
         for owner in claims.living_workers(RunDirectory(run)):

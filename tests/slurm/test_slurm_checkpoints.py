@@ -21,7 +21,7 @@ def new_chain(new_sweep: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def make(draws: int, epochs: int, seconds: float) -> Sweep:
         monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
         monkeypatch.setenv("LONG_SECONDS", str(seconds))
-        monkeypatch.setenv(checkpoints.VARIABLE, "0")
+        monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "0")
         return new_sweep(objective="long_trials:chain", epochs=(epochs,), draws=draws)
 
     return make

@@ -17,7 +17,7 @@ from stability.training.outcome import Evaluation, Training
 from stability.training.recipes import settings_of
 from stability.training.settings import Recipe
 from stability.training.tensors import TensorData
-from sweeps.study.schema import CURVE, MEASURED, PART
+from sweeps.study.schema import CURVE_COLUMNS, MEASURED_COLUMNS, PART_SCHEMA
 from sweeps.study.trial import Cohort, Saved, Trial
 
 TEST = Evaluation(wrong=37, n=400, loss=0.5, chance=89.75, constant=False)
@@ -61,8 +61,8 @@ def test_real_training_gives_a_result_of_the_schema_for_each_trial() -> None:
     rows = []
     for result in results:
         assert result.outcome in ("ok", "collapsed")
-        assert set(result.values) <= {c.name for c in MEASURED} - {"outcome"}
-        assert [set(r) for r in result.curve] == [{c.name for c in CURVE}] * 2
+        assert set(result.values) <= {c.name for c in MEASURED_COLUMNS} - {"outcome"}
+        assert [set(r) for r in result.curve] == [{c.name for c in CURVE_COLUMNS}] * 2
         values = result.values
         assert values["error"] == 100 * values["wrong"] / values["n_eval"]
         assert values["n_eval"] == 400
@@ -73,7 +73,7 @@ def test_real_training_gives_a_result_of_the_schema_for_each_trial() -> None:
         )
         rows.append({"trial": result.trial, "outcome": result.outcome, **values})
     table = pa.Table.from_pylist(
-        [{**r, "curve": result.curve} for r, result in zip(rows, results, strict=True)], PART
+        [{**r, "curve": result.curve} for r, result in zip(rows, results, strict=True)], PART_SCHEMA
     )
     for r, stored in zip(rows, table.to_pylist(), strict=True):
         assert r == {name: stored[name] for name in r}  # nothing is rounded or cut to its type

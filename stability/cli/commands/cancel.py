@@ -14,12 +14,12 @@ from sweeps.executors.base import Executor
 from sweeps.executors.slurm.jobs import is_for, submissions
 from sweeps.executors.slurm.options import SlurmOptions
 from sweeps.store import claims, views
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
-from sweeps.system.files import put_away
-from sweeps.system.trust import is_own, printable
+from sweeps.system.files import remove_or_set_aside
+from sweeps.system.trust import is_own_file, printable
 
 PATIENCE_SECONDS = 150.0  # a driver has to see its jobs end before it ends
 
@@ -38,8 +38,8 @@ def cancel_run(path: Path) -> None:
         reasons = {owner.name: why_left(run, owner) for owner in before}
         for dispatcher in dispatchers:
             dispatcher.stop()
-            claims.void(run, dispatcher.is_gone)
-            sweep_up(run, dispatcher.is_gone)
+            claims.release_orphaned(run, dispatcher.is_gone)
+            remove_leftovers(run, dispatcher.is_gone)
         views.rebuild(run)
     ledger = Ledger(run)
     ledger.refresh()
@@ -59,7 +59,7 @@ def cancel_run(path: Path) -> None:
 
 def why_left(run: RunDirectory, owner: Owner) -> str:
     """Why a worker goes on though `stability cancel` was called."""
-    if not is_own(run.worker(owner.name)):
+    if not is_own_file(run.worker(owner.name)):
         return "its file belongs to another user"
     if not owner.job:
         return owner.why_unproven(run.identity) or "it did not end"
@@ -85,7 +85,7 @@ def after_the_driver(run: RunDirectory) -> Iterator[None]:
                     raise
             ask(run)
             time.sleep(0.5)
-        put_away(run.cancel)
+        remove_or_set_aside(run.cancel)
         yield
 
 
@@ -98,5 +98,5 @@ def ask(run: RunDirectory) -> None:
     except OSError as error:
         raise StoreError(f"{run.path} cannot be written: {error.strerror}") from error
     driver = Owner.read(run.lock)
-    if driver is not None and is_own(run.lock):
+    if driver is not None and is_own_file(run.lock):
         driver.send(signal.SIGTERM, run.identity)

@@ -9,7 +9,7 @@ from stability.cli.site.machine import Machine
 from stability.cli.study.image_study import OBJECTIVE
 from stability.data.listing import in_words as images_left_out
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.space import in_words
+from sweeps.study.space import as_typed
 from sweeps.study.study import Study
 
 
@@ -29,7 +29,7 @@ def describe(study: Study) -> str:
         whose = ", ".join([*h.optims, *h.models])
         lines.append(f"  {h.name}{f' ({whose})' if whose else ''}: {h.law}")
     for optim in filter(study.recipe.get, study.optims):
-        settings = [f"{name} {in_words(value)}" for name, value in study.recipe[optim].items()]
+        settings = [f"{name} {as_typed(value)}" for name, value in study.recipe[optim].items()]
         lines += in_lines(f"  {optim}: ", settings)
     for model, own in study.model_settings.items():
         lines += in_lines(f"  {model}: ", [f"{name} {value}" for name, value in own.items()])
@@ -94,7 +94,7 @@ def describe_listed(study: Study) -> str:
     lines = [f"the best of each group by validation error, with {study.draws} fresh seeds:"]
     for c in study.configurations:
         settings = ", ".join(
-            f"{name} {in_words(value)}" for name, value in c.hyperparameters.items()
+            f"{name} {as_typed(value)}" for name, value in c.hyperparameters.items()
         )
         lines += [f"  {c.model}, {c.optim}, {c.epochs} epochs:", f"    {settings}"]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sweeps.store.failure_detection import kind
+from sweeps.store.failure_detection import error_kind
 
 LINES, KINDS = 3, 5  # of each kind so many lines; so many kinds
 
@@ -18,7 +18,7 @@ def few(lines: Iterable[tuple[str, str | None]]) -> list[str]:
     """
     by_kind: dict[str, list[str]] = {}
     for line, error in lines:
-        by_kind.setdefault(kind(error), []).append(line)
+        by_kind.setdefault(error_kind(error), []).append(line)
     shown = []
     for alike in list(by_kind.values())[:KINDS]:
         shown += alike[:LINES]

@@ -9,7 +9,7 @@ from sweeps.errors import SpecError
 from sweeps.executors.slurm.options import SlurmOptions
 from sweeps.store import provenance
 from sweeps.store.run_directory import RunDirectory
-from sweeps.system.trust import writable_by_others
+from sweeps.system.trust import first_writable_by_others
 from sweeps.worker.engine import AUTO
 
 
@@ -30,7 +30,7 @@ def as_written(site: Site) -> dict[str, Any]:
 def check_trusted(run: RunDirectory) -> None:
     """Raises SpecError where somebody else could have written what the study has imported."""
     folders = [folder for folder in (run.path, run.checkpoints) if folder.exists()]
-    if who := writable_by_others(run.study, *folders):
+    if who := first_writable_by_others(run.study, *folders):
         raise SpecError(
             [
                 f"{who} can be written by others, and what {run.study.name} names is imported: "
@@ -44,11 +44,11 @@ def last_site(run: RunDirectory) -> Site | None:
 
     Its setup lines are run: raises SpecError where somebody else could have written them.
     """
-    path = provenance.last(run)
+    path = provenance.last_file(run)
     content = provenance.last_dispatch(run)
     if path is None or content.get("executor") != "slurm":
         return None
-    if who := writable_by_others(path, path.parent, run.path):
+    if who := first_writable_by_others(path, path.parent, run.path):
         raise SpecError(
             [
                 f"{who} can be written by others, so what it says of the cluster is not used: "

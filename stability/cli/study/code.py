@@ -8,7 +8,7 @@ from stability.cli.output.tables import shown
 from sweeps.driver.versions import Versions
 from sweeps.errors import SpecError
 from sweeps.objective.user_code import UserCode
-from sweeps.store.accepted import Accepted, Decision
+from sweeps.store.accepted import Accepted, CodeDecision
 from sweeps.store.parts import Ledger
 from sweeps.store.provenance import last_dispatch
 from sweeps.store.run_directory import RunDirectory
@@ -25,7 +25,7 @@ def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
-def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision | None:
+def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecision | None:
     """Which results count; those of different code are pooled only if somebody asks for it.
 
     Args:
@@ -64,7 +64,7 @@ def decide(run: RunDirectory, versions: Versions, asked: IfChanged) -> Decision 
             return None
         if is_asked:
             print(f"{results(others.total())} of another version of your code: kept")
-    return Decision(accepted=now, replaces_results=bool(dropped))
+    return CodeDecision(accepted=now, replaces_results=bool(dropped))
 
 
 def stopped(run: RunDirectory, versions: Versions) -> str:

@@ -15,11 +15,11 @@ from stability.cli.study.parsing import (
     interval,
     value_of,
 )
-from sweeps.objective.function_objective import RESERVED, fault_of, is_plain
-from sweeps.objective.imported import before_import
+from sweeps.objective.function_objective import RESERVED_NAMES, fault_of_objective, takes_one_trial
+from sweeps.objective.imported import remember_imported
 from sweeps.objective.user_code import UserCode
-from sweeps.study.space import LARGEST_INTEGER, Hyperparameter, Value
-from sweeps.study.trial import canonical
+from sweeps.study.space import MAX_INT64, Hyperparameter, Value
+from sweeps.study.trial import canonical_json
 
 if TYPE_CHECKING:
     from stability.cli.study.request import Options
@@ -104,7 +104,7 @@ def _check_settings(faults: Faults, options: "Options", drawn: list[str]) -> Non
     for name, value in options.settings.items():
         where = f"recipe: {name}"
         try:
-            canonical(value)
+            canonical_json(value)
         except (TypeError, ValueError):  # a date, or a number that is not finite
             faults.add(where, f"got {value}, allowed is text, a finite number, true or false")
         if fault := fault_of_text(value):
@@ -123,14 +123,16 @@ def check_objective(faults: Faults, name: str) -> None:
     module, _, function = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, as in a worker
-    before_import(UserCode.search(name, [""], Path.cwd()))
+    remember_imported(UserCode.search(name, [""], Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), function)
     except (Exception, SystemExit) as error:  # whatever a stranger's module does
         fault = f"{name} cannot be imported: {type(error).__name__}: {error}"
         faults.add("--objective", f"{fault} (searched: Python's path, then {here})")
         return
-    if (not callable(found) or is_plain(found)) and (fault_found := fault_of(found)):
+    if (not callable(found) or takes_one_trial(found)) and (
+        fault_found := fault_of_objective(found)
+    ):
         faults.add("--objective", f"{name} {fault_found}")
 
 
@@ -160,7 +162,7 @@ def _interval(faults: Faults, option: str, name: str, text: str) -> Hyperparamet
     if integer and not all(end.is_integer() for end in ends):
         faults.add(option, f"got {ends_text}, whole numbers need whole ends")
         return None
-    if integer and max(map(abs, ends)) >= LARGEST_INTEGER:
+    if integer and max(map(abs, ends)) >= MAX_INT64:
         faults.add(option, f"got {ends_text}, allowed are whole numbers below 2^63 in magnitude")
         return None
     low, high = (int(end) if integer else end for end in ends)
@@ -182,7 +184,7 @@ def _choices(faults: Faults, option: str, name: str, text: str) -> Hyperparamete
 def _check_name(faults: Faults, option: str, name: str) -> bool:
     if not NAME.fullmatch(name):
         faults.add(option, f"{name!r} is no name: letters, digits and _")
-    elif name in RESERVED:
+    elif name in RESERVED_NAMES:
         faults.add(option, f"{name!r} is a column of the results table, take another name")
     else:
         return True

@@ -10,13 +10,13 @@ from typing import Literal
 
 from stability.training.settings import RANGES, VARIABLE, fault_of
 from sweeps.study.space import (
-    LARGEST_INTEGER,
+    MAX_INT64,
     SIGNIFICANT_DIGITS,
     Hyperparameter,
     Value,
+    as_typed,
     fault_of_choices,
-    in_words,
-    significant,
+    round_significant,
 )
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -140,7 +140,7 @@ def value_of(text: str) -> Value:
     value = number(text)
     if value is not None:
         is_whole = re.fullmatch("-?[0-9]+", text)
-        if is_whole and abs(value) >= LARGEST_INTEGER:
+        if is_whole and abs(value) >= MAX_INT64:
             raise ValueError(f"got {text}, allowed are whole numbers below 2^63 in magnitude")
         return int(text) if is_whole else value
     if _python_reads_a_number(text):
@@ -190,9 +190,9 @@ def fault_of_values(values: Iterable[Value]) -> str | None:
     is_rounded = any(isinstance(value, float) for value in values)
     seen: dict[Value, Value] = {}
     for value in values:
-        key = significant(float(value)) if is_rounded else value
+        key = round_significant(float(value)) if is_rounded else value
         if key in seen:
-            first, second = in_words(seen[key]), in_words(value)
+            first, second = as_typed(seen[key]), as_typed(value)
             digits = f" agree to {SIGNIFICANT_DIGITS} significant digits" if is_rounded else ""
             return f"the same value twice: {first} and {second}{digits}"
         seen[key] = value

@@ -7,7 +7,7 @@ from stability.cli.output.tables import shown
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cli.study.parsing import Faults
 from sweeps.errors import StabilityError, UnitError
-from sweeps.store.answers import ENOUGH, question
+from sweeps.store.answers import MIN_RESULTS, unit_question
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Study
@@ -73,8 +73,8 @@ def check_unit(run: RunDirectory, ledger: Ledger) -> None:
 
 def question_of(run: RunDirectory, ledger: Ledger) -> str | None:
     """What is asked, and how to go on; None where the unit is known or percent is plausible."""
-    enough = min(ENOUGH, run.read_study().trials)
-    why = question(ledger.counted, ledger.unit, enough)
+    enough = min(MIN_RESULTS, run.read_study().trials)
+    why = unit_question(ledger.counted, ledger.unit, enough)
     return why and (
         f"{why}: are they percent or fractions of 1?\n"
         "Nothing more is trained until the unit is named; the results are kept. Go on with\n"

@@ -18,8 +18,8 @@ from sweeps.executors.slurm import commands
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import RunDirectory
 from sweeps.system.files import atomic_write, parse_json, read_text
-from sweeps.system.slurm_job import NAME
-from sweeps.system.trust import is_own
+from sweeps.system.slurm_job import JOB_NAME
+from sweeps.system.trust import is_own_file
 
 MOST_BYTES = 16 << 20
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
@@ -129,10 +129,10 @@ def submissions(run: RunDirectory, *, own: bool = False) -> list[Submission]:
     """
     found = []
     for path in sorted(run.jobs.glob("*/slurm.json")):
-        if own and not is_own(path):
+        if own and not is_own_file(path):
             continue
         submission = _read(path)
-        if NAME.fullmatch(submission.name) and (not own or is_for(run, submission.name)):
+        if JOB_NAME.fullmatch(submission.name) and (not own or is_for(run, submission.name)):
             found.append(submission)
     return found
 
@@ -186,7 +186,7 @@ def look(
     not be among them.
     """
     began = time.monotonic() if began is None else began
-    wanted = sorted({name for name in names if NAME.fullmatch(name)})
+    wanted = sorted({name for name in names if JOB_NAME.fullmatch(name)})
     tasks: dict[tuple[str, str], Task] = {}
     if wanted:
         asked = ",".join(f"{field}:|" for field in (*FIELDS, "Reason"))

@@ -19,7 +19,7 @@ from sweeps.errors import ChangedCodeError, ExecutorError
 from sweeps.executors.slurm import commands
 from sweeps.store.parts import Ledger
 from sweeps.study.trial import TRAINED, Result, Trial
-from sweeps.system.slurm_job import SlurmJobId, seconds_of
+from sweeps.system.slurm_job import SlurmJobId, parse_slurm_time
 from sweeps.worker.worker import AskedToEnd, JobLifetime, OutOfTimeError, WorkerSpec, work
 
 RESERVE = 1.2  # a trial may take so many times what its like took
@@ -204,4 +204,4 @@ def seconds_left(job: str, environment: Mapping[str, str] = os.environ) -> float
         answer = commands.run("squeue", "-h", "-j", job, "-O", "TimeLeft:|")
     except ExecutorError:
         return None
-    return seconds_of(answer.strip().rstrip("|"))
+    return parse_slurm_time(answer.strip().rstrip("|"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chaos.scene import Scene
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 
 SOMEBODY = 12345  # a user id that is not ours
 
@@ -57,7 +57,7 @@ def next_trial(scene: Scene) -> str:
 def put_odd_part(scene: Scene) -> None:
     """A table that can be read, with other columns or values than a part has."""
     trial = [scene.trials[-1].id]
-    finished = PART.field("finished").type
+    finished = PART_SCHEMA.field("finished").type
     sound = {
         "trial": pa.array(trial),
         "outcome": pa.array(["ok"]),

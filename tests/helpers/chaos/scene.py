@@ -66,7 +66,7 @@ class Scene:
     def environment(self) -> dict[str, str]:
         """Of drivers, and so of workers."""
         path = os.pathsep.join([str(HELPERS), str(ROOT)])
-        every_epoch = {checkpoints.VARIABLE: "0"}
+        every_epoch = {checkpoints.INTERVAL_VARIABLE: "0"}
         return {**os.environ, **every_epoch, "CHAOS_SCENE": str(self.folder), "PYTHONPATH": path}
 
     def open_gate(self, draws: int) -> None:

@@ -252,7 +252,7 @@ def test_resume_remembers_the_cluster_unless_others_could_have_written_it(tmp_pa
     run = RunDirectory(tmp_path / "run")
     run.create(study, draw_design(study))
     asked = site(partition="gpu", setup=["module load x"], device="cuda", workers="5", time="60")
-    provenance.record(run, as_written(asked))
+    provenance.write_provenance(run, as_written(asked))
     found = last_site(run)
     assert found == asked
     assert site(found) == asked

@@ -18,7 +18,7 @@ from stability.training import loop
 from stability.training.loop import Epoch, Job, train
 from stability.training.outcome import Training
 from stability.training.state import TrainState
-from sweeps.store.checkpoints import sealed
+from sweeps.store.checkpoints import trailer_of
 from sweeps.study.trial import Cohort, Saved
 
 EVERYTHING: dict[str, Any] = {
@@ -173,7 +173,7 @@ def test_a_model_with_dropout_goes_on_with_its_random_numbers(end_of: Callable[.
 def test_a_sealed_file_is_one_that_torch_opens(tmp_path: Path) -> None:
     state = interrupted(JOBS["sgd"], 1)
     path = tmp_path / "trial.pt"
-    path.write_bytes(state + b"\n" + sealed(state, b"trial", b"code", b"1.000"))
+    path.write_bytes(state + b"\n" + trailer_of(state, b"trial", b"code", b"1.000"))
     assert torch.load(path, weights_only=True)["past"]["rows"][1]["epoch"] == 1
 
 

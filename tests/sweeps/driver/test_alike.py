@@ -15,7 +15,7 @@ from sweeps.executors import InlineExecutor
 from sweeps.executors.slurm.jobs import Snapshot, Task
 from sweeps.executors.slurm.lifetime import SlurmJobLifetime
 from sweeps.store import claims
-from sweeps.store.failure_detection import Hosts, Row, same_failure, suspicion
+from sweeps.store.failure_detection import Hosts, Row, same_failure, suspected_error
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
@@ -58,13 +58,13 @@ TWENTY = tuple(f"{100 + i} ok" for i in range(20))
 
 def test_the_first_trials_are_alike_once_one_failed_twice() -> None:
     rows = rows_of(*THREE)
-    assert suspicion(rows, judged(rows)) == BROKEN
+    assert suspected_error(rows, judged(rows)) == BROKEN
     assert same(rows) is None  # none was tried again yet
     assert same(rows_of(*THREE, "1 crashed")) == BROKEN
     assert same(rows_of(*THREE, "1 ok", "2 crashed")) is None
     assert same(rows_of(*THREE, "1 crashed a E: x (f.py:2)")) is None
     late = NOW + timedelta(seconds=2)
-    assert suspicion(rows, judged(rows, late)) is None
+    assert suspected_error(rows, judged(rows, late)) is None
 
 
 def test_the_last_trials_are_alike_where_there_are_more_than_chance_gives() -> None:

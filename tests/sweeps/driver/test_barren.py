@@ -116,7 +116,7 @@ def test_a_trial_of_many_wall_times_ends_though_none_is_taken_back(
     """With a checkpoint an epoch. Where there is none, preempted workers are no reason to stop."""
     monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("LONG_SECONDS", "0.3")
-    monkeypatch.setenv(checkpoints.VARIABLE, every)
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, every)
     fields = {"objective": "long_trials:chain", "epochs": (EPOCHS,), "draws": 1, "models": ("a",)}
     run = make_run(tmp_path / "run", **fields)
     dispatcher = ShortWallTime(run, lambda: None)

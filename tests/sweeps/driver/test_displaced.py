@@ -125,8 +125,8 @@ def test_a_forked_child_does_not_keep_the_locks(tmp_path: Path, child: Callable[
             pass
     os.kill(pid, 0)  # it lives
     wait_for(lambda: can_be_driven(run))  # a busy machine may start the child later
-    with locks.opened(run.engine_lock) as handle:
-        locks.take(handle)
+    with locks.open_lock(run.engine_lock) as handle:
+        locks.acquire(handle)
 
 
 def can_be_driven(run: RunDirectory) -> bool:
@@ -138,8 +138,8 @@ def can_be_driven(run: RunDirectory) -> bool:
 
 
 def test_a_program_that_is_started_does_not_get_the_locks(tmp_path: Path) -> None:
-    with locks.opened(tmp_path / "lock") as handle:
-        locks.take(handle)
+    with locks.open_lock(tmp_path / "lock") as handle:
+        locks.acquire(handle)
         code = f"import os; os.fstat({handle})"
         started = subprocess.run(
             [sys.executable, "-c", code], close_fds=False, capture_output=True, check=False

@@ -19,10 +19,10 @@ from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import StoreError
 from sweeps.executors import InlineExecutor
 from sweeps.store import views
-from sweeps.store.parts import Ledger, PartWriter, set_aside
+from sweeps.store.parts import Ledger, PartWriter, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import FAILED, Result, trial_id
 
 NOW = datetime.now(UTC)
@@ -83,7 +83,7 @@ def test_a_tally_counts_as_somebody_who_counts_anew(run: RunDirectory) -> None:
         if step % 5 == 0:
             tally.look()
         if step == 30:
-            set_aside([run.part("a", 0)])
+            set_aside_parts([run.part("a", 0)])
             writers[0] = PartWriter(run, "c")
     tally.look()
     assert_counted(tally, run)
@@ -162,7 +162,7 @@ def test_views_are_what_going_through_the_rows_gives(run: RunDirectory) -> None:
     rows: list[dict[str, Any]] = []
     for name in "ab":
         mine = [random_row(rng, rng.choice(ids)) for _ in range(50)]
-        pq.write_table(pa.Table.from_pylist(mine, schema=PART), run.part(name, 0))
+        pq.write_table(pa.Table.from_pylist(mine, schema=PART_SCHEMA), run.part(name, 0))
         rows += pq.read_table(run.part(name, 0)).to_pylist()
     views.rebuild(run)
     best: dict[str, dict[str, Any]] = {}

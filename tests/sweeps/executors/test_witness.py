@@ -229,7 +229,7 @@ def test_who_was_taken_for_dead_claims_nothing(run: RunDirectory) -> None:
     with registered(run, owner):
         run.worker("old").unlink()  # what the driver does
         with pytest.raises(EvictedError):
-            claims.take(run, trials[0].id, owner)
+            claims.acquire(run, trials[0].id, owner)
     assert claims.held(run) == {}
 
 
@@ -329,7 +329,7 @@ def test_a_worker_that_has_begun_is_waited_for_whatever_was_answered_before(
     """All that is left is in its hands: were it taken for queued, its job would be cancelled."""
     with registered(run, Owner.this_process("w", "cpu:0")) as owner:
         for trial in run.read_design():
-            assert claims.take(run, trial.id, owner)
+            assert claims.acquire(run, trial.id, owner)
         dispatcher = OldAnswer(run, lambda: None)
         chosen = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
         Driver(run, run.read_design(), dispatcher, chosen).drive()

@@ -22,7 +22,7 @@ from sweeps.executors.inline import InlineExecutor
 from sweeps.objective import imported
 from sweeps.objective.user_code import UserCode
 from sweeps.store import views
-from sweeps.store.accepted import Accepted, Decision, accept, accepted
+from sweeps.store.accepted import Accepted, CodeDecision, read_accepted, write_accepted
 from sweeps.store.parts import read_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.worker.worker import WorkerSpec, work
@@ -83,7 +83,7 @@ class Project:
 def forget() -> None:
     for name in MODULES:
         sys.modules.pop(name, None)
-        imported._FIRST.pop(name, None)
+        imported._FIRST_IMPORTED.pop(name, None)
     shutil.rmtree("__pycache__", ignore_errors=True)  # two edits within a second
 
 
@@ -329,7 +329,7 @@ def fit(trial):
 def test_results_that_do_not_count_any_more_are_not_trained_on(finished: Project) -> None:
     finished.lose(keep=2)
     now = Accepted(codes=frozenset({"0" * 12}), unknown=False)
-    accept(finished.run, Decision(accepted=now, replaces_results=True))
+    write_accepted(finished.run, CodeDecision(accepted=now, replaces_results=True))
     with pytest.raises(ChangedCodeError, match="do not count"):
         work(order(finished, None))
 
@@ -381,5 +381,5 @@ def edit():
 def test_what_is_accepted_must_be_readable(finished: Project) -> None:
     finished.run.code.write_text("accepted = 3")
     with pytest.raises(StoreError, match="whose results count"):
-        accepted(finished.run)
+        read_accepted(finished.run)
     assert finished.sweep().status == 2

@@ -20,7 +20,7 @@ from toys import HELPERS, make_run
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.driver.tally import Tally
 from sweeps.executors import InlineExecutor
-from sweeps.objective.function_objective import of_plain
+from sweeps.objective.function_objective import from_function
 from sweeps.store import claims, views
 from sweeps.store.parts import EVER, Ledger
 from sweeps.store.run_directory import RunDirectory
@@ -89,7 +89,7 @@ def test_whatever_is_raised_is_the_message_of_a_failure(
         raise RAISED[message]()
         yield
 
-    (row,) = worked(tmp_path, of_plain(fit) if is_plain else generator, monkeypatch)
+    (row,) = worked(tmp_path, from_function(fit) if is_plain else generator, monkeypatch)
     assert message in row["message"]
     assert row["outcome"] == ("out_of_memory" if message == "MemoryError" else "crashed")
     assert row["attempt"] == 3
@@ -114,7 +114,7 @@ def test_whatever_is_raised_is_the_message_of_a_failure(
 def test_numbers_of_any_kind_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, error: float, metrics: Row
 ) -> None:
-    (row,) = worked(tmp_path, of_plain(lambda trial: answer), monkeypatch)
+    (row,) = worked(tmp_path, from_function(lambda trial: answer), monkeypatch)
     assert (row["outcome"], row["error"], row["message"]) == ("ok", error, None)
     assert {name: row.get(name) for name in metrics} == metrics
 
@@ -149,7 +149,7 @@ def test_numbers_of_any_kind_are_stored(
 def test_what_cannot_be_stored_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, named: str
 ) -> None:
-    (row,) = worked(tmp_path, of_plain(lambda trial: answer), monkeypatch)
+    (row,) = worked(tmp_path, from_function(lambda trial: answer), monkeypatch)
     if named:
         assert row["outcome"] == "crashed"
         assert named in row["message"]
@@ -250,7 +250,7 @@ def test_an_objective_may_close_or_replace_its_output(
         sys.stdout = None  # type: ignore[assignment]
         return 5.0
 
-    worked(tmp_path, of_plain(fit), monkeypatch)
+    worked(tmp_path, from_function(fit), monkeypatch)
     print("still here")
     os.write(2, b"here too")
     said = capfd.readouterr()
@@ -272,7 +272,7 @@ def test_a_process_forked_in_an_objective_never_becomes_a_second_worker(
                 return 6.0  # as the child
         return 5.0
 
-    (row,) = worked(tmp_path, of_plain(fit), monkeypatch)
+    (row,) = worked(tmp_path, from_function(fit), monkeypatch)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
     assert (row["error"], row["attempt"]) == (5.0, 1)
     assert len(list((tmp_path / "run" / "parts").iterdir())) == 1
@@ -300,7 +300,7 @@ def test_a_real_ctrl_c_interrupts_even_an_objective_that_catches_it(
         return 5.0
 
     run = make_run(tmp_path / "run", models=("a",), draws=3)
-    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: of_plain(fit))
+    monkeypatch.setattr("sweeps.objective.imported.import_objective", lambda *_: from_function(fit))
     with pytest.raises(Interrupted), as_interrupts():
         inline(run)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -14,7 +14,12 @@ from toys import own_trial as trial
 from stability.cli.study.own_study import law
 from stability.cli.study.parsing import Faults
 from sweeps.errors import SpecError
-from sweeps.objective.function_objective import fault_of, is_plain, of_plain, result_of
+from sweeps.objective.function_objective import (
+    fault_of_objective,
+    from_function,
+    result_of,
+    takes_one_trial,
+)
 from sweeps.objective.user_code import UserCode
 from sweeps.study.space import Hyperparameter
 from sweeps.study.trial import Cohort
@@ -91,20 +96,20 @@ def test_the_function_gets_what_was_drawn_and_the_seed() -> None:
         given.append(trial)
         return 1.0
 
-    assert is_plain(fit)
-    list(of_plain(fit)(Cohort(trials=(trial(C=2.0),), device="cpu")))
+    assert takes_one_trial(fit)
+    list(from_function(fit)(Cohort(trials=(trial(C=2.0),), device="cpu")))
     assert given == [{"C": 2.0, "model": "fit", "optim": "own", "epochs": 1, "seed": 7}]
 
 
 def test_what_is_no_function_of_a_trial_is_told() -> None:
-    assert "no function" in str(fault_of(3))
-    assert "one argument" in str(fault_of(lambda a, b: a))
-    assert fault_of(lambda trial: 1.0) is None
+    assert "no function" in str(fault_of_objective(3))
+    assert "one argument" in str(fault_of_objective(lambda a, b: a))
+    assert fault_of_objective(lambda trial: 1.0) is None
 
     async def waits(trial: object) -> float:
         return 1.0
 
-    assert "async" in str(fault_of(waits))
+    assert "async" in str(fault_of_objective(waits))
 
 
 # What --vary means with an objective.

@@ -10,9 +10,9 @@ from toys import make_run
 from analysis import MixedCodeWarning, TableError, code_notes, load, samples
 from analysis.table.code_versions import OURS
 from sweeps.objective import user_code
-from sweeps.objective.user_code import UserCode, digest_of, named_modules
+from sweeps.objective.user_code import UserCode, module_digest, named_modules
 from sweeps.store import provenance, views
-from sweeps.store.accepted import Accepted, Decision, accept
+from sweeps.store.accepted import Accepted, CodeDecision, write_accepted
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import Hyperparameter
@@ -80,7 +80,7 @@ CODE = "from x import y\n\n@y\nclass A:\n    def f(self, a: int = 1):\n        r
     ],
 )
 def test_comments_docstrings_and_layout_do_not_count(edited: str) -> None:
-    assert digest_of(edited.encode())[0] == digest_of(CODE.encode())[0]
+    assert module_digest(edited.encode())[0] == module_digest(CODE.encode())[0]
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,19 @@ def test_comments_docstrings_and_layout_do_not_count(edited: str) -> None:
 )
 def test_what_the_code_does_counts(old: str, new: str) -> None:
     assert old in CODE
-    assert digest_of(CODE.replace(old, new).encode())[0] != digest_of(CODE.encode())[0]
+    assert module_digest(CODE.replace(old, new).encode())[0] != module_digest(CODE.encode())[0]
 
 
 @pytest.mark.parametrize(
     "content", [b"def f(:\n", b"x = 1\0", b"\xff\xfe", b"x = " + b"-" * 100_000 + b"1"]
 )
 def test_what_cannot_be_parsed_counts_byte_by_byte(content: bytes) -> None:
-    assert digest_of(content)[0] != digest_of(content + b" ")[0]
+    assert module_digest(content)[0] != module_digest(content + b" ")[0]
 
 
 def test_the_text_that_is_hashed_is_the_same_in_every_version_of_python() -> None:
     """Pinned: another digest would say of every finished run that its code was edited."""
-    assert digest_of(CODE.encode())[0] == "2b64e69fca7d"
+    assert module_digest(CODE.encode())[0] == "2b64e69fca7d"
 
 
 def test_compiled_modules_count_byte_by_byte(folder: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_dispatch_says_which_modules_a_version_had(folder: Path) -> None:
     (run.provenance / "1.toml").write_text("code = {main = {main = 1979-05-27}}\n")
     (run.provenance / "2.toml").write_text("code = 3\n")
     code = UserCode.search("main:f", ["f"], folder)
-    provenance.record(run, {"code": code.modules})
+    provenance.write_provenance(run, {"code": code.modules})
     assert provenance.modules_of(run, str(code.version("f"))) == code.modules["main"]
     assert provenance.modules_of(run, "0" * 12) == {}
 
@@ -202,7 +202,7 @@ def test_trials_without_code_of_the_user_are_not_unknown(tmp_path: Path) -> None
     views.rebuild(run)
     assert pd.read_parquet(run.results)["code"].isna().tolist() == [True, True]
     now = Accepted(codes=frozenset(), unknown=False)
-    accept(run, Decision(accepted=now, replaces_results=True))
+    write_accepted(run, CodeDecision(accepted=now, replaces_results=True))
     ledger = Ledger(run)
     ledger.refresh()
     assert (ledger.is_trained(first.id), ledger.is_trained(second.id)) == (True, False)
@@ -266,5 +266,5 @@ def test_a_trial_of_two_versions_in_two_sources_is_a_fault(tmp_path: Path) -> No
 
 
 def test_both_packages_know_the_same_modules_as_not_the_users() -> None:
-    assert (*user_code.OURS, *user_code.COLLECTIONS) == OURS
+    assert (*user_code.PROGRAM_PACKAGES, *user_code.MODEL_PACKAGES) == OURS
     assert named_modules("analysis.x:f", "torchvision:y") == ()

@@ -31,7 +31,7 @@ EPOCHS = 6
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """Two trials of six epochs, each of which is kept."""
     monkeypatch.setenv("LONG_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv(checkpoints.VARIABLE, "0")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "0")
     study = make_toy(objective="long_trials:chain", models=("a",), draws=2, epochs=(EPOCHS,))
     made = RunDirectory(tmp_path / "run")
     made.create(study, draw_design(study))
@@ -103,7 +103,7 @@ def test_an_interrupted_trial_goes_on_where_its_last_epoch_ended(
 def reseal(path: Path, trial: str, seconds: str, code: bytes | None = None) -> None:
     """The same state, said to be another's."""
     state, _, line = path.read_bytes().rpartition(b"\n")
-    line = checkpoints.sealed(state, trial.encode(), code or line.split()[3], seconds.encode())
+    line = checkpoints.trailer_of(state, trial.encode(), code or line.split()[3], seconds.encode())
     path.write_bytes(state + b"\n" + line)
 
 
@@ -200,10 +200,10 @@ def held(
     monkeypatch.setattr(checkpoints, "perf_counter", clock)
     owner, trial = Owner.this_process("w"), run.read_design()[0]
     with registered(run, owner):
-        assert claims.take(run, trial.id, owner)
+        assert claims.acquire(run, trial.id, owner)
 
         def make(every: str) -> tuple[Checkpoint, Clock]:
-            monkeypatch.setenv(checkpoints.VARIABLE, every)
+            monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, every)
             cohort = Cohort(trials=(trial,), device="cpu")
             return Checkpoints.here(run, owner).of(cohort)[trial.id], clock
 
@@ -247,7 +247,7 @@ def test_at_zero_each_is_kept(held: Callable[[str], tuple[Checkpoint, Clock]]) -
 @pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan"])
 def test_another_time_is_refused(run: RunDirectory, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(checkpoints.VARIABLE, text)
+        patch.setenv(checkpoints.INTERVAL_VARIABLE, text)
         with pytest.raises(SpecError, match=f"'{text}', allowed is a number of seconds from 0"):
             work(order(run))
 
@@ -336,7 +336,7 @@ def test_driver_removes_what_killed_workers_left(run: RunDirectory) -> None:
     PartWriter(run, "w").append(Result(trial=first.id, outcome="ok"))
     ledger = Ledger(run)
     ledger.refresh()
-    checkpoints.tidy(run, ledger)
+    checkpoints.remove_finished(run, ledger)
     assert list(run.checkpoints.iterdir()) == [run.checkpoint(second.id)]
     run.checkpoint(first.id).write_bytes(b"it has a result")
     drive(run)

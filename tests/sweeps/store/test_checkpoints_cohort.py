@@ -35,7 +35,7 @@ DATA = "synthetic:classes=4,size=16,channels=1,n=200,seed=0"
 
 @pytest.fixture(autouse=True)
 def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(checkpoints.VARIABLE, "0")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "0")
 
 
 def images(path: Path, epochs: int = 3) -> RunDirectory:
@@ -170,7 +170,7 @@ def held(tmp_path: Path) -> Iterator[Callable[[bool], Held]]:
     def make(ends: bool) -> Held:
         events = list[str]()
         for trial in trials:
-            assert claims.take(run, trial.id, owner)
+            assert claims.acquire(run, trial.id, owner)
 
         def on_save() -> None:
             events.append("saved")
@@ -217,7 +217,7 @@ def test_the_next_is_due_for_all_at_once(
     """Whoever is the first of those that are left, by the cost of all."""
     now = [100.0]
     monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])
-    monkeypatch.setenv(checkpoints.VARIABLE, "10")
+    monkeypatch.setenv(checkpoints.INTERVAL_VARIABLE, "10")
     _, places, _ = held(False)
     made: list[float] = []
 

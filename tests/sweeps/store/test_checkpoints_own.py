@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from toys import ROOT, make_toy
 
-from sweeps.objective.function_objective import fault_of, of_plain
+import sweeps
+from sweeps.objective.function_objective import fault_of_objective, from_function
 from sweeps.study.design import draw_design
-from sweeps.study.trial import Cohort, Saved
+from sweeps.study.trial import Cohort, Result, Saved, Trial
 
 
 def test_a_function_with_a_parameter_for_it_gets_a_place() -> None:
@@ -22,12 +23,12 @@ def test_a_function_with_a_parameter_for_it_gets_a_place() -> None:
 
     place = Saved()
     cohort = Cohort(trials=(trial,), device="cpu", saved={trial.id: place})
-    list(of_plain(fit)(cohort))
-    list(of_plain(fit)(replace(cohort, saved={})))  # outside of a sweep: nowhere
+    list(from_function(fit)(cohort))
+    list(from_function(fit)(replace(cohort, saved={})))  # outside of a sweep: nowhere
     assert given[0] is place
     assert given[1].load() is None
-    assert fault_of(fit) is None
-    assert "one argument" in str(fault_of(lambda trial, kept: 1.0))
+    assert fault_of_objective(fit) is None
+    assert "one argument" in str(fault_of_objective(lambda trial, kept: 1.0))
 
 
 class FirstTwo(Saved):
@@ -35,14 +36,39 @@ class FirstTwo(Saved):
 
     state: bytes | None = None
     left = 2
+    others: object = None
 
     def load(self) -> bytes | None:
         return self.state
 
-    def offer(self, state: Callable[[], bytes]) -> None:
-        self.state, self.left = state(), self.left - 1
+    def maybe_save(self, state: Callable[[], bytes], others: object = None) -> None:
+        self.state, self.left, self.others = state(), self.left - 1, others
         if not self.left:
             raise SystemExit
+
+
+def test_both_names_of_an_offer_keep_the_same() -> None:
+    for name in ("maybe_save", "offer"):
+        saved, others = FirstTwo(), [(Saved(), bytes)]
+        getattr(saved, name)(lambda: b"state", others)
+        assert (saved.load(), saved.others) == (b"state", others)
+
+
+@pytest.mark.parametrize("statement", ["from sweeps import", "from sweeps.trial import"])
+def test_the_types_of_an_objective_have_one_public_place_and_an_earlier_one(statement: str) -> None:
+    names: dict[str, Any] = {}
+    exec(f"{statement} Cohort, Result, Saved, Trial", names)
+    assert [names[name] for name in ("Cohort", "Result", "Saved", "Trial")] == [
+        Cohort,
+        Result,
+        Saved,
+        Trial,
+    ]
+
+
+def test_sweeps_has_nothing_else_of_its_own() -> None:
+    with pytest.raises(AttributeError, match="module 'sweeps' has no attribute 'Saves'"):
+        sweeps.Saves  # noqa: B018
 
 
 def test_the_example_of_the_page_goes_on_to_the_same_result(

@@ -22,12 +22,12 @@ from sweeps.executors import InlineExecutor
 from sweeps.store import claims, provenance, views
 from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.owner import Owner
-from sweeps.store.parts import Ledger, set_aside
+from sweeps.store.parts import Ledger, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.confirm import confirmation
-from sweeps.study.design import read_table
-from sweeps.study.repair import trained
-from sweeps.study.schema import PART
+from sweeps.study.design import read_design_table
+from sweeps.study.repair import trials_in_parts
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import Cohort
 from sweeps.system.files import parse_json, parse_toml, read_bytes, read_text
 from sweeps.worker import engine
@@ -108,7 +108,7 @@ def unguarded(source: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
-    provenance.record(run, {"own": {}})
+    provenance.write_provenance(run, {"own": {}})
     engine.write_engine_file(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
@@ -252,7 +252,7 @@ def go_on(run: RunDirectory) -> None:
     with sole_driver(run):
         ledger = Ledger(run)
         ledger.refresh()
-        set_aside(ledger.damaged)
+        set_aside_parts(ledger.damaged)
         Driver(run, run.read_design(), InlineExecutor(run, lambda: None), plan).drive()
         views.rebuild(run)
     assert load(run.path)["outcome"].eq("ok").all()
@@ -266,7 +266,7 @@ WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 def like_a_part(**changes: object) -> pa.Table:
     """Two rows of a part, with other columns in place of its own."""
     columns = {"trial": ["x", "y"], "outcome": ["ok"] * 2, "finished": [WRITTEN] * 2}
-    table = pa.Table.from_pydict(columns, schema=pa.schema([PART.field(n) for n in columns]))
+    table = pa.Table.from_pydict(columns, schema=pa.schema([PART_SCHEMA.field(n) for n in columns]))
     for name, values in changes.items():
         index = table.column_names.index(name) if name in columns else -1
         if index >= 0:
@@ -281,12 +281,14 @@ ODD_PARTS = {
     "no columns": pa.table({}),
     "no trial": like_a_part(trial=None),
     "no finished": like_a_part(finished=None),
-    "null finished": like_a_part(finished=pa.array([None, WRITTEN], PART.field("finished").type)),
+    "null finished": like_a_part(
+        finished=pa.array([None, WRITTEN], PART_SCHEMA.field("finished").type)
+    ),
     "far-future finished": like_a_part(
-        finished=pa.array([FAR, WRITTEN], PART.field("finished").type)
+        finished=pa.array([FAR, WRITTEN], PART_SCHEMA.field("finished").type)
     ),
     "beyond all calendars": like_a_part(
-        finished=pa.array([2**62, 0]).cast(PART.field("finished").type)
+        finished=pa.array([2**62, 0]).cast(PART_SCHEMA.field("finished").type)
     ),
     "finished as text": like_a_part(finished=pa.array(["today", "now"])),
     "finished without a zone": like_a_part(finished=pa.array([WRITTEN] * 2, pa.timestamp("us"))),
@@ -317,8 +319,8 @@ def test_a_part_with_an_odd_schema_is_set_aside_like_a_damaged_one(
     before = pq.read_table(run.results)
     views.rebuild(run)
     assert pq.read_table(run.results).equals(before)
-    assert trained(run.parts) == set(run.read_design().ids)
-    assert [moved.name for moved in set_aside(ledger.damaged)] == ["odd-0000.parquet.damaged"]
+    assert trials_in_parts(run.parts) == set(run.read_design().ids)
+    assert [moved.name for moved in set_aside_parts(ledger.damaged)] == ["odd-0000.parquet.damaged"]
 
 
 @pytest.mark.parametrize("name", [None, "error", "trial", "lr"])
@@ -327,7 +329,7 @@ def test_a_metric_without_a_name_or_with_that_of_a_column_has_no_column(
 ) -> None:
     metrics = [[{"name": name, "value": 1.0}, {"name": "mine", "value": 2.0}], []]
     table = like_a_part(trial=pa.array([run.read_design().ids[0], "y"]))
-    table = table.append_column("metrics", pa.array(metrics, PART.field("metrics").type))
+    table = table.append_column("metrics", pa.array(metrics, PART_SCHEMA.field("metrics").type))
     for part in run.parts.iterdir():
         part.unlink()
     pq.write_table(table, run.part("odd", 0))
@@ -343,7 +345,7 @@ def test_a_metric_without_a_name_or_with_that_of_a_column_has_no_column(
 def test_a_design_of_the_right_types_with_other_values_is_refused(
     run: RunDirectory, column: str, value: object
 ) -> None:
-    table = read_table(run.design)
+    table = read_design_table(run.design)
     rows = table.to_pylist()
     rows[0][column] = value
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), run.design)

@@ -9,7 +9,7 @@ import pytest
 from toys import make_toy
 
 from sweeps.store import claims
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.owner import Owner
 from sweeps.store.parts import EVER, Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
@@ -155,7 +155,7 @@ def test_a_claim_that_is_given_back_twice_by_one_owner_is_free(run: RunDirectory
     owner, trial = Owner.this_process("a"), run.read_design().ids[0]
     run.worker("a").write_text(owner.to_json())
     for _ in range(2):
-        assert claims.take(run, trial, owner)
+        assert claims.acquire(run, trial, owner)
         claims.release(run, trial)
         assert claims.held(run) == {}
         assert claims.has_marker(run, trial)
@@ -191,9 +191,9 @@ def test_markers_are_swept_up_but_for_those_of_a_worker_that_began_just_now(
     run.marker(third).mkdir()
     run.marker(fourth).write_text(alive.to_json())
     run.worker("alive").write_text(alive.to_json())
-    sweep_up(run)
+    remove_leftovers(run)
     assert run.marker(first).exists()  # while a worker lives
     monkeypatch.setattr(claims, "living_workers", lambda *_: [])
-    sweep_up(run)
+    remove_leftovers(run)
     left = sorted(path.name for path in run.claims.iterdir())
     assert left == sorted([run.marker(fourth).name, f"{run.marker(third).name}.damaged"])

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.store.owner import Owner, wait_for_an_end
+from sweeps.store.owner import Owner, wait_for_any_end
 
 SELF = Owner.this_process("self")
 LONG = 30.0
@@ -30,13 +30,13 @@ def sleeping(seconds: float) -> Iterator[Owner]:
 def test_the_first_end_is_noticed_at_once() -> None:
     start = time.monotonic()
     with sleeping(LONG) as long, sleeping(0.1) as short:
-        wait_for_an_end([long, short], LONG)
+        wait_for_any_end([long, short], LONG)
     assert time.monotonic() - start < LONG / 2
 
 
 def test_who_lives_is_waited_for_so_long_and_no_longer() -> None:
     start = time.monotonic()
-    wait_for_an_end([SELF], 0.2)
+    wait_for_any_end([SELF], 0.2)
     assert time.monotonic() - start >= 0.2
 
 
@@ -44,5 +44,5 @@ def test_who_lives_is_waited_for_so_long_and_no_longer() -> None:
 def test_where_nobody_lives_the_time_passes_all_the_same(owners: list[Owner]) -> None:
     """Or a driver whose workers have just ended would look without rest."""
     start = time.monotonic()
-    wait_for_an_end(owners, 0.2)
+    wait_for_any_end(owners, 0.2)
     assert time.monotonic() - start >= 0.2

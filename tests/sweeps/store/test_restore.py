@@ -17,7 +17,7 @@ from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import SpecError, StoreError
 from sweeps.executors import InlineExecutor
 from sweeps.store import claims
-from sweeps.store.cleanup import sweep_up
+from sweeps.store.cleanup import remove_leftovers
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.store.run_directory import RunDirectory
@@ -127,10 +127,10 @@ def test_what_killed_writers_left_is_swept_once_nobody_writes(run: RunDirectory)
         path.touch()
     (run.path / ".mine").touch()
     run.worker("x").write_text(Owner.this_process("x").to_json())
-    sweep_up(run)
+    remove_leftovers(run)
     assert all(path.exists() for path in left)
     run.worker("x").unlink()
-    sweep_up(run)
+    remove_leftovers(run)
     assert not any(path.exists() for path in left)
     assert (run.path / ".mine").exists()
 
@@ -159,7 +159,7 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
     run.create(STUDY, DESIGN)
     gone = replace(Owner.this_process("x"), started="0")
     run.worker("x").write_text(gone.to_json())
-    assert claims.take(run, DESIGN[0].id, gone)
+    assert claims.acquire(run, DESIGN[0].id, gone)
     held, append = [], PartWriter.append
 
     def spied(self: PartWriter, result: Result, **more: Any) -> None:
@@ -180,10 +180,10 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
 def test_a_workers_file_that_cannot_be_read_goes_once_none_lives(run: RunDirectory) -> None:
     run.worker("x").write_text("{")
     run.worker("y").write_text(Owner.this_process("y").to_json())
-    claims.void(run)
+    claims.release_orphaned(run)
     assert run.worker("x").exists()
     run.worker("y").unlink()
-    claims.void(run)
+    claims.release_orphaned(run)
     assert not run.worker("x").exists()
 
 

@@ -18,10 +18,10 @@ from sweeps.driver.tally import Tally
 from sweeps.errors import SpecError, StoreError
 from sweeps.store import claims, views
 from sweeps.store.owner import Owner
-from sweeps.store.parts import ROWS, Ledger, PartWriter, read_parts, set_aside
+from sweeps.store.parts import ROWS_PER_PART, Ledger, PartWriter, read_parts, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
-from sweeps.study.schema import CURVES, MEASURED, PART, results_schema
+from sweeps.study.schema import CURVES_SCHEMA, MEASURED_COLUMNS, PART_SCHEMA, results_schema
 from sweeps.study.study import Study
 from sweeps.study.trial import Result
 from sweeps.system.files import atomic_write
@@ -101,11 +101,11 @@ def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
 def test_of_two_claims_one_is_had(run: RunDirectory, trials: Design) -> None:
     first, second = (Owner.this_process(name) for name in ("first", "second"))
     with registered(run, first), registered(run, second):
-        assert claims.take(run, trials[0].id, first)
-        assert not claims.take(run, trials[0].id, second)
+        assert claims.acquire(run, trials[0].id, first)
+        assert not claims.acquire(run, trials[0].id, second)
         assert claims.held(run) == {trials[0].id: first}
         claims.release(run, trials[0].id)
-        assert claims.take(run, trials[0].id, second)
+        assert claims.acquire(run, trials[0].id, second)
 
 
 def test_a_worker_that_ends_gives_back_what_it_holds(run: RunDirectory, trials: Design) -> None:
@@ -113,7 +113,7 @@ def test_a_worker_that_ends_gives_back_what_it_holds(run: RunDirectory, trials: 
 
     def be_stopped() -> None:
         with registered(run, owner):
-            claims.take(run, trials[0].id, owner)
+            claims.acquire(run, trials[0].id, owner)
             assert claims.held(run) == {trials[0].id: owner}
             raise SystemExit
 
@@ -132,8 +132,8 @@ def test_claims_work_without_hard_links(
     monkeypatch.setattr(os, "link", refuse)
     owner = Owner.this_process("worker")
     with registered(run, owner):
-        assert claims.take(run, trials[0].id, owner)
-        assert not claims.take(run, trials[0].id, owner)
+        assert claims.acquire(run, trials[0].id, owner)
+        assert not claims.acquire(run, trials[0].id, owner)
         assert claims.held(run) == {trials[0].id: owner}
 
 
@@ -157,8 +157,8 @@ def test_a_claim_is_void_only_when_its_owner_is_gone(run: RunDirectory, trials: 
     for trial, (content, _) in zip(trials, owners.values(), strict=False):
         run.claim(trial.id).write_text(json.dumps(content))
     expected = [t.id for t, (_, gone) in zip(trials, owners.values(), strict=False) if gone]
-    assert sorted(claims.orphaned(run)) == sorted(expected)
-    claims.void(run)
+    assert sorted(claims.orphaned_claims(run)) == sorted(expected)
+    claims.release_orphaned(run)
     assert not set(claims.held(run)) & set(expected)
 
 
@@ -181,7 +181,7 @@ def test_who_gave_a_claim_back_and_ended_while_it_was_looked_at_has_lost_nothing
         looks.append(owner)
         return True
 
-    assert claims.orphaned(run, gone) == {kept.stem: ending}
+    assert claims.orphaned_claims(run, gone) == {kept.stem: ending}
     assert looks
 
 
@@ -201,9 +201,9 @@ def test_a_zombie_is_gone() -> None:
 def test_a_garbage_claim_is_void_once_no_worker_lives(run: RunDirectory, trials: Design) -> None:
     run.claim(trials[0].id).write_text('{"name": "trunc')
     with registered(run, Owner.this_process("worker")):
-        assert claims.orphaned(run) == {}
-    assert claims.orphaned(run) == {trials[0].id: None}
-    claims.void(run)
+        assert claims.orphaned_claims(run) == {}
+    assert claims.orphaned_claims(run) == {trials[0].id: None}
+    claims.release_orphaned(run)
     assert claims.held(run) == {}
 
 
@@ -215,18 +215,18 @@ def test_a_result_is_on_the_disk_when_append_returns(run: RunDirectory, trials: 
         ledger.refresh()
         assert ledger.is_trained(trial.id)
     (part,) = run.parts.iterdir()
-    assert pq.read_schema(part).equals(PART, check_metadata=True)
+    assert pq.read_schema(part).equals(PART_SCHEMA, check_metadata=True)
     assert len(pq.read_table(part)) == 3
 
 
 def test_parts_roll_over(run: RunDirectory) -> None:
     writer = PartWriter(run, "worker")
-    rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS - 1)
-    writer._rows = pa.Table.from_pylist(rows, schema=PART)
+    rows = [{"trial": "x", "outcome": "ok", "finished": datetime.now(UTC)}] * (ROWS_PER_PART - 1)
+    writer._rows = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
     for name in ("last of the first", "first of the second"):
         writer.append(Result(trial=name, outcome="ok"))
     lengths = [len(pq.read_table(path)) for path in sorted(run.parts.iterdir())]
-    assert lengths == [ROWS, 1]
+    assert lengths == [ROWS_PER_PART, 1]
 
 
 def test_a_value_that_is_no_column_is_named(run: RunDirectory, trials: Design) -> None:
@@ -259,7 +259,7 @@ def test_a_damaged_part_is_named_set_aside_and_not_read(run: RunDirectory, trial
     ledger.refresh()
     assert ledger.damaged == [damaged]
     assert [ledger.is_trained(t.id) for t in trials[:2]] == [True, False]
-    (moved,) = set_aside(ledger.damaged)
+    (moved,) = set_aside_parts(ledger.damaged)
     assert moved.name == "bad-0000.parquet.damaged"
     ledger.refresh()
     assert ledger.damaged == []
@@ -291,7 +291,7 @@ def test_a_flipped_bit_in_any_column_is_damage(run: RunDirectory, trials: Design
 def test_a_second_damage_of_the_same_part_does_not_replace_the_first(run: RunDirectory) -> None:
     for content in (b"first", b"second"):
         run.part("worker", 0).write_bytes(content)
-        set_aside([run.part("worker", 0)])
+        set_aside_parts([run.part("worker", 0)])
     assert sorted(path.read_bytes() for path in run.parts.iterdir()) == [b"first", b"second"]
 
 
@@ -319,11 +319,11 @@ def test_views_are_rebuilt_from_parts_in_design_order(
     views.rebuild(run)
     results, curves = pq.read_table(run.results), pq.read_table(run.curves)
     assert results.schema.equals(results_schema(toy_study.space), check_metadata=True)
-    assert curves.schema.equals(CURVES, check_metadata=True)
+    assert curves.schema.equals(CURVES_SCHEMA, check_metadata=True)
     assert results["trial"].to_pylist() == [trial.id for trial in trials]
     assert results["lr"].to_pylist() == [trial.hyperparameters["lr"] for trial in trials]
     assert len(curves) == 2 * len(trials)
-    assert len({column.name for column in MEASURED}) == len(MEASURED)
+    assert len({column.name for column in MEASURED_COLUMNS}) == len(MEASURED_COLUMNS)
 
 
 BEFORE_SIGNALS = FIXTURES / "parts" / "before-signals.parquet"
@@ -344,7 +344,7 @@ def test_a_part_of_an_older_version_is_read_and_gone_on_with(
     views.rebuild(run)
     assert pq.read_table(run.results)["outcome"].to_pylist() == ["ok", "diverged", "ok"]
     curves = pq.read_table(run.curves)
-    assert curves.schema.equals(CURVES, check_metadata=True)
+    assert curves.schema.equals(CURVES_SCHEMA, check_metadata=True)
     *old, new = curves.to_pylist()
     assert [row["val_error"] for row in old] == [90.0, 80.0] * 2
     assert {row[name] for row in old for name in signals} == {None}

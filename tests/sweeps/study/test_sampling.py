@@ -7,7 +7,7 @@ import optuna
 import pytest
 from scipy.stats import kstest, qmc
 
-from sweeps.study.sampling import SAMPLERS, draw, grid_levels, names_of
+from sweeps.study.sampling import SAMPLERS, axis_names, draw_points, grid_levels
 from sweeps.study.space import Hyperparameter
 
 LR = Hyperparameter(name="lr", low=1e-3, high=1.0)
@@ -32,12 +32,12 @@ def test_the_points_are_those_that_optuna_gives_when_asked(sampler: str, seed: i
     unit = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in names}
     asked = [study.ask(unit).params for _ in range(40 + skipped)][skipped:]  # type: ignore[arg-type]
     expected = [[point[name] for name in names] for point in asked]
-    assert draw(sampler, space, 40, seed).tolist() == expected  # type: ignore[arg-type]
+    assert draw_points(sampler, space, 40, seed).tolist() == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_same_seed_draws_the_same_points_and_another_seed_others(sampler: str) -> None:
-    first, again, other = (draw(sampler, [LR, WD], 16, seed) for seed in (3, 3, 4))  # type: ignore[arg-type]
+    first, again, other = (draw_points(sampler, [LR, WD], 16, seed) for seed in (3, 3, 4))  # type: ignore[arg-type]
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.shape == (16, 2)
@@ -47,12 +47,12 @@ def test_the_same_seed_draws_the_same_points_and_another_seed_others(sampler: st
 
 @pytest.mark.parametrize("sampler", ["random", "sobol"])
 def test_the_first_n_of_2n_draws_are_the_n_draws(sampler: str) -> None:
-    n, twice = (draw(sampler, [LR, WD], size, 5) for size in (16, 32))  # type: ignore[arg-type]
+    n, twice = (draw_points(sampler, [LR, WD], size, 5) for size in (16, 32))  # type: ignore[arg-type]
     assert np.array_equal(n, twice[:16])
 
 
 def test_random_draws_are_uniform_and_independent() -> None:
-    points = draw("random", [LR, WD], 2000, 0)
+    points = draw_points("random", [LR, WD], 2000, 0)
     assert kstest(points[:, 0], "uniform").pvalue > 1e-3
     assert kstest(points[:, 1], "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(points.T)[0, 1]) < 4 / np.sqrt(2000)
@@ -60,14 +60,14 @@ def test_random_draws_are_uniform_and_independent() -> None:
 
 def test_sobol_fills_the_square_more_evenly_than_random() -> None:
     """Optuna's first Sobol point is a random one: kept, it would spoil the balance."""
-    sobol, random = draw("sobol", [LR, WD], 64, 0), draw("random", [LR, WD], 64, 0)
+    sobol, random = draw_points("sobol", [LR, WD], 64, 0), draw_points("random", [LR, WD], 64, 0)
     assert qmc.discrepancy(sobol) < 0.2 * qmc.discrepancy(random)
     in_quarters, _, _ = np.histogram2d(*sobol.T, bins=8, range=[[0, 1], [0, 1]])
     assert (in_quarters == 1).all()  # a (0, 6, 2)-net has one point in each of 64 squares
 
 
 def test_grid_has_every_combination_once() -> None:
-    points = draw("grid", [LR, BATCH], 15, 0)
+    points = draw_points("grid", [LR, BATCH], 15, 0)
     assert sorted(set(points[:, 0])) == [0, 0.25, 0.5, 0.75, 1]
     assert sorted(BATCH.at(u) for u in set(points[:, 1])) == [32, 64, 128]  # type: ignore[type-var]
     assert len({tuple(point) for point in points}) == 15
@@ -82,4 +82,4 @@ def test_a_grid_that_is_none_is_refused_with_the_nearest_sizes() -> None:
 
 def test_an_axis_for_each_name_however_many_laws_it_has() -> None:
     by_optimizer = [LR.model_copy(update={"optims": (optim,)}) for optim in ("sgd", "adamw")]
-    assert names_of([*by_optimizer, WD]) == ["lr", "weight_decay"]
+    assert axis_names([*by_optimizer, WD]) == ["lr", "weight_decay"]

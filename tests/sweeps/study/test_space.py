@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sweeps.study.space import Hyperparameter, significant
+from sweeps.study.space import Hyperparameter, round_significant
 
 UNIT = st.floats(0, 1)
 
@@ -28,7 +28,7 @@ def test_linear_is_a_straight_line(u: float) -> None:
 def test_values_stay_within_their_range_whatever_the_rounding(u: float) -> None:
     low, high = 0.00123456789, 0.00123456999
     value = Hyperparameter(name="lr", low=low, high=high).at(u)
-    assert significant(low) <= value <= significant(high)
+    assert round_significant(low) <= value <= round_significant(high)
 
 
 def test_whole_numbers_have_equal_shares_at_both_ends() -> None:
@@ -48,8 +48,8 @@ def test_choices_have_equal_shares_and_the_last_includes_one() -> None:
 
 def test_six_significant_digits() -> None:
     """The last bits, in which processors differ, are gone before anything is hashed."""
-    assert significant(math.nextafter(0.0123456, 1)) == 0.0123456
-    assert significant(123456789.0) == 123457000.0
+    assert round_significant(math.nextafter(0.0123456, 1)) == 0.0123456
+    assert round_significant(123456789.0) == 123457000.0
 
 
 @pytest.mark.parametrize(

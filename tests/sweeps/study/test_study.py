@@ -1,23 +1,32 @@
 """Study, design, identity: what is going to be trained, and under which name."""
 
 import dataclasses
+import json
+import pickle
+import subprocess
+import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
-from toys import make_toy
+from toys import FIXTURES, ROOT, make_run, make_toy
 
 from sweeps.errors import SpecError, StoreError
-from sweeps.study import trial as trial_module
+from sweeps.store.parts import EVER
+from sweeps.study import objectives
 from sweeps.study.design import draw_design, read_design, training_seed, write_design
+from sweeps.study.objectives import ObjectiveFacts, registered_objectives
 from sweeps.study.schema import design_schema
 from sweeps.study.space import Hyperparameter
 from sweeps.study.study import Study
 from sweeps.study.trial import trial_id
+from sweeps.worker.worker import WorkerSpec
 
-RESOLVED = {
+RESOLVED: dict[str, Any] = {
     "seed": 7,
     "settings": {"lr": 0.1, "weight_decay": 1e-4, "batch_size": 64, "nesterov": True},
     "precision": "float32",
@@ -58,16 +67,84 @@ def test_the_place_of_the_data_is_kept_and_decides_nothing(tmp_path: Path) -> No
 
 
 def test_an_id_does_not_depend_on_the_order_of_settings() -> None:
-    turned = {**RESOLVED, "settings": dict(reversed(RESOLVED["settings"].items()))}  # type: ignore[attr-defined]
+    turned = {**RESOLVED, "settings": dict(reversed(RESOLVED["settings"].items()))}
     assert trial_id("m", "sgd", 5, turned) == trial_id("m", "sgd", 5, RESOLVED)
 
 
+def registering(code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a process that has imported nothing of `stability`."""
+    imports = "import json, pickle, sys\nfrom sweeps.study.trial import trial_id\n"
+    check = f"{imports}assert 'stability' not in sys.modules\n{code}"
+    command = [sys.executable, "-c", check, json.dumps(RESOLVED), str(FIXTURES / "finished")]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+READ = (
+    "from pathlib import Path; from sweeps.store.run_directory import RunDirectory\n"
+    "print(len(list(RunDirectory(Path(sys.argv[2])).read_design())))\n"
+)
+
+
+@pytest.mark.parametrize(
+    "code", ["trial_id('vitc-nano', 'sgd', 5, json.loads(sys.argv[1]))", READ], ids=["id", "design"]
+)
+def test_without_a_registration_there_is_no_id_at_all(code: str) -> None:
+    done = registering(code)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "objective stability.objective:train_images is not registered" in done.stderr
+    assert done.stderr.endswith("import stability first\n")
+
+
+def test_a_process_without_stability_gets_the_table_with_its_worker_spec() -> None:
+    spec = WorkerSpec(
+        run="run",
+        name="w",
+        slot="cpu:0",
+        max_failures=2,
+        since=EVER,
+        begun=EVER,
+        submission_folder="",
+    )
+    assert spec.objectives == registered_objectives()
+    assert "stability.objective:train_images" in spec.objectives
+    done = registering(
+        f"spec = pickle.loads({pickle.dumps(spec)!r})\n"
+        "from sweeps.study.objectives import register_objectives\n"
+        "register_objectives(spec.objectives)\n"
+        "print(trial_id('vitc-nano', 'sgd', 5, json.loads(sys.argv[1])))\n"
+        f"{READ}assert 'stability' not in sys.modules\n"
+    )
+    assert done.stdout.split() == ["vitc-nano-sgd-e5-fbdbac2f1b3c", "12"], done.stderr
+
+
+@pytest.mark.parametrize("old", [{}, {"flip": 0.5}, {"flip": 0.0, "momentum": 0.9}])
+def test_other_facts_than_those_of_the_design_are_refused(
+    old: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong table never renames trials: the ids do not match the content of the design."""
+    recipe = {"sgd": {"momentum": 0.9, "flip": 0.0}}
+    run = make_run(tmp_path / "run", objective=RESOLVED["objective"], recipe=recipe)
+    assert len(list(run.read_design())) == 8
+    wrong = ObjectiveFacts(old_defaults=old)
+    monkeypatch.setitem(objectives._registered, RESOLVED["objective"], wrong)
+    with pytest.raises(StoreError, match=r"is not the design of the study\.toml beside it"):
+        list(run.read_design())
+
+
+def test_sweeps_names_no_objective_of_stability() -> None:
+    modules = list((ROOT / "sweeps").rglob("*.py"))
+    assert len(modules) > 40
+    named = ("stability.objective", "train_images")
+    assert [path for path in modules if any(name in path.read_text() for name in named)] == []
+
+
 def test_a_new_option_orphans_no_old_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = trial_module.BEFORE_IT_EXISTED["stability.objective:train_images"]
-    monkeypatch.setitem(ours, "new", False)
+    ours = objectives.facts_of(RESOLVED["objective"])
+    new = replace(ours, old_defaults={**ours.old_defaults, "new": False})
+    monkeypatch.setitem(objectives._registered, RESOLVED["objective"], new)
     off, on = (
-        {**RESOLVED, "settings": {**RESOLVED["settings"], "new": value}}  # type: ignore[dict-item]
-        for value in (False, True)
+        {**RESOLVED, "settings": {**RESOLVED["settings"], "new": value}} for value in (False, True)
     )
     assert trial_id("m", "sgd", 5, off) == trial_id("m", "sgd", 5, RESOLVED)
     assert trial_id("m", "sgd", 5, on) != trial_id("m", "sgd", 5, RESOLVED)

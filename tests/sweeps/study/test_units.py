@@ -22,12 +22,12 @@ from sweeps.driver.tally import Tally
 from sweeps.errors import ExecutorError, UnitError
 from sweeps.objective.function_objective import result_of
 from sweeps.store import views
-from sweeps.store.answers import question
+from sweeps.store.answers import unit_question
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.study import Study
-from sweeps.study.units import faults_of as faults_in
+from sweeps.study.units import faults_in_unit as faults_in
 
 FINE = (12.0, 30.0, 14.5, 80.0, 20.0, 16.0, 13.0, 15.0)
 FRACTIONS = (0.12, 0.3, 0.145, 0.8, 0.2, 0.16, 0.13, 0.07)
@@ -270,9 +270,10 @@ def test_errors_of_images_are_percent_and_never_asked_about(tmp_path: Path) -> N
     study.write(tmp_path / "study.toml")
     assert RunDirectory(tmp_path).unit == "percent"
     row = {"outcome": "ok", "error": 0.1, "chance": 0.5, "wrong": None, "error_unit": "unknown"}
-    assert question([row] * 3, RunDirectory(tmp_path).unit) is None
+    assert unit_question([row] * 3, RunDirectory(tmp_path).unit) is None
     assert (
-        question([row] * 3, "") == "The objective gives chance 0.5 and first errors 0.1, 0.1, 0.1"
+        unit_question([row] * 3, "")
+        == "The objective gives chance 0.5 and first errors 0.1, 0.1, 0.1"
     )
 
 

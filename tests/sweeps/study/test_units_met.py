@@ -12,12 +12,12 @@ from toys import make_run, make_toy
 
 from analysis import TableError, load
 from stability.cli.study.code import versions_in
-from sweeps.store.accepted import Accepted, Decision
-from sweeps.store.answers import question
+from sweeps.store.accepted import Accepted, CodeDecision
+from sweeps.store.answers import unit_question
 from sweeps.store.parts import Ledger, PartWriter
 from sweeps.study.design import draw_design
 from sweeps.study.trial import Result
-from sweeps.study.units import UNKNOWN, judged
+from sweeps.study.units import UNNAMED_UNIT, validate_unit
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,15 @@ from sweeps.study.units import UNKNOWN, judged
     ],
 )
 def test_every_kind_of_number_is_judged(values: dict[str, Any], outcome: str) -> None:
-    assert judged(Result(trial="t", outcome="ok", values=values), "percent").outcome == outcome
+    assert (
+        validate_unit(Result(trial="t", outcome="ok", values=values), "percent").outcome == outcome
+    )
 
 
 def test_a_row_of_a_curve_that_is_no_number_fails_nothing() -> None:
     curve = [{"val_error": np.array([1.0, 2.0])}, {"val_error": 10**400}]
     result = Result(trial="t", outcome="ok", values={"error": 5.0}, curve=curve)
-    assert judged(result, "percent").outcome == "ok"
+    assert validate_unit(result, "percent").outcome == "ok"
 
 
 def test_the_unit_is_asked_for_by_the_results_that_count(tmp_path: Path) -> None:
@@ -46,16 +48,16 @@ def test_the_unit_is_asked_for_by_the_results_that_count(tmp_path: Path) -> None
     run = make_run(tmp_path / "run")
     trials, writer = draw_design(make_toy()), PartWriter(run, "w")
     for trial, error, code in zip(trials, [20, 21, 22, 0.2, 0.21, 0.22], "aaabbb", strict=False):
-        values = {"error": error, "error_unit": UNKNOWN}
+        values = {"error": error, "error_unit": UNNAMED_UNIT}
         writer.append(Result(trial=trial.id, outcome="ok", values=values), code=code)
     chosen = Accepted(codes=frozenset("b"), unknown=False)
     found = {}
     for name, decision in (
-        ("all", None), ("b", Decision(accepted=chosen, replaces_results=True)),
+        ("all", None), ("b", CodeDecision(accepted=chosen, replaces_results=True)),
     ):  # fmt: skip
         ledger = Ledger(run, decision=decision)
         ledger.refresh()
-        found[name] = question(ledger.counted, "")
+        found[name] = unit_question(ledger.counted, "")
     assert found["all"] is None
     assert "0.2, 0.21, 0.22" in str(found["b"])
 
@@ -63,10 +65,10 @@ def test_the_unit_is_asked_for_by_the_results_that_count(tmp_path: Path) -> None
 def test_errors_by_counts_beside_fractions_are_asked_about() -> None:
     row = {
         "outcome": "ok", "error": 25.0, "wrong": 5, "val_error": 0.3, "chance": None,
-        "error_unit": UNKNOWN,
+        "error_unit": UNNAMED_UNIT,
     }  # fmt: skip
-    assert "val_errors are 0.3, 0.3, 0.3" in str(question([row] * 3, ""))
-    assert question([row | {"val_error": 30.0}] * 3, "") is None
+    assert "val_errors are 0.3, 0.3, 0.3" in str(unit_question([row] * 3, ""))
+    assert unit_question([row | {"val_error": 30.0}] * 3, "") is None
 
 
 @pytest.mark.parametrize("trusting", [False, True])

@@ -28,7 +28,7 @@ from sweeps.store import views
 from sweeps.store.owner import Owner
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.system import trust
 
 WATCHED = HELPERS / "programs" / "watched.py"
@@ -225,7 +225,7 @@ def test_what_a_terminal_would_obey_is_written_out(run: RunDirectory) -> None:
     for part in run.parts.glob("*.parquet"):
         rows = [row for row in pq.read_table(part).to_pylist() if row["trial"] != trial]
         rows.append({**rows[0], "trial": trial, "outcome": "crashed", "message": escape})
-        pq.write_table(pa.Table.from_pylist(rows, schema=PART), part)
+        pq.write_table(pa.Table.from_pylist(rows, schema=PART_SCHEMA), part)
     (run.parts / f"{escape}.parquet").write_bytes(b"")
     owner = replace(Owner.this_process("x", "cpu:0"), host=f"far{escape}")
     run.worker("x").write_text(owner.to_json())
@@ -334,17 +334,17 @@ def test_what_is_made_is_for_nobody_else_to_write(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=HELPERS, check=True)
     made = [tmp_path / "run", *(tmp_path / "run").rglob("*")]
     assert len(made) >= 8
-    assert trust.writable_by_others(*made) is None
+    assert trust.first_writable_by_others(*made) is None
 
 
 def test_a_group_of_one_is_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(0o664)
     group = (tmp_path / "file").stat().st_gid
-    monkeypatch.setattr(trust, "is_private", lambda gid: gid == group)
-    assert trust.writable_by_others(tmp_path / "file") is None
-    monkeypatch.setattr(trust, "is_private", lambda gid: False)
-    assert trust.writable_by_others(tmp_path / "file") == tmp_path / "file"
+    monkeypatch.setattr(trust, "is_private_group", lambda gid: gid == group)
+    assert trust.first_writable_by_others(tmp_path / "file") is None
+    monkeypatch.setattr(trust, "is_private_group", lambda gid: False)
+    assert trust.first_writable_by_others(tmp_path / "file") == tmp_path / "file"
 
 
 @pytest.mark.parametrize(

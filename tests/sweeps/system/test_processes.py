@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def worker_of(child: "subprocess.Popen[bytes]", run: RunDirectory) -> Owner:
     """As if the child were a worker that has registered in `run`."""
-    start = processes.started(child.pid)
+    start = processes.start_time(child.pid)
     assert start is not None
     return replace(Owner.this_process("w", "cpu:0", run.identity), pid=child.pid, started=start)
 
@@ -111,10 +111,10 @@ def test_who_is_not_proven_gets_none(
 def test_numbers_that_name_no_single_process_are_never_signalled(
     monkeypatch: pytest.MonkeyPatch, pid: int
 ) -> None:
-    monkeypatch.setattr(processes, "started", lambda pid: "now")
+    monkeypatch.setattr(processes, "start_time", lambda pid: "now")
     monkeypatch.setattr(os, "kill", lambda *sent: pytest.fail(str(sent)))
-    assert not processes.send(pid, "now", signal.SIGTERM)
-    assert not processes.send(os.getpid(), "now", signal.SIGTERM)
+    assert not processes.signal_process(pid, "now", signal.SIGTERM)
+    assert not processes.signal_process(os.getpid(), "now", signal.SIGTERM)
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**31, 2**80, "14", 1.0, True, None, [14], {}])
@@ -123,7 +123,7 @@ def test_a_worker_file_with_such_a_pid_is_garbage(run: RunDirectory, pid: object
     run.worker("w").write_text(json.dumps({**fields, "pid": pid}))
     assert claims.workers(run) == []
     LocalExecutor(run, lambda: None).stop()
-    claims.void(run)
+    claims.release_orphaned(run)
     assert list(run.workers.iterdir()) == []
 
 
@@ -231,12 +231,12 @@ def test_workers_in_a_container_are_left_alone_from_outside_and_ended_inside(
     )  # fmt: skip
     try:
         workers = wait_for_workers(run)
-        outside = {worker.pid: processes.started(worker.pid) for worker in workers}
+        outside = {worker.pid: processes.start_time(worker.pid) for worker in workers}
         cancel_run(run.path)
         said = capsys.readouterr().out
         assert "0 of 2 workers were ended" in said
         assert said.count("another container") == 2
-        assert outside == {pid: processes.started(pid) for pid in outside}
+        assert outside == {pid: processes.start_time(pid) for pid in outside}
         assert len(claims.workers(run)) == 2
         end.touch()
         assert "2 of 2 workers were ended" in container.communicate(timeout=60)[0]

@@ -46,7 +46,7 @@ def write_acl(path: Path, content: bytes, name: str = acl.ACCESS) -> None:
 @pytest.fixture
 def private_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Debian, where mode 775 lets nobody else write."""
-    monkeypatch.setattr(trust, "is_private", lambda group: group == os.getegid())
+    monkeypatch.setattr(trust, "is_private_group", lambda group: group == os.getegid())
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_an_acl_counts_beside_the_mode(tmp_path: Path, content: bytes, is_open: 
     folder.mkdir(mode=0o755)
     for name in (acl.ACCESS, acl.DEFAULT):
         write_acl(folder, content, name)
-        found = trust.writable_by_others(folder)
+        found = trust.first_writable_by_others(folder)
         assert found == (folder if is_open else None)
         os.removexattr(folder, name)
         folder.chmod(0o755)
-    assert trust.writable_by_others(folder) is None
+    assert trust.first_writable_by_others(folder) is None
 
 
 @pytest.mark.usefixtures("private_group")
@@ -80,7 +80,7 @@ def test_what_is_made_below_a_default_acl_is_for_nobody_else(tmp_path: Path) -> 
     run = make_run(tmp_path / "run")
     made = trust.private_folder(run.jobs / "a", run.path)
     (run.jobs / "b").mkdir()
-    assert trust.writable_by_others(run.path, *run.path.rglob("*"), made) is None
+    assert trust.first_writable_by_others(run.path, *run.path.rglob("*"), made) is None
 
 
 @pytest.mark.parametrize("place", [".", "jobs"])
@@ -125,7 +125,7 @@ OWNER = (0, 0, 0x1601FF, "OWNER@")
         (acl.NFS4, b"\xff" * 8, True),
         (acl.ACCESS, posix((USER_OBJ, 7, UNUSED), version=3), True),
         (acl.ACCESS, b"\x02\x00\x00\x00\x01", True),
-        (acl.UNKNOWN[0], b"anything", True),
+        (acl.UNJUDGED[0], b"anything", True),
     ],
 )
 def test_lists_of_other_kinds_are_judged_or_count_as_open(
@@ -137,7 +137,7 @@ def test_lists_of_other_kinds_are_judged_or_count_as_open(
         raise OSError(errno.ENODATA, "none")
 
     monkeypatch.setattr(os, "getxattr", getxattr, raising=False)
-    assert trust.writable_by_others(tmp_path) == (tmp_path if is_open else None)
+    assert trust.first_writable_by_others(tmp_path) == (tmp_path if is_open else None)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.E2BIG])
@@ -148,7 +148,7 @@ def test_a_list_that_cannot_be_read_counts_as_open(
         raise OSError(number, "no")
 
     monkeypatch.setattr(os, "getxattr", refuse, raising=False)
-    assert trust.writable_by_others(tmp_path) == tmp_path
+    assert trust.first_writable_by_others(tmp_path) == tmp_path
 
 
 def as_link(jobs: Path) -> None:

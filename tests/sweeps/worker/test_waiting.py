@@ -15,10 +15,10 @@ from toys import make_toy
 
 from sweeps.store import claims, parts
 from sweeps.store.owner import Owner
-from sweeps.store.parts import EVER, ROWS, Ledger, PartWriter, Record, set_aside
+from sweeps.store.parts import EVER, ROWS_PER_PART, Ledger, PartWriter, Record, set_aside_parts
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import Design, draw_design
-from sweeps.study.schema import PART
+from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import Result, Trial
 from sweeps.worker.queue import TrialQueue
 from sweeps.worker.worker import JobLifetime, WorkerSpec, cohorts
@@ -121,8 +121,8 @@ def fill(run: RunDirectory, trials: list[Trial]) -> None:
     """Parts of earlier workers that have trained these."""
     hour_ago = NOW - timedelta(hours=1)
     rows = [{"trial": t.id, "outcome": "ok", "finished": hour_ago} for t in trials]
-    for number, start in enumerate(range(0, len(rows), ROWS)):
-        table = pa.Table.from_pylist(rows[start : start + ROWS], schema=PART)
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_PART)):
+        table = pa.Table.from_pylist(rows[start : start + ROWS_PER_PART], schema=PART_SCHEMA)
         pq.write_table(table, run.part("earlier", number))
 
 
@@ -165,7 +165,7 @@ def test_a_ledger_reads_what_changed_and_takes_in_what_is_new(
     ledger.refresh()
     assert (read, ledger.arrived[place:]) == (["b-0000.parquet"], [trials[7].id])
     assert ledger.arrived is known
-    set_aside([run.part("b", 0)])
+    set_aside_parts([run.part("b", 0)])
     ledger.refresh()
     assert ledger.arrived is not known  # rows have gone: who follows begins again
     assert sorted(ledger.arrived) == sorted(trials[i].id for i in (0, 2))
@@ -177,7 +177,7 @@ def test_a_trusting_ledger_does_not_look_at_full_parts_again(
     study = make_toy(draws=300)
     run = RunDirectory(tmp_path / "run")
     run.create(study, draw_design(study))
-    fill(run, run.read_design()[: ROWS + 10])
+    fill(run, run.read_design()[: ROWS_PER_PART + 10])
     looked: list[str] = []
     real = Ledger._look
 
@@ -191,7 +191,7 @@ def test_a_trusting_ledger_does_not_look_at_full_parts_again(
     ))):  # fmt: skip
         ledger = Ledger(run, trusting=trusting)
         ledger.refresh()
-        assert len(ledger.records) == ROWS + 10
+        assert len(ledger.records) == ROWS_PER_PART + 10
         looked.clear()
         ledger.refresh()
         assert looked == again
@@ -211,13 +211,13 @@ def test_in_whatever_order_rows_are_read_the_same_is_known(run: RunDirectory) ->
             {"trial": rng.choice(trials).id, "outcome": outcome, "error": float(step),
              "seconds": 1.0 + step, "finished": NOW + later, "message": f"no. {step}", "host": name}
         )  # fmt: skip
-        table = pa.Table.from_pylist(rows[name], schema=PART)
+        table = pa.Table.from_pylist(rows[name], schema=PART_SCHEMA)
         pq.write_table(table, run.part(name, 0))
         if step == 20:
             del rows["a"][0]  # another file of the same name, which is longer at its next look
             rows["a"] += rows["a"][-1:] * 3
         if step == 40:
-            set_aside([run.part("c", 0)])
+            set_aside_parts([run.part("c", 0)])
             rows["c"] = []
         if rng.random() < 0.7:
             ledger.refresh()
