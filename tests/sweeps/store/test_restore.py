@@ -169,7 +169,7 @@ def test_a_lost_trial_is_free_only_when_its_failure_is_written(
     monkeypatch.setattr(PartWriter, "append", spied)
     plan = DispatchOptions(slots=("cpu:0",), submission_folder=HELPERS)
     driver = Driver(run, DESIGN, InlineExecutor(run, lambda: None), plan)
-    monkeypatch.setattr(driver.dispatcher, "fault", lambda owner: ("crashed", "killed"))
+    monkeypatch.setattr(driver.executor, "fault", lambda owner: ("crashed", "killed"))
     driver._record_losses()
     assert held == [True]
     assert claims.held(run) == {}
