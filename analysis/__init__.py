@@ -58,9 +58,9 @@ from analysis.space.best_region import (
     winning_probabilities,
 )
 from analysis.space.lr_sensitivity import lr_sensitivity
-from analysis.space.marginals import importance, isolation
-from analysis.space.search_space import Range, box_of, range_for, read_box
-from analysis.space.subspace import WeightedEDF, reweighted, smaller_box
+from analysis.space.marginals import importance, marginals
+from analysis.space.search_space import SearchRange, range_for, read_search_space, search_space_of
+from analysis.space.subspace import WeightedEDF, reweighted, subspace
 from analysis.table.code_versions import MixedCodeWarning, code_notes
 from analysis.table.groups import complete_prefix, describe, group_columns
 from analysis.table.load import as_table, load
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from analysis.figures.axes import plot_convergence, plot_optimizer_gap, plot_schedule_length
     from analysis.figures.edf import draw_edf, plot_edfs
     from analysis.figures.save import save_edf
-    from analysis.figures.space import plot_against, plot_box, plot_isolation
+    from analysis.figures.space import plot_against, plot_marginals, plot_search_space
 
 __all__ = [
     "EDF",
@@ -82,15 +82,14 @@ __all__ = [
     "Estimand",
     "Interval",
     "MixedCodeWarning",
-    "Range",
     "Sample",
     "Scenario",
+    "SearchRange",
     "Share",
     "TableError",
     "WeightedEDF",
     "area_interval",
     "as_table",
-    "box_of",
     "brunner_munzel",
     "clopper_pearson",
     "code_notes",
@@ -112,40 +111,41 @@ __all__ = [
     "half_width",
     "holm",
     "importance",
-    "isolation",
     "ks_permutation",
     "landscape",
     "load",
     "load_curves",
     "lr_sensitivity",
+    "marginals",
     "method_for",
     "optimizer_gap",
     "order_permutation",
     "paired_interval",
     "plot_against",
-    "plot_box",
     "plot_convergence",
     "plot_edfs",
-    "plot_isolation",
+    "plot_marginals",
     "plot_optimizer_gap",
     "plot_schedule_length",
+    "plot_search_space",
     "pointwise_coverage",
     "power",
     "power_from_pilot",
     "quantile_interval",
     "range_for",
-    "read_box",
+    "read_search_space",
     "reweighted",
     "samples",
     "save_edf",
     "schedule_length",
     "score_by_trials",
+    "search_space_of",
     "seconds_by_group",
     "share_difference",
     "share_interval",
     "share_of",
-    "smaller_box",
     "span_of_the_best",
+    "subspace",
     "summarise",
     "tau_b",
     "training_curves",
@@ -165,12 +165,25 @@ _LATER = {
     "plot_optimizer_gap": "analysis.figures.axes",
     "plot_schedule_length": "analysis.figures.axes",
     "plot_against": "analysis.figures.space",
-    "plot_box": "analysis.figures.space",
-    "plot_isolation": "analysis.figures.space",
+    "plot_search_space": "analysis.figures.space",
+    "plot_marginals": "analysis.figures.space",
 }
+_ALIASES = {
+    "Range": "SearchRange",
+    "box_of": "search_space_of",
+    "isolation": "marginals",
+    "plot_box": "plot_search_space",
+    "plot_isolation": "plot_marginals",
+    "read_box": "read_search_space",
+    "smaller_box": "subspace",
+}
+"""Names of earlier versions, and the present ones."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    current = _ALIASES.get(name, name)
+    if current in globals():
+        return globals()[current]
+    if current not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_LATER[current]), current)

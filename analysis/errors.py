@@ -17,10 +17,16 @@ class TableError(ValueError):
         super().__init__(f"{count}: " + "; ".join(self.faults))
 
 
-def not_one_of(name: str, got: object, allowed: Sequence[str]) -> str:
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError unless a confidence level is between 0 and 1."""
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+
+
+def invalid_choice(name: str, got: object, allowed: Sequence[str]) -> str:
     """Say that `got` is not allowed for `name`, which values are, and which is nearest.
 
-    >>> not_one_of("policy", "chanse", ("chance", "last"))
+    >>> invalid_choice("policy", "chanse", ("chance", "last"))
     "policy: 'chanse' is not one of 'chance', 'last' (did you mean 'chance'?)"
     """
     near = get_close_matches(str(got), allowed, n=1)

@@ -19,16 +19,16 @@ from analysis.comparison.shares import Share, share_difference, share_near, shar
 from analysis.edf.bands import count_bounds, half_width
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, check_confidence, invalid_choice
 from analysis.table.groups import complete_prefix, describe
 from analysis.table.load import as_table
 
 Planned = Literal["share", "difference", "ks", "dkw", "ld", "ld-equal-tailed"]
 """What is to be narrow: one share, a difference of two, or a band over all errors at once."""
-NARROWEST = 0.001
-MOST = 10_000
+MIN_HALF_WIDTH = 0.001
+MAX_TRIALS = 10_000
 """Trials of a group up to which a power is looked for; no one trains more for one comparison."""
-WANTED = 0.8
+WANTED_POWER = 0.8
 COST_GROUPS = ("model", "optim", "epochs", "data")
 
 
@@ -56,11 +56,10 @@ def trials_for(width: float, of: Planned = "dkw", confidence: float = 0.95) -> i
 
     """
     if of not in get_args(Planned):
-        raise ValueError(not_one_of("of", of, get_args(Planned)))
-    if not NARROWEST <= width < 1.0:
-        raise ValueError(f"width: got {width}, allowed: from {NARROWEST:g}, below 1")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+        raise ValueError(invalid_choice("of", of, get_args(Planned)))
+    if not MIN_HALF_WIDTH <= width < 1.0:
+        raise ValueError(f"width: got {width}, allowed: from {MIN_HALF_WIDTH:g}, below 1")
+    check_confidence(confidence)
     n = trials_for(width, "ks", confidence) if of.startswith("ld") else 1  # a good first guess
     while (reached := _widest(of, n, confidence)) > width:
         # widths fall almost as 1/sqrt(n), a little slower than that at first
@@ -109,7 +108,7 @@ def power(share_a: float, share_b: float, n: int, confidence: float = 0.95) -> f
             raise ValueError(f"{name}: got {share}, allowed: 0 to 1")
     from scipy.stats import binom  # takes over a second to import
 
-    shares = _shares(n, confidence)
+    shares = lru_cache(maxsize=None)(partial(share_of, n=n, confidence=confidence))
     total = 0.0
     likely = binom.ppf((1e-12, 1.0 - 1e-12), n, share_a).astype(int)
     for k in range(max(likely[0], 0), likely[1] + 1):
@@ -123,12 +122,8 @@ def _hides(shares: Callable[[int], Share], k: int, m: int) -> bool:
     return share_difference(shares(k), shares(m)).low <= 0.0
 
 
-def _shares(n: int, confidence: float) -> Callable[[int], Share]:
-    return lru_cache(maxsize=None)(lambda k: share_of(k, n, confidence=confidence))
-
-
 def trials_for_power(
-    share_a: float, share_b: float, wanted: float = WANTED, confidence: float = 0.95
+    share_a: float, share_b: float, wanted: float = WANTED_POWER, confidence: float = 0.95
 ) -> int | None:
     """Trials of each group from which on the first share is shown to be larger often enough.
 
@@ -153,11 +148,11 @@ def trials_for_power(
     """
     if not 0.0 < wanted < 1.0:
         raise ValueError(f"wanted: got {wanted}, allowed: between 0 and 1, both excluded")
-    if share_a <= share_b or power(share_a, share_b, MOST, confidence) < wanted:
+    if share_a <= share_b or power(share_a, share_b, MAX_TRIALS, confidence) < wanted:
         return None
     high = 1
     while power(share_a, share_b, high, confidence) < wanted:
-        high = min(2 * high, MOST)
+        high = min(2 * high, MAX_TRIALS)
     return 1 + bisect_left(
         range(1, high), 1, key=lambda n: power(share_a, share_b, n, confidence) >= wanted
     )
@@ -179,7 +174,7 @@ def power_from_pilot(
     b: Sample,
     n: int,
     estimand: Estimand | None = None,
-    wanted: float = WANTED,
+    wanted: float = WANTED_POWER,
 ) -> dict[str, Scenario]:
     """Power to tell A from B in a study of n new trials each, over what a pilot leaves open.
 
@@ -300,8 +295,7 @@ def cost(seconds: pd.DataFrame, draws: int, workers: int = 1, confidence: float 
     """
     if draws < 1 or workers < 1:
         raise ValueError(f"got {draws} draws and {workers} workers, allowed: 1 or more")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+    check_confidence(confidence)
     from scipy.special import ndtri  # half a second to import
 
     variance = seconds["sd"].to_numpy(dtype=float) ** 2

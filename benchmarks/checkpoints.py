@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from stability.models import config_of
-from stability.training.loop import Job, StepContext, StepRunner, fresh, train_epoch
+from stability.training.loop import Job, StepRunner, initial_state
 from stability.training.settings import Recipe
 from stability.training.state import History, TrainState
 from stability.training.tensors import TensorData, TensorPart
@@ -44,11 +44,11 @@ def main() -> None:
 
 def measured(model: str, folder: Path) -> str:
     """Parameters, bytes, seconds to write, seconds to go on."""
-    live, place = after_one_step(model), place_in(folder)
-    write = median_seconds(lambda: place.offer(lambda: live.packed(History())))
+    state, place = after_one_step(model), place_in(folder)
+    write = median_seconds(lambda: place.offer(lambda: state.serialize(History())))
     with redirect_stderr(io.StringIO()):  # it says so each time
-        restore = median_seconds(lambda: live.restore(place.load() or b""))
-    parameters = sum(p.numel() for p in live.model.parameters())
+        restore = median_seconds(lambda: state.restore(place.load() or b""))
+    parameters = sum(p.numel() for p in state.model.parameters())
     return f"{parameters:11} {place.path.stat().st_size:11} {write:8.3f} {restore:10.3f}"
 
 
@@ -60,10 +60,9 @@ def after_one_step(model: str) -> TrainState:
     data = TensorData((3, side, side), CLASSES, part, part, part)
     recipe = Recipe(lr=1e-3, weight_decay=0.1, batch_size=2, ema=1e-5)
     job = Job(model=model, optimizer="adamw", recipe=recipe, epochs=100, seed=0)
-    live = fresh(job, data, StepRunner())
-    beside = StepContext(CLASSES, live.streams, live.watch, live.average)
-    train_epoch(live.model, live.optimizer, part, recipe, [1e-3], live.streams.order, beside)
-    return live
+    state = initial_state(job, data, StepRunner())
+    StepRunner().epoch(state, data, [1e-3])
+    return state
 
 
 def place_in(folder: Path) -> Checkpoint:

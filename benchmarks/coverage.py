@@ -40,7 +40,7 @@ from analysis import (
     within_interval,
 )
 from analysis.arrays import FloatArray
-from analysis.comparison.compare import after_pilot, decide
+from analysis.comparison.compare import after_pilot, decide_primary
 from analysis.edf.bands import Method
 from benchmarks.coverage_table import Row, broken, machine, write
 from benchmarks.laws import CHANCE, STEP, D, Law
@@ -162,7 +162,7 @@ def verdicts(n: int, a: Law, b: Law, case: str, draws: int, seed: int) -> Iterat
 
     def trial(rng: np.random.Generator) -> Answers:
         two = _sample("a", a.draw(rng, n)), _sample("b", b.draw(rng, n))
-        fixed, own = decide(*two, known), decide(*two, Estimand())
+        fixed, own = decide_primary(*two, known), decide_primary(*two, Estimand())
         answers = {
             "verdict by shares, simulated": fixed.verdict != "unresolved",
             "verdict by shares, sample-min": own.verdict != "unresolved",
@@ -208,7 +208,7 @@ def _held(what: str, laws: Sequence[Law], two: Sequence[Sample], question: Estim
     if len(known) < len(references):
         return {}
     truth = [law.share_at(r + D) for law, r in zip(laws, known, strict=True)]
-    _, low, high = decide(two[0], two[1], question).difference
+    _, low, high = decide_primary(two[0], two[1], question).difference
     return {what: low <= truth[0] - truth[1] <= high}
 
 

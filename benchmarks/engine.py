@@ -41,7 +41,7 @@ from benchmarks.gpu import (
     run_facts,
 )
 from benchmarks.packed import steps_a_second
-from stability.training.engines.names import parse
+from stability.training.engines.names import parse_engine
 
 MODULE = "benchmarks.engine"
 ENGINES = ("eager", "captured", "captured+compile", "streams:2", "streams:4",
@@ -148,7 +148,7 @@ def measured(rows: Rows, effort: Effort) -> tuple[list[Row], dict[str, dict[str,
     edf: dict[str, dict[str, Any]] = {}
     for case, name in plan(rows.device, quick=effort.quick):
         if name in EDF:
-            engine = parse(name.removeprefix("edf "))
+            engine = parse_engine(name.removeprefix("edf "))
             asked = request(case, engine) | {"what": "edf"}
             edf[str(engine)] = asked | rows.measurer.ask(asked, ROW_SECONDS)
             continue

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.children import Measurer, serve
 from benchmarks.gpu import data_of, flops_of, job_of, synchronise
-from stability.training.engines.choice import seconds_of
-from stability.training.engines.names import Engine, parse
-from stability.training.engines.train_with import STEP_RUNNERS, train_with
+from stability.training.engines.choice import measure_step
+from stability.training.engines.names import Engine, parse_engine
+from stability.training.engines.train_with import GRAPHS, train_with
 from stability.training.loop import Job
 from stability.training.recipes import settings_of
 from stability.training.tensors import TensorData
@@ -79,7 +79,7 @@ class Rows:
 
     def of(self, case: Case, name: str) -> Row:
         """One engine; why not, where it cannot be measured."""
-        engine, empty = parse(name), Row(model=case.model, batch=case.batch, engine=name)
+        engine, empty = parse_engine(name), Row(model=case.model, batch=case.batch, engine=name)
         answer = self.measurer.ask(request(case, engine) | {"what": "step"}, self.most)
         if "fault" in answer:
             return replace(empty, fault=answer["fault"])
@@ -110,9 +110,9 @@ def request(case: Case, engine: Engine) -> dict[str, Any]:
 
 def answer(asked: dict[str, Any], device: str) -> dict[str, Any]:
     """A measurement. Raises whatever the engine raises."""
-    start, engine = time.perf_counter(), parse(asked["engine"])
+    start, engine = time.perf_counter(), parse_engine(asked["engine"])
     if device == "cuda":
-        STEP_RUNNERS.clear()
+        GRAPHS.clear()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     measured = edf_seconds if asked["what"] == "edf" else step_seconds
@@ -129,7 +129,7 @@ def step_seconds(engine: Engine, asked: dict[str, Any], device: str) -> dict[str
     """Of a step and trial, without augmentation."""
     data = data_of(asked["model"], device)
     job = job_of(asked["model"], asked["batch"], device)
-    seconds = seconds_of(engine, job, data, steps=asked["steps"], repeats=asked["repeats"])
+    seconds = measure_step(engine, job, data, steps=asked["steps"], repeats=asked["repeats"])
     return {"seconds": seconds}
 
 
@@ -143,7 +143,7 @@ def edf_seconds(engine: Engine, asked: dict[str, Any], device: str) -> dict[str,
     settings = settings_of("micro", "sgd") | {"batch_size": asked["batch"]}
     job = job_of(asked["model"], asked["batch"], device, **settings)
     plain = data_of(asked["model"], device)
-    seconds = seconds_of(engine, job, plain, steps=asked["steps"], repeats=asked["repeats"])
+    seconds = measure_step(engine, job, plain, steps=asked["steps"], repeats=asked["repeats"])
     few = min(EDF_STEPS, asked["steps"])
     images = few * asked["batch"]
     data = data_of(asked["model"], device, images=images, held=asked.get("held", EDF_IMAGES))

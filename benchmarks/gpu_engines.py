@@ -10,7 +10,7 @@ from benchmarks.engine import MICRO_128, NANO, PACKED, QUICK, REGNETY, Effort
 from benchmarks.engine_row import Case, Row, Rows
 from benchmarks.gpu import peak_flops
 from benchmarks.gpu_report import Report
-from stability.training.engines.names import GAIN, parse
+from stability.training.engines.names import GAIN, parse_engine
 
 ENGINES = ("captured", "stacked:16", "streams:4", "stacked:64", "stacked:4")
 COMPILED = "captured+compile"
@@ -77,7 +77,7 @@ def gains(rows: list[Row], model: str) -> dict[str, float | None]:
     for row in rows:
         if row.model == model and row.ms is not None:
             is_packed = "processes" in row.engine
-            name = PACKED if is_packed else parse(row.engine).name
+            name = PACKED if is_packed else parse_engine(row.engine).name
             best[name] = min(row.ms, best.get(name, row.ms))
     found: dict[str, float | None] = {}
     for i, name in enumerate(SIMPLEST_FIRST[1:], start=1):

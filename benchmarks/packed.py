@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from benchmarks.children import OUT_OF_TIME, Child, ChildError, Parent, in_words
 from benchmarks.gpu import data_of, job_of, synchronise
 from stability.training.augment.batches import Streams
-from stability.training.loop import Job, StepContext, StepRunner, train
+from stability.training.loop import Job, StepRunner, train
 from stability.training.optimizers import Optimizer
-from stability.training.settings import Recipe
-from stability.training.tensors import TensorData, TensorPart
+from stability.training.state import TrainState
+from stability.training.tensors import TensorData
 
 STEPS = 100  # of a pass over the data, as where engines are measured
 WARM_UP = 10  # steps
@@ -93,24 +93,18 @@ class Endless(StepRunner):
         self._steps = -1
         """Of the window, that were given out."""
 
-    def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
-        """As every rig; each step is noticed by its forward pass."""
-        model, optimizer = super().fresh(job, data, streams)
+    def initial_model(
+        self, job: Job, data: TensorData, streams: Streams
+    ) -> tuple[nn.Module, Optimizer]:
+        """As every runner; each step is noticed by its forward pass."""
+        model, optimizer = super().initial_model(job, data, streams)
         model.register_forward_pre_hook(self._step_begins)
         return model, optimizer
 
-    def epoch(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        part: TensorPart,
-        recipe: Recipe,
-        lrs: list[float],
-        beside: StepContext,
-    ) -> Tensor:
+    def epoch(self, state: TrainState, data: TensorData, lrs: Sequence[float]) -> Tensor:
         """Never returns, so nothing is evaluated. Raises OverError when the parent is gone."""
         while True:
-            super().epoch(model, optimizer, part, recipe, lrs, beside)
+            super().epoch(state, data, lrs)
 
     def _step_begins(self, module: nn.Module, inputs: object) -> None:
         self._steps += 1
@@ -134,7 +128,7 @@ def main() -> int:
     parent = Parent()
     try:
         data = data_of(model, device, images=STEPS * batch)
-        train(job_of(model, batch, device), data, rig=Endless(parent, data.device))
+        train(job_of(model, batch, device), data, runner=Endless(parent, data.device))
     except OverError:
         return 0
     except Exception as error:  # which is the parent's to judge

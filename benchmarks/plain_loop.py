@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.bare_loop import design
-from stability.data import load
+from stability.data import load_data
 from stability.models.build import build
 from stability.models.vit import ViT
 from stability.training.augment.batches import Streams
@@ -35,7 +35,7 @@ def error_of(trial: Trial) -> float:
     """Train one trial; its error on the test part in percent, infinite where it diverged."""
     torch.set_num_threads(1)  # a process a core
     recipe, streams = Recipe.of(trial.settings), Streams.of(trial.seed)
-    data = TensorData.of(load(trial.data), "cpu")
+    data = TensorData.of(load_data(trial.data), "cpu")
     train = standardised(data.train)
     model = build(
         trial.model,

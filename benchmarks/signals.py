@@ -22,9 +22,10 @@ from scipy.stats import binom
 from torch import Tensor
 
 from benchmarks.gpu import data_of, machine
-from stability.training.loop import Job, StepContext, StepRunner, fresh, told, train_epoch
+from stability.training.loop import Job, StepRunner, epoch_metrics, initial_state
 from stability.training.settings import Recipe
-from stability.training.signals import Signals, Watch
+from stability.training.signals import GradientMonitor, Signals
+from stability.training.state import TrainState
 
 AIM = 1.03
 MODELS = {
@@ -35,14 +36,14 @@ UNCOUNTED = 2  # pairs before the first that counts
 FEWEST = 6  # pairs: of fewer no interval of the sign test has 95%
 
 
-class Blind(Watch):
+class Blind(GradientMonitor):
     """Sees nothing."""
 
-    def look(self) -> Tensor:
+    def norms(self) -> Tensor:
         """Nothing: without clipping nobody asks for the norms."""
         return torch.empty(0)
 
-    def epoch(self, losses: Tensor) -> Signals:
+    def epoch_signals(self, losses: Tensor) -> Signals:
         """Nothing."""
         return Signals(
             grad_norm=None,
@@ -97,16 +98,14 @@ def measured(model: str, device: str, pairs: int, steps: int) -> Row:
     job = Job(
         model=model, optimizer="adamw", recipe=recipe, epochs=1, seed=0, precision=precision
     )  # fmt: skip
-    live, lrs = fresh(job, data, StepRunner()), [recipe.lr] * steps
-    seeing = StepContext(data.classes, live.streams, live.watch, precision=precision)
-    blind = replace(seeing, watch=Blind(live.model))
+    runner, lrs = StepRunner(), [recipe.lr] * steps
+    seeing = initial_state(job, data, runner)
+    blind = replace(seeing, monitor=Blind(seeing.model))
 
-    def seconds(beside: StepContext) -> float:
-        start, order = now(device), live.streams.order
-        losses = train_epoch(
-            live.model, live.optimizer, data.train, recipe, lrs, order, beside
-        )  # fmt: skip
-        told(lrs, losses, beside.watch.epoch(losses))
+    def seconds(state: TrainState) -> float:
+        start = now(device)
+        losses = runner.epoch(state, data, lrs)
+        epoch_metrics(lrs, losses, state.monitor.epoch_signals(losses))
         return now(device) - start
 
     times = [(seconds(seeing), seconds(blind)) for _ in range(UNCOUNTED)]

@@ -1,24 +1,24 @@
-"""Engines of the objective of image studies: which trials are alike, which way is fastest."""
+"""Engines of the objective of image studies: which trials are alike, which engine is fastest."""
 
 from collections.abc import Callable, Hashable, Sequence
 
 import torch
 
-from stability.models.names import is_own
-from stability.training.engines.captured import FREE, kind_of
+from stability.models.names import is_external
+from stability.training.engines.captured import GRAPH_FREE_SETTINGS, graph_kind
 from stability.training.engines.choice import (
     Cost,
     Measurement,
     Workload,
-    measured,
-    said,
-    spoils,
-    unusable,
+    error_line,
+    measure_engines,
+    spoils_process,
+    unusable_reason,
 )
-from stability.training.engines.names import Engine, fastest, fault, parse
-from stability.training.engines.stackable import OWN
-from stability.training.engines.train_with import KEPT
-from stability.training.loop import Job, steps_of
+from stability.training.engines.names import Engine, device_fault, fastest, parse_engine
+from stability.training.engines.stackable import PER_TRIAL_SETTINGS
+from stability.training.engines.train_with import KINDS_KEPT
+from stability.training.loop import Job, steps_per_epoch
 from stability.training.precision import exact_float32
 from stability.training.tensors import TensorData
 from sweeps.errors import ExecutorError
@@ -47,14 +47,14 @@ class ImageEngines(Engines):
 
     def cohort_key(self, trial: Trial, engine: str) -> Hashable:
         """Model, optimizer, length, and the settings that shape the computation."""
-        own = own_settings(engine)
+        own = PER_TRIAL_SETTINGS if Engine(engine).base == "stacked" else GRAPH_FREE_SETTINGS
         settings = {name: value for name, value in trial.settings.items() if name not in own}
         return trial.model, trial.optim, trial.epochs, trial.fingerprint, canonical_json(settings)
 
     def ways(self, trials: Sequence[Trial], device: str, asked: str) -> dict[str, EnginePlan]:
         """By kind, in the order of the design. Where many kinds are, the first few are measured.
 
-        Raises DispatchError where the engine that is asked for cannot be used on this device.
+        Raises ExecutorError where the engine that is asked for cannot be used on this device.
         """
         if asked == AUTO and device == "cpu":
             return {}  # one by one, a core each, is what is fastest there: docs/engines.md
@@ -64,14 +64,14 @@ class ImageEngines(Engines):
         for trial in trials:
             kinds.setdefault(self.kind(trial), []).append(trial)
         if asked != AUTO:
-            engine = parse(asked)
-            if why := fault(engine, device):
+            engine = parse_engine(asked)
+            if why := device_fault(engine, device):
                 raise ExecutorError(f"--engine: {why}")
             return {kind: self._asked(engine, kinds[kind][0], device) for kind in kinds}
         first = dict(list(kinds.items())[:MEASURED_KINDS])
-        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KEPT)
+        chosen = self._chosen(first, device, keeps_graphs=self._graphs(kinds) <= KINDS_KEPT)
         return {
-            kind: chosen[kind] if kind in chosen else _like(members[0], chosen, kinds)
+            kind: chosen[kind] if kind in chosen else _similar_plan(members[0], chosen, kinds)
             for kind, members in kinds.items()
         }
 
@@ -86,25 +86,25 @@ class ImageEngines(Engines):
 
     def _asked(self, engine: Engine, trial: Trial, device: str) -> EnginePlan:
         """The engine that is asked for; one by one where this kind cannot be trained so."""
-        way, why = EnginePlan(engine=engine.name, trials=engine.trials), None
-        if engine.way == ONE_BY_ONE:
-            return way
+        plan, why = EnginePlan(engine=engine.name, trials=engine.trials), None
+        if engine.base == ONE_BY_ONE:
+            return plan
         if self._is_spoilt:
-            return EnginePlan(measured={str(engine): SPOILT}) if is_own(trial.model) else way
+            return EnginePlan(measured={str(engine): SPOILT}) if is_external(trial.model) else plan
         job, data = self._job_of(trial), self._data_of(trial, device)
         try:
-            why = unusable(engine, job, data)
+            why = unusable_reason(engine, job, data)
         except Exception as error:  # whatever a stranger's code does in a capture
-            why, self._is_spoilt = said(error), spoils(error)
-        return way if why is None else EnginePlan(measured={str(engine): why})
+            why, self._is_spoilt = error_line(error), spoils_process(error)
+        return plan if why is None else EnginePlan(measured={str(engine): why})
 
     def _graphs(self, kinds: dict[str, list[Trial]]) -> int:
-        """How many the study needs, counted to just above `KEPT` for each kind.
+        """How many the study needs, counted to just above `KINDS_KEPT` for each kind.
 
         More than one of a kind where settings are drawn that a graph holds.
         """
-        few = (trial for members in kinds.values() for trial in members[: KEPT + 1])
-        return len({kind_of(self._job_of(trial)) for trial in few})
+        few = (trial for members in kinds.values() for trial in members[: KINDS_KEPT + 1])
+        return len({graph_kind(self._job_of(trial)) for trial in few})
 
     def _chosen(
         self, kinds: dict[str, list[Trial]], device: str, *, keeps_graphs: bool
@@ -113,24 +113,24 @@ class ImageEngines(Engines):
 
         After a graph that failed nothing can be measured: models from elsewhere come last.
         """
-        ways: dict[str, EnginePlan] = {}
-        for kind in sorted(kinds, key=lambda kind: is_own(kinds[kind][0].model)):
+        plans: dict[str, EnginePlan] = {}
+        for kind in sorted(kinds, key=lambda kind: is_external(kinds[kind][0].model)):
             if self._is_spoilt:
-                ways[kind] = EnginePlan(measured={"captured": SPOILT})
+                plans[kind] = EnginePlan(measured={"captured": SPOILT})
                 continue
             trial, trials = kinds[kind][0], len(kinds[kind])
             job, data = self._job_of(trial), self._data_of(trial, device)
             epochs = sum(member.epochs for member in kinds[kind]) / trials
-            steps = max(1, round(epochs * steps_of(job, data)))
-            ahead = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
-            found = measured(job, data, ahead)
+            steps = max(1, round(epochs * steps_per_epoch(job, data)))
+            workload = Workload(trials=trials, steps=steps, keeps_graphs=keeps_graphs)
+            found = measure_engines(job, data, workload)
             self._is_spoilt = found.is_spoilt
-            ways[kind] = _way(found, steps)
-        return ways
+            plans[kind] = _fastest_plan(found, steps)
+        return plans
 
 
-def _way(found: Measurement, steps: int) -> EnginePlan:
-    """The way that takes the least time for trials of so many steps."""
+def _fastest_plan(found: Measurement, steps: int) -> EnginePlan:
+    """The engine that takes the least time for trials of `steps` steps."""
     costs = {name: cost for name, cost in found.costs.items() if isinstance(cost, Cost)}
     engine = fastest({name: cost.seconds(steps) for name, cost in costs.items()})
     shown: dict[str, float | str] = {
@@ -141,18 +141,15 @@ def _way(found: Measurement, steps: int) -> EnginePlan:
     return EnginePlan(engine=engine.name, trials=engine.trials, measured=shown, beside=beside)
 
 
-def own_settings(engine: str) -> set[str]:
-    """Settings that each trial of a cohort may have its own of."""
-    return set(OWN if Engine(engine).way == "stacked" else FREE)
-
-
 def batch_of(trial: Trial) -> int:
     """Images a step."""
     return int(trial.settings["batch_size"])
 
 
-def _like(trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Trial]]) -> EnginePlan:
-    """The way of the kind of this model and optimizer with the batch that is nearest."""
+def _similar_plan(
+    trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Trial]]
+) -> EnginePlan:
+    """The plan of the kind of this model and optimizer with the nearest batch size."""
     same = [
         (abs(batch_of(kinds[kind][0]) - batch_of(trial)), kind)
         for kind in found
@@ -160,5 +157,5 @@ def _like(trial: Trial, found: dict[str, EnginePlan], kinds: dict[str, list[Tria
     ]
     if not same:
         return EnginePlan()
-    way = found[min(same)[1]]
-    return EnginePlan(engine=way.engine, trials=way.trials)
+    plan = found[min(same)[1]]
+    return EnginePlan(engine=plan.engine, trials=plan.trials)

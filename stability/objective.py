@@ -2,7 +2,6 @@
 
 import resource
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -10,11 +9,11 @@ from typing import Any
 
 import torch
 
-from stability.data import load
+from stability.data import load_data
 from stability.image_engines import ImageEngines
 from stability.training.engines.train_with import train_with
-from stability.training.loop import Epoch, Job, train
-from stability.training.outcome import Training, chance_of
+from stability.training.loop import Epoch, Job
+from stability.training.outcome import Training, majority_error
 from stability.training.precision import exact_float32
 from stability.training.settings import Recipe
 from stability.training.state import device_name
@@ -35,35 +34,24 @@ def train_images(cohort: Cohort) -> Iterator[Result]:
     else:
         exact_float32()
         torch.cuda.reset_peak_memory_stats()  # what was measured or trained before is not its own
-    if cohort.engine != "eager":
-        yield from _together(cohort)
-        return
-    for trial in cohort.trials:
-        curve: list[Epoch] = []
-        data = _data(trial, cohort.device)
-        training = train(_job(trial), data, curve.append, cohort.saved_of(trial))
-        yield _result(trial, training, curve, cohort, data)
-
-
-def _together(cohort: Cohort) -> Iterator[Result]:
-    """Trials of one kind, by an engine that may train several at a time."""
-    trials, curves = cohort.trials, defaultdict[int, list[Epoch]](list)
-    data = _data(trials[0], cohort.device)  # alike, so that they have the same
-    jobs = [_job(trial) for trial in trials]
-    saved = [cohort.saved_of(trial) for trial in trials]
-
-    def on_epoch(i: int, epoch: Epoch) -> None:
-        curves[i].append(epoch)
-
+    # Trials that are trained one by one may differ in everything, their data too.
+    groups = [[trial] for trial in cohort.trials] if cohort.engine == "eager" else [cohort.trials]
     computed: list[float] = []
-    for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
-        computed += [] if training.computed is None else [training.computed]
-        yield _result(trials[i], training, curves[i], cohort, data)
+    for trials in groups:
+        data, curves = _data(trials[0], cohort.device), [list[Epoch]() for _ in trials]
+        jobs, saved = [_job(trial) for trial in trials], [cohort.saved_of(t) for t in trials]
+
+        def on_epoch(i: int, row: Epoch, curves: list[list[Epoch]] = curves) -> None:
+            curves[i].append(row)
+
+        for i, training in train_with(cohort.engine, jobs, data, on_epoch, saved):
+            computed += [] if training.computed is None else [training.computed]
+            yield _result(trials[i], training, curves[i], cohort, data)
     if computed:
-        spared = 1 - sum(computed) / sum(job.epochs for job in jobs)
+        spared = 1 - sum(computed) / sum(trial.epochs for trial in cohort.trials)
         print(
-            f"trained {len(jobs)} trials as one: {spared:.1%} of their epochs were not computed, "
-            "of trials that had diverged",
+            f"trained {len(cohort.trials)} trials as one: {spared:.1%} of their epochs were not "
+            "computed, of trials that had diverged",
             file=sys.stderr,
         )
 
@@ -76,16 +64,16 @@ def _result(
         "precision": trial.precision,
         "device": " + ".join(training.devices or [device_name(data.device)]),
     }
-    values = _values(training, curve, cohort.device) | {"chance": chance_of(data.test)}
+    values = _values(training, curve, cohort.device) | {"chance": majority_error(data.test)}
     return Result(
         trial=trial.id,
-        outcome=outcome_of(training),
+        outcome=image_outcome(training),
         values=values | circumstances,
         curve=[asdict(epoch) for epoch in curve],
     )
 
 
-def outcome_of(training: Training) -> str:
+def image_outcome(training: Training) -> str:
     """`ok`, `collapsed` or `diverged`."""
     test = training.test
     if test is not None and is_collapsed(test.error, test.chance, test.n, constant=test.constant):
@@ -106,7 +94,7 @@ def _job(trial: Trial) -> Job:
 
 def _data(trial: Trial, device: str) -> TensorData:
     source = trial.data_source or trial.data
-    data = load(source)
+    data = load_data(source)
     if data.fingerprint != trial.fingerprint:
         raise RuntimeError(
             f"the data {source!r} have fingerprint {data.fingerprint} here, "
@@ -117,7 +105,7 @@ def _data(trial: Trial, device: str) -> TensorData:
 
 @cache
 def _on_device(name: str, device: str) -> TensorData:
-    return TensorData.of(load(name), device)
+    return TensorData.of(load_data(name), device)
 
 
 def _values(training: Training, curve: list[Epoch], device: str) -> dict[str, Any]:

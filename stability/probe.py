@@ -17,19 +17,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from stability.cores import cores
-from stability.data import load
+from stability.data import load_data
 from stability.models.build import build
-from stability.models.names import is_own
+from stability.models.names import is_external
 from stability.models.own import OwnModelError, check_logits
 from stability.training.augment.batches import Streams, training_batch
 from stability.training.outcome import evaluate
 from stability.training.settings import Recipe
 from stability.training.tensors import TensorData
 
-STEPS = 9  # the median of these; the first are slower
+TIMED_STEPS = 9  # the median of these; the first are slower
 LIMIT_SECONDS = 10.0  # for all jobs together: a step of a large model can take minutes on a CPU
 FORWARD = 1 / 3  # of a step: the backward pass costs twice as much
 
@@ -48,7 +47,7 @@ def slots(device: str) -> list[str]:
     return found
 
 
-def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
+def time_job(job: dict[str, Any], device: str, patience: float) -> dict[str, float] | None:
     """Seconds a training step and the evaluation of an image take, by a few of each.
 
     `job`: model, settings, data, and `is_timed`: where it is false, or `patience` seconds are none,
@@ -57,13 +56,20 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     few percent of a step, is left out: torch takes as long as all of this to load its optimizers.
     """
     is_timed = job["is_timed"] and patience > 0
-    if not is_timed and not is_own(job["model"]):
+    if not is_timed and not is_external(job["model"]):
         return None
     start = time.perf_counter()
-    data = TensorData.of(load(job["data"]), device)
+    data = TensorData.of(load_data(job["data"]), device)
     recipe, streams = Recipe.of(job["settings"]), Streams.of(0)
-    model = built(job["model"], data, streams)
-    if is_own(job["model"]):
+    model = build(
+        job["model"],
+        channels=data.shape[0],
+        classes=data.classes,
+        generator=streams.weights,
+        device=data.device,
+        image=data.shape[1:],
+    )
+    if is_external(job["model"]):
         check_logits(model, job["model"], data.shape, data.classes)
         model.train()
     if not is_timed:
@@ -72,38 +78,26 @@ def seconds_of(job: dict[str, Any], device: str, patience: float) -> dict[str, f
     clock = time.process_time if device == "cpu" else time.perf_counter
 
     def step(size: int) -> float:
-        begun = clock()
+        start_time = clock()
         rows = torch.arange(size)
         images, targets = training_batch(data.train, rows, data.classes, recipe, streams)
         loss = F.cross_entropy(model(images), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         float(loss.detach())  # waits for the device
-        return clock() - begun
+        return clock() - start_time
 
     def left() -> float:
         return patience - (time.perf_counter() - start)
 
     def forward(count: int) -> float:
-        begun, part = clock(), data.validation
+        start_time, part = clock(), data.validation
         evaluate(model, replace(part, images=part.images[:count], labels=part.labels[:count]))
-        return clock() - begun
+        return clock() - start_time
 
-    return timed(step, recipe.batch_size, forward, len(data.validation), left)
-
-
-def built(name: str, data: TensorData, streams: Streams) -> nn.Module:
-    """The model for these data, on their device."""
-    return build(
-        name,
-        channels=data.shape[0],
-        classes=data.classes,
-        generator=streams.weights,
-        device=data.device,
-        image=data.shape[1:],
-    )
+    return time_steps(step, recipe.batch_size, forward, len(data.validation), left)
 
 
-def timed(
+def time_steps(
     step: Callable[[int], float],
     batch: int,
     forward: Callable[[int], float],
@@ -118,7 +112,7 @@ def timed(
     if not is_whole:
         return {"step": image * batch, "image": image * FORWARD}
     steps = [image * batch]
-    while len(steps) < STEPS and steps[-1] < left():
+    while len(steps) < TIMED_STEPS and steps[-1] < left():
         steps.append(step(batch))
     seconds = statistics.median(steps)
     expected = FORWARD * seconds / batch
@@ -150,7 +144,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         return {"faults": [f"--device: {error}"]}
     device = "cpu" if places[0].startswith("cpu") else places[0]
-    if any(is_own(job["model"]) for job in question["jobs"]):
+    if any(is_external(job["model"]) for job in question["jobs"]):
         sys.path.append(str(Path.cwd()))  # last, as in a worker: where a user's own model may lie
     faults: list[str] = []
     seconds = []
@@ -158,11 +152,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     for i, job in enumerate(jobs):
         patience = (end - time.perf_counter()) / (len(jobs) - i)
         try:
-            seconds.append(seconds_of(job, device, patience))
+            seconds.append(time_job(job, device, patience))
         except OwnModelError as error:
             faults.append(f"--model: {error}")
         except Exception as error:
-            if not is_own(job["model"]):
+            if not is_external(job["model"]):
                 raise
             fault = f"a training step failed: {type(error).__name__}: {error}"
             faults.append(f"--model: {job['model']}: {fault}")

@@ -16,16 +16,14 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.arrays import FloatArray
-from analysis.edf.bands import method_for
-from analysis.edf.intervals import quantile_interval, share_interval
-from analysis.edf.measured import Measured, measured
+from analysis.edf.intervals import if_band, quantile_interval, share_interval
+from analysis.edf.measured import QUARTILES, SampleGroup, quartiles, sample_groups
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.guarded_reading import read_bytes
 from analysis.table.units import unit_of
 
-COLUMNS = ("trial", "epoch", "val_error")
-QUANTILES = (0.25, 0.5, 0.75)
+CURVE_COLUMNS = ("trial", "epoch", "val_error")
 REACHED = (
     "Epochs until the validation error first reaches a level, over all trials: those that never do "
     "are censored at the end of the schedule and count as infinite. Intervals are from one "
@@ -124,14 +122,15 @@ def epochs_to_reach(
                 unknown=group.sample.unknown,
                 sampler=group.sample.sampler,
             )
-            rows.append(_times_row(times, level, _length(errors), confidence))
+            length = float(errors.columns.to_numpy(np.float64).max(initial=0.0))
+            rows.append(_times_row(times, level, length, confidence))
     found = pd.DataFrame(rows)
     found.attrs["note"] = REACHED
     return found
 
 
 def training_curves(
-    curves: pd.DataFrame, table: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
+    curves: pd.DataFrame, table: pd.DataFrame, quantiles: Sequence[float] = QUARTILES
 ) -> pd.DataFrame:
     """Describe how the training curves of a group spread, epoch by epoch.
 
@@ -184,7 +183,7 @@ def training_curves(
     return found
 
 
-def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured, pd.DataFrame]]:
+def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[SampleGroup, pd.DataFrame]]:
     """Each group with the errors of its known trials: a row per trial, a column per epoch.
 
     An epoch that a trial has not logged, but others have, keeps its last error; NaN after its end.
@@ -192,7 +191,7 @@ def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured,
     faults = _faults(curves) + ([] if "trial" in table else ["table: no column 'trial'"])
     if faults:
         raise TableError(faults)
-    groups = measured(table)
+    groups = sample_groups(table)
     wide = curves.set_index(["trial", "epoch"])["val_error"].unstack().sort_index(axis=1)
     found = []
     for group in groups:
@@ -209,7 +208,7 @@ def _by_epoch(curves: pd.DataFrame, table: pd.DataFrame) -> list[tuple[Measured,
 
 
 def _faults(curves: pd.DataFrame) -> list[str]:
-    faults = [f"curves: no column {c!r}" for c in COLUMNS if c not in curves]
+    faults = [f"curves: no column {c!r}" for c in CURVE_COLUMNS if c not in curves]
     if not faults and curves.duplicated(["trial", "epoch"]).any():
         faults = ["curves: a trial has the same epoch twice"]
     return faults
@@ -224,29 +223,20 @@ def _first(errors: pd.DataFrame, level: float) -> FloatArray:
     return np.where(there.any(axis=1), epochs[there.argmax(axis=1)], np.inf)
 
 
-def _length(errors: pd.DataFrame) -> float:
-    return float(errors.columns.to_numpy(np.float64).max(initial=0.0))
-
-
 def _times_row(times: Sample, level: float, length: float, confidence: float) -> dict[str, Any]:
-    method = method_for(times.n, "ld")
-    nothing = (np.nan,) * 3
-    share, median = nothing, nothing
-    if times.has_band:
-        share = share_interval(times, float(length), confidence, method)
-        median = quantile_interval(times, 0.5, confidence, method)
+    share = if_band(share_interval, times, float(length), confidence)
+    median = if_band(quantile_interval, times, 0.5, confidence)
     reached = int(np.isfinite(times.errors).sum())
-    quartiles = [times.edf().quantile(p) if times.n else np.nan for p in QUANTILES]
     return {
         "group": times.label,
         "level": float(level),
         "n": times.n,
         "reached": reached,
         "share": reached / times.n if times.n else np.nan,
-        "share_low": share[1],
-        "share_high": share[2],
-        **dict(zip(("q25", "q50", "q75"), quartiles, strict=True)),
-        "q50_low": median[1],
-        "q50_high": median[2],
+        "share_low": share.low,
+        "share_high": share.high,
+        **quartiles(times),
+        "q50_low": median.low,
+        "q50_high": median.high,
         "length": length,
     }

@@ -4,7 +4,6 @@ Speed and stability are told apart: a gap that closes with length is speed; stab
 of configurations near the best of each length.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,13 @@ import pandas as pd
 from analysis.comparison.dominance import difference_of
 from analysis.comparison.pairs import pair_up
 from analysis.comparison.secondary import tau_b
-from analysis.edf.bands import method_for
-from analysis.edf.intervals import Interval, quantile_interval, within_interval
-from analysis.edf.measured import Choice, Measured, choose, how_chosen, if_band, series
+from analysis.edf.intervals import Interval, if_band, quantile_interval, within_interval
+from analysis.edf.measured import BestRun, SampleGroup, choose_best, how_chosen, quartiles, series
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.policies import Policy
-from analysis.table.units import near, unit_of
+from analysis.table.units import near_distance, unit_of
 
-QUARTILES = (0.25, 0.5, 0.75)
 LENGTHS = (
     "Each length stands on its own configurations; lengths are not pooled. A gap that closes with "
     "length is speed, not stability: stability is the share within d at each length. The gap of "
@@ -70,10 +67,10 @@ def schedule_length(
 
     """
     found = series(table, policy, "epochs")
-    d, unit = near(d, unit_of(table)), unit_of(table)
+    d, unit = near_distance(d, unit_of(table)), unit_of(table)
     rows = []
     for label, lengths in found.items():
-        groups = [lengths[e] for e in sorted(lengths, key=_number)]
+        groups = [lengths[e] for e in sorted(lengths, key=float)]  # type: ignore[arg-type]
         choices = _followed(groups, label, tuned_at)
         longest = groups[-1].sample, choices[-1].error
         for group, choice in zip(groups, choices, strict=True):
@@ -99,58 +96,45 @@ def schedule_length(
     return table
 
 
-def _number(value: object) -> float:
-    return float(value)  # type: ignore[arg-type]
-
-
-def _followed(groups: list[Measured], label: str, tuned_at: int | None) -> list[Choice]:
+def _followed(groups: list[SampleGroup], label: str, tuned_at: int | None) -> list[BestRun]:
     """Choose the best of each length, or follow the best of one length through all."""
     if tuned_at is None:
-        return [choose(group) for group in groups]
+        return [choose_best(group) for group in groups]
     tuned = [g for g in groups if g.sample.group["epochs"] == tuned_at]
     if not tuned or not tuned[0].sample.points:
         lengths = ", ".join(str(g.sample.group["epochs"]) for g in groups)
         raise TableError(
             [f"tuned_at: got {tuned_at}, allowed in {label!r}: one of {lengths}, with draws"]
         )
-    choice = choose(tuned[0])
+    choice = choose_best(tuned[0])
     where = tuned[0].known.index.isin(choice.rows.index)
     points = {p for p, chosen in zip(tuned[0].sample.points, where, strict=False) if chosen}
     return [_at(group, points, choice) for group in groups]
 
 
-def _at(group: Measured, points: set[Any], choice: Choice) -> Choice:
+def _at(group: SampleGroup, points: set[Any], choice: BestRun) -> BestRun:
     sample = group.sample
     there = np.array([p in points for p in sample.points[: sample.errors.size]], dtype=bool)
     error = float(sample.errors[there].mean()) if there.any() else np.nan
-    return Choice(error, group.known[there], choice.selected_on)
+    return BestRun(error, group.known[there], choice.selected_on)
 
 
 def _quartiles(sample: Sample, longest: Sample, confidence: float) -> dict[str, float]:
     """Quartiles of the EDF, and how far they are from those of the longest schedule."""
-    row = {}
     both = sample, longest
-    for p in QUARTILES:
-        here, there = (s.edf().quantile(p) if s.n else np.nan for s in both)
-        row[f"q{100 * p:.0f}"] = here
-        row[f"gap_q{100 * p:.0f}"] = here - there if np.isfinite(here + there) else np.nan
-    medians = [if_band(s, _median(s, (1.0 + confidence) / 2.0)) for s in both]
+    row, ends = quartiles(sample), quartiles(longest)
+    gaps = {
+        f"gap_{q}": here - ends[q] if np.isfinite(here + ends[q]) else np.nan
+        for q, here in row.items()
+    }
+    medians = [if_band(quantile_interval, s, 0.5, (1.0 + confidence) / 2.0) for s in both]
     gap = Interval(0.0, 0.0, 0.0) if sample is longest else difference_of(*medians)
-    return {**row, "gap_q50_low": gap.low, "gap_q50_high": gap.high}
-
-
-def _median(sample: Sample, level: float) -> Callable[[], Interval]:
-    return lambda: quantile_interval(sample, 0.5, level, method_for(sample.n, "ld"))
+    return {**row, **gaps, "gap_q50_low": gap.low, "gap_q50_high": gap.high}
 
 
 def _within(sample: Sample, d: float, confidence: float) -> dict[str, float]:
     share = sample.share_within(d)[0] if sample.n else np.nan
-    found = if_band(
-        sample,
-        lambda: within_interval(
-            sample, d, confidence=confidence, method=method_for(sample.n, "ld")
-        ),
-    )
+    found = if_band(within_interval, sample, d, None, confidence)
     return {"within": share, "within_low": found.low, "within_high": found.high}
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from analysis.comparison.dominance import difference_of
 from analysis.edf.intervals import NO_INTERVAL, Interval
-from analysis.edf.measured import Choice, Measured, choose, how_chosen, series
+from analysis.edf.measured import BestRun, SampleGroup, choose_best, how_chosen, series
 from analysis.edf.summary import clopper_pearson
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.policies import Policy, error_name
 from analysis.table.units import unit_of
 
@@ -66,7 +66,7 @@ def optimizer_gap(
     """
     found = series(table, policy, "optim")
     names = list(dict.fromkeys(str(name) for of in found.values() for name in of))
-    faults = [not_one_of("optims", name, names) for name in optims if name not in names]
+    faults = [invalid_choice("optims", name, names) for name in optims if name not in names]
     both = {label: of for label, of in found.items() if set(optims) <= set(of)}
     if faults or not both:
         raise TableError(faults or [f"no model was trained with both {' and '.join(optims)}"])
@@ -86,9 +86,9 @@ def optimizer_gap(
 
 
 def _row(
-    label: str, pair: tuple[Measured, Measured], optims: tuple[str, str], confidence: float
+    label: str, pair: tuple[SampleGroup, SampleGroup], optims: tuple[str, str], confidence: float
 ) -> dict[str, Any]:
-    choices = choose(pair[0]), choose(pair[1])
+    choices = choose_best(pair[0]), choose_best(pair[1])
     group = {c: v for c, v in pair[0].sample.group.items() if c != "optim"}
     noise = _evaluation(choices, confidence)
     on_test = any(choice.selected_on == "test" for choice in choices)
@@ -105,7 +105,7 @@ def _row(
     return {**row, "gap": gap, **ends, "selected_on": "test" if on_test else "validation"}
 
 
-def _evaluation(choices: tuple[Choice, Choice], confidence: float) -> Interval:
+def _evaluation(choices: tuple[BestRun, BestRun], confidence: float) -> Interval:
     """Bound the difference of two trained networks' errors, given the size of the test part."""
     limits = []
     for choice in choices:
@@ -134,16 +134,12 @@ def _copy_shorter(rows: list[dict[str, Any]], optims: tuple[str, str]) -> None:
                 for other in measured
                 if np.isfinite(other[name])
                 and other["epochs"] < row["epochs"]
-                and _alike(other, row)
+                and all(other.get(c) == row.get(c) for c in ("model", "data"))
             ]
             if np.isnan(row[name]) and shorter:
                 source = max(shorter, key=lambda other: float(other["epochs"]))
                 row |= {name: source[name], f"from_{name}": source["epochs"]}
         row["gap"] = row[optims[0]] - row[optims[1]]
-
-
-def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return all(a.get(column) == b.get(column) for column in ("model", "data"))
 
 
 def _is_copied(row: dict[str, Any], name: str) -> bool:

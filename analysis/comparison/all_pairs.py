@@ -1,6 +1,7 @@
 """More than two groups, and other views of a table: every pair, at one level for all."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
@@ -17,6 +18,7 @@ from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample, samples
 from analysis.errors import TableError
 from analysis.table.policies import Policy, policies_of
+from analysis.table.units import unit_of
 
 Pair = tuple[Sample, Sample]
 
@@ -117,6 +119,18 @@ def _table(rows: Sequence[tuple[object, ...]], by: str) -> pd.DataFrame:
     return table
 
 
+def policy_views(
+    table: pd.DataFrame, policy: Policy, by: Sequence[str] | None = None
+) -> dict[str, list[Sample]]:
+    """Samples of the same groups under each other policy that the table has the columns for."""
+    views: dict[str, list[Sample]] = {}
+    for other in policies_of(unit_of(table)):
+        if other != policy:
+            with suppress(TableError):  # `best` needs a column that not every table has
+                views[f"policy '{other}'"] = samples(table, other, by=by)
+    return views
+
+
 def compare_table(
     table: pd.DataFrame,
     estimand: Estimand | None = None,
@@ -152,13 +166,7 @@ def compare_table(
     groups = samples(table, policy, by=by)
     if len(groups) < 2:
         raise ValueError(f"groups: got {len(groups)}, allowed: at least 2")
-    others: dict[str, list[Sample]] = {}
-    for other in policies_of(groups[0].unit):
-        if other != groups[0].policy:
-            try:
-                others[f"policy '{other}'"] = samples(table, other, by=by)
-            except TableError:  # `best` needs a column that not every table has
-                continue
+    others = policy_views(table, groups[0].policy, by)
     return [
         compare(
             groups[i],

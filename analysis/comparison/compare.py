@@ -17,10 +17,10 @@ from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
 
 Views = Mapping[str, tuple[Sample, Sample]]
-By = Literal["pairs", "shares"]
+DecidedBy = Literal["pairs", "shares"]
 
 
-class Decision(NamedTuple):
+class PrimaryDecision(NamedTuple):
     """The primary estimand of two samples, and what follows from it."""
 
     share_a: Interval
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
         return self.shares if self.paired is None else self.paired.difference
 
     @property
-    def by(self) -> By:
+    def by(self) -> DecidedBy:
         """What decides."""
         return "shares" if self.paired is None else "pairs"
 
@@ -55,7 +55,7 @@ class Comparison:
     b: str
     estimand: Estimand
     """With the reference that was used, also where a pilot gave it."""
-    decision: Decision
+    decision: PrimaryDecision
     dominance: Dominance
     peak: str
     """One sentence on the best errors; it says nothing about stability."""
@@ -71,7 +71,7 @@ class Comparison:
     """What a reader must know before believing it."""
 
     def __str__(self) -> str:
-        curves = wording.shape(self.dominance, self.a, self.b, self.estimand.unit)
+        curves = wording.curves_sentence(self.dominance, self.a, self.b, self.estimand.unit)
         lines = (self.peak, self.stability, curves)
         return "\n".join([*lines, self.verdict, *(f"Note: {note}" for note in self.notes)])
 
@@ -149,7 +149,7 @@ one run each, chosen for being the best: no interval.
     asked = Estimand(unit=a.unit) if estimand is None else estimand
     asked.check_unit(a, b)
     used_a, used_b, question = after_pilot(a, b, asked)
-    decision = decide(used_a, used_b, question)
+    decision = decide_primary(used_a, used_b, question)
     table = sensitivity(views or {}, asked)
     pairs = pair_up(used_a, used_b)
     return Comparison(
@@ -158,30 +158,30 @@ one run each, chosen for being the best: no interval.
         estimand=question,
         decision=decision,
         dominance=dominance(used_a, used_b, question),
-        peak=wording.peak(a, b),
-        stability=wording.stability(
+        peak=wording.best_errors_sentence(a, b),
+        stability=wording.stability_sentence(
             a.label, b.label, question, (decision.share_a, decision.share_b, decision.difference)
         ),
-        verdict=wording.conclusion(
+        verdict=wording.verdict_sentence(
             a.label, b.label, (decision.verdict, decision.by), table, question
         ),
         secondary=secondary_statistics(used_a, used_b, question, pairs, rng),
         sensitivity=table,
-        notes=wording.notes(a, b, question, decision.by, paired=pairs is not None),
+        notes=wording.comparison_notes(a, b, question, decision.by, paired=pairs is not None),
     )
 
 
-def decide(a: Sample, b: Sample, estimand: Estimand) -> Decision:
+def decide_primary(a: Sample, b: Sample, estimand: Estimand) -> PrimaryDecision:
     """Take the primary estimand of two samples with its interval; see `compare`.
 
     >>> a, b = (Sample(label=x, errors=np.array([5.0, 9.0])) for x in "ab")
-    >>> decide(a, b, Estimand()).verdict
+    >>> decide_primary(a, b, Estimand()).verdict
     'unresolved'
     """
     share_a, share_b = (share_near(sample, estimand).interval for sample in (a, b))
     pairs = pair_up(a, b) if estimand.fixed else None
     result = None if pairs is None else paired_result(a, b, pairs, estimand)
-    return Decision(share_a, share_b, near_difference(a, b, estimand), result)
+    return PrimaryDecision(share_a, share_b, near_difference(a, b, estimand), result)
 
 
 def sensitivity(views: Views, estimand: Estimand) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def sensitivity(views: Views, estimand: Estimand) -> pd.DataFrame:
     rows = []
     for a, b in views.values():
         try:
-            decision = decide(*after_pilot(a, b, estimand))
+            decision = decide_primary(*after_pilot(a, b, estimand))
         except ValueError as error:  # an empty sample, a pilot without a usable run
             rows.append((np.nan, np.nan, np.nan, "", f"no answer: {error}"))
         else:

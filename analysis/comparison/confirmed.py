@@ -19,7 +19,14 @@ from analysis.table.groups import GROUPS
 from analysis.table.load import load
 from analysis.table.outcomes import DIVERGED, FAILED, MISSING
 from analysis.table.policies import errors_under, policy_for
-from analysis.table.units import Unit, amount, distance, number, one_unit, unit_of
+from analysis.table.units import (
+    Unit,
+    format_distance,
+    format_error,
+    format_number,
+    one_unit,
+    unit_of,
+)
 
 FOLDERS = "confirm-r*"
 
@@ -155,20 +162,20 @@ that of b (2 seeds) 10.00%; difference -5.00 points, 95% interval -11.08 to +1.0
     """
     (a, b), difference = peaks, peak_difference(*peaks, confidence)
     unit = one_unit([a.unit, b.unit])
-    bounds = " to ".join(number(x, unit, "+") for x in difference[1:])
-    gap = distance(number(difference.estimate, unit, "+"), unit)
+    bounds = " to ".join(format_number(x, unit, "+") for x in difference[1:])
+    gap = format_distance(format_number(difference.estimate, unit, "+"), unit)
     return (
         f"Peak: the best configuration of {labels[0]}, trained again with {a.errors.size} fresh "
-        f"seeds, has {amount(a.mean, unit)} on average, that of {labels[1]} ({b.errors.size} "
-        f"seeds) {amount(b.mean, unit)}; difference {gap}, "
+        f"seeds, has {format_error(a.mean, unit)} on average, that of {labels[1]} ({b.errors.size} "
+        f"seeds) {format_error(b.mean, unit)}; difference {gap}, "
         f"{100 * confidence:g}% interval {bounds} (Welch)."
     )
 
 
-def as_table(peaks: Mapping[str, Confirmed], confidence: float = 0.95) -> pd.DataFrame:
+def peaks_table(peaks: Mapping[str, Confirmed], confidence: float = 0.95) -> pd.DataFrame:
     """One row per peak: `seeds`, `mean`, `low`, `high` (percent), `diverged`.
 
-    >>> as_table({"a": Confirmed(errors=np.array([4.0, 4.0]), group={})}).loc["a"].tolist()
+    >>> peaks_table({"a": Confirmed(errors=np.array([4.0, 4.0]), group={})}).loc["a"].tolist()
     [2.0, 4.0, 4.0, 4.0, 0.0]
     """
     rows = [

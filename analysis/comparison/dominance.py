@@ -7,10 +7,9 @@ import numpy as np
 from analysis.comparison.estimand import Estimand, distances
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
-from analysis.edf.step_function import EDF
 
 Verdict = Literal["A", "B", "unresolved"]
-Ranges = tuple[tuple[float, float], ...]
+DistanceRanges = tuple[tuple[float, float], ...]
 
 
 class Dominance(NamedTuple):
@@ -18,9 +17,9 @@ class Dominance(NamedTuple):
 
     verdict: Literal["A", "B", "cross", "unresolved"]
     """`A` or `B`: above somewhere, nowhere below; `cross`: each above the other somewhere."""
-    a_above: Ranges
+    a_above: DistanceRanges
     """Distances [from, to) in points at which A is above B; the last may end at the limit."""
-    b_above: Ranges
+    b_above: DistanceRanges
     estimates_cross: bool
     """Whether the curves themselves cross, resolved or not."""
 
@@ -64,7 +63,8 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float | None = No
     level = (1.0 + estimand.confidence) / 2.0
     limit = estimand.limit if limit is None else limit
     (at_a, low_a, high_a), (at_b, low_b, high_b) = (distances(s, estimand, level) for s in (a, b))
-    x = _jumps(limit, at_a, at_b, low_a, low_b)
+    x = np.unique(np.concatenate([[0.0], *(curve.x for curve in (at_a, at_b, low_a, low_b))]))
+    x = x[(x >= 0.0) & (x <= limit)]
     a_above = _ranges(x, low_a(x) > high_b(x), limit)
     b_above = _ranges(x, low_b(x) > high_a(x), limit)
     gap = at_a(x) - at_b(x)
@@ -75,16 +75,11 @@ def dominance(a: Sample, b: Sample, estimand: Estimand, limit: float | None = No
     return Dominance(verdict, a_above, b_above, crossing)
 
 
-def _jumps(limit: float, *curves: EDF) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    x = np.unique(np.concatenate([[0.0], *(curve.x for curve in curves)]))
-    return x[(x >= 0.0) & (x <= limit)]
-
-
 def _ranges(
     x: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     holds: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
     limit: float,
-) -> Ranges:
+) -> DistanceRanges:
     """Merge neighbouring steps on which something holds into ranges [from, to)."""
     changes = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False])).astype(int)))
     ends = np.append(x, limit)[changes]

@@ -11,7 +11,15 @@ from analysis.edf.bands import Method, method_for
 from analysis.edf.intervals import best_of_sample
 from analysis.edf.samples import Sample
 from analysis.edf.step_function import EDF
-from analysis.table.units import AREA, CURVES, NEAR, Unit, distance, near
+from analysis.errors import check_confidence
+from analysis.table.units import (
+    AREA_FACTOR,
+    CURVES_FACTOR,
+    NEAR_POINTS,
+    Unit,
+    format_distance,
+    near_distance,
+)
 
 SAMPLE_MIN: Literal["sample-min"] = "sample-min"
 UNSET = float("nan")  # a distance that was not given, told by identity
@@ -35,18 +43,17 @@ class Estimand:
     """This many first trials of each sample give its reference, and are then left out."""
     confidence: float = 0.95
     """Of every statement about two samples, in (0, 1)."""
-    method: Method = "ld"
-    """Of the bands, see `analysis.edf.bands`."""
+    method: Method | None = None
+    """Of the bands, see `EDF.band`."""
     unit: Unit = "percent"
     """Of d and the reference; that of the samples."""
 
     def __post_init__(self) -> None:
         if self.d is UNSET:
-            object.__setattr__(self, "d", near(None, self.unit))
+            object.__setattr__(self, "d", near_distance(None, self.unit))
         if not (np.isfinite(self.d) and self.d >= 0):
             raise ValueError(f"d: got {self.d}, allowed: 0 or more")
-        if not 0.0 < self.confidence < 1.0:
-            raise ValueError(f"confidence: got {self.confidence}, allowed: above 0, below 1")
+        check_confidence(self.confidence)
         if self.pilot < 0 or (self.pilot and self.reference != SAMPLE_MIN):
             raise ValueError(
                 f"pilot: got {self.pilot} with the reference {self.reference!r}, allowed: 0 or "
@@ -66,12 +73,12 @@ class Estimand:
     @property
     def area_limit(self) -> float:
         """Distance to which the area under a delta-EDF is taken: 10 points; for a loss, 2.5 d."""
-        return AREA * (NEAR if self.unit == "percent" else self.d)
+        return AREA_FACTOR * (NEAR_POINTS if self.unit == "percent" else self.d)
 
     @property
     def limit(self) -> float:
         """Distance up to which curves are compared: 20 points; for a loss, 5 d."""
-        return CURVES * (NEAR if self.unit == "percent" else self.d)
+        return CURVES_FACTOR * (NEAR_POINTS if self.unit == "percent" else self.d)
 
     def check_unit(self, *samples: Sample) -> None:
         """Raise ValueError where a sample is in another unit."""
@@ -85,7 +92,7 @@ class Estimand:
     @property
     def wording(self) -> str:
         """The estimand in words."""
-        start = f"within {distance(f'{self.d:g}', self.unit)} of "
+        start = f"within {format_distance(f'{self.d:g}', self.unit)} of "
         percent = "%" if self.unit == "percent" else ""
         if isinstance(self.reference, Mapping):
             values = ", ".join(f"{label} {r:.4g}{percent}" for label, r in self.reference.items())
@@ -129,7 +136,7 @@ def distances(
 
     Args:
         sample: independent draws.
-        estimand: names reference and method; `ks` is used where n is too large for `ld`.
+        estimand: names reference and method.
         confidence: of the band; None for that of the estimand.
 
     Returns:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.comparison.estimand import Estimand
-from analysis.comparison.shares import near
+from analysis.comparison.shares import is_near
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
 from analysis.edf.summary import clopper_pearson
@@ -90,7 +90,7 @@ def paired_result(a: Sample, b: Sample, pairs: Pairs, estimand: Estimand) -> Pai
     """
     if not estimand.fixed:
         raise ValueError("reference: the best of each sample cannot judge its own trials in pairs")
-    near_a, near_b = near(a, estimand)[pairs.a], near(b, estimand)[pairs.b]
+    near_a, near_b = is_near(a, estimand)[pairs.a], is_near(b, estimand)[pairs.b]
     only_a, only_b = int((near_a & ~near_b).sum()), int((near_b & ~near_a).sum())
     n = near_a.size + pairs.unknown
     larger, smaller = max(only_a, only_b), min(only_a, only_b)

@@ -99,13 +99,13 @@ def share_difference(a: Share, b: Share, correlation: float = 0.0) -> Interval:
     )
 
 
-def near(sample: Sample, estimand: Estimand) -> BoolArray:
+def is_near(sample: Sample, estimand: Estimand) -> BoolArray:
     """Tell which known errors are within d of the reference, ties counted; useless runs never are.
 
     Raises:
         ValueError: no reference for this label.
 
-    >>> near(Sample(label="a", errors=np.array([4.3, 8.3, 9.0])), Estimand()).tolist()
+    >>> is_near(Sample(label="a", errors=np.array([4.3, 8.3, 9.0])), Estimand()).tolist()
     [True, True, False]
 
     """
@@ -133,7 +133,7 @@ def share_near(sample: Sample, estimand: Estimand) -> Share:
         )
     if not sample.n:
         raise ValueError(f"{sample.label!r} is empty, allowed: at least 1 configuration")
-    count = int(near(sample, estimand).sum())
+    count = int(is_near(sample, estimand).sum())
     own = int(not estimand.fixed)
     return share_of(count, sample.n, sample.unknown, estimand.confidence, own=own)
 
@@ -171,7 +171,7 @@ def opposition(a: Sample, b: Sample, estimand: Estimand) -> float:
     if not both:
         return 0.0
     in_a, in_b = np.array(both).T
-    x, y = near(a, estimand)[in_a], near(b, estimand)[in_b]
+    x, y = is_near(a, estimand)[in_a], is_near(b, estimand)[in_b]
     spread = float(x.std() * y.std())
     phi = float(np.mean(x & y) - x.mean() * y.mean()) / spread if spread else 0.0
     return min(phi, 0.0) * len(both) / sqrt(a.n * b.n)

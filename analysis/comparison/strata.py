@@ -11,15 +11,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.all_pairs import compare_all
+from analysis.comparison.all_pairs import compare_all, policy_views
 from analysis.comparison.compare import Comparison, compare
 from analysis.comparison.confirmed import Confirmed, peak_sentence, peaks_of
 from analysis.comparison.estimand import Estimand
 from analysis.edf.samples import Sample, samples
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.groups import GROUPS, describe
-from analysis.table.policies import Policy, policies_of
-from analysis.table.units import unit_of
+from analysis.table.policies import Policy
 
 CONFIRMED = "confirmed"
 VALIDATION = "validation error"
@@ -61,7 +60,7 @@ def strata_of(table: pd.DataFrame, by: str) -> list[pd.DataFrame]:
 
     """
     if by not in table:
-        raise TableError([not_one_of("by", by, [c for c in GROUPS if c in table])])
+        raise TableError([invalid_choice("by", by, [c for c in GROUPS if c in table])])
     others = [c for c in GROUPS if c in table and c != by]
     if not others:
         return [table]
@@ -108,7 +107,10 @@ def compare_strata(
     for part in strata_of(table, column):
         groups = samples(part, policy, by=[column])
         if len(groups) < 2:
-            raise TableError([_too_few(groups, column)])
+            here = ", ".join(str(g.group.get(column, g.label)) for g in groups)
+            raise TableError(
+                [f"by: {column} has one value ({here}), allowed is a column with two or more"]
+            )
         mine = peaks_of(groups, peaks)
         asked = with_peaks(estimand, groups, mine, reference)
         found.append(
@@ -123,11 +125,6 @@ def compare_strata(
             )
         )
     return found
-
-
-def _too_few(groups: Sequence[Sample], column: str) -> str:
-    here = ", ".join(str(g.group.get(column, g.label)) for g in groups)
-    return f"by: {column} has one value ({here}), allowed is a column with two or more"
 
 
 def with_peaks(
@@ -197,13 +194,7 @@ def _pairs(
 
 
 def _other_views(part: pd.DataFrame, column: str, policy: Policy) -> dict[str, list[Sample]]:
-    views: dict[str, list[Sample]] = {}
-    for other in policies_of(unit_of(part)):
-        if other != policy:
-            try:
-                views[f"policy '{other}'"] = samples(part, other, by=[column])
-            except TableError:  # `best` needs a column that not every table has
-                continue
+    views = policy_views(part, policy, [column])
     if "val_error" in part and part.loc[part["outcome"] == "ok", "val_error"].notna().all():
         # The counts belong to the test part, and would be believed before the error.
         judged = part.drop(columns=["wrong", "n_eval"], errors="ignore")

@@ -3,33 +3,33 @@
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.dominance import Dominance, Ranges, Verdict
+from analysis.comparison.dominance import DistanceRanges, Dominance, Verdict
 from analysis.comparison.estimand import Estimand
 from analysis.edf.bands import method_for
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import Sample
-from analysis.table.units import Unit, amount, distance, number
+from analysis.table.units import Unit, format_distance, format_error, format_number
 
-SHOWN = 3  # ranges; a list of more is not read
+MAX_RANGES = 3  # ranges; a list of more is not read
 
 
-def peak(a: Sample, b: Sample) -> str:
+def best_errors_sentence(a: Sample, b: Sample) -> str:
     """Compare the best errors: an observed best of n runs has no interval, and none is made up."""
     absent = [s.label for s in (a, b) if np.isnan(s.best)]
     if absent:
         usable = "better than chance" if a.unit == "percent" else "usable"
         return f"Peak: no run of {' and '.join(absent)} is {usable}."
     gap = a.best - b.best
-    size = distance(number(abs(gap), a.unit), a.unit)
+    size = format_distance(format_number(abs(gap), a.unit), a.unit)
     than = "no difference" if gap == 0 else f"{size} {'less' if gap > 0 else 'more'}"
     return (
-        f"Peak: the best run of {a.label} (n = {a.n}) has {amount(a.best, a.unit)}, that of "
-        f"{b.label} (n = {b.n}) {amount(b.best, b.unit)}, {than}; "
+        f"Peak: the best run of {a.label} (n = {a.n}) has {format_error(a.best, a.unit)}, that of "
+        f"{b.label} (n = {b.n}) {format_error(b.best, b.unit)}, {than}; "
         "one run each, chosen for being the best: no interval."
     )
 
 
-def stability(
+def stability_sentence(
     a: str, b: str, estimand: Estimand, found: tuple[Interval, Interval, Interval]
 ) -> str:
     """Say which shares are within d of the references, and how they differ."""
@@ -42,25 +42,25 @@ def stability(
     )
 
 
-def shape(found: Dominance, a: str, b: str, unit: Unit = "percent") -> str:
+def curves_sentence(found: Dominance, a: str, b: str, unit: Unit = "percent") -> str:
     """Say which curve is above the other, and where."""
     if found.verdict == "unresolved":
         return f"Curves: neither {a} nor {b} is shown to be above the other at any distance."
     if found.verdict == "cross":
         return (
             f"Curves: they cross: {a} is above {b} at {_ranges(found.a_above, unit)}, {b} above "
-            f"{a} at {distance(_ranges(found.b_above, unit), unit)} from the reference."
+            f"{a} at {format_distance(_ranges(found.b_above, unit), unit)} from the reference."
         )
     upper, lower = (a, b) if found.verdict == "A" else (b, a)
     where = found.a_above if found.verdict == "A" else found.b_above
     more = "; elsewhere, unresolved, the estimates cross" if found.estimates_cross else ""
     return (
-        f"Curves: {upper} is above {lower} at {distance(_ranges(where, unit), unit)} from "
+        f"Curves: {upper} is above {lower} at {format_distance(_ranges(where, unit), unit)} from "
         f"the reference and nowhere shown to be below{more}."
     )
 
 
-def conclusion(
+def verdict_sentence(
     a: str, b: str, decided: tuple[Verdict, str], table: pd.DataFrame, estimand: Estimand
 ) -> str:
     """State the verdict, its interval, and in one sentence where another view would change it.
@@ -84,7 +84,7 @@ def conclusion(
     flips = "; ".join(
         f"under {view}: {names.get(to, 'not resolved')}" for view, to in other["verdict"].items()
     )
-    word = "flips" if _opposite(verdict, set(other["verdict"])) else "depends on the view"
+    word = "flips" if {verdict, *other["verdict"]} >= {"A", "B"} else "depends on the view"
     return f"Verdict: {said}, but this {word}: {flips}.{end}"
 
 
@@ -100,7 +100,9 @@ def _nothing(a: str, b: str, estimand: Estimand) -> str:
     return f"whether more of {a} or of {b} is near the best of its own sample is not resolved"
 
 
-def notes(a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool) -> tuple[str, ...]:
+def comparison_notes(
+    a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool
+) -> tuple[str, ...]:
     """List what a reader must know: policy, interval, reference, unknown and unfinished trials."""
     policies = " and ".join(dict.fromkeys(f"'{s.policy}'" for s in (a, b)))
     methods = ", ".join(dict.fromkeys(method_for(s.n, estimand.method) for s in (a, b)))
@@ -121,16 +123,12 @@ def notes(a: Sample, b: Sample, estimand: Estimand, by: str, *, paired: bool) ->
     return tuple(note for note, applies in found.items() if applies)
 
 
-def _opposite(verdict: Verdict, others: set[str]) -> bool:
-    return {verdict} | others >= {"A", "B"}
-
-
 def _percent(share: Interval) -> str:
     return f"{100 * share.estimate:.1f}%"
 
 
-def _ranges(ranges: Ranges, unit: Unit) -> str:
-    if len(ranges) > SHOWN:
-        first, last = number(ranges[0][0], unit), number(ranges[-1][1], unit)
+def _ranges(ranges: DistanceRanges, unit: Unit) -> str:
+    if len(ranges) > MAX_RANGES:
+        first, last = format_number(ranges[0][0], unit), format_number(ranges[-1][1], unit)
         return f"{len(ranges)} ranges between {first} and {last}"
-    return ", ".join(f"{number(p, unit)} to {number(q, unit)}" for p, q in ranges)
+    return ", ".join(f"{format_number(p, unit)} to {format_number(q, unit)}" for p, q in ranges)

@@ -11,14 +11,14 @@ the law: `lower[k] <= F(x) <= upper[k]` holds for all x together with the wanted
 | `dkw` | constant width, Dvoretzky, Kiefer, Wolfowitz: a closed form; conservative | any |
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 
 from analysis.arrays import FloatArray
-from analysis.errors import not_one_of
+from analysis.edf.ld import LD_MAX_N, ld_bounds
+from analysis.errors import check_confidence, invalid_choice
 
 ConstantWidth = Literal["ks", "dkw"]
 Method = Literal["ld", "ld-equal-tailed", "ks", "dkw"]
@@ -49,23 +49,22 @@ def count_bounds(n: int, confidence: float, method: Method) -> tuple[FloatArray,
     """
     _check(n, confidence, method, get_args(Method))
     if method == "ld" or method == "ld-equal-tailed":
-        from analysis.edf.ld import ld_bounds
-
         return ld_bounds(n, confidence, method)
     share = np.arange(n + 1) / n
     epsilon = half_width(n, confidence, method)
     return np.clip(share - epsilon, 0.0, 1.0), np.clip(share + epsilon, 0.0, 1.0)
 
 
-def method_for(n: int, method: Method) -> Method:
-    """Take `ks` instead of an `ld` method where n is too large for it, for figures and tables.
+def method_for(n: int, method: Method | None = None) -> Method:
+    """Choose the band of n values: by default `ld`, and `ks` where n is too large for an `ld` band.
 
-    >>> method_for(10_000, "ld"), method_for(10_001, "ld"), method_for(10_001, "dkw")
-    ('ld', 'ks', 'dkw')
+    Every band that is drawn or reported without a method named is chosen here.
+
+    >>> method_for(10_000), method_for(10_001), method_for(10_001, "ld"), method_for(9, "dkw")
+    ('ld', 'ks', 'ks', 'dkw')
     """
-    from analysis.edf.ld import LARGEST
-
-    return "ks" if n > LARGEST and method.startswith("ld") else method
+    wanted = "ld" if method is None else method
+    return "ks" if n > LD_MAX_N and wanted.startswith("ld") else wanted
 
 
 @lru_cache(maxsize=1024)
@@ -93,26 +92,16 @@ def half_width(n: int, confidence: float = 0.95, method: ConstantWidth = "ks") -
 
     """
     _check(n, confidence, method, get_args(ConstantWidth))
-    return HALF_WIDTHS[method](n, confidence)
-
-
-def _check(n: int, confidence: float, method: str, methods: tuple[str, ...]) -> None:
-    if n < 1:
-        raise ValueError(f"a band needs at least 1 value, got n = {n}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
-    if method not in methods:
-        raise ValueError(not_one_of("method", method, methods))
-
-
-def _dkw(n: int, confidence: float) -> float:
-    return float(np.sqrt(np.log(2.0 / (1.0 - confidence)) / (2.0 * n)))
-
-
-def _ks(n: int, confidence: float) -> float:
+    if method == "dkw":
+        return float(np.sqrt(np.log(2.0 / (1.0 - confidence)) / (2.0 * n)))
     from scipy.stats import kstwo  # takes over a second to import
 
     return float(kstwo.ppf(confidence, n))
 
 
-HALF_WIDTHS: dict[str, Callable[[int, float], float]] = {"ks": _ks, "dkw": _dkw}
+def _check(n: int, confidence: float, method: str, methods: tuple[str, ...]) -> None:
+    if n < 1:
+        raise ValueError(f"a band needs at least 1 value, got n = {n}")
+    check_confidence(confidence)
+    if method not in methods:
+        raise ValueError(invalid_choice("method", method, methods))

@@ -11,6 +11,7 @@ unknown amount, the more so the more sensitive the model is. Useless runs of a `
 every distance.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
 
 
 def share_interval(
-    of: EDF | Sample, x: float, confidence: float = 0.95, method: Method = "ld"
+    of: EDF | Sample, x: float, confidence: float = 0.95, method: Method | None = None
 ) -> Interval:
     """Share of configurations with an error of at most x: F(x), between the bounds of the band.
 
@@ -41,7 +42,7 @@ def share_interval(
         of: independent draws.
         x: in the unit of the errors.
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         Shares, in [0, 1].
@@ -61,7 +62,7 @@ def within_interval(
     d: float,
     reference: float | None = None,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
 ) -> Interval:
     """Share of configurations within d of a reference: F(reference + d), ties counted.
 
@@ -72,7 +73,7 @@ def within_interval(
             best m, and then the interval is for F(m + d) at that m. Where no run is better than
             chance the share is 0 and its upper limit that of the runs better than chance.
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         Shares, in [0, 1].
@@ -93,7 +94,7 @@ def within_interval(
 
 
 def quantile_interval(
-    of: EDF | Sample, p: float, confidence: float = 0.95, method: Method = "ld"
+    of: EDF | Sample, p: float, confidence: float = 0.95, method: Method | None = None
 ) -> Interval:
     """Error that a share p of configurations reaches, by inverting the band.
 
@@ -105,7 +106,7 @@ def quantile_interval(
         of: independent draws.
         p: share, in (0, 1].
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         In the unit of the errors.
@@ -130,7 +131,7 @@ def area_interval(
     reference: float | None = None,
     limit: float = 10.0,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
 ) -> Interval:
     """Area A = 1 - mean(min(1, delta / limit)) under the delta-EDF, by integrating the band.
 
@@ -142,7 +143,7 @@ def area_interval(
         reference: in the unit of the errors; None for the observed best, see `within_interval`.
         limit: positive, in the same unit; what is further away counts as useless.
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         In [0, 1].
@@ -162,6 +163,15 @@ def area_interval(
     return Interval(*(curve.delta(base).area(limit) for curve in curves))
 
 
+def if_band(interval: Callable[..., Interval], sample: Sample, *arguments: object) -> Interval:
+    """Take an interval of a sample where it has a band, else NaN.
+
+    >>> if_band(share_interval, Sample(label="a", errors=np.zeros(9), sampler="grid"), 1.0)
+    Interval(estimate=nan, low=nan, high=nan)
+    """
+    return interval(sample, *arguments) if sample.has_band else NO_INTERVAL
+
+
 def best_of_sample(of: EDF | Sample) -> float | None:
     """Smallest known error; None where no run is better than chance.
 
@@ -176,7 +186,7 @@ def _failures_beyond(of: EDF | Sample) -> EDF | Sample:
     return of.failures_beyond() if isinstance(of, Sample) else of
 
 
-def _curves(of: EDF | Sample, confidence: float, method: Method) -> tuple[EDF, EDF, EDF]:
+def _curves(of: EDF | Sample, confidence: float, method: Method | None) -> tuple[EDF, EDF, EDF]:
     edf = of.edf() if isinstance(of, Sample) else of
     return edf, *of.band(confidence, method)
 

@@ -17,7 +17,7 @@ import numpy as np
 from analysis.arrays import FloatArray
 
 LDMethod = Literal["ld", "ld-equal-tailed"]
-LARGEST = 10_000
+LD_MAX_N = 10_000
 """Values above which the search, which costs about n^1.5, would take tens of seconds."""
 
 FLOOR = 1e-20  # states less likely than this are dropped: below 1e-14 in all, over 10^4 values
@@ -32,7 +32,7 @@ def ld_bounds(n: int, confidence: float, method: LDMethod) -> tuple[FloatArray, 
     With lo_0 = 0 and hi_{n+1} = 1. The pointwise coverage q is found to 1e-10.
 
     Args:
-        n: independent values, 1 to `LARGEST`.
+        n: independent values, 1 to `LD_MAX_N`.
         confidence: in (0, 1).
         method: intervals of highest density (`ld`) or with equal tails (`ld-equal-tailed`).
 
@@ -41,16 +41,16 @@ def ld_bounds(n: int, confidence: float, method: LDMethod) -> tuple[FloatArray, 
         call).
 
     Raises:
-        ValueError: n above `LARGEST`.
+        ValueError: n above `LD_MAX_N`.
 
     >>> lower, upper = ld_bounds(20, 0.95, "ld")
     >>> round(float(upper[0]), 6), round(float(lower[20]), 6)
     (0.231596, 0.768404)
 
     """
-    if n > LARGEST:
+    if n > LD_MAX_N:
         raise ValueError(
-            f"method: got {method!r} for {n} values, allowed up to {LARGEST}; beyond, 'ks' and "
+            f"method: got {method!r} for {n} values, allowed up to {LD_MAX_N}; beyond, 'ks' and "
             "'dkw' take no time and are not much wider"
         )
     low, high = INTERVALS[method](n, 1.0 - pointwise_coverage(n, confidence, method))

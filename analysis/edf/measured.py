@@ -1,13 +1,12 @@
 """Groups of trials with their rows: for questions that need more of a trial than its error."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.intervals import NO_INTERVAL, Interval
 from analysis.edf.samples import Sample, cut, in_order, samples
 from analysis.errors import TableError
 from analysis.table.groups import complete_prefix, describe
@@ -15,6 +14,7 @@ from analysis.table.outcomes import OK
 from analysis.table.policies import Policy
 
 Images = Literal["validation", "test"]
+QUARTILES = (0.25, 0.5, 0.75)
 CHOSEN = {
     "validation": "Chosen by validation error, reported on the test part.",
     "test": "Chosen and reported on the same images (no val_error): the best is too good.",
@@ -22,7 +22,7 @@ CHOSEN = {
 }
 
 
-class Measured(NamedTuple):
+class SampleGroup(NamedTuple):
     """The sample of one group beside the rows that it was taken from."""
 
     sample: Sample
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
         return self.rows.iloc[: self.sample.errors.size]
 
 
-class Choice(NamedTuple):
+class BestRun(NamedTuple):
     """The best configuration of a group."""
 
     error: float
@@ -46,28 +46,28 @@ class Choice(NamedTuple):
     """Images that it was chosen by: `test` where the table has no `val_error`."""
 
 
-def measured(
+def sample_groups(
     table: pd.DataFrame, policy: Policy = "chance", *, by: Sequence[str] | None = None
-) -> list[Measured]:
+) -> list[SampleGroup]:
     """Cut a table into groups as `samples` does, and keep the rows beside each sample.
 
     Raises:
         TableError: as `samples`.
 
     >>> table = pd.DataFrame({"model": "a", "lr": [0.1, 0.2], "error": [None, 7.0]})
-    >>> [(m.sample.errors.tolist(), m.known["lr"].tolist()) for m in measured(table)]
+    >>> [(m.sample.errors.tolist(), m.known["lr"].tolist()) for m in sample_groups(table)]
     [([inf, 7.0], [0.1, 0.2])]
 
     """
     found = samples(table, policy, by=by)
     parts = cut(table, by)[0]
     return [
-        Measured(sample, in_order(complete_prefix(part), policy))
+        SampleGroup(sample, in_order(complete_prefix(part), policy))
         for sample, part in zip(found, parts, strict=True)
     ]
 
 
-def ranking(of: Measured) -> tuple[FloatArray, Images]:
+def ranking(of: SampleGroup) -> tuple[FloatArray, Images]:
     """Rank the runs for choosing the best: by validation error where there is one.
 
     Ties in the validation error go to the smaller validation loss; runs that still tie share a
@@ -78,7 +78,7 @@ def ranking(of: Measured) -> tuple[FloatArray, Images]:
         (ranks of shape (errors,): 0 for the best, +inf for failures; the images used).
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, None], "val_error": [8.0, 7.0, 9]})
-    >>> [(ranks.tolist(), on) for ranks, on in map(ranking, measured(table))]
+    >>> [(ranks.tolist(), on) for ranks, on in map(ranking, sample_groups(table))]
     [([1.0, 0.0, inf], 'validation')]
     """
     known, errors = of.known, of.sample.errors
@@ -100,20 +100,20 @@ def ranking(of: Measured) -> tuple[FloatArray, Images]:
     return ranks, on
 
 
-def choose(of: Measured) -> Choice:
+def choose_best(of: SampleGroup) -> BestRun:
     """Choose the best configuration of a group by `ranking`, and report its error.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "val_error": [8.0, 7.0]})
-    >>> [choose(group).error for group in measured(table)]
+    >>> [choose_best(group).error for group in sample_groups(table)]
     [6.0]
     """
     ranks, on = ranking(of)
     best = ranks == 0
     error = float(of.sample.errors[best].mean()) if best.any() else np.nan
-    return Choice(error, of.known[best], on)
+    return BestRun(error, of.known[best], on)
 
 
-def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[object, Measured]]:
+def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[object, SampleGroup]]:
     """Arrange groups that differ in one column: {label of the others: {value: group}}.
 
     Args:
@@ -131,9 +131,9 @@ def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[ob
     """
     if along not in table:
         raise TableError([f"no column {along!r} (got {', '.join(map(repr, map(str, table)))})"])
-    groups = [m for m in measured(table, policy) if along in m.sample.group]
+    groups = [m for m in sample_groups(table, policy) if along in m.sample.group]
     others = [{c: v for c, v in m.sample.group.items() if c != along} for m in groups]
-    found: dict[str, dict[object, Measured]] = {}
+    found: dict[str, dict[object, SampleGroup]] = {}
     for label, group in zip(describe(others)[1] if others else [], groups, strict=True):
         found.setdefault(label, {})[group.sample.group[along]] = group
     return found
@@ -149,18 +149,23 @@ def how_chosen(selected_on: Iterable[str], policy: Policy) -> str:
     return " ".join(CHOSEN[name] for name in used)
 
 
-def if_band(sample: Sample, of: Callable[[], Interval]) -> Interval:
-    """Take an interval where there is one, else NaN."""
-    return of() if sample.has_band else NO_INTERVAL
+def quartiles(sample: Sample) -> dict[str, float]:
+    """Quartiles of the errors, NaN for an empty sample.
+
+    >>> quartiles(Sample(label="a", errors=np.arange(4.0)))
+    {'q25': 0.0, 'q50': 1.0, 'q75': 2.0}
+    """
+    return {f"q{100 * p:g}": sample.edf().quantile(p) if sample.n else np.nan for p in QUARTILES}
 
 
-def numbers(rows: pd.DataFrame, name: str) -> FloatArray:
+def numeric_values(rows: pd.DataFrame, name: str) -> FloatArray:
     """Values of a hyperparameter; `lr*weight_decay` is the product of two.
 
     Raises:
         TableError: no such column, or one that does not hold numbers.
 
-    >>> numbers(pd.DataFrame({"lr": [2.0], "weight_decay": [0.5]}), "lr*weight_decay").tolist()
+    >>> rows = pd.DataFrame({"lr": [2.0], "weight_decay": [0.5]})
+    >>> numeric_values(rows, "lr*weight_decay").tolist()
     [1.0]
 
     """

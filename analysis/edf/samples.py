@@ -11,12 +11,12 @@ import pandas as pd
 from analysis.arrays import FloatArray
 from analysis.edf.bands import Method
 from analysis.edf.step_function import EDF
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.code_versions import MixedCodeWarning, code_notes, is_mixed
 from analysis.table.groups import GROUPS, complete_prefix, describe, group_columns
 from analysis.table.load import as_table
 from analysis.table.outcomes import COLLAPSED, DIVERGED, KNOWN, MISSING, OK, UNKNOWN
-from analysis.table.policies import Policy, chance_of, errors_under, policy_for
+from analysis.table.policies import Policy, chance_error, errors_under, policy_for
 from analysis.table.units import Unit, unit_of
 
 Unfinished = Literal["prefix", "bounds"]
@@ -127,7 +127,7 @@ class Sample:
         errors = np.where(self.errors < limit, self.errors, np.inf)
         return replace(self, errors=errors, chance=None)
 
-    def band(self, confidence: float = 0.95, method: Method = "ld") -> tuple[EDF, EDF]:
+    def band(self, confidence: float = 0.95, method: Method | None = None) -> tuple[EDF, EDF]:
         """Simultaneous band that holds wherever the unknown errors may lie.
 
         The lower bound is that of k/n, the upper that of (k + unknown)/n, with k the number of
@@ -135,7 +135,7 @@ class Sample:
 
         Args:
             confidence: in (0, 1).
-            method: `ld`, `ld-equal-tailed`, `ks` or `dkw`, see `analysis.edf.bands`.
+            method: as for `EDF.band`.
 
         Raises:
             ValueError: an empty sample, a design whose points are not independent, bad arguments.
@@ -211,7 +211,7 @@ def samples(
 
     """
     if unfinished not in get_args(Unfinished):
-        raise ValueError(not_one_of("unfinished", unfinished, get_args(Unfinished)))
+        raise ValueError(invalid_choice("unfinished", unfinished, get_args(Unfinished)))
     parts, groups, labels = cut(table, by)
     rows = zip(labels, parts, groups, strict=True)
     bounded = unfinished == "bounds"
@@ -243,7 +243,7 @@ def cut(
     """
     table = as_table(table)
     columns = group_columns(table) if by is None else list(by)
-    faults = [not_one_of("by", c, list(table.columns)) for c in columns if c not in table]
+    faults = [invalid_choice("by", c, list(table.columns)) for c in columns if c not in table]
     if faults:
         raise TableError(faults)
     parts = [part for _, part in table.groupby(columns, sort=False, dropna=False)]
@@ -314,7 +314,7 @@ def _sample(
         label=label,
         errors=errors_under(used, policy),
         unknown=int(outcome.isin(UNKNOWN).sum()),
-        chance=chance_of(part),
+        chance=chance_error(part),
         policy=policy,
         group=group,
         ok=int(outcome.eq(OK).sum()),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import FloatArray
-from analysis.edf.bands import Method, count_bounds
+from analysis.edf.bands import Method, count_bounds, method_for
 
 # Relative to the size of the numbers. Errors of an evaluation on fewer than 10^6 images that
 # differ at all differ by more; what float arithmetic adds to equal ones is 10^4 times less.
@@ -125,7 +125,7 @@ class EDF:
         i = int(np.searchsorted(self.height, p, side="left"))
         return float(self.x[i]) if i < self.x.size else np.inf
 
-    def band(self, confidence: float = 0.95, method: Method = "ld") -> tuple[Self, Self]:
+    def band(self, confidence: float = 0.95, method: Method | None = None) -> tuple[Self, Self]:
         """Simultaneous confidence band around the EDF of n independent values.
 
         With the confidence given, lower(x) <= F(x) <= upper(x) holds for all x at once, so that
@@ -133,7 +133,7 @@ class EDF:
 
         Args:
             confidence: in (0, 1).
-            method: `ld`, `ld-equal-tailed`, `ks` or `dkw`, see `analysis.edf.bands`.
+            method: see `analysis.edf.bands`; None for `ld`, beyond 10,000 values `ks`.
 
         Returns:
             (lower, upper), two step functions of this class with the same jumps.
@@ -146,7 +146,7 @@ class EDF:
         (0.314, 0.686, 0.087)
 
         """
-        low, high = count_bounds(self.n, confidence, method)
+        low, high = count_bounds(self.n, confidence, method or method_for(self.n))
         below, counts = round(self.start * self.n), np.rint(self.height * self.n).astype(np.intp)
         return (
             type(self)(self.x, low[counts], self.n, float(low[below])),

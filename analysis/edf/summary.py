@@ -5,18 +5,18 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis.edf.bands import Method, method_for
-from analysis.edf.intervals import NO_INTERVAL, Interval, within_interval
+from analysis.edf.bands import method_for
+from analysis.edf.intervals import if_band, within_interval
 from analysis.edf.samples import Sample, samples
+from analysis.errors import check_confidence
 from analysis.table.groups import describe
 from analysis.table.policies import Policy
-from analysis.table.units import NEAR, Unit, one_unit
+from analysis.table.units import NEAR_POINTS, Unit, one_unit
 
 DISTANCES = (1, 2, 4, 5, 10)
 """Points above the best of the sample; 4 is the primary one, the others are secondary."""
-PRIMARY = NEAR
+PRIMARY = NEAR_POINTS
 CONFIDENCE = 0.95
-METHOD: Method = "ld"
 
 
 def summarise(
@@ -48,7 +48,7 @@ def summarise(
         index=pd.Index([sample.label for sample in rows], name="group"),
     )
     summary.attrs["title"] = describe([sample.group for sample in rows])[0]
-    methods = dict.fromkeys(method_for(s.n, METHOD) for s in rows if s.has_band)
+    methods = dict.fromkeys(method_for(s.n) for s in rows if s.has_band)
     unit = one_unit([sample.unit for sample in rows])
     summary.attrs["distances"] = distances = distances_of(unit, within)
     d = distances[2] if distances else math.nan
@@ -101,7 +101,7 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
     ends = {}
     if distances:
         d = distances[2]
-        primary = _primary(sample, d)
+        primary = if_band(within_interval, sample, d, None, CONFIDENCE)
         ends = {f"within_{d:g}_low": primary.low, f"within_{d:g}_high": primary.high}
     return {
         "trials": sample.trials,
@@ -116,12 +116,6 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
         **{f"within_{d:g}": np.nan if empty else sample.share_within(d)[0] for d in distances},
         **ends,
     }
-
-
-def _primary(sample: Sample, d: float) -> Interval:
-    if not sample.has_band:
-        return NO_INTERVAL
-    return within_interval(sample, d, confidence=CONFIDENCE, method=method_for(sample.n, METHOD))
 
 
 def diverged_share(sample: Sample, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -174,8 +168,7 @@ def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float
     """
     if n < 1 or not 0 <= count <= n:
         raise ValueError(f"got {count} of {n}, allowed: 0 to n of n, n at least 1")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: between 0 and 1, both excluded")
+    check_confidence(confidence)
     from scipy.special import betaincinv  # half a second to import
 
     tail = (1.0 - confidence) / 2.0

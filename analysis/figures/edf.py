@@ -12,8 +12,8 @@ from analysis.edf.samples import Sample
 from analysis.edf.step_function import EDF
 from analysis.figures.style import literal
 from analysis.table.groups import describe
-from analysis.table.policies import error_name, meaning
-from analysis.table.units import CURVES, NEAR, amount, one_unit
+from analysis.table.policies import error_name, policy_meaning
+from analysis.table.units import CURVES_FACTOR, NEAR_POINTS, format_error, one_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # seaborn's palette "colorblind" without its near-greys and yellow; importing seaborn takes seconds
 COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#333333")
-GREY = "0.4"
+TEXT_GREY = "0.4"
 BAND_NAMES: dict[Method, str] = {
     "ld": "Learned-Miller-DeStefano",
     "ld-equal-tailed": "Learned-Miller-DeStefano, equal tails",
@@ -30,6 +30,10 @@ BAND_NAMES: dict[Method, str] = {
 }
 DASHES = ("-", "--", ":", "-.")
 """Line styles, changed each time the colours are used up."""
+
+
+Band = tuple[float, Method | None]
+"""Confidence and method of the bands of a figure."""
 
 
 class Style(TypedDict):
@@ -90,7 +94,7 @@ def plot_edfs(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
     limit: float | None = None,
     within: float | None = None,
 ) -> "Axes":
@@ -101,7 +105,7 @@ def plot_edfs(
         ax: where; a new figure by default.
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, see `analysis.edf.bands`; `ks` where n is too large for `ld`.
+        method: of the bands, see `EDF.band`; `ks` where n is too large for an `ld` band.
         limit: right end of the x axis, in the unit of the errors; by default chance (errors), 20
             points (distances) or the largest error.
         within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
@@ -141,7 +145,7 @@ def draw_sample(
     look: Style,
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     span: tuple[float, float],
     label: str | None = None,
 ) -> None:
@@ -169,17 +173,17 @@ def legend_text(sample: Sample, label: str) -> str:
     if sample.n == 0:
         return f"{literal(label)}: {size}, nothing to show"
     none = "none below chance" if sample.unit == "percent" else "none usable"
-    best = none if np.isnan(sample.best) else f"best {amount(sample.best, sample.unit)}"
+    best = none if np.isnan(sample.best) else f"best {format_error(sample.best, sample.unit)}"
     ends = f"{sample.diverged} diverged, {sample.collapsed} collapsed, {sample.unknown} failed"
     return f"{literal(label)}: {size}, {best}\n{ends}"
 
 
-def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method]) -> list[str]:
+def footnote(samples: Sequence[Sample], *, delta: bool, band: Band) -> list[str]:
     """Say what was assumed: the policy, the band and its level, the reference, the unknown."""
     unit = one_unit([s.unit for s in samples])
     policies = dict.fromkeys(s.policy for s in samples)
     notes = {
-        **{f"Policy '{policy}': {meaning(policy, unit)}.": True for policy in policies},
+        **{f"Policy '{policy}': {policy_meaning(policy, unit)}.": True for policy in policies},
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
             np.isinf(s.errors).any() for s in samples if s.unit == "percent"
         ),
@@ -200,11 +204,11 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: tuple[float, Metho
     return [note for note, applies in notes.items() if applies]
 
 
-def _shaded(sizes: Sequence[int], band: tuple[float, Method]) -> dict[str, bool]:
+def _shaded(sizes: Sequence[int], band: Band) -> dict[str, bool]:
     """Say of which kind the bands are: large samples may have another than was asked for."""
     confidence, method = band
     used = dict.fromkeys(method_for(n, method) for n in sorted(sizes))
-    names = [BAND_NAMES[m] + (" for the largest" if m != method else "") for m in used]
+    names = [BAND_NAMES[m] + (" for the largest" if i else "") for i, m in enumerate(used)]
     return {f"Shaded: {100 * confidence:g}% simultaneous band ({'; '.join(names)}).": bool(sizes)}
 
 
@@ -242,7 +246,7 @@ def shared_limit(samples: Sequence[Sample], *, delta: bool, within: float | None
         return _limit_of_loss(finite, delta=delta, within=within)
     largest = max((float(values.max()) for values in finite if values.size), default=1.0)
     if delta:
-        return CURVES * (NEAR if within is None else within)
+        return CURVES_FACTOR * (NEAR_POINTS if within is None else within)
     return max([1.02 * (s.chance or 0.0) for s in samples] + [1.02 * largest])
 
 
@@ -250,7 +254,7 @@ def _limit_of_loss(finite: Sequence[FloatArray], *, delta: bool, within: float |
     spans = [values for values in finite if values.size]
     if delta:
         widest = max((float(np.ptp(values)) for values in spans), default=1.0) or 1.0
-        return 1.02 * widest if within is None else CURVES * within
+        return 1.02 * widest if within is None else CURVES_FACTOR * within
     low, high = _ends(spans)
     return high + 0.02 * ((high - low) or abs(high) or 1.0)
 
@@ -288,15 +292,15 @@ def dress(ax: "Axes", samples: Sequence[Sample], *, delta: bool, limit: float) -
     ax.set_xlabel(axis_label(samples, delta=delta))
     ax.set_ylim(0.0, 1.015)
     ax.set_yticks(np.linspace(0.0, 1.0, 6))
-    plain(ax)
+    hide_frame(ax)
     for chance in () if delta else {s.chance for s in samples if s.chance is not None}:
-        ax.axvline(chance, color=GREY, linestyle=":", linewidth=1)
+        ax.axvline(chance, color=TEXT_GREY, linestyle=":", linewidth=1)
         ax.annotate(
             "chance",
             (chance, 0),
             (-3, 4),
             textcoords="offset points",
-            color=GREY,
+            color=TEXT_GREY,
             rotation=90,
             ha="right",
             va="bottom",
@@ -305,7 +309,7 @@ def dress(ax: "Axes", samples: Sequence[Sample], *, delta: bool, limit: float) -
         )
 
 
-def plain(ax: "Axes") -> None:
+def hide_frame(ax: "Axes") -> None:
     """Draw a light grid behind everything, and no frame."""
     ax.grid(color="0.92", linewidth=0.8)
     ax.set_axisbelow(True)
@@ -314,7 +318,7 @@ def plain(ax: "Axes") -> None:
 
 def finish(ax: "Axes", notes: Sequence[str], columns: int = 2) -> None:
     """Add grid, legend and small print under it."""
-    plain(ax)
+    hide_frame(ax)
     small_print(ax, legend_below(ax, columns=columns), [note for note in notes if note])
 
 
@@ -348,7 +352,7 @@ def small_print(ax: "Axes", legend: "Legend", notes: Sequence[str]) -> None:
         textcoords="offset points",
         va="top",
         fontsize="small",
-        color=GREY,
+        color=TEXT_GREY,
     )
 
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 from analysis.edf.bands import Method
 from analysis.edf.samples import Sample
 from analysis.figures.edf import (
-    GREY,
+    TEXT_GREY,
+    Band,
     draw_sample,
     dress,
     footnote,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 9.0  # inches; at 200 dots per inch twice the 900 pixels that a README shows
+FIGURE_WIDTH = 9.0  # inches; at 200 dots per inch twice the 900 pixels that a README shows
 Cell = tuple[tuple[tuple[str, object], ...], object]  # (what makes the row, epochs)
 ONE_PANEL = 4  # groups; more curves than that cover each other's bands
 LINE = 0.16  # inches per line of small print
@@ -39,7 +40,7 @@ def save_edf(
     *,
     delta: bool = False,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
     within: float | None = None,
 ) -> Path:
     """Write the EDFs of samples to an image file: one panel, or a grid from five groups on.
@@ -52,7 +53,7 @@ def save_edf(
         path: the image; its ending names the format (png, pdf, svg).
         delta: distances from the best of each sample instead of errors.
         confidence: of the simultaneous bands, in (0, 1).
-        method: of the bands, see `analysis.edf.bands`; `ks` where n is too large for `ld`.
+        method: of the bands, see `EDF.band`; `ks` where n is too large for an `ld` band.
         within: primary distance; the axis of distances ends at 5 times it, by default at 20 points.
 
     Returns:
@@ -81,12 +82,12 @@ def save_edf(
 
 
 def _one_panel(
-    samples: Sequence[Sample], *, delta: bool, band: tuple[float, Method], within: float | None
+    samples: Sequence[Sample], *, delta: bool, band: Band, within: float | None
 ) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(
-        figsize=(WIDTH, 4.7 + 2.5 * LINE * ((len(samples) + 1) // 2)), layout="constrained"
+        figsize=(FIGURE_WIDTH, 4.7 + 2.5 * LINE * ((len(samples) + 1) // 2)), layout="constrained"
     )
     plot_edfs(
         samples,
@@ -112,7 +113,7 @@ def _grid(
     cells: Mapping[Cell, Sequence[Sample]],
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     within: float | None,
 ) -> "Figure":
     from matplotlib.figure import Figure
@@ -124,7 +125,7 @@ def _grid(
     deepest = max(len(cell) for cell in cells.values())
     bottom = LINE * (len(note) + 0.5)
     height = len(rows) * (2.9 + 2 * LINE * deepest) + 0.4 + bottom
-    width = max(WIDTH, 3.4 * len(columns))
+    width = max(FIGURE_WIDTH, 3.4 * len(columns))
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     for row, line in zip(rows, axes, strict=True):
@@ -148,7 +149,7 @@ def _panel(
     everyone: Sequence[Sample],
     *,
     delta: bool,
-    band: tuple[float, Method],
+    band: Band,
     within: float | None,
 ) -> None:
     """Draw one panel; limits and colours are those of the whole figure."""
@@ -172,7 +173,7 @@ def _frame(figure: "Figure", title: str, note: Sequence[str], *, bottom: float) 
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure.suptitle(title, x=0.01, ha="left")
-    figure.text(0.01, 0.01, "\n".join(note), va="bottom", fontsize="small", color=GREY)
+    figure.text(0.01, 0.01, "\n".join(note), va="bottom", fontsize="small", color=TEXT_GREY)
     room = (0, bottom, 1, 1 - bottom)
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=room, h_pad=0.08, w_pad=0.08))
 

@@ -1,4 +1,4 @@
-"""Figures of the box of hyperparameters: one at a time, two at a time. They compute nothing."""
+"""Figures of the search space: one or two hyperparameters at a time. They compute nothing."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.figures.edf import GREY, finish, new_axes, style
+from analysis.figures.edf import TEXT_GREY, finish, new_axes, style
 from analysis.figures.style import literal
-from analysis.space.best_region import NEAR
-from analysis.space.search_space import LINEAR, Range
-from analysis.table.units import Unit, amount
+from analysis.space.best_region import EDGE_WIDTH
+from analysis.space.search_space import LINEAR, SearchRange
+from analysis.table.units import Unit, format_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MANY = 200  # trials: smaller points
-SHOWN = 20.0  # points above the best that the colours tell apart
-NAMES = {
+MANY_TRIALS = 200  # trials: smaller points
+COLOR_SPAN = 20.0  # points above the best that the colours tell apart
+AXIS_NAMES = {
     "lr": "learning rate",
     "weight_decay": "weight decay",
     "lr*weight_decay": "learning rate x weight decay",
@@ -25,8 +25,8 @@ NAMES = {
     "label_smoothing": "label smoothing",
 }
 BEST = "the best run, by validation error where there is one"
-SCATTER = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
-BOX = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the box."
+SCATTER_NOTE = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
+SPACE_NOTE = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the search space."
 
 
 def plot_against(
@@ -63,7 +63,7 @@ def plot_against(
         color = style(i, curves=len(groups))["color"]
         good, bad = rows[rows["usable"]], rows[~rows["usable"]]
         text = f"{literal(label)}: n = {len(rows)}, {len(bad)} failed"
-        size = 14 if len(rows) < MANY else 5
+        size = 14 if len(rows) < MANY_TRIALS else 5
         ax.scatter(good[hyperparameter], good["error"], s=size, color=color, label=text)
         height = bad["error"].replace(np.inf, 1.05 * top)
         ax.scatter(bad[hyperparameter], height, s=18, color=color, marker="x", linewidth=0.9)
@@ -71,18 +71,18 @@ def plot_against(
             ax.axvline(best, color=color, linewidth=1.0, linestyle="--", alpha=0.8)
         if bins is not None:
             steps = bins[bins["group"] == label].replace(np.inf, np.nan)
-            _medians(ax, steps, color, many=len(rows) >= MANY)
+            _medians(ax, steps, color, many=len(rows) >= MANY_TRIALS)
     _scale(ax, points[hyperparameter], hyperparameter)
     name = points.attrs.get("error", "error (%)")
     if name.endswith("(%)"):  # a loss may be negative
         ax.set_ylim(bottom=0.0)
     ax.set_ylabel(name)
     medians = [] if bins is None else ["Steps: medians of the bins, failures included."]
-    finish(ax, [SCATTER, *medians])
+    finish(ax, [SCATTER_NOTE, *medians])
     return ax
 
 
-def plot_isolation(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
+def plot_marginals(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     """Draw the share near the reference along one hyperparameter, bin by bin, with intervals.
 
     Args:
@@ -95,7 +95,7 @@ def plot_isolation(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     >>> from matplotlib.figure import Figure
     >>> from analysis import isolation
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0]})
-    >>> ax = plot_isolation(isolation(table, bins=1), Figure().subplots())
+    >>> ax = plot_marginals(isolation(table, bins=1), Figure().subplots())
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
 
@@ -124,14 +124,14 @@ def plot_isolation(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def plot_box(
+def plot_search_space(
     points: pd.DataFrame,
     x: str = "lr",
     y: str = "weight_decay",
     ax: "Axes | None" = None,
     *,
     group: str | None = None,
-    ranges: Sequence[Range] = (),
+    ranges: Sequence[SearchRange] = (),
 ) -> "Axes":
     """Draw where one group's trials lie in two hyperparameters, coloured by error.
 
@@ -153,7 +153,7 @@ def plot_box(
     >>> from analysis import landscape
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0],
     ...                       "weight_decay": [0.1, 0.2]})
-    >>> plot_box(landscape(table), ax=Figure().subplots()).get_ylabel()
+    >>> plot_search_space(landscape(table), ax=Figure().subplots()).get_ylabel()
     'weight decay'
 
     """
@@ -170,7 +170,7 @@ def plot_box(
     for of in drawn:
         _edges(ax, of, vertical=of.name == y)
     ax.set_title(f"{literal(label)}, {len(rows)} trials", loc="left")
-    finish(ax, [BOX] if drawn else [], columns=3)
+    finish(ax, [SPACE_NOTE] if drawn else [], columns=3)
     return ax
 
 
@@ -178,28 +178,28 @@ def _colored(ax: "Axes", rows: pd.DataFrame, x: str, y: str, error: str) -> None
     """Draw the failed trials as crosses, the usable ones by their error, the best as a star."""
     good, bad, best = rows[rows["usable"]], rows[~rows["usable"]], rows[rows["best"]]
     ax.scatter(
-        bad[x], bad[y], s=26, color=GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
+        bad[x], bad[y], s=26, color=TEXT_GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
     )
     least = float(good["error"].min()) if len(good) else 0.0
     unit: Unit = "percent" if error.endswith("(%)") else "raw"
-    most = least + SHOWN if unit == "percent" or good.empty else float(good["error"].max())
+    most = least + COLOR_SPAN if unit == "percent" or good.empty else float(good["error"].max())
     dots = ax.scatter(
         good[x], good[y], s=30, label=f"{len(good)} usable",
         c=good["error"], cmap="viridis_r", vmin=least, vmax=most,
     )  # fmt: skip
     ax.scatter(
         best[x], best[y], s=150, marker="*", facecolor="none", edgecolor="black",
-        label=f"best, {amount(best['error'].mean(), unit)}" if len(best) else "no best",
+        label=f"best, {format_error(best['error'].mean(), unit)}" if len(best) else "no best",
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):
         figure.colorbar(dots, ax=ax, label=error, pad=0.02, extend="max")
 
 
-def _edges(ax: "Axes", of: Range, *, vertical: bool) -> None:
+def _edges(ax: "Axes", of: SearchRange, *, vertical: bool) -> None:
     """Draw the ends of a range, and where an optimum counts as being at one."""
     line = ax.axhline if vertical else ax.axvline
-    for position, linestyle in ((0.0, "-"), (NEAR, ":"), (1.0 - NEAR, ":"), (1.0, "-")):
+    for position, linestyle in ((0.0, "-"), (EDGE_WIDTH, ":"), (1.0 - EDGE_WIDTH, ":"), (1.0, "-")):
         line(float(of.at(position)), color="0.6", linewidth=0.9, linestyle=linestyle, zorder=0)
     limits = of.at(np.array([-0.03, 1.03])).tolist()
     if vertical:
@@ -221,7 +221,7 @@ def _medians(ax: "Axes", rows: pd.DataFrame, color: str, *, many: bool) -> None:
 def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:
     """Name an axis, on a log scale unless the hyperparameter is linear by nature."""
     axis = ax.yaxis if vertical else ax.xaxis
-    axis.set_label_text(NAMES.get(name, literal(name.replace("_", " "))))
+    axis.set_label_text(AXIS_NAMES.get(name, literal(name.replace("_", " "))))
     if name in LINEAR or not bool((values.dropna() > 0).all()):
         return
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LONGEST = 80  # characters of a name in a figure
-KEPT = (
+LONGEST_LABEL = 80  # characters of a name in a figure
+SESSION_SETTINGS = (
     "backend",
     "backend_fallback",
     "interactive",
@@ -37,12 +37,12 @@ def literal(text: object) -> str:
     ('a\\$\\frac{\\$', ' _x', 'two\\nlines')
     """
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
-    if len(shown) > LONGEST:
-        shown = f"{shown[: LONGEST // 2]}…{shown[-LONGEST // 2 :]}"
-    return escaped(f" {shown}" if shown.startswith("_") else shown)
+    if len(shown) > LONGEST_LABEL:
+        shown = f"{shown[: LONGEST_LABEL // 2]}…{shown[-LONGEST_LABEL // 2 :]}"
+    return escape_dollars(f" {shown}" if shown.startswith("_") else shown)
 
 
-def escaped(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """The text with its dollar signs escaped, those that are not yet."""
     return re.sub(r"(?<!\\)\$", r"\\$", text)
 
@@ -55,7 +55,7 @@ def own_style() -> Iterator[None]:
     defaults = {
         name: value
         for name, value in matplotlib.rcParamsDefault.items()
-        if not name.startswith(KEPT)
+        if not name.startswith(SESSION_SETTINGS)
     }
     with matplotlib.rc_context(defaults):
         yield
@@ -79,5 +79,5 @@ def save(figure: "Figure", path: str | os.PathLike[str] | Any, **how: Any) -> No
         # Matplotlib draws a box for what the font has no glyph for.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         for text in figure.findobj(Text):
-            text.set_text(escaped(text.get_text()))
+            text.set_text(escape_dollars(text.get_text()))
         figure.savefig(path, **how)

@@ -1,13 +1,21 @@
-"""Sweeps of other tools as tables of ours: `read` a source, then `convert` what was read.
+"""Sweeps of other tools as results tables: read a source (`read_sweep`), then convert it.
 
 A reader is a function of a source that returns an `ExternalSweep`: the columns as they are there,
-and what the format itself says about them. What the user says, and every check, is in `convert`,
-the same for all formats.
+and what the format itself says about them. `convert_sweep` applies what the user says, and makes
+every check, in the same way for all formats.
 """
 
-from analysis.importers.chance import Chance
-from analysis.importers.convert import Imported, convert
-from analysis.importers.formats import FORMATS, read
+from analysis.importers.chance import ChanceLevel
+from analysis.importers.convert import ImportedTable, convert_sweep
+from analysis.importers.formats import IMPORT_FORMATS, read_sweep
 from analysis.importers.source import ExternalSweep, ImportOptions
 
-__all__ = ["FORMATS", "Chance", "ExternalSweep", "ImportOptions", "Imported", "convert", "read"]
+__all__ = [
+    "IMPORT_FORMATS",
+    "ChanceLevel",
+    "ExternalSweep",
+    "ImportOptions",
+    "ImportedTable",
+    "convert_sweep",
+    "read_sweep",
+]

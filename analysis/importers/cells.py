@@ -1,8 +1,8 @@
 """Cells of a foreign table: a number, text, or None; empty is not NaN."""
 
 import json
-import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,16 @@ EMPTY = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<na>"})
 
 def frame_of(columns: dict[str, list[Any]]) -> pd.DataFrame:
     """A frame of cells as they are, every column of the dtype object."""
-    return pd.DataFrame({name: _objects(cells) for name, cells in columns.items()})
+    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
 def frame_of_rows(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """A frame of dicts, whose keys may differ; a key that is not there is an empty cell."""
     names = dict.fromkeys(str(name) for row in rows for name in row)
-    return frame_of({name: [plain(row.get(name)) for row in rows] for name in names})
+    return frame_of({name: [plain_cell(row.get(name)) for row in rows] for name in names})
 
 
-def plain(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
     """A cell that parquet can hold: what is nested becomes JSON, other objects text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -34,10 +34,10 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def parsed(texts: Iterable[str]) -> list[Any]:
+def parse_cells(texts: Iterable[str]) -> list[Any]:
     """Cells of a CSV column: numbers where every cell is one or empty, else text.
 
-    >>> parsed(["1", "2.5", "nan", ""]), parsed(["1", "0x1f"]), parsed(["7", "NA"])
+    >>> parse_cells(["1", "2.5", "nan", ""]), parse_cells(["1", "0x1f"]), parse_cells(["7", "NA"])
     ([1, 2.5, nan, None], ['1', '0x1f'], [7, None])
     """
     cells = [None if text.strip().lower() in EMPTY else text.strip() for text in texts]
@@ -60,17 +60,8 @@ def column_of(cells: Iterable[Any]) -> "pd.Series[Any]":
     return pd.Series([None if v is None else str(v) for v in values], dtype=object)
 
 
-def _objects(cells: list[Any]) -> "pd.Series[Any]":
-    return pd.Series(cells, dtype=object)
-
-
 def _number(text: str) -> int | float | None:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if not math.isnan(number) else math.nan
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None

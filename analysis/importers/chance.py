@@ -16,20 +16,21 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.objective.collapse import is_collapsed
+from analysis.table.collapse import is_collapsed
 
 WITHOUT_N = "no --n-eval, so no allowance for the luck of a guess"
-HEAP = 5
-"""Runs at one error that are called a heap, at least."""
-HEAP_SHARE = 0.01
-HEAP_FACTOR = 5
-"""A heap is this many times higher than the mean of the others (rounding repeats errors too)."""
-HEAP_ABOVE = 10.0
-"""Points above the best error at which a heap is suspicious."""
+SPIKE_COUNT = 5
+"""Fewest runs at one error that count as a spike."""
+SPIKE_SHARE = 0.01
+"""Smallest share of all runs that counts as a spike."""
+SPIKE_FACTOR = 5
+"""A spike has this many times the mean count of the others (rounding repeats errors too)."""
+SPIKE_DISTANCE = 10.0
+"""Points above the best error from which a spike is suspicious."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
+class ChanceLevel:
     """The error of always answering the largest class, in percent, and where it comes from."""
 
     error: float
@@ -37,21 +38,20 @@ class Chance:
     n_eval: int | None = None
 
     @classmethod
-    def of_classes(cls, classes: int) -> "Chance":
+    def of_classes(cls, classes: int) -> "ChanceLevel":
         """For `classes` classes of equal size.
 
-        >>> Chance.of_classes(10).error
+        >>> ChanceLevel.of_classes(10).error
         90.0
         """
         error = round(100.0 * (classes - 1) / classes, 10)
-        said = f"{error:.6g}%, {classes} classes taken as balanced"
-        return cls(error=error, said=said)
+        return cls(error=error, said=f"{error:.6g}%, {classes} classes taken as balanced")
 
     @classmethod
-    def of_counts(cls, counts: Sequence[int]) -> "Chance":
+    def of_counts(cls, counts: Sequence[int]) -> "ChanceLevel":
         """For classes with so many evaluated examples each.
 
-        >>> chance = Chance.of_counts([3479, 3123, 3213])  # MultiNLI, matched validation
+        >>> chance = ChanceLevel.of_counts([3479, 3123, 3213])  # MultiNLI, matched validation
         >>> round(chance.error, 4), chance.n_eval
         (64.5543, 9815)
         """
@@ -61,12 +61,12 @@ class Chance:
         return cls(error=error, said=said, n_eval=n)
 
     @classmethod
-    def given(cls, error: float) -> "Chance":
+    def given(cls, error: float) -> "ChanceLevel":
         """As a person says it."""
         return cls(error=error, said=f"{error:.6g}%, as given")
 
 
-def collapse(table: pd.DataFrame) -> int:
+def mark_collapsed(table: pd.DataFrame) -> int:
     """Call the useless among the `ok` runs of a table collapsed, in place; returns how many.
 
     Args:
@@ -75,7 +75,9 @@ def collapse(table: pd.DataFrame) -> int:
     """
     n_evals = table["n_eval"] if "n_eval" in table else pd.Series(None, table.index, dtype=object)
     useless = [
-        outcome == "ok" and known(chance) and is_collapsed(error, chance, n if known(n) else None)
+        outcome == "ok"
+        and is_known(chance)
+        and is_collapsed(error, chance, n if is_known(n) else None)
         for outcome, error, chance, n in zip(
             table["outcome"], table["error"], table["chance"], n_evals, strict=True
         )
@@ -92,7 +94,7 @@ def counts_of(table: pd.DataFrame) -> list[int | None] | None:
     """
     counts: list[int | None] = []
     for error, n in zip(table["error"], table["n_eval"], strict=True):
-        if not known(error) or not known(n):
+        if not is_known(error) or not is_known(n):
             counts.append(None)
             continue
         wrong = error * n / 100.0
@@ -102,10 +104,10 @@ def counts_of(table: pd.DataFrame) -> list[int | None] | None:
     return counts
 
 
-def heaps(errors: Sequence[float]) -> dict[float, int]:
+def error_spikes(errors: Sequence[float]) -> dict[float, int]:
     """Errors at which far more runs end than at any other, as constant predictions do.
 
-    Only a reason to ask: a heap proves nothing, so nobody is called collapsed for being in one.
+    A spike proves nothing: it is only reported, and no run is called collapsed for it.
 
     Args:
         errors: of the runs that count as ok, in percent.
@@ -113,21 +115,19 @@ def heaps(errors: Sequence[float]) -> dict[float, int]:
     Returns:
         The errors, smallest first, with the number of runs at each.
 
-    >>> heaps([*(10 + i / 100 for i in range(90)), *[64.5543] * 9, *[67.2644] * 11])
+    >>> error_spikes([*(10 + i / 100 for i in range(90)), *[64.5543] * 9, *[67.2644] * 11])
     {64.5543: 9, 67.2644: 11}
     """
     found = pd.Series(list(errors), dtype="float64").value_counts()
-    if found.empty:
+    is_common = found >= max(SPIKE_COUNT, SPIKE_SHARE * len(errors))
+    others = found[~is_common]
+    if others.empty:
         return {}
-    high = found[found >= max(HEAP, HEAP_SHARE * len(errors))]
-    low = found.drop(high.index)
-    if low.empty or high.empty:
-        return {}
-    high = high[high >= HEAP_FACTOR * low.mean()].sort_index()
-    bad = high[high.index >= min(errors) + HEAP_ABOVE]
-    return dict(zip(bad.index.tolist(), bad.tolist(), strict=True))
+    is_bad = found.index >= min(errors) + SPIKE_DISTANCE
+    spikes = found[is_common & is_bad & (found >= SPIKE_FACTOR * others.mean())].sort_index()
+    return dict(zip(spikes.index.tolist(), spikes.tolist(), strict=True))
 
 
-def known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
     """Whether a cell holds a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)

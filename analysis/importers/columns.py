@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.importers.source import ExternalSweep, ImportOptions, listed, no_column
+from analysis.importers.source import ExternalSweep, ImportOptions, join_names, no_column
 
 SAME_NAME: dict[str, tuple[str, ...]] = {
     "error": ("test_error", "test_err", "error_rate", "err", "top1_err"),
@@ -31,26 +31,27 @@ class Columns:
     faults: list[str] = field(default_factory=list)
 
 
-def named(foreign: ExternalSweep, wish: ImportOptions) -> Columns:
+def name_columns(sweep: ExternalSweep, options: ImportOptions) -> Columns:
     """Bring the columns of a source under our names; nothing but constant details is lost.
 
     A column of theirs that has one of our names for another meaning is kept as `source_<name>`.
     """
-    frame, found = foreign.frame, Columns(foreign.frame)
-    asked = dict(wish.columns)
-    if wish.accuracy is not None:
+    frame, found = sweep.frame, Columns(sweep.frame)
+    asked = dict(options.columns)
+    if options.accuracy is not None:
         if "error" in asked:
             found.faults.append(
                 "--accuracy: there is --map error=... already, one of them is enough"
             )
-        asked["error"] = wish.accuracy
+        asked["error"] = options.accuracy
     found.faults += [
         f"--map {o}={t}: {no_column(t, frame)}" for o, t in asked.items() if t not in frame
     ]
-    columns = {**_by_format(foreign, asked), **asked}
-    guesses = _by_name(foreign, wish, columns, found)
+    by_format = {o: t for o, t in sweep.columns.items() if o not in asked}
+    columns = {**by_format, **asked}
+    guesses = _by_name(sweep, options, columns, found)
     columns |= guesses
-    for name in wish.constants:
+    for name in options.constants:
         if name in frame and name not in columns.values():
             found.faults.append(f"--set {name}=...: the file has a column {name!r} already")
         if name in asked:
@@ -58,21 +59,17 @@ def named(foreign: ExternalSweep, wish: ImportOptions) -> Columns:
         columns.pop(name, None)
     found.taken, found.guessed = columns, frozenset(guesses)
     if not found.faults:
-        found.frame = _renamed(foreign, columns, found.notes)
+        found.frame = _renamed(sweep, columns, found.notes)
     return found
 
 
-def _by_format(foreign: ExternalSweep, asked: dict[str, str]) -> dict[str, str]:
-    return {ours: theirs for ours, theirs in foreign.columns.items() if ours not in asked}
-
-
 def _by_name(
-    foreign: ExternalSweep, wish: ImportOptions, columns: dict[str, str], found: Columns
+    sweep: ExternalSweep, options: ImportOptions, columns: dict[str, str], found: Columns
 ) -> dict[str, str]:
     """Columns that go by a name that is ours in other words."""
-    frame, more = foreign.frame, {}
+    frame, more = sweep.frame, {}
     for ours, names in SAME_NAME.items():
-        if ours in columns or ours in wish.constants or ours in frame:
+        if ours in columns or ours in options.constants or ours in frame:
             continue
         there = [name for name in names if name in frame and name not in columns.values()]
         if ours == "error" and any(name in frame for name in ACCURACIES):
@@ -80,22 +77,24 @@ def _by_name(
         if len(there) == 1:
             more[ours] = there[0]
         elif len(there) > 1:
-            found.notes.append(f"{ours}: not taken, {listed(there)} are there; --map {ours}=...")
+            found.notes.append(
+                f"{ours}: not taken, {join_names(there)} are there; --map {ours}=..."
+            )
     if "error" not in {*columns, *more} and "error" not in frame:
         found.faults.append(
             f"no column is known to be the error: --map error=COLUMN, or --accuracy COLUMN; "
-            f"there are: {listed(map(str, frame), 30)}"
+            f"there are: {join_names(map(str, frame), 30)}"
         )
     return more
 
 
-def _renamed(foreign: ExternalSweep, columns: dict[str, str], notes: list[str]) -> pd.DataFrame:
-    frame, used = foreign.frame, set(columns.values())
+def _renamed(sweep: ExternalSweep, columns: dict[str, str], notes: list[str]) -> pd.DataFrame:
+    frame, used = sweep.frame, set(columns.values())
     data = {ours: frame[theirs] for ours, theirs in columns.items()}
     for name in map(str, frame):
         if name in used:
             continue
-        if name in foreign.details and frame[name].nunique(dropna=False) == 1:
+        if name in sweep.details and frame[name].nunique(dropna=False) == 1:
             continue
         if name in data:
             notes.append(f"their column {name!r} is kept as 'source_{name}'")

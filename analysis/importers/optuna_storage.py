@@ -12,23 +12,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
-from sqlalchemy.engine import URL, make_url  # a dependency of Optuna itself
-from sqlalchemy.exc import SQLAlchemyError
-
+from analysis.errors import TableError
 from analysis.importers.cells import frame_of_rows
-from analysis.importers.source import ExternalSweep
-from sweeps.errors import SpecError
+from analysis.importers.source import SQLITE, ExternalSweep
 
-SQLITE = b"SQLite format 3\0"
-NAN = "_NAN"  # appended to a state: the last value that the trial reported is not finite
-OUTCOMES = {
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+NAN_SUFFIX = "_NAN"  # appended to a state: the last value that the trial reported is not finite
+OPTUNA_OUTCOMES = {
     "COMPLETE": "ok",
     "FAIL": "crashed",
     "FAIL_NAN": "diverged",
@@ -36,7 +33,7 @@ OUTCOMES = {
     "RUNNING": "missing",
     "WAITING": "missing",
 }
-REFUSED = {
+REFUSED_STATES = {
     "PRUNED": "stopped because they looked bad, so that their last value belongs to a shorter "
     "training and those that ended are a biased sample; allowed: PRUNED=timed_out, which counts "
     "them as unknown (shares become bounds)"
@@ -59,17 +56,20 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
         studies: their names; none for all.
 
     Raises:
-        SpecError: no storage of Optuna, none of this version, or no such study.
+        TableError: no storage of Optuna, none of this version, or no such study.
 
     """
+    import optuna
+
     with _reading(source) as storage:
         names = optuna.get_all_study_names(storage)
         if absent := [name for name in studies if name not in names]:
             there = ", ".join(map(repr, names)) or "none"
-            raise SpecError([f"--study: no study {name!r}, there are: {there}" for name in absent])
-        rows = [row for name in studies or names for row in _rows(storage, name)]
+            raise TableError([f"--study: no study {name!r}, there are: {there}" for name in absent])
+        found = [optuna.load_study(study_name=n, storage=storage) for n in studies or names]
+        rows = [row for study in found for row in _rows(study)]
     if not rows:
-        raise SpecError([f"{shown(source)}: no trials"])
+        raise TableError([f"{without_password(source)}: no trials"])
     frame = frame_of_rows(rows)
     retried = "a trial that was retried counts once, with its last attempt"
     return ExternalSweep(
@@ -77,8 +77,8 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
         format="optuna",
         frame=frame,
         columns={"outcome": "state", "draw": "number", "study": "study"},
-        outcomes=OUTCOMES,
-        refused=REFUSED,
+        outcomes=OPTUNA_OUTCOMES,
+        refused=REFUSED_STATES,
         constants={"sampler": "unknown"},
         notes=(retried,) if "attempt" in frame else (),
         state_notes={"FAIL": NOTE_FAIL},
@@ -86,19 +86,25 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
     )
 
 
-def shown(source: str | Path) -> str:
+def without_password(source: str | Path) -> str:
     """A source as it may be printed: no password.
 
-    >>> shown("mysql://me:secret@host/studies")
+    >>> without_password("mysql://me:secret@host/studies")
     'mysql://me:***@host/studies'
     """
+    from sqlalchemy.engine import make_url  # a dependency of Optuna
+
     text = str(source)
     return make_url(text).render_as_string(hide_password=True) if "://" in text else text
 
 
 @contextmanager
-def _reading(source: str | Path) -> Iterator[BaseStorage]:
+def _reading(source: str | Path) -> "Iterator[BaseStorage]":
     """A storage that is only read: SQLite is opened so, a journal is copied first."""
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         text = str(source)
         if "://" in text and not text.startswith("sqlite"):
@@ -110,10 +116,12 @@ def _reading(source: str | Path) -> Iterator[BaseStorage]:
                 copy = Path(folder, "journal")
                 shutil.copyfile(path, copy)  # the backend opens its file to append
                 yield JournalStorage(JournalFileBackend(str(copy)))
+    except TableError:
+        raise
     except (SQLAlchemyError, RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
         said = str(error).partition("\n")[0]
-        raise SpecError(
-            [f"{shown(source)} is no Optuna storage that can be read: {said}"]
+        raise TableError(
+            [f"{without_password(source)} is no Optuna storage that can be read: {said}"]
         ) from error
 
 
@@ -123,29 +131,32 @@ def _read_only(path: Path) -> str:
     The path is quoted twice: SQLAlchemy takes its own layer off, SQLite the other; with one, a `#`
     in the name would end it, and another file would be opened, and made.
     """
+    from sqlalchemy.engine import URL
+
     file = f"file:{quote(str(path.absolute()))}"
     url = URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
     return url.render_as_string()
 
 
 def _file_of(text: str) -> Path:
-    """The file of `sqlite:///FILE`, or of a plain path. Raises SpecError where there is none."""
+    """The file of `sqlite:///FILE`, or of a plain path. Raises TableError where there is none."""
+    from sqlalchemy.engine import make_url
+
     path = Path(make_url(text).database or "") if "://" in text else Path(text)
     if not path.is_file():
-        raise SpecError([f"{text}: no such file"])
+        raise TableError([f"{text}: no such file"])
     return path
 
 
-def _rows(storage: BaseStorage, name: str) -> list[dict[str, Any]]:
+def _rows(study: "optuna.Study") -> list[dict[str, Any]]:
     """A row for each configuration, in the order in which they were drawn."""
-    study = optuna.load_study(study_name=name, storage=storage)
     trials = study.get_trials(deepcopy=False)
     # in the order of their numbers, so that of several attempts the last one stays
     rows = {(_history(trial) or [trial.number])[0]: _row(study, trial) for trial in trials}
-    return [{**rows[number], "study": name, "number": number} for number in sorted(rows)]
+    return [{**rows[n], "study": study.study_name, "number": n} for n in sorted(rows)]
 
 
-def _history(trial: FrozenTrial) -> list[int]:
+def _history(trial: "FrozenTrial") -> list[int]:
     """Numbers of earlier attempts, the first one first, as Optuna's retry callback keeps them.
 
     The attribute is read, since the functions that read it have changed their names.
@@ -154,7 +165,7 @@ def _history(trial: FrozenTrial) -> list[int]:
     return history
 
 
-def _row(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+def _row(study: "optuna.Study", trial: "FrozenTrial") -> dict[str, Any]:
     names = _value_names(study)
     values = trial.values or [None] * len(names)
     row = {
@@ -171,7 +182,7 @@ def _row(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     return row
 
 
-def _value_names(study: optuna.Study) -> list[str]:
+def _value_names(study: "optuna.Study") -> list[str]:
     """Names of the objectives, as in `Study.trials_dataframe`."""
     if len(study.directions) == 1 and study.metric_names is None:
         return ["value"]
@@ -179,9 +190,9 @@ def _value_names(study: optuna.Study) -> list[str]:
     return [f"values_{name}" for name in names]
 
 
-def _state(trial: FrozenTrial) -> str:
+def _state(trial: "FrozenTrial") -> str:
     state = trial.state.name
     if state in ("FAIL", "PRUNED") and trial.intermediate_values:
         last = trial.intermediate_values[max(trial.intermediate_values)]
-        return state if math.isfinite(last) else state + NAN
+        return state if math.isfinite(last) else state + NAN_SUFFIX
     return state

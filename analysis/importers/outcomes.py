@@ -8,31 +8,32 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.importers.source import OUTCOMES, UNKNOWN, ExternalSweep, ImportOptions, listed
+from analysis.importers.source import ExternalSweep, ImportOptions, join_names
+from analysis.table.outcomes import OUTCOMES, UNKNOWN
 
-PERCENT = (
+PERCENT_COLUMNS = (
     "error", "chance", "val_error", "best_val_error", "last_finite_error", "raw_error", "ema_error",
 )  # fmt: skip
 """Columns in the unit of the error."""
-Unit = Literal["percent", "fraction"]
-DIGITS = 10  # of a percentage: what a subtraction from 1 makes of 0.9 is rounded away
+SourceUnit = Literal["percent", "fraction"]
+PERCENT_DIGITS = 10  # of a percentage: what a subtraction from 1 makes of 0.9 is rounded away
 
 
-def states(
-    cells: "pd.Series[Any]", foreign: ExternalSweep, wish: ImportOptions
+def outcomes_of_states(
+    cells: "pd.Series[Any]", sweep: ExternalSweep, options: ImportOptions
 ) -> tuple[list[str], list[str]]:
     """What the values of the outcome's column mean: (outcome of each run, faults).
 
     As the person says, else as the format does, else our own names; in any letter case.
     """
     meaning: dict[str, str] = {name: name for name in OUTCOMES}
-    meaning |= {state.lower(): outcome for state, outcome in foreign.outcomes.items()}
-    asked = {state.lower(): outcome for state, outcome in wish.outcomes.items()}
+    meaning |= {state.lower(): outcome for state, outcome in sweep.outcomes.items()}
+    asked = {state.lower(): outcome for state, outcome in options.outcomes.items()}
     there = Counter("" if cell is None else str(cell) for cell in cells)
-    refused = {state.lower(): reason for state, reason in foreign.refused.items()}
+    refused = {state.lower(): reason for state, reason in sweep.refused.items()}
     faults = [
-        f"--map-outcome {state}=...: there is no such value, there are: {listed(there)}"
-        for state in wish.outcomes
+        f"--map-outcome {state}=...: there is no such value, there are: {join_names(there)}"
+        for state in options.outcomes
         if state.lower() not in {value.lower() for value in there} | set(refused) | set(meaning)
     ]
     for value, count in there.items():
@@ -50,7 +51,7 @@ def states(
     return ["" if c is None else known.get(str(c).lower(), "") for c in cells], faults
 
 
-def settle(
+def settle_outcomes(
     outcomes: list[str], errors: "pd.Series[Any]", empty: str
 ) -> tuple[list[str], Counter[str]]:
     """The outcomes of runs that ended, by their errors: NaN and infinities are divergence.
@@ -73,10 +74,10 @@ def settle(
     return settled, why
 
 
-def numbers(table: pd.DataFrame, taken: Mapping[str, str]) -> list[str]:
+def number_faults(table: pd.DataFrame, taken: Mapping[str, str]) -> list[str]:
     """Faults of the columns that must hold numbers."""
     faults = []
-    for name in (*PERCENT, "n_eval", "wrong"):
+    for name in (*PERCENT_COLUMNS, "n_eval", "wrong"):
         if name not in table:
             continue
         bad = [
@@ -95,7 +96,9 @@ def numbers(table: pd.DataFrame, taken: Mapping[str, str]) -> list[str]:
     return faults
 
 
-def unit_of(errors: "pd.Series[Any]", given: Unit | None, what: str) -> tuple[Unit, str, str]:
+def detect_unit(
+    errors: "pd.Series[Any]", given: SourceUnit | None, what: str
+) -> tuple[SourceUnit, str, str]:
     """The unit of errors or accuracies: (unit, how it is known, fault).
 
     A value above 1 cannot be a fraction; where none is, percent below 1 are as possible.
@@ -114,7 +117,9 @@ def unit_of(errors: "pd.Series[Any]", given: Unit | None, what: str) -> tuple[Un
     return "percent", "", fault if finite else ""
 
 
-def to_percent(cells: "pd.Series[Any]", unit: Unit, *, accuracy: bool = False) -> "pd.Series[Any]":
+def to_percent(
+    cells: "pd.Series[Any]", unit: SourceUnit, *, accuracy: bool = False
+) -> "pd.Series[Any]":
     """Cells in percent of errors; what is empty stays so.
 
     >>> cells = pd.Series([0.9, None, 1.0], dtype=object)
@@ -122,7 +127,9 @@ def to_percent(cells: "pd.Series[Any]", unit: Unit, *, accuracy: bool = False) -
     [10.0, None, 0.0]
     """
     factor = 100.0 if unit == "fraction" else 1.0
-    values = [None if cell is None else round(factor * cell, DIGITS) for cell in cells]
+    values = [None if cell is None else round(factor * cell, PERCENT_DIGITS) for cell in cells]
     if accuracy:
-        values = [None if value is None else round(100.0 - value, DIGITS) for value in values]
+        values = [
+            None if value is None else round(100.0 - value, PERCENT_DIGITS) for value in values
+        ]
     return pd.Series(values, dtype=object)

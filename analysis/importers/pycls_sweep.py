@@ -12,12 +12,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from analysis.errors import TableError
 from analysis.importers.cells import frame_of_rows
 from analysis.importers.source import ExternalSweep
-from sweeps.errors import SpecError
 
 TESTS = ("test_ema_epoch", "test_epoch")
-COLUMNS = {
+CONFIG_KEYS = {
     "lr": "cfg.OPTIM.BASE_LR",
     "weight_decay": "cfg.OPTIM.WEIGHT_DECAY",
     "optim": "cfg.OPTIM.OPTIMIZER",
@@ -25,7 +25,7 @@ COLUMNS = {
     "data": "cfg.TRAIN.DATASET",
     "seed": "cfg.RNG_SEED",
 }
-OUTCOMES = {"done": "ok", "nan": "diverged", "unfinished": "missing", "no log": "missing"}
+PYCLS_OUTCOMES = {"done": "ok", "nan": "diverged", "unfinished": "missing", "no log": "missing"}
 
 
 def is_sweep(content: Any) -> bool:
@@ -43,9 +43,11 @@ def is_sweep(content: Any) -> bool:
 
 
 def read_pycls(path: Path, content: Any) -> ExternalSweep:
-    """Make a table of the jobs, in the order of their numbers. Raises SpecError."""
+    """Make a table of the jobs, in the order of their numbers. Raises TableError."""
     if not is_sweep(content):
-        raise SpecError([f"{path} is no sweep.json of pycls: a list of jobs with log_file and cfg"])
+        raise TableError(
+            [f"{path} is no sweep.json of pycls: a list of jobs with log_file and cfg"]
+        )
     rows, gaps = _in_order([_row(job) for job in content])
     frame = frame_of_rows(rows)
     ema = any("test_ema_epoch" in job for job in content)
@@ -63,11 +65,11 @@ def read_pycls(path: Path, content: Any) -> ExternalSweep:
         format="pycls",
         frame=frame,
         columns={
-            **{ours: theirs for ours, theirs in COLUMNS.items() if theirs in frame},
+            **{ours: theirs for ours, theirs in CONFIG_KEYS.items() if theirs in frame},
             "outcome": "state",
             "error": "error",
         },
-        outcomes=OUTCOMES,
+        outcomes=PYCLS_OUTCOMES,
         constants={"sampler": "random"},
         unit="percent",
         notes=tuple(notes),
@@ -138,9 +140,10 @@ def _epochs(metrics: dict[str, Any], part: str = "epoch_ind") -> list[float]:
 
 
 def _flat(cfg: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in cfg.items():
-        pairs += (
+    return [
+        pair
+        for key, value in cfg.items()
+        for pair in (
             _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
         )
-    return pairs
+    ]

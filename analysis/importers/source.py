@@ -7,14 +7,11 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.importers.chance import Chance
-from sweeps.study.space import Value
+from analysis.importers.chance import ChanceLevel
 
-OUTCOMES = (
-    "ok", "collapsed", "diverged", "crashed", "out_of_memory", "timed_out", "missing",
-)  # fmt: skip
-UNKNOWN = ("crashed", "out_of_memory", "timed_out", "missing")
-"""Outcomes that say nothing about the error."""
+Value = int | float | str | bool
+"""Of a column that is the same in every run."""
+SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, the first 16 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +60,14 @@ class ImportOptions:
     """What values of the outcome's column mean."""
     empty: str = "diverged"
     """What a run that ended without an error is."""
-    chance: Chance | None = None
+    chance: ChanceLevel | None = None
     n_eval: int | None = None
 
 
-def listed(names: Iterable[str], most: int = 8) -> str:
+def join_names(names: Iterable[str], most: int = 8) -> str:
     """Names for a sentence, cut short.
 
-    >>> listed(["a", "b", "c"], most=2)
+    >>> join_names(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
     names = list(names)
@@ -83,4 +80,4 @@ def no_column(column: str, frame: pd.DataFrame) -> str:
     names = [str(name) for name in frame]
     near = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"there is no column {column!r}{hint}, there are: {listed(names, 12)}"
+    return f"there is no column {column!r}{hint}, there are: {join_names(names, 12)}"

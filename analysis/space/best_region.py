@@ -1,4 +1,4 @@
-"""Where the best configurations lie, and whether the box was wide enough to hold the best one."""
+"""Where the best configurations lie, and whether the search space was wide enough."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.measured import Measured, choose, measured, numbers, ranking
+from analysis.edf.measured import SampleGroup, choose_best, numeric_values, ranking, sample_groups
 from analysis.edf.samples import Sample
-from analysis.space.search_space import Box, box_of, names_in, range_for
+from analysis.space.search_space import SearchSpace, names_in, range_for, search_space_of
 from analysis.table.policies import Policy, error_name
 from analysis.table.units import unit_of
 
-NEAR = 0.05
-"""Of the width of the box, on its scale: nearer to an edge than this is on the edge."""
+EDGE_WIDTH = 0.05
+"""Share of the width of a range, on its scale: nearer to an end than this is at the edge."""
 SPAN_COLUMNS = [
     *("group", "hyperparameter", "best", "low", "median", "high"),
     *("n", "m", "runs", "no_winner", "selected_on"),
@@ -97,7 +97,7 @@ def span_of_the_best(
             f"got fraction {fraction} and mass {mass}, allowed: above 0 to 1, between 0 and 1"
         )
     names = names_in(table, hyperparameters)
-    groups = measured(table, policy)
+    groups = sample_groups(table, policy)
     found = pd.DataFrame(
         [row for group in groups for row in _spans(group, names, fraction, mass)],
         columns=SPAN_COLUMNS,
@@ -136,10 +136,10 @@ def landscape(
     """
     names = names_in(table, hyperparameters)
     found = []
-    for group in measured(table, policy):
+    for group in sample_groups(table, policy):
         sample, ranks = group.sample, ranking(group)[0]
         worst = np.inf if sample.chance is None else sample.chance
-        values = {name: numbers(group.known, name) for name in names}
+        values = {name: numeric_values(group.known, name) for name in names}
         ends = {"error": sample.errors, "usable": sample.errors < worst, "best": ranks == 0}
         found.append(pd.DataFrame({"group": sample.label, **values, **ends}))
     points = pd.concat(found, ignore_index=True)
@@ -149,22 +149,22 @@ def landscape(
 
 def edge_warnings(
     table: pd.DataFrame,
-    box: Box = None,
+    space: SearchSpace = None,
     policy: Policy = "chance",
     *,
     hyperparameters: Sequence[str] | None = None,
-    near: float = NEAR,
+    near: float = EDGE_WIDTH,
 ) -> pd.DataFrame:
-    """Flag each best configuration that lies at an edge of the box: a better one may lie outside.
+    """Flag each best configuration at an edge of the search space: a better one may lie outside.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        box: a run directory, whose `study.toml` has the ranges; `{name: (low, high)}`; ranges; or
+        space: a run directory, whose `study.toml` has the ranges; `{name: (low, high)}`; ranges; or
             None for the smallest and largest value observed, where one of the outermost runs is
             at the edge by definition (`source` says "observed").
         policy: where diverged runs count.
-        hyperparameters: None for those of the box.
-        near: share of the width on the scale of the box (log units for a log scale), [0, 0.5).
+        hyperparameters: None for those of the search space.
+        near: share of the width of each range on its scale (log or linear), in [0, 0.5).
 
     Returns:
         A row per group, hyperparameter and best run (several where they tie): `group`,
@@ -172,7 +172,7 @@ def edge_warnings(
         "high" or ""), `source`, `selected_on`. Groups without a usable run have no row.
 
     Raises:
-        TableError: as `box_of`.
+        TableError: as `search_space_of`.
         ValueError: near out of range, unknown policy.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "lr": [0.0011, 0.01]})
@@ -182,15 +182,15 @@ def edge_warnings(
     """
     if not 0.0 <= near < 0.5:
         raise ValueError(f"near: got {near}, allowed: 0 or more, below 0.5")
-    ranges = box_of(table, box, hyperparameters)
+    ranges = search_space_of(table, space, hyperparameters)
     rows = []
-    for group in measured(table, policy):
-        choice = choose(group)
+    for group in sample_groups(table, policy):
+        choice = choose_best(group)
         for name in dict.fromkeys(r.name for r in ranges):
             of = range_for(ranges, name, group.sample.group)
             if of is None:
                 continue
-            values = numbers(choice.rows, name)
+            values = numeric_values(choice.rows, name)
             rows += [
                 {
                     "group": group.sample.label,
@@ -216,20 +216,24 @@ def edge_sentence(found: pd.DataFrame) -> str:
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "lr": [0.0011, 0.01]})
     >>> edge_sentence(edge_warnings(table, {"lr": (0.001, 0.1)}))
-    'At an edge of the box, so that better ones may lie outside: lr of a (low).'
+    'At an edge of the search space, so that better ones may lie outside: lr of a (low).'
     """
     flagged = found[found["edge"].ne("")]
     observed = found["source"].eq("observed").any()
-    note = " The box is not known: its edges are the outermost values drawn." if observed else ""
+    note = (
+        " The search space is not known: its edges are the outermost values drawn."
+        if observed
+        else ""
+    )
     if flagged.empty:
-        return f"No optimum lies at an edge of the box.{note}"
+        return f"No optimum lies at an edge of the search space.{note}"
     named = [f"{r.hyperparameter} of {r.group} ({r.edge})" for r in flagged.itertuples()]
     said = ", ".join(dict.fromkeys(named))
-    return f"At an edge of the box, so that better ones may lie outside: {said}.{note}"
+    return f"At an edge of the search space, so that better ones may lie outside: {said}.{note}"
 
 
 def _spans(
-    group: Measured, names: Sequence[str], fraction: float, mass: float
+    group: SampleGroup, names: Sequence[str], fraction: float, mass: float
 ) -> list[tuple[object, ...]]:
     """Rows of one group, as `SPAN_COLUMNS` has them."""
     ranks, on = ranking(group)
@@ -239,7 +243,7 @@ def _spans(
     size = sample.n, m, _runs(shares, mass), 1.0 - float(shares.sum()), on
     rows: list[tuple[object, ...]] = []
     for name in names:
-        values = numbers(group.known, name)
+        values = numeric_values(group.known, name)
         if values.size and np.isnan(values).all():
             continue  # a hyperparameter of the other optimizer
         rows.append((sample.label, name, *_percentiles(values, ranks, shares, mass), *size))

@@ -7,25 +7,25 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.bands import method_for
 from analysis.edf.intervals import NO_INTERVAL, Interval, area_interval
-from analysis.edf.measured import Measured, measured, numbers
+from analysis.edf.measured import SampleGroup, numeric_values, sample_groups
 from analysis.edf.samples import Sample
-from analysis.errors import TableError, not_one_of
-from analysis.space.search_space import KNOWN
+from analysis.errors import TableError, invalid_choice
+from analysis.space.search_space import HYPERPARAMETERS
 
 Of = Literal["error", "loss"]
 SWEEP = "sweep of lr"
-BOX = "box mean"
-NOTE = (
+BOX_MEAN = "box mean"
+SENSITIVITY_NOTE = (
     "Sensitivity: mean of min(l, l_0) over lr, minus the smallest (Wortsman et al., arXiv "
     "2309.14322); failures count at l_0. 0 can also mean that every lr is equally bad: see best."
 )
-NOTE_BOX = (
-    "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the box "
-    "and no LR sensitivity; its interval is from the simultaneous band, at the observed best."
+BOX_MEAN_NOTE = (
+    "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the "
+    "search space and no LR sensitivity; its interval is from the simultaneous band, at the "
+    "observed best."
 )
-NOTE_SWEEP = "A sweep over chosen learning rates has no interval."
+SWEEP_NOTE = "A sweep over chosen learning rates has no interval."
 
 
 def lr_sensitivity(
@@ -74,8 +74,8 @@ def lr_sensitivity(
 
     """
     if of not in ("error", "loss"):
-        raise ValueError(not_one_of("of", of, ("error", "loss")))
-    groups = measured(table)
+        raise ValueError(invalid_choice("of", of, ("error", "loss")))
+    groups = sample_groups(table)
     if of == "loss":
         _needs_loss(table, curves)
     absent = [c for c in others or () if c not in table]
@@ -86,7 +86,11 @@ def lr_sensitivity(
     ]
     found = pd.DataFrame(rows)
     kinds = set(found["kind"])
-    notes = (NOTE, NOTE_BOX if BOX in kinds else "", NOTE_SWEEP if SWEEP in kinds else "")
+    notes = (
+        SENSITIVITY_NOTE,
+        BOX_MEAN_NOTE if BOX_MEAN in kinds else "",
+        SWEEP_NOTE if SWEEP in kinds else "",
+    )
     found.attrs["note"] = " ".join(filter(None, notes))
     return found
 
@@ -102,7 +106,7 @@ def _needs_loss(table: pd.DataFrame, curves: pd.DataFrame | None) -> None:
         raise TableError(faults)
 
 
-def _starts(group: Measured, curves: pd.DataFrame | None, of: Of) -> FloatArray:
+def _starts(group: SampleGroup, curves: pd.DataFrame | None, of: Of) -> FloatArray:
     """l_0 of each known trial: chance, or its own loss before training."""
     sample = group.sample
     if of == "error" or curves is None:
@@ -118,13 +122,13 @@ def _starts(group: Measured, curves: pd.DataFrame | None, of: Of) -> FloatArray:
 
 
 def _row(
-    group: Measured,
+    group: SampleGroup,
     starts: FloatArray,
     of: Of,
     names: tuple[str, Sequence[str] | None],
     confidence: float,
 ) -> dict[str, Any]:
-    rates = numbers(group.known, names[0])
+    rates = numeric_values(group.known, names[0])
     values = group.sample.errors if of == "error" else group.known["loss"].to_numpy(np.float64)
     values = np.minimum(np.where(np.isnan(values), np.inf, values), starts)
     start = float(starts.max(initial=-np.inf))
@@ -136,7 +140,7 @@ def _row(
         chance=start,
         sampler=group.sample.sampler,
     )
-    kind = SWEEP if _alone(group.known, *names) else BOX
+    kind = SWEEP if _alone(group.known, *names) else BOX_MEAN
     best, found = _sweep(sample, rates) if kind == SWEEP else _box(sample, confidence)
     ends = (rates.min(), rates.max()) if rates.size else (np.nan, np.nan)
     return {
@@ -154,7 +158,7 @@ def _row(
 
 def _alone(rows: pd.DataFrame, lr: str, others: Sequence[str] | None) -> bool:
     """Whether lr is known to be the only hyperparameter that varies."""
-    known = [c for c in KNOWN if c in rows and c != lr]
+    known = [c for c in HYPERPARAMETERS if c in rows and c != lr]
     fixed = all(rows[c].nunique(dropna=False) <= 1 for c in (known if others is None else others))
     return fixed and (bool(known) or others is not None)
 
@@ -176,6 +180,5 @@ def _box(sample: Sample, confidence: float) -> tuple[float, Interval]:
         return best, Interval(float(sample.errors.mean()) - best, np.nan, np.nan)
     # mean(min(l, l_0)) - l* = (l_0 - l*) (1 - area under the EDF from l* to l_0)
     limit = float(sample.chance or 0.0) - best
-    method = method_for(sample.n, "ld")
-    area = area_interval(sample, best, limit, confidence, method)
+    area = area_interval(sample, best, limit, confidence)
     return best, Interval(*(limit * (1.0 - a) for a in (area.estimate, area.high, area.low)))

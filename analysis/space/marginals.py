@@ -11,19 +11,25 @@ from analysis.comparison.estimand import Estimand
 from analysis.comparison.secondary import tau_b
 from analysis.edf.bands import method_for
 from analysis.edf.intervals import within_interval
-from analysis.edf.measured import Measured, measured, numbers, ranking
+from analysis.edf.measured import SampleGroup, numeric_values, quartiles, ranking, sample_groups
 from analysis.edf.samples import Sample
 from analysis.edf.summary import clopper_pearson
 from analysis.errors import TableError
-from analysis.space.search_space import LINEAR, Box, Range, box_of, names_in, range_for
+from analysis.space.search_space import (
+    LINEAR,
+    SearchRange,
+    SearchSpace,
+    names_in,
+    range_for,
+    search_space_of,
+)
 from analysis.space.subspace import SLACK
 from analysis.table.policies import Policy
 from analysis.table.units import unit_of
 
 BINS = 6
-QUARTILES = (0.25, 0.5, 0.75)
-PERMUTATIONS = 199
-COLUMNS = [
+IMPORTANCE_PERMUTATIONS = 199
+BIN_COLUMNS = [
     *("group", "low", "high", "n", "diverged", "within", "within_low", "within_high"),
     *("q25", "q50", "q75", "source"),
 ]
@@ -35,10 +41,10 @@ IMPORTANCE = (
 )
 
 
-def isolation(
+def marginals(
     table: pd.DataFrame,
     hyperparameter: str = "lr",
-    box: Box = None,
+    space: SearchSpace = None,
     policy: Policy = "chance",
     *,
     bins: int = BINS,
@@ -46,16 +52,16 @@ def isolation(
 ) -> pd.DataFrame:
     """Follow the error along one hyperparameter, with the others drawn, in bins of equal width.
 
-    The bins are equal on the scale of the box (log units for a log scale) and do not depend on
-    the errors; a bin without trials has NaN. Of each, the share within d of the reference: with a
+    The bins are equal on the scale of the range (log or linear) and do not depend on the errors; a
+    bin without trials has NaN. Of each, the share within d of the reference: with a
     reference fixed beforehand an exact binomial interval (Clopper and Pearson 1934); with the best
     of the group, which is no fixed threshold, the simultaneous band of the bin's own EDF, valid at
     any threshold. Each interval has its level alone, not all bins together.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        hyperparameter: a column, or with `box=None` a product such as `lr*weight_decay`.
-        box: see `box_of`.
+        hyperparameter: a column, or with `space=None` a product such as `lr*weight_decay`.
+        space: see `search_space_of`.
         policy: where diverged runs count.
         bins: number of bins, 1 or more.
         estimand: names d, the reference and the level; by default within 4 points of the best of
@@ -64,15 +70,15 @@ def isolation(
     Returns:
         A row per group and bin: `group`, `low`, `high` (ends of the bin, in its unit), `n`,
         `diverged`, `within`, `within_low`, `within_high`, `q25`, `q50`, `q75` (percent, of all
-        trials of the bin, failures included), `source` of the box. Groups that the hyperparameter
-        was not drawn for have no row.
+        trials of the bin, failures included), `source` of the range. Groups that the
+        hyperparameter was not drawn for have no row.
 
     Raises:
-        TableError: as `box_of`; trials that lie outside the box.
+        TableError: as `search_space_of`; trials that lie outside the search space.
         ValueError: bins below 1, a reference that is missing, a pilot, unknown policy.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, 30.0], "lr": [0.01, 0.02, 1.0]})
-    >>> isolation(table, "lr", {"lr": (0.01, 1.0)}, bins=2)[["n", "within", "q50"]].values.tolist()
+    >>> marginals(table, "lr", {"lr": (0.01, 1.0)}, bins=2)[["n", "within", "q50"]].values.tolist()
     [[2.0, 1.0, 5.0], [1.0, 0.0, 30.0]]
 
     """
@@ -81,12 +87,12 @@ def isolation(
         raise ValueError(
             f"bins: got {bins}, allowed: 1 or more; pilot: got {asked.pilot}, allowed: 0"
         )
-    ranges = box_of(table, box, [hyperparameter])
+    ranges = search_space_of(table, space, [hyperparameter])
     rows = []
-    for group in measured(table, policy):
+    for group in sample_groups(table, policy):
         of = range_for(ranges, hyperparameter, group.sample.group)
         rows += [] if of is None else _rows(group, of, bins, asked)
-    found = pd.DataFrame(rows, columns=COLUMNS)
+    found = pd.DataFrame(rows, columns=BIN_COLUMNS)
     kind = EXACT if asked.fixed else BAND
     level = f"{100 * asked.confidence:g}% for each bin alone"
     found.attrs["note"] = f"Share {asked.wording}. {kind}, {level}."
@@ -100,7 +106,7 @@ def importance(
     *,
     hyperparameters: Sequence[str] | None = None,
     rng: np.random.Generator | None = None,
-    permutations: int = PERMUTATIONS,
+    permutations: int = IMPORTANCE_PERMUTATIONS,
 ) -> pd.DataFrame:
     """Say how much the error depends on each hyperparameter: Kendall's tau-b, twice.
 
@@ -133,13 +139,13 @@ def importance(
     """
     if permutations < 1:
         raise ValueError(f"permutations: got {permutations}, allowed: 1 or more")
-    groups = measured(table, policy)
+    groups = sample_groups(table, policy)
     names = names_in(table, hyperparameters)
     rows = []
     for group in groups:
         ranks = ranking(group)[0]
         for name in names:
-            x = _scaled(numbers(group.known, name), name)
+            x = _scaled(numeric_values(group.known, name), name)
             if x.size and np.isnan(x).all():
                 continue  # a hyperparameter of the other optimizer
             taus, p = _taus(x, group.sample.errors, ranks, rng, permutations)
@@ -159,7 +165,9 @@ def importance(
     return found
 
 
-def _rows(group: Measured, of: Range, bins: int, estimand: Estimand) -> list[dict[str, object]]:
+def _rows(
+    group: SampleGroup, of: SearchRange, bins: int, estimand: Estimand
+) -> list[dict[str, object]]:
     place = _bins_of(group, of, bins)
     edges = of.at(np.linspace(0.0, 1.0, bins + 1)).tolist()
     rows = []
@@ -173,28 +181,32 @@ def _rows(group: Measured, of: Range, bins: int, estimand: Estimand) -> list[dic
                 "n": inside.n,
                 "diverged": inside.diverged,
                 **_near(inside, group.sample, estimand),
-                **_quartiles(inside),
+                **quartiles(inside),
                 "source": of.source,
             }
         )
     return rows
 
 
-def _bins_of(group: Measured, of: Range, bins: int) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+def _bins_of(
+    group: SampleGroup, of: SearchRange, bins: int
+) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
     """Number of each trial's bin; the upper end belongs to the last."""
-    position = of.position(numbers(group.rows, of.name))
+    position = of.position(numeric_values(group.rows, of.name))
     outside = ~((position >= -SLACK) & (position <= 1.0 + SLACK))
     if outside.any():
         raise TableError(
             [
                 f"{of.name}: {int(outside.sum())} trials of {group.sample.label!r} lie outside "
-                f"the box, {of.low:g} to {of.high:g}"
+                f"the search space, {of.low:g} to {of.high:g}"
             ]
         )
     return np.clip(np.floor(position * bins).astype(np.intp), 0, bins - 1)
 
 
-def _in_bin(group: Measured, place: "np.ndarray[tuple[int], np.dtype[np.intp]]", i: int) -> Sample:
+def _in_bin(
+    group: SampleGroup, place: "np.ndarray[tuple[int], np.dtype[np.intp]]", i: int
+) -> Sample:
     known = group.sample.errors.size
     there = place[:known] == i
     return replace(
@@ -217,15 +229,10 @@ def _near(inside: Sample, whole: Sample, estimand: Estimand) -> dict[str, float]
         low = clopper_pearson(near, inside.n, level)[0]
         high = clopper_pearson(near + inside.unknown, inside.n, level)[1]
     elif inside.has_band:
-        method = method_for(inside.n, estimand.method)
-        low, high = within_interval(inside, d, base, level, method)[1:]
+        low, high = within_interval(inside, d, base, level, method_for(inside.n, estimand.method))[
+            1:
+        ]
     return {"within": share, "within_low": low, "within_high": high}
-
-
-def _quartiles(inside: Sample) -> dict[str, float]:
-    names = [f"q{100 * p:.0f}" for p in QUARTILES]
-    values = [inside.edf().quantile(p) if inside.n else np.nan for p in QUARTILES]
-    return dict(zip(names, values, strict=True))
 
 
 def _scaled(values: FloatArray, name: str) -> FloatArray:

@@ -1,22 +1,22 @@
-"""The box that hyperparameters were drawn from, and where in it a value lies."""
+"""The search space: the ranges that hyperparameters were drawn from, and positions in them."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.measured import numbers, numeric_faults
-from analysis.errors import TableError, not_one_of
+from analysis.edf.measured import numeric_faults, numeric_values
+from analysis.errors import TableError, invalid_choice
 from analysis.table.guarded_reading import read_toml
 
 Scale = Literal["log", "linear"]
-KNOWN = (
+HYPERPARAMETERS = (
     "lr",
     "weight_decay",
     "batch_size",
@@ -26,16 +26,16 @@ KNOWN = (
     "label_smoothing",
     "clip",
 )
-"""Hyperparameters that a table is searched for where no box and no names are given."""
+"""Hyperparameters that a table is searched for where no search space and no names are given."""
 LINEAR = ("momentum", "beta2", "warmup", "label_smoothing")
 """Of these, those that are no quantity to take the logarithm of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range:
+class SearchRange:
     """Interval that one hyperparameter was drawn from.
 
-    >>> Range(name="lr", low=0.001, high=0.1).position([0.001, 0.01]).tolist()
+    >>> SearchRange(name="lr", low=0.001, high=0.1).position([0.001, 0.01]).tolist()
     [0.0, 0.5]
     """
 
@@ -69,7 +69,7 @@ class Range:
         x = np.asarray(values, dtype=np.float64)
         if self.scale == "linear":
             return np.asarray((x - self.low) / (self.high - self.low))
-        with np.errstate(divide="ignore", invalid="ignore"):  # 0 lies at -inf, below every box
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 lies at -inf
             return np.asarray(np.log(x / self.low) / np.log(self.high / self.low))
 
     def at(self, position: "float | FloatArray") -> FloatArray:
@@ -81,11 +81,11 @@ class Range:
 
 
 Ends = tuple[float, float]
-Box = str | os.PathLike[str] | Mapping[str, Ends] | Sequence[Range] | None
+SearchSpace = str | os.PathLike[str] | Mapping[str, Ends] | Sequence[SearchRange] | None
 """A run directory, ends by name, ranges, or None for what was observed."""
 
 
-def read_box(run: str | os.PathLike[str]) -> list[Range]:
+def read_search_space(run: str | os.PathLike[str]) -> list[SearchRange]:
     r"""Read the ranges of a study; hyperparameters drawn from a list of choices have none.
 
     Args:
@@ -98,26 +98,40 @@ def read_box(run: str | os.PathLike[str]) -> list[Range]:
     >>> with tempfile.TemporaryDirectory() as run:
     ...     text = '[[space]]\nname = "lr"\nlow = 0.01\nhigh = 1.0\nscale = "log"\n'
     ...     _ = Path(run, "study.toml").write_text(text)
-    ...     [(r.name, r.low, r.high, r.source) for r in read_box(run)]
+    ...     [(r.name, r.low, r.high, r.source) for r in read_search_space(run)]
     [('lr', 0.01, 1.0, 'study.toml')]
 
     """
     path = Path(run) / "study.toml"
     try:
         space = read_toml(path)["space"]
-        return [_range(entry) for entry in space if not entry.get("choices")]
+        return [
+            SearchRange(
+                name=str(entry["name"]),
+                low=float(entry["low"]),
+                high=float(entry["high"]),
+                scale="linear" if entry.get("scale") == "linear" else "log",
+                models=tuple(entry.get("models", ())),
+                optims=tuple(entry.get("optims", ())),
+                source="study.toml",
+            )
+            for entry in space
+            if not entry.get("choices")
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError([f"{path}: no search space can be read ({error!r})"]) from error
 
 
-def box_of(table: pd.DataFrame, box: Box = None, names: Sequence[str] | None = None) -> list[Range]:
-    """Resolve a box: of a study, as given, or from the smallest and largest values observed.
+def search_space_of(
+    table: pd.DataFrame, space: SearchSpace = None, names: Sequence[str] | None = None
+) -> list[SearchRange]:
+    """Find the ranges of a study: as given, or the smallest and largest values observed.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        box: a run directory; `{name: (low, high)}`; ranges; or None for what was observed in each
-            group of model and optimizer, which is inside the true box and so too small.
-        names: hyperparameters; None for those of the box, or the known ones that vary.
+        space: a run directory; `{name: (low, high)}`; ranges; or None for what was observed in each
+            group of model and optimizer, which is inside the true search space and so too small.
+        names: hyperparameters; None for those of the search space, or the known ones that vary.
 
     Returns:
         Ranges, in the order of the names. Ends given by name are on a log scale where both are
@@ -125,32 +139,37 @@ def box_of(table: pd.DataFrame, box: Box = None, names: Sequence[str] | None = N
 
     Raises:
         TableError: a column that is absent or holds no numbers, an interval that is none, a name
-            that the box has no range for.
+            that the search space has no range for.
 
     >>> table = pd.DataFrame({"model": "a", "error": [1.0, 2.0], "lr": [0.1, 0.4]})
-    >>> [(r.name, r.low, r.high, r.source) for r in box_of(table)]
+    >>> [(r.name, r.low, r.high, r.source) for r in search_space_of(table)]
     [('lr', 0.1, 0.4, 'observed')]
 
     """
-    if isinstance(box, (str, os.PathLike)):
-        found = read_box(box)
-    elif isinstance(box, Mapping):
-        found = _given(box)
+    if isinstance(space, (str, os.PathLike)):
+        found = read_search_space(space)
+    elif isinstance(space, Mapping):
+        found = _given(space)
     else:
-        found = _observed(table, names) if box is None else list(box)
+        found = _observed(table, names) if space is None else list(space)
     present = list(dict.fromkeys(r.name for r in found))
     wanted = present if names is None else list(names)
-    faults = [not_one_of("hyperparameter", name, present) for name in wanted if name not in present]
+    faults = [
+        invalid_choice("hyperparameter", name, present) for name in wanted if name not in present
+    ]
     if faults:
         raise TableError(faults)
     wanted = names_in(table, wanted)
     return [r for name in wanted for r in found if r.name == name]
 
 
-def range_for(ranges: Sequence[Range], name: str, group: Mapping[str, object]) -> Range | None:
+def range_for(
+    ranges: Sequence[SearchRange], name: str, group: Mapping[str, object]
+) -> SearchRange | None:
     """Find the range of a hyperparameter for a group; None where it has none.
 
-    >>> range_for([Range(name="lr", low=0.1, high=1.0, optims=("sgd",))], "lr", {"optim": "adamw"})
+    >>> sgd = SearchRange(name="lr", low=0.1, high=1.0, optims=("sgd",))
+    >>> range_for([sgd], "lr", {"optim": "adamw"})
     """
     return next((r for r in ranges if r.name == name and r.applies_to(group)), None)
 
@@ -177,32 +196,22 @@ def names_in(table: pd.DataFrame, names: Sequence[str] | None = None) -> list[st
     ['lr']
 
     """
-    found = [c for c in KNOWN if c in table and table[c].nunique() > 1]
+    found = [c for c in HYPERPARAMETERS if c in table and table[c].nunique() > 1]
     wanted = found if names is None else list(names)
     columns = [part.strip() for name in wanted for part in name.split("*")]
     faults = numeric_faults(table, columns)
     if faults or not wanted:
-        raise TableError(faults or [f"no hyperparameter varies among {', '.join(KNOWN)}: name it"])
+        raise TableError(
+            faults or [f"no hyperparameter varies among {', '.join(HYPERPARAMETERS)}: name it"]
+        )
     return wanted
 
 
-def _range(entry: Mapping[str, Any]) -> Range:
-    return Range(
-        name=str(entry["name"]),
-        low=float(entry["low"]),
-        high=float(entry["high"]),
-        scale="linear" if entry.get("scale") == "linear" else "log",
-        models=tuple(entry.get("models", ())),
-        optims=tuple(entry.get("optims", ())),
-        source="study.toml",
-    )
-
-
-def _given(ends: Mapping[str, Ends]) -> list[Range]:
+def _given(ends: Mapping[str, Ends]) -> list[SearchRange]:
     ranges, faults = [], []
     for name, (low, high) in ends.items():
         try:
-            ranges.append(Range(name=name, low=low, high=high, scale=_scale(name, low)))
+            ranges.append(SearchRange(name=name, low=low, high=high, scale=_scale(name, low)))
         except ValueError as error:
             faults.append(str(error))
     if faults:
@@ -214,18 +223,18 @@ def _scale(name: str, low: float) -> Scale:
     return "log" if low > 0 and name not in LINEAR else "linear"
 
 
-def _observed(table: pd.DataFrame, names: Sequence[str] | None) -> list[Range]:
+def _observed(table: pd.DataFrame, names: Sequence[str] | None) -> list[SearchRange]:
     """The smallest and the largest value drawn, for each model and optimizer."""
     ranges = []
     for name in names_in(table, names):
         for columns, rows in drawn_alike(table):
-            values = numbers(table.iloc[rows], name)
+            values = numeric_values(table.iloc[rows], name)
             values = values[np.isfinite(values)]
             if np.unique(values).size < 2:
                 continue
             low, high = float(values.min()), float(values.max())
             ranges.append(
-                Range(
+                SearchRange(
                     name=name,
                     low=low,
                     high=high,

@@ -1,4 +1,4 @@
-"""Another law than the one drawn from: smaller boxes by selection, other laws by weights."""
+"""Another law than the one drawn from: subspaces by selection, other laws by weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,57 +8,64 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.edf.measured import numbers
+from analysis.edf.measured import numeric_values
 from analysis.edf.step_function import EDF
 from analysis.errors import TableError
-from analysis.space.search_space import Box, Ends, Range, box_of, drawn_alike, range_for
+from analysis.space.search_space import (
+    Ends,
+    SearchRange,
+    SearchSpace,
+    drawn_alike,
+    range_for,
+    search_space_of,
+)
 from analysis.table.load import as_table
 
 SLACK = 1e-6
-"""Of the width of a box: drawn values are stored with 6 significant digits."""
+"""Share of the width of a range: drawn values are stored with 6 significant digits."""
 SELECTED = "selected"
 """`sampler` of rows that were chosen after their errors had been seen: no band."""
 
 
-def smaller_box(
+def subspace(
     table: pd.DataFrame,
-    inside: Mapping[str, Ends] | Sequence[Range],
-    box: Box = None,
+    inside: Mapping[str, Ends] | Sequence[SearchRange],
+    space: SearchSpace = None,
     *,
     relative: bool = False,
     beforehand: bool = True,
 ) -> pd.DataFrame:
-    """Keep the trials inside a smaller box: a sample of that box, without training anything.
+    """Keep the trials inside a smaller search space: a sample of it, without training anything.
 
-    Given its count, what falls into a box fixed beforehand is an independent sample of the law
-    restricted to it, so that every band stays exact. A box that was chosen after the errors had
-    been seen is a choice of errors: pass `beforehand=False`, and no band is given for it.
+    Given its count, what falls into a subspace fixed beforehand is an independent sample of the
+    law restricted to it, so that every band stays exact. A subspace that was chosen after the
+    errors had been seen is a choice of errors: pass `beforehand=False`, and it gets no band.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`, and the draws.
         inside: `{name: (low, high)}` in the unit of each hyperparameter, the same for all models,
             or ranges (each model or optimizer its own); both ends belong to it.
-        box: what was drawn from, see `box_of`; the smaller one has to lie in it.
-        relative: the ends are positions in the box of each model and optimizer, 0 to 1 on its
-            scale, so that the same draws are kept for all of them and pairs stay pairs.
-        beforehand: whether the smaller box was fixed before any error was seen.
+        space: what was drawn from, see `search_space_of`; the subspace has to lie in it.
+        relative: the ends are positions in the ranges of each model and optimizer, 0 to 1 on
+            their scale, so that the same draws are kept for all of them and pairs stay pairs.
+        beforehand: whether the subspace was fixed before any error was seen.
 
     Returns:
-        The rows inside, in their order; `attrs["note"]` says for which boxes it is valid. With
-        `beforehand=False` the column `sampler` is "selected" and samples of it have no band.
+        The rows inside, in their order; `attrs["note"]` says for which subspaces it is valid.
+        With `beforehand=False` the column `sampler` is "selected" and samples have no band.
 
     Raises:
-        TableError: ends outside the box or the wrong way round, unknown hyperparameters, no
-            trial inside, other faults of the table.
+        TableError: ends outside the search space or the wrong way round, unknown
+            hyperparameters, no trial inside, other faults of the table.
 
     >>> table = pd.DataFrame({"model": "a", "error": [1.0, 2.0, 3.0], "lr": [0.01, 0.1, 1.0]})
-    >>> smaller_box(table, {"lr": (0.5, 1.0)}, relative=True)["error"].tolist()
+    >>> subspace(table, {"lr": (0.5, 1.0)}, relative=True)["error"].tolist()
     [2.0, 3.0]
 
     """
     table = as_table(table)
     wanted = _wanted(inside)
-    whole = box_of(table, box, list(dict.fromkeys(r[0] for r in wanted)))
+    whole = search_space_of(table, space, list(dict.fromkeys(r[0] for r in wanted)))
     kept = np.ones(len(table), dtype=bool)
     faults: list[str] = []
     for columns, rows in drawn_alike(table):
@@ -67,16 +74,18 @@ def smaller_box(
             if not applies(columns):
                 continue
             if of is None:
-                faults.append(f"{name}: not drawn from an interval for {_said(columns)}")
+                faults.append(
+                    f"{name}: not drawn from an interval for {' '.join(map(str, columns.values()))}"
+                )
                 continue
             low, high = ends if relative else of.position(ends)
             if not -SLACK <= low <= high <= 1.0 + SLACK:
                 allowed = "0 to 1" if relative else f"{of.low:g} to {of.high:g}"
                 faults.append(f"{name}: got {ends[0]:g} to {ends[1]:g}, allowed: within {allowed}")
-            position = of.position(numbers(table.iloc[rows], name))
+            position = of.position(numeric_values(table.iloc[rows], name))
             kept[rows] &= (low - SLACK <= position) & (position <= high + SLACK)
     if not faults and not kept.any():
-        faults = ["no trial lies inside the smaller box"]
+        faults = ["no trial lies inside the subspace"]
     if faults:
         raise TableError(list(dict.fromkeys(faults)))
     result = table[kept].reset_index(drop=True)
@@ -84,21 +93,17 @@ def smaller_box(
     return result if beforehand else result.assign(sampler=SELECTED)
 
 
-def _note(whole: Sequence[Range], kept: "npt.NDArray[np.bool_]", *, beforehand: bool) -> str:
-    count = f"{int(kept.sum())} of {kept.size} trials inside the smaller box"
+def _note(whole: Sequence[SearchRange], kept: "npt.NDArray[np.bool_]", *, beforehand: bool) -> str:
+    count = f"{int(kept.sum())} of {kept.size} trials inside the subspace"
     observed = any(r.source == "observed" for r in whole)
-    edges = "; the whole box is known only by the values observed" if observed else ""
+    edges = "; the search space is known only by the values observed" if observed else ""
     if not beforehand:
         return f"{count}{edges}; chosen after its errors were seen: no band."
-    return f"{count}{edges}; bands hold for a box fixed beforehand, given this count."
+    return f"{count}{edges}; bands hold for a subspace fixed beforehand, given this count."
 
 
-def _said(columns: Mapping[str, object]) -> str:
-    return " ".join(map(str, columns.values()))
-
-
-def _wanted(inside: Mapping[str, Ends] | Sequence[Range]) -> list[tuple[str, Ends, Any]]:
-    """List the smaller box as (name, ends, which groups it applies to)."""
+def _wanted(inside: Mapping[str, Ends] | Sequence[SearchRange]) -> list[tuple[str, Ends, Any]]:
+    """List the subspace as (name, ends, which groups it applies to)."""
     if isinstance(inside, Mapping):
         return [(name, ends, lambda _: True) for name, ends in inside.items()]
     return [(r.name, (r.low, r.high), r.applies_to) for r in inside]

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import not_one_of
+from analysis.errors import invalid_choice
 from analysis.table.groups import GROUPS
 from analysis.table.outcomes import KNOWN, OK, OUTCOMES
-from analysis.table.units import COLUMN, UNITS, Unit, unit_of
+from analysis.table.units import UNIT_COLUMN, UNITS, Unit, unit_of
 
 REQUIRED = ("model", "outcome", "error")
-ERRORS = ("error", "val_error", "best_val_error", "last_finite_error")
+ERROR_COLUMNS = ("error", "val_error", "best_val_error", "last_finite_error")
 RANGES = {  # both ends included; infinite errors are those of diverged runs
-    **dict.fromkeys(ERRORS, (0.0, 100.0)),
+    **dict.fromkeys(ERROR_COLUMNS, (0.0, 100.0)),
     "chance": (math.ulp(0.0), 100.0),
     "wrong": (0.0, math.inf),
     "n_eval": (1.0, math.inf),
@@ -24,10 +24,10 @@ RANGES = {  # both ends included; infinite errors are those of diverged runs
 ROUNDING = 0.1  # points; errors in foreign tables come rounded to a tenth
 
 
-def faults_of(table: pd.DataFrame) -> list[str]:
+def table_faults(table: pd.DataFrame) -> list[str]:
     """List every fault of a table, each with the column, what was got and what is allowed.
 
-    >>> faults_of(pd.DataFrame({"modle": ["a"], "outcome": ["fine"], "error": [1.0]}))
+    >>> table_faults(pd.DataFrame({"modle": ["a"], "outcome": ["fine"], "error": [1.0]}))
     ... # doctest: +NORMALIZE_WHITESPACE
     ["no column 'model' (got 'modle')", "outcome: 'fine' is not one of 'ok', 'collapsed',
      'diverged', 'crashed', 'out_of_memory', 'timed_out', 'missing'"]
@@ -37,10 +37,8 @@ def faults_of(table: pd.DataFrame) -> list[str]:
     faults = [_absent(name, table) for name in REQUIRED if name not in table]
     if units := _units(table):
         return faults + units
-    checks: tuple[Callable[[pd.DataFrame], list[str]], ...] = (
-        _numbers, _outcomes, _models, _ok_has_error, _counts_agree, _one_chance, _trials_once,
-    )  # fmt: skip
-    return faults + [fault for check in checks for fault in check(table)]
+    there = set(table.columns)
+    return faults + [f for check, columns in CHECKS if columns <= there for f in check(table)]
 
 
 def _absent(name: str, table: pd.DataFrame) -> str:
@@ -65,7 +63,7 @@ def _numbers(table: pd.DataFrame) -> list[str]:
         low, high = _range(name, unit_of(table))
         values = pd.to_numeric(table[name], errors="coerce")
         inside = "above 0, at most 100" if name == "chance" else f"{low:g} or more"
-        inside = f"{low:g} to {high:g}" if name in ERRORS else inside
+        inside = f"{low:g} to {high:g}" if name in ERROR_COLUMNS else inside
         text, outside = table[name].notna() & values.isna(), _outside(values, low, high)
         for bad, allowed in ((text, "a number"), (outside, inside)):
             if bad.any():
@@ -74,7 +72,7 @@ def _numbers(table: pd.DataFrame) -> list[str]:
 
 
 def _range(name: str, unit: Unit) -> tuple[float, float]:
-    is_loss = unit == "raw" and name in ERRORS
+    is_loss = unit == "raw" and name in ERROR_COLUMNS
     return (-math.inf, math.inf) if is_loss else RANGES[name]
 
 
@@ -85,20 +83,20 @@ def _outside(values: "pd.Series[float]", low: float, high: float) -> "pd.Series[
 
 def _units(table: pd.DataFrame) -> list[str]:
     """Only percent and raw, and one of the two: percent and losses are not comparable."""
-    if COLUMN not in table:
+    if UNIT_COLUMN not in table:
         return []
-    units = table[COLUMN].fillna("percent").unique().tolist()
+    units = table[UNIT_COLUMN].fillna("percent").unique().tolist()
     if len(units) > 1 and set(units) <= set(UNITS):
-        return [f"{COLUMN}: got {' and '.join(map(str, units))}, allowed: one unit in a table"]
-    return [not_one_of(COLUMN, unit, UNITS) for unit in units if unit not in UNITS]
+        return [f"{UNIT_COLUMN}: got {' and '.join(map(str, units))}, allowed: one unit in a table"]
+    return [invalid_choice(UNIT_COLUMN, unit, UNITS) for unit in units if unit not in UNITS]
 
 
-def impossible(table: pd.DataFrame) -> dict[int, str]:
+def impossible_rows(table: pd.DataFrame) -> dict[int, str]:
     """Find the trained rows whose values are impossible in their unit, each with the first.
 
     The same rule as that of `sweeps.study.units`, by which a sweep refuses an objective's answer.
 
-    >>> impossible(pd.DataFrame({"outcome": ["ok", "ok"], "error": [5.0, -1.0]}))
+    >>> impossible_rows(pd.DataFrame({"outcome": ["ok", "ok"], "error": [5.0, -1.0]}))
     {1: 'error is -1, allowed with unit percent: 0 to 100'}
     """
     unit, found = unit_of(table), dict[int, str]()
@@ -108,7 +106,7 @@ def impossible(table: pd.DataFrame) -> dict[int, str]:
     }
     for name, values in numbers.items():
         low, high = _range(name, unit)
-        allowed = f"0 to {high:g}" if name in ERRORS else f"{low:g} to {high:g}"
+        allowed = f"0 to {high:g}" if name in ERROR_COLUMNS else f"{low:g} to {high:g}"
         bad = _outside(values, low, high)
         if name in ("wrong", "n_eval"):
             bad |= values % 1 > 0
@@ -125,24 +123,20 @@ def impossible(table: pd.DataFrame) -> dict[int, str]:
 
 
 def _outcomes(table: pd.DataFrame) -> list[str]:
-    if "outcome" not in table:
-        return []
     return [
-        not_one_of("outcome", None if pd.isna(got) else got, OUTCOMES)
+        invalid_choice("outcome", None if pd.isna(got) else got, OUTCOMES)
         for got in table["outcome"].unique()
         if got not in OUTCOMES
     ]
 
 
 def _models(table: pd.DataFrame) -> list[str]:
-    if "model" not in table or table["model"].notna().all():
+    if table["model"].notna().all():
         return []
     return [f"{_got(table['model'].isna(), table['model'])}, allowed: a name in every row"]
 
 
 def _ok_has_error(table: pd.DataFrame) -> list[str]:
-    if not {"outcome", "error"} <= set(table.columns):
-        return []
     error = pd.to_numeric(table["error"], errors="coerce")
     bad = table["outcome"].eq(OK) & (table["error"].isna() | error.eq(math.inf))
     if not bad.any():
@@ -152,8 +146,6 @@ def _ok_has_error(table: pd.DataFrame) -> list[str]:
 
 def _counts_agree(table: pd.DataFrame) -> list[str]:
     """Catch fractions given as percent, and counts of another part of the data."""
-    if not {"error", "wrong", "n_eval"} <= set(table.columns):
-        return []
     error, wrong, n_eval = (
         pd.to_numeric(table[name], errors="coerce") for name in ("error", "wrong", "n_eval")
     )
@@ -164,8 +156,6 @@ def _counts_agree(table: pd.DataFrame) -> list[str]:
 
 
 def _one_chance(table: pd.DataFrame) -> list[str]:
-    if "chance" not in table or "model" not in table:
-        return []
     by = [name for name in GROUPS if name in table]
     several = table.groupby(by, sort=False, dropna=False)["chance"].nunique()
     return [
@@ -176,7 +166,17 @@ def _one_chance(table: pd.DataFrame) -> list[str]:
 
 
 def _trials_once(table: pd.DataFrame) -> list[str]:
-    if "trial" not in table:
-        return []
     twice = table["trial"][table["trial"].duplicated() & table["trial"].notna()].unique()
     return [f"trial: {name!r} appears more than once" for name in twice]
+
+
+CHECKS: tuple[tuple[Callable[[pd.DataFrame], list[str]], set[str]], ...] = (
+    (_numbers, set()),
+    (_outcomes, {"outcome"}),
+    (_models, {"model"}),
+    (_ok_has_error, {"outcome", "error"}),
+    (_counts_agree, {"error", "wrong", "n_eval"}),
+    (_one_chance, {"chance", "model"}),
+    (_trials_once, {"trial"}),
+)
+"""What is checked of a table that has these columns."""

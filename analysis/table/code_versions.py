@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.table.outcomes import KNOWN
 
 DIGEST = r"[0-9a-f]{12}"
-OURS = ("stability", "sweeps", "analysis", "timm", "torchvision")
+PROJECT_PACKAGES = ("stability", "sweeps", "analysis", "timm", "torchvision")
 """First part of the names of modules that are not the user's. `sweeps` has the same list."""
 
 
@@ -76,4 +76,4 @@ def _modules(rows: pd.DataFrame) -> "pd.Series[str]":
     objective = rows["objective"] if "objective" in rows else pd.Series("", index=rows.index)
     named = model.where(model.str.contains(":"), objective.fillna("").astype(str))
     module = named.str.partition(":")[0]
-    return module.where(~module.str.partition(".")[0].isin(OURS), "")
+    return module.where(~module.str.partition(".")[0].isin(PROJECT_PACKAGES), "")

@@ -31,18 +31,18 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.errors import TableError
-from analysis.table.checks import RANGES, faults_of, impossible
+from analysis.table.checks import RANGES, impossible_rows, table_faults
 from analysis.table.guarded_reading import read_bytes, read_toml
 from analysis.table.outcomes import DIVERGED, FAILED, KNOWN, MISSING, OK
 from analysis.table.units import unit_of
 
-Source = str | os.PathLike[str]
+TableSource = str | os.PathLike[str]
 FROM_STUDY = ("sampler", "objective")
 """Columns of a run directory's table that study.toml says."""
 T = TypeVar("T")
 
 
-def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
+def load(paths: TableSource | Iterable[TableSource]) -> pd.DataFrame:
     r"""Read one source or several into one table, checked, in the order of the design.
 
     A folder is a run directory: the rows are those of `design.parquet`, joined with
@@ -76,7 +76,7 @@ def load(paths: Source | Iterable[Source]) -> pd.DataFrame:
     faults: list[str] = []
     for source in sources:
         try:
-            tables.append(as_table(read(source)))
+            tables.append(as_table(read_source(source)))
         except TableError as error:
             faults += [f"{source}: {fault}" for fault in error.faults]
     units = [unit_of(table) for table in tables]
@@ -116,7 +116,7 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
         # text that is no number is left to the checks: it is a fault, not a diverged run
         empty = table["error"].isna() | table["error"].eq(float("inf"))
         table["outcome"] = empty.map({False: OK, True: DIVERGED})
-    faults = faults_of(table)
+    faults = table_faults(table)
     if faults:
         raise TableError(faults)
     table["error"] = table["error"].astype("float64")
@@ -125,7 +125,7 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def read(source: Path) -> pd.DataFrame:
+def read_source(source: Path) -> pd.DataFrame:
     """Read one run directory or file, unchecked.
 
     Raises:
@@ -154,11 +154,12 @@ def _read_run(folder: Path) -> pd.DataFrame:
     names = [n for n in ("design.parquet", "results.parquet") if os.path.lexists(folder / n)]
     if not names:
         raise TableError(["not a run directory: no design.parquet and no results.parquet"])
-    parts = [_named(folder / name, read) for name in names]
+    parts = [_named(folder / name, read_source) for name in names]
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
-    study = _study(folder / "study.toml")
+    path = folder / "study.toml"
+    study = _named(path, read_toml) if os.path.lexists(path) else {}
     if "error_unit" in table or study.get("unit") == "raw":
         is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
         table = table.assign(error_unit="raw" if is_raw else "percent")
@@ -172,7 +173,7 @@ def _without_impossible(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     An earlier version stored whatever an objective returned.
     """
-    found = impossible(table)
+    found = impossible_rows(table)
     if not found:
         return table
     names = [name for name in RANGES if name in table]
@@ -222,11 +223,6 @@ def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     table = design.merge(results[new], how="left", on="trial")
     finished = design["trial"].isin(results["trial"])
     return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
-
-
-def _study(study: Path) -> dict[str, Any]:
-    """What study.toml says: sampler, objective, unit of the errors; empty where there is none."""
-    return _named(study, read_toml) if os.path.lexists(study) else {}
 
 
 def _read_jsonl(content: BytesIO) -> pd.DataFrame:

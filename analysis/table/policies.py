@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.errors import TableError, not_one_of
+from analysis.errors import TableError, invalid_choice
 from analysis.table.outcomes import DIVERGED, KNOWN, OK
 from analysis.table.units import Unit
 
@@ -58,11 +58,11 @@ def policy_for(policy: Policy, unit: Unit) -> Policy:
     """
     used = "beyond" if (policy, unit) == ("chance", "raw") else policy
     if used not in policies_of(unit):
-        raise ValueError(not_one_of("policy", policy, policies_of(unit)))
+        raise ValueError(invalid_choice("policy", policy, policies_of(unit)))
     return used
 
 
-def meaning(policy: Policy, unit: Unit) -> str:
+def policy_meaning(policy: Policy, unit: Unit) -> str:
     """Say where diverged runs count."""
     return (MEANINGS_OF_LOSS if unit == "raw" else MEANINGS)[policy]
 
@@ -92,11 +92,11 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
 
     """
     if policy not in get_args(Policy):
-        raise ValueError(not_one_of("policy", policy, OF_PERCENT))
+        raise ValueError(invalid_choice("policy", policy, OF_PERCENT))
     known = group[group["outcome"].isin(KNOWN)]
     if policy == "drop":
         known = known[known["outcome"] != DIVERGED]
-    c = chance_of(group)
+    c = chance_error(group)
     values = _best(known) if policy == "best" else _last(known, use_last=policy == "last")
     values[np.isnan(values)] = math.inf
     return np.minimum(values, math.inf if c is None else c)
@@ -113,10 +113,10 @@ def error_name(policy: Policy, unit: Unit = "percent") -> str:
     return "best validation error of all epochs (%)" if policy == "best" else "test error (%)"
 
 
-def chance_of(group: pd.DataFrame) -> float | None:
+def chance_error(group: pd.DataFrame) -> float | None:
     """Error of always answering the largest class, in percent; None where it is unknown.
 
-    >>> chance_of(pd.DataFrame({"chance": [None, 90.0]}))
+    >>> chance_error(pd.DataFrame({"chance": [None, 90.0]}))
     90.0
     """
     values = group["chance"].dropna() if "chance" in group else pd.Series(dtype="float64")
@@ -125,7 +125,9 @@ def chance_of(group: pd.DataFrame) -> float | None:
 
 def _last(known: pd.DataFrame, *, use_last: bool) -> FloatArray:
     """Error after the last epoch; NaN where the run has none that counts."""
-    values = np.where(known["outcome"].eq(OK), _exact_error(known), np.nan)
+    counted = 100.0 * _column(known, "wrong") / _column(known, "n_eval")
+    exact = np.where(np.isnan(counted), _column(known, "error"), counted)
+    values = np.where(known["outcome"].eq(OK), exact, np.nan)
     if use_last:
         last = _column(known, "last_finite_error")
         values = np.where(known["outcome"].eq(DIVERGED), last, values)
@@ -138,12 +140,6 @@ def _best(known: pd.DataFrame) -> FloatArray:
     if absent:
         raise TableError([f"policy 'best': {absent} finished runs have no best_val_error"])
     return values
-
-
-def _exact_error(known: pd.DataFrame) -> FloatArray:
-    error = _column(known, "error")
-    counted = 100.0 * _column(known, "wrong") / _column(known, "n_eval")
-    return np.where(np.isnan(counted), error, counted)
 
 
 def _column(table: pd.DataFrame, name: str) -> FloatArray:

@@ -10,12 +10,12 @@ from analysis.arrays import FloatArray
 from analysis.edf.intervals import Interval
 from analysis.edf.samples import cut, in_order
 from analysis.edf.summary import clopper_pearson
-from analysis.errors import TableError
+from analysis.errors import TableError, check_confidence
 from analysis.table.groups import complete_prefix
 from analysis.table.outcomes import FAILED
-from analysis.table.policies import Policy, chance_of, errors_under
+from analysis.table.policies import Policy, chance_error, errors_under
 
-NOTE = (
+VARIANCE_NOTE = (
     "Shares of variance, one-way random effects; failures count by the policy. The interval of "
     "share_hyper is exact for normal effects and equal numbers of seeds, and for no other law: "
     "where a few configurations are far worse than the rest it covers far less. `same_order` has "
@@ -60,8 +60,7 @@ def variance_components(values: Sequence[FloatArray], confidence: float = 0.95) 
     (2.0, 17.0, 0.895)
 
     """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: got {confidence}, allowed: above 0, below 1")
+    check_confidence(confidence)
     counts = np.array([v.size for v in values])
     k, total = counts.size, int(counts.sum())
     if k < 2 or total <= k or (counts < 1).any():
@@ -121,7 +120,7 @@ def variance_shares(
     parts, _, labels = cut(table, by, repeats=True)
     found = [_row(part, name, policy, confidence) for part, name in zip(parts, labels, strict=True)]
     result = pd.DataFrame(found)
-    result.attrs["note"] = NOTE
+    result.attrs["note"] = VARIANCE_NOTE
     return result
 
 
@@ -129,7 +128,7 @@ def _row(part: pd.DataFrame, label: str, policy: Policy, confidence: float) -> d
     used = complete_prefix(part)
     errors = errors_under(used, policy)
     rows = in_order(used, policy).iloc[: errors.size].assign(error=errors)
-    chance = chance_of(part)
+    chance = chance_error(part)
     key = [c for c in ("study", "draw") if c in rows]
     rows = rows.sort_values([*key, *(c for c in ("seed",) if c in rows)], kind="stable")
     values = [g["error"].to_numpy() for _, g in rows.groupby(key, sort=True)]

@@ -10,7 +10,7 @@ from analysis.edf.bands import Method
 from analysis.edf.intervals import quantile_interval
 from analysis.edf.samples import Sample
 from analysis.edf.step_function import TIE
-from analysis.table.units import near
+from analysis.table.units import near_distance
 
 
 def score_by_trials(
@@ -18,7 +18,7 @@ def score_by_trials(
     trials: Iterable[int] | None = None,
     d: float | None = None,
     confidence: float = 0.95,
-    method: Method = "ld",
+    method: Method | None = None,
 ) -> pd.DataFrame:
     """Best error and share within d of it, for studies of m of the n trials.
 
@@ -35,7 +35,7 @@ def score_by_trials(
         trials: numbers of trials m, each 1 to n; None for 1, 2, 4, ... and n.
         d: distance from the best, 0 or more; 4 points by default. Required for a loss, in its unit.
         confidence: of the simultaneous band, in (0, 1).
-        method: see `analysis.edf.bands`.
+        method: of the band, see `EDF.band`.
 
     Returns:
         Indexed by m: `expected`, `median`, `median_low`, `median_high` of the best of m, in
@@ -50,8 +50,9 @@ def score_by_trials(
 
     """
     edf = sample.edf()
-    n, d = edf.n, near(d, sample.unit)
-    sizes = _doublings(n) if trials is None else list(trials)
+    n, d = edf.n, near_distance(d, sample.unit)
+    doublings = [*(2**k for k in range(n.bit_length()) if 2**k < n), n]
+    sizes = doublings if trials is None else list(trials)
     bad = [m for m in sizes if not 1 <= m <= n]
     if bad:
         raise ValueError(f"trials: got {bad[0]}, allowed: 1 to {n}")
@@ -70,10 +71,6 @@ def score_by_trials(
         rows.append((_mean(values, chosen), *median, _share(reached, chosen, m)))
     columns = ["expected", "median", "median_low", "median_high", "within"]
     return pd.DataFrame(rows, columns=columns, index=pd.Index(sizes, name="m"))
-
-
-def _doublings(n: int) -> list[int]:
-    return [*(2**k for k in range(n.bit_length()) if 2**k < n), n]
 
 
 def _rank_of_best(n: int, m: int) -> FloatArray:

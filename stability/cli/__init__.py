@@ -39,6 +39,21 @@ def unexpected(error: Exception) -> str:
     )
 
 
+def fault_of(error: Exception) -> str | None:
+    """What to print of bad input that is no `StabilityError`: a table, a path; None of others.
+
+    `analysis` is not loaded for this: without it no TableError can have been raised.
+    """
+    from sweeps.errors import SpecError
+
+    analysis_errors = sys.modules.get("analysis.errors")
+    if analysis_errors is not None and isinstance(error, analysis_errors.TableError):
+        return str(SpecError(list(error.faults)))
+    if isinstance(error, UnicodeEncodeError):  # of a path: output can be encoded, whatever it is
+        return f"{error.object} is not valid UTF-8, take another name"
+    return None
+
+
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 trials left failed, 2 bad input, 130 interrupted."""
     from sweeps.errors import StabilityError
@@ -56,11 +71,10 @@ def main() -> None:
     except OSError as error:  # a disk that is full: what was trained is kept
         print(f"stability: {printable(str(error))}", file=sys.stderr)
         sys.exit(FAILED)
-    except UnicodeEncodeError as error:  # of a path: output can be encoded, whatever it is
-        name = printable(str(error.object))
-        print(f"stability: {name} is not valid UTF-8, take another name", file=sys.stderr)
-        sys.exit(BAD_INPUT)
     except Exception as error:
+        if (fault := fault_of(error)) is not None:
+            print(f"stability: {printable(fault)}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
         if os.environ.get(DEBUG):
             raise
         print(f"stability: {printable(unexpected(error))}", file=sys.stderr)

@@ -183,15 +183,15 @@ def edf(
     output: o.Output = None,
     delta: o.Delta = False,
     policy: o.Policy = "chance",
-    band: o.Band = "ks",
+    band: o.Band = None,
     within: own.WithinLoss = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Draw the EDFs of runs or tables, with 95% bands."""
-    from stability.cli.commands.edf import Picture, draw
+    from stability.cli.commands.edf import Picture, draw_edfs
 
     how = Picture(delta=delta, policy=policy, band=band)
-    draw(runs, output, how, within, as_json=as_json)
+    draw_edfs(runs, output, how, within, as_json=as_json)
 
 
 @app.command()
@@ -272,9 +272,9 @@ def import_(
 
     Says which column went where, what was assumed, and how the runs ended.
     """
-    from stability.cli.commands.import_table import Options, bring_in
+    from stability.cli.commands.import_table import ImportArguments, bring_in
 
-    said = Options(
+    said = ImportArguments(
         map=map_ or [],
         accuracy=accuracy,
         unit=unit,
@@ -304,9 +304,9 @@ def plan(
     as_json: o.AsJson = False,
 ) -> None:
     """Say how many trials a study needs; of a pilot, power and cost."""
-    from stability.cli.commands.plan import Asked, show_plan
+    from stability.cli.commands.plan import PlanArguments, show_plan
 
-    asked = Asked(
+    asked = PlanArguments(
         half_width=half_width,
         confidence=confidence,
         within=within,

@@ -315,8 +315,8 @@ Pilot = Annotated[
 ]
 Confidence = Annotated[str, Option(help="Of every statement, above 0 and below 1.", metavar="C")]
 Band = Annotated[
-    str,
-    Option(help="Of 95% simultaneous confidence: ks, dkw, ld or ld-equal-tailed.", metavar="NAME"),
+    str | None,
+    Option(help="ld (up to 10,000 trials), ks (beyond), dkw or ld-equal-tailed.", metavar="NAME"),
 ]
 Sources = Annotated[
     list[str],

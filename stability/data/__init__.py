@@ -3,7 +3,7 @@
 from stability.data.faults import DataError
 from stability.data.images import ImageData, Part
 from stability.data.names import DataName
-from stability.data.sources import KINDS, load, resolve, skipping, suits
+from stability.data.sources import KINDS, load_data, resolve_data, suitable_size, without_unreadable
 
 __all__ = [
     "KINDS",
@@ -11,8 +11,8 @@ __all__ = [
     "DataName",
     "ImageData",
     "Part",
-    "load",
-    "resolve",
-    "skipping",
-    "suits",
+    "load_data",
+    "resolve_data",
+    "suitable_size",
+    "without_unreadable",
 ]

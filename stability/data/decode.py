@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-GREY = ("1", "L", "LA")
+GREY_MODES = ("1", "L", "LA")
 WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 UNREADABLE = ("unreadable", "truncated", "missing", "too large to decode")
-"""Kinds of faults begin so, where an image cannot be had: it may be left out if that is wanted."""
-CHUNK = 64  # images that a thread decodes in a row
+"""First words of the faults of images that cannot be read, which the user may leave out."""
+DECODE_CHUNK = 64  # images that a thread decodes in a row
 MEMORY = 0.5  # share of the machine's memory that decoded images may take
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """One image that is not decoded yet."""
 
     name: str
@@ -64,7 +64,7 @@ class Decoded:
 
 
 def decode(
-    sources: Iterable[Source],
+    sources: Iterable[ImageSource],
     size: int | None,
     how_to_resize: str,
     *,
@@ -81,8 +81,10 @@ def decode(
     left_out: list[int] = []
     with careful(), ThreadPoolExecutor() as pool:
         if sources:
-            _check_first(sources[0], size, len(sources))
-        chunks = [sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK)]
+            first, _ = _read(sources[0], size)
+            if first is not None:  # before everything is decoded: does it fit, if all are so large?
+                check_memory(first.size, len(sources))
+        chunks = [sources[i : i + DECODE_CHUNK] for i in range(0, len(sources), DECODE_CHUNK)]
         read = pool.map(lambda chunk: [_read(s, size) for s in chunk], chunks)
         for source, (image, fault) in zip(sources, chain.from_iterable(read), strict=True):
             is_left_out = skip_unreadable and fault.startswith(UNREADABLE)
@@ -113,19 +115,12 @@ def careful() -> Iterator[None]:
         yield
 
 
-def _check_first(source: Source, size: int | None, count: int) -> None:
-    """Before everything is decoded: does it fit, if all are as the first?"""
-    image, _ = _read(source, size)
-    if image is not None:
-        check_memory(image.size, count)
-
-
-def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
+def _read(source: ImageSource, size: int | None) -> tuple[Pixels | None, str]:
     """(H, W) or (H, W, 3), or the kind of fault."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(source.open(), formats=FORMATS) as opened:
+        with Image.open(source.open(), formats=IMAGE_FORMATS) as opened:
             if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
                 return None, "with more than one frame"
             if opened.mode in WIDE:
@@ -144,7 +139,7 @@ def _read(source: Source, size: int | None) -> tuple[Pixels | None, str]:
         return None, kind if source_exists(source) else "missing"
 
 
-def source_exists(source: Source) -> bool:
+def source_exists(source: ImageSource) -> bool:
     """Whether there is something to open; a link may lead nowhere."""
     try:
         place = source.open()
@@ -162,8 +157,8 @@ def _flat(image: "Picture") -> "Picture":
         if coloured.getchannel("A").getextrema() != (255, 255):
             white = Image.new("RGBA", image.size, "white")
             coloured = Image.alpha_composite(white, coloured)
-        return coloured.convert("L" if image.mode in GREY else "RGB")
-    return image.convert("L" if image.mode in GREY else "RGB")
+        return coloured.convert("L" if image.mode in GREY_MODES else "RGB")
+    return image.convert("L" if image.mode in GREY_MODES else "RGB")
 
 
 def check_memory(pixels: int, count: int) -> None:
@@ -179,7 +174,7 @@ def check_memory(pixels: int, count: int) -> None:
         )
 
 
-def _size_faults(pixels: list[Pixels], sources: list[Source], how_to_resize: str) -> list[str]:
+def _size_faults(pixels: list[Pixels], sources: list[ImageSource], how_to_resize: str) -> list[str]:
     by_size: dict[tuple[int, ...], list[str]] = {}
     for image, source in zip(pixels, sources, strict=True):
         by_size.setdefault(image.shape[:2], []).append(source.name)

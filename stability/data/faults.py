@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-SHOWN = 3  # names of files per fault; the count says how many there are
+NAMES_SHOWN = 3  # names of files per fault; the count says how many there are
 
 
 class DataError(ValueError):
@@ -41,4 +41,4 @@ class Findings:
 
 def first_of(names: list[str]) -> str:
     """The first few names, and whether there are more."""
-    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
+    return ", ".join([*names[:NAMES_SHOWN], *(["..."] if len(names) > NAMES_SHOWN else [])])

@@ -11,7 +11,7 @@ import difflib
 import os
 from pathlib import Path
 
-from stability.data.decode import SUFFIXES, Source
+from stability.data.decode import SUFFIXES, ImageSource
 from stability.data.faults import DataError, Findings
 from stability.data.images import ImageData
 from stability.data.listing import Listing
@@ -100,12 +100,12 @@ def text_of(path: Path | str) -> str:
 def listing_of(root: Path, found: dict[str, dict[str, list[Path]]], findings: Findings) -> Listing:
     """`found`: part -> class -> images. What is learned decides which classes there are."""
     classes = tuple(sorted(found.get("all", found.get("train", next(iter(found.values()))))))
-    parts: dict[str, list[tuple[int, Source]]] = {}
+    parts: dict[str, list[tuple[int, ImageSource]]] = {}
     for part, by_class in found.items():
         for text in sorted(set(by_class) - set(classes)):
             findings.add("classes without training images", f"{part}/{text}")
         parts[part] = [
-            (label, Source(text_of(path.relative_to(root)), lambda path=path: path))  # type: ignore[misc]
+            (label, ImageSource(text_of(path.relative_to(root)), lambda path=path: path))  # type: ignore[misc]
             for label, text in enumerate(classes)
             for path in by_class.get(text, [])
         ]

@@ -2,25 +2,25 @@
 
 They are read by the library `datasets` (the extra `data`), and decoded by the same rules as a
 folder's images. Nothing is downloaded: a name of the hub is looked up among what was downloaded
-before. Parquet files of which the name tells the part (`train-00000-of-00004.parquet`) are that
-part.
+before. The name of a parquet file may say its part (`train-00000-of-00004.parquet`).
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stability.data.decode import SUFFIXES, Source
+from stability.data.decode import SUFFIXES, ImageSource
 from stability.data.faults import DataError, Findings
 from stability.data.folder import PART_OF, check_exists
 from stability.data.images import ImageData
 from stability.data.listing import Listing
-from stability.data.names import DataName, absolute, needed, short, size_of
+from stability.data.names import DataName, absolute, required_path, short_name, size_of
 
 LABELS = ("label", "labels", "fine_label", "class")
 """Names of the column of labels where its type does not tell, in order."""
@@ -30,15 +30,15 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 def parse_hf(kind: str, text: str) -> DataName:
     """A path where there is one or where it can only be one; otherwise a name of the hub."""
     place, size = size_of(text)
-    needed(kind, place)
+    required_path(kind, place)
     local = Path(absolute(place))
     is_path = local.exists() or place.startswith(("/", ".", "~")) or place.endswith(".parquet")
     if is_path or not HUB_NAME.fullmatch(place):
         return DataName(
-            kind=kind, argument=str(local), size=size, short=short(kind, local.stem, size)
+            kind=kind, argument=str(local), size=size, short=short_name(kind, local.stem, size)
         )
     return DataName(
-        kind=kind, argument=place, size=size, short=short(kind, place.rpartition("/")[2], size)
+        kind=kind, argument=place, size=size, short=short_name(kind, place.rpartition("/")[2], size)
     )
 
 
@@ -174,7 +174,7 @@ def classes_of(feature: Any, roles: dict[str, Any], label: str) -> tuple[str, ..
 
 def rows_of(
     part: str, rows: Any, columns: tuple[str, str], number: dict[str, int], findings: Findings
-) -> Iterator[tuple[int, Source]]:
+) -> Iterator[tuple[int, ImageSource]]:
     """Class and image of each row that has both."""
     import datasets
 
@@ -193,14 +193,8 @@ def rows_of(
         if content is None:
             findings.add("rows without an image", where)
             continue
-        yield (value if names else number[str(value)]), Source(where, opener(content))
-
-
-def opener(content: bytes | str) -> Any:
-    """What opens an image that is there as bytes or as a path."""
-    if isinstance(content, bytes):
-        return lambda: BytesIO(content)
-    return lambda: Path(content)
+        opener = partial(BytesIO if isinstance(content, bytes) else Path, content)
+        yield (value if names else number[str(value)]), ImageSource(where, opener)
 
 
 def first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 256  # images looked at together: what fits in a cache
+COUNT_CHUNK = 256  # images looked at together: what fits in a cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,8 @@ class ImageData:
         images, values = self.train.images, np.arange(256)
         channels = range(images.shape[1])
         counts = np.zeros((len(channels), 256), np.int64)
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start : start + CHUNK]
+        for start in range(0, len(images), COUNT_CHUNK):
+            chunk = images[start : start + COUNT_CHUNK]
             counts += [np.bincount(chunk[:, c].ravel(), minlength=256) for c in channels]
         mean = counts @ values / counts.sum(axis=1)
         variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / counts.sum(axis=1)

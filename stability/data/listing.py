@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stability.data.decode import Source, decode
+from stability.data.decode import ImageSource, decode
 from stability.data.faults import DataError, Findings, first_of
 from stability.data.images import ImageData
 from stability.data.names import DataName
@@ -17,7 +17,7 @@ class Listing:
     """Classes, and the images of each part with their labels."""
 
     classes: tuple[str, ...]
-    parts: dict[str, list[tuple[int, Source]]]
+    parts: dict[str, list[tuple[int, ImageSource]]]
     """By `train`, `validation`, `test`, or `all`: class and image, in an order that is the same on
     every machine."""
     findings: Findings = field(default_factory=Findings)
@@ -48,21 +48,17 @@ class Listing:
         if faults or decoded is None:
             named = [f"{name.argument}: {fault}" for fault in faults]
             raise DataError(named, has_unreadable=unusable.has_unreadable)
-        by_class = self._by_class(left_out)
-        notes = decoded.notes + ((in_words(by_class),) if by_class else ())
-        return replace(labelled.data(name.short, decoded.images, notes), left_out=by_class)
-
-    def _by_class(self, left_out: dict[str, int]) -> dict[str, tuple[str, ...]]:
         by_class: dict[str, tuple[str, ...]] = {}
         for image, label in left_out.items():
             by_class[self.classes[label]] = (*by_class.get(self.classes[label], ()), image)
-        return by_class
+        notes = decoded.notes + ((describe_left_out(by_class),) if by_class else ())
+        return replace(labelled.data(name.short, decoded.images, notes), left_out=by_class)
 
 
-def in_words(left_out: Mapping[str, tuple[str, ...]]) -> str:
+def describe_left_out(left_out: Mapping[str, tuple[str, ...]]) -> str:
     """How many images of which class are left out, and the first of them.
 
-    >>> in_words({"cat": ("cat/1.png", "cat/7.png"), "dog": ("dog/2.png",)})
+    >>> describe_left_out({"cat": ("cat/1.png", "cat/7.png"), "dog": ("dog/2.png",)})
     'left out as unreadable: 2 of cat, 1 of dog (cat/1.png, cat/7.png, dog/2.png)'
     """
     names = [name for images in left_out.values() for name in images]

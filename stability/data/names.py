@@ -13,7 +13,7 @@ from stability.data.faults import DataError
 
 SKIP = "+skip-unreadable"
 """Follows the kind where unreadable images are left out: `folder+skip-unreadable:flowers`."""
-LONGEST = 40  # characters of a short name: it becomes part of a folder's name
+LONGEST_NAME = 40  # characters of a short name: it becomes part of a folder's name
 SMALLEST, LARGEST = 8, 1024  # pixels of a side
 
 
@@ -35,7 +35,9 @@ class DataName:
     def canonical(self) -> str:
         """By which it is loaded, from whatever folder."""
         argument = f":{self.argument}" if self.argument else ""
-        return f"{self.kind}{SKIP if self.skip_unreadable else ''}{argument}{at(self.size)}"
+        return (
+            f"{self.kind}{SKIP if self.skip_unreadable else ''}{argument}{size_suffix(self.size)}"
+        )
 
     @property
     def path(self) -> Path:
@@ -43,7 +45,7 @@ class DataName:
         return Path(self.argument)
 
 
-def at(size: int | None) -> str:
+def size_suffix(size: int | None) -> str:
     """The end of a name that asks for a size."""
     return "" if size is None else f"@{size}"
 
@@ -57,17 +59,19 @@ def without_argument(kind: str, text: str) -> DataName:
 
 def with_path(kind: str, text: str) -> DataName:
     """`cifar10:PATH`: the name says what it is, so the path is not in the short name."""
-    return DataName(kind=kind, argument=absolute(needed(kind, text)), short=kind)
+    return DataName(kind=kind, argument=absolute(required_path(kind, text)), short=kind)
 
 
 def with_path_and_size(kind: str, text: str) -> DataName:
     """`folder:PATH` or `folder:PATH@SIZE`."""
     place, size = size_of(text)
-    path = absolute(needed(kind, place))
-    return DataName(kind=kind, argument=path, size=size, short=short(kind, Path(path).name, size))
+    path = absolute(required_path(kind, place))
+    return DataName(
+        kind=kind, argument=path, size=size, short=short_name(kind, Path(path).name, size)
+    )
 
 
-def needed(kind: str, text: str) -> str:
+def required_path(kind: str, text: str) -> str:
     """`text`. Raises DataError where it is empty."""
     if not text:
         raise DataError([f"{kind} needs a path: {kind}:PATH"])
@@ -94,11 +98,11 @@ def absolute(text: str) -> str:
     return os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - Path keeps `..`
 
 
-def short(kind: str, what: str, size: int | None) -> str:
+def short_name(kind: str, what: str, size: int | None) -> str:
     """A name that can be part of a folder's name everywhere.
 
-    >>> short("folder", "my flowers (new)", 64)
+    >>> short_name("folder", "my flowers (new)", 64)
     'folder-my_flowers_new@64'
     """
-    clean = re.sub(r"[^\w.-]+", "_", what, flags=re.ASCII).strip("_.-")[:LONGEST]
-    return f"{kind}{f'-{clean}' if clean else ''}{at(size)}"
+    clean = re.sub(r"[^\w.-]+", "_", what, flags=re.ASCII).strip("_.-")[:LONGEST_NAME]
+    return f"{kind}{f'-{clean}' if clean else ''}{size_suffix(size)}"

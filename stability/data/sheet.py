@@ -66,7 +66,7 @@ def show_rows(ax: "Axes", part: Part, classes: tuple[str, ...]) -> None:
     )
     ax.set_yticks(
         np.arange(len(classes)) * (height + gap) + height / 2,
-        [shortened(name) for name in classes],
+        [axis_label(name) for name in classes],
         fontsize="small",
     )
     ax.set_xticks([])
@@ -74,7 +74,7 @@ def show_rows(ax: "Axes", part: Part, classes: tuple[str, ...]) -> None:
     ax.set_frame_on(False)
 
 
-def shortened(name: str) -> str:
+def axis_label(name: str) -> str:
     """A class's name that leaves room for its images; never read as mathematics."""
     text = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
     return text.replace("$", r"\$")

@@ -19,7 +19,7 @@ MANY_IMAGES = 10_000  # colour images to train on; from here on a micro model su
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class DataKind:
     """A kind of data."""
 
     form: str
@@ -32,40 +32,40 @@ class Kind:
     """Whether it is made of single images, of which one may be unreadable."""
 
 
-KINDS: dict[str, Kind] = {
-    "digits": Kind(
+KINDS: dict[str, DataKind] = {
+    "digits": DataKind(
         form="digits",
         parse=without_argument,
         load=lambda name: load_digits(),
         source="1,797 handwritten digits (UCI, Alpaydin and Kaynak 1998) from scikit-learn's wheel",
     ),
-    "folder": Kind(
+    "folder": DataKind(
         form="folder:PATH[@SIZE]",
         parse=with_path_and_size,
         load=load_folder,
         source="PATH/<class>/*.jpg, or PATH/train/<class>/*.jpg with val or test",
         has_images=True,
     ),
-    "cifar10": Kind(
+    "cifar10": DataKind(
         form="cifar10:PATH",
         parse=with_path,
         load=load_cifar,
         source="60,000 photographs of 10 kinds (Krizhevsky 2009), cifar-10-binary.tar.gz",
     ),
-    "cifar100": Kind(
+    "cifar100": DataKind(
         form="cifar100:PATH",
         parse=with_path,
         load=load_cifar,
         source="60,000 photographs of 100 kinds (Krizhevsky 2009), cifar-100-binary.tar.gz",
     ),
-    "hf": Kind(
+    "hf": DataKind(
         form="hf:PATH_OR_NAME[@SIZE]",
         parse=parse_hf,
         load=load_hf,
         source="parquet, image folders, data sets of the Hugging Face hub; extra data",
         has_images=True,
     ),
-    "synthetic": Kind(
+    "synthetic": DataKind(
         form="synthetic:[classes=10,size=32,channels=3,n=5000,seed=0]",
         parse=parse_synthetic,
         load=load_synthetic,
@@ -74,10 +74,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def resolve(text: str) -> DataName:
+def resolve_data(text: str) -> DataName:
     """The name `text`, taken apart; paths become absolute. Raises DataError.
 
-    >>> resolve("synthetic:n=600").canonical
+    >>> resolve_data("synthetic:n=600").canonical
     'synthetic:classes=10,size=32,channels=3,n=600,seed=0'
     """
     word, _, argument = text.partition(":")
@@ -102,19 +102,19 @@ def resolve(text: str) -> DataName:
     return replace(name, skip_unreadable=True)
 
 
-def skipping(text: str) -> str:
+def without_unreadable(text: str) -> str:
     """The name of the same data where unreadable images are left out.
 
-    >>> skipping("folder:flowers@64")
+    >>> without_unreadable("folder:flowers@64")
     'folder+skip-unreadable:flowers@64'
     """
     kind, colon, argument = text.partition(":")
     return text if kind.endswith(SKIP) else f"{kind}{SKIP}{colon}{argument}"
 
 
-def load(text: str) -> ImageData:
+def load_data(text: str) -> ImageData:
     """The data set `text`, read once a process. Raises DataError with every fault."""
-    return _load(resolve(text))
+    return _load(resolve_data(text))
 
 
 @cache
@@ -128,7 +128,7 @@ def _load(name: DataName) -> ImageData:
     return data
 
 
-def suits(data: ImageData) -> str:
+def suitable_size(data: ImageData) -> str:
     """The size of model that suits the data: what `vitc` alone stands for."""
     if data.shape[1] >= LARGE_IMAGE:
         return "4gf"

@@ -22,7 +22,7 @@ from stability.data.images import ImageData, Part
 SPLIT_SEED = 20211206  # the split is a constant of the data, whatever a study's seed
 TEST, VALIDATION = 0.2, 0.1  # shares of each class
 PARTS = ("train", "validation", "test")
-NEEDED = "needed are train and val or test, or classes without parts"
+NEEDED_PARTS = "needed are train and val or test, or classes without parts"
 
 Rows = NDArray[np.intp]
 
@@ -80,7 +80,11 @@ class Labelled:
 
     def faults(self) -> list[str]:
         """Classes that cannot be learned or judged, and parts that are missing."""
-        found = [] if self._parts_are_known() else [f"{' and '.join(self.labels)} alone: {NEEDED}"]
+        found = (
+            []
+            if self._parts_are_known()
+            else [f"{' and '.join(self.labels)} alone: {NEEDED_PARTS}"]
+        )
         if len(self.classes) < 2:
             found.append(f"a single class: {', '.join(self.classes)}; a classifier needs two")
         for part, labels in self.labels.items():

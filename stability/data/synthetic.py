@@ -24,7 +24,7 @@ from stability.data.splits import Labelled
 
 COPIES, DISTRACTORS = 2, 1
 STRANGERS = 16  # glyphs of no class
-CHUNK = 512  # images made at a time; the order of random numbers hangs on it
+IMAGES_AT_ONCE = 512  # images made at a time; the order of random numbers depends on it
 NOISE, SLOPE = 24, 48  # of 255: largest deviation of a pixel, of the light from side to side
 CONTRAST = (40, 120)  # of 255: a glyph above its background, in each channel
 
@@ -33,7 +33,7 @@ Integers = NDArray[np.int16]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class SyntheticSettings:
     """What may be asked for, with what is made where nothing is said.
 
     What is not said is not in the short name of the data, so these values may never change.
@@ -47,7 +47,7 @@ class Settings:
     seed: int = 0
 
 
-ALLOWED = {
+SETTING_LIMITS = {
     "classes": (2, 1000),
     "size": (16, 1024),
     "channels": (1, 3),
@@ -65,11 +65,11 @@ def parse_synthetic(kind: str, text: str) -> DataName:
     faults = []
     for item in filter(None, text.split(",")):
         name, _, value = item.partition("=")
-        low, high = ALLOWED.get(name, (0, 0))
-        if name not in ALLOWED:
-            near = get_close_matches(name, ALLOWED, n=1)
+        low, high = SETTING_LIMITS.get(name, (0, 0))
+        if name not in SETTING_LIMITS:
+            near = get_close_matches(name, SETTING_LIMITS, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            faults.append(f"synthetic: {name!r} is not one of {', '.join(ALLOWED)}{hint}")
+            faults.append(f"synthetic: {name!r} is not one of {', '.join(SETTING_LIMITS)}{hint}")
         elif name in given:
             faults.append(f"synthetic: {name} is named twice")
         elif not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
@@ -79,7 +79,7 @@ def parse_synthetic(kind: str, text: str) -> DataName:
             given[name] = int(value)
     if given.get("channels") == 2:
         faults.append("synthetic: got channels=2, allowed are 1 and 3")
-    settings = Settings(**given)
+    settings = SyntheticSettings(**given)
     if not faults and settings.n < 10 * settings.classes:
         needed = f"{settings.classes} classes need {10 * settings.classes}"
         faults.append(f"synthetic: got n={settings.n}, {needed}")
@@ -95,23 +95,23 @@ def parse_synthetic(kind: str, text: str) -> DataName:
 def load_synthetic(name: DataName) -> ImageData:
     """Make the images: about 0.1 ms each at 32 pixels."""
     values = (item.split("=") for item in name.argument.split(","))
-    settings = Settings(**{key: int(value) for key, value in values})
+    settings = SyntheticSettings(**{key: int(value) for key, value in values})
     check_memory(settings.channels * settings.size**2, settings.n)
     labels = np.arange(settings.n) % settings.classes
     width = len(str(settings.classes - 1))
     classes = tuple(f"glyph {i:0{width}}" for i in range(settings.classes))
     note = "synthetic: made by a program, not real images"
-    return Labelled(classes, {"all": labels}).data(name.short, make(settings), [note])
+    return Labelled(classes, {"all": labels}).data(name.short, make_images(settings), [note])
 
 
-def make(settings: Settings) -> Pixels:
+def make_images(settings: SyntheticSettings) -> Pixels:
     """(n, channels, size, size); image i shows the class i % classes."""
     rng = np.random.RandomState(settings.seed)
     known = glyphs(settings.classes + STRANGERS, settings.size // 4, rng)
     images = np.empty((settings.n, settings.channels, settings.size, settings.size), np.uint8)
-    for start in range(0, settings.n, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, settings.n))
-        images[rows] = draw(settings, rows % settings.classes, known, rng)
+    for start in range(0, settings.n, IMAGES_AT_ONCE):
+        rows = np.arange(start, min(start + IMAGES_AT_ONCE, settings.n))
+        images[rows] = draw_images(settings, rows % settings.classes, known, rng)
     return images
 
 
@@ -124,8 +124,11 @@ def glyphs(count: int, side: int, rng: np.random.RandomState) -> Integers:
     return (flat >= half).astype(np.int16).reshape(count, side, side)
 
 
-def draw(
-    settings: Settings, labels: NDArray[np.int64], known: Integers, rng: np.random.RandomState
+def draw_images(
+    settings: SyntheticSettings,
+    labels: NDArray[np.int64],
+    known: Integers,
+    rng: np.random.RandomState,
 ) -> Pixels:
     """(B, C, size, size): background, distractors, then the glyphs of the class."""
     batch, side, size = len(labels), known.shape[1], settings.size
@@ -142,7 +145,7 @@ def draw(
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def background(batch: int, settings: Settings, rng: np.random.RandomState) -> Integers:
+def background(batch: int, settings: SyntheticSettings, rng: np.random.RandomState) -> Integers:
     """A dark plane of light that falls from one side, and noise in every pixel."""
     size, shape = settings.size, (batch, settings.channels, 1, 1)
     across, down = rng.randint(-SLOPE, SLOPE + 1, (2, *shape))

@@ -1,6 +1,6 @@
 """The models: a table of variants that needs no torch, and the modules behind it."""
 
-from stability.models.names import ModelNameError, config_of, family, resolve
+from stability.models.names import ModelNameError, config_of, family_of, resolve_model
 from stability.models.variants import (
     FAMILIES,
     STEMS,
@@ -21,6 +21,6 @@ __all__ = [
     "ResNetConfig",
     "ViTConfig",
     "config_of",
-    "family",
-    "resolve",
+    "family_of",
+    "resolve_model",
 ]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from stability.models.init import init_weights
-from stability.models.names import config_of, is_own
+from stability.models.names import config_of, is_external
 from stability.models.own import own_model
 from stability.models.regnet import RegNet
 from stability.models.resnet import ResNet
@@ -27,12 +27,12 @@ def build(  # noqa: PLR0913 - all that decides the weights of a model
 
     Takes images (B, channels, image, image), gives logits (B, classes). The weights are drawn on
     the CPU and then moved, so that a seed means the same weights on every device.
-    `image` is the height and width of the images, which models from elsewhere are told.
+    `image` is the height and width of the images, for external models.
     `stem_init` and `revision`: of `init_weights`. Their defaults are those of `Recipe`.
     Raises ModelNameError, a KeyError, for a name that is no model's, OwnModelError for a model
     from elsewhere that cannot be made.
     """
-    if isinstance(name, str) and is_own(name):
+    if isinstance(name, str) and is_external(name):
         return _placed(_own(name, channels, image or (0, 0), classes, generator), device)
     config = config_of(name) if isinstance(name, str) else name
     # torch initialises each layer from its global generator; that is put back as it was, and

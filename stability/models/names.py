@@ -23,7 +23,7 @@ from stability.models.variants import (
 )
 
 SMALLEST_CNN_IMAGE = 32  # five strides of two leave one pixel
-COLLECTIONS = ("timm", "torchvision")
+MODEL_COLLECTIONS = ("timm", "torchvision")
 """Packages of models that a name may begin with."""
 DEEPEST = 999  # three digits
 SUITS = {("resnet", "4gf"): "50"}  # of about 4 GFLOPs too
@@ -59,14 +59,14 @@ def config_of(name: str) -> Config:
     return _chosen(name, config, choices)
 
 
-def resolve(name: str, size: str, *choices: str) -> str:
+def resolve_model(name: str, size: str, *choices: str) -> str:
     """Full name of a model: `vitc` means the size that suits the data, `vitc-nano` itself.
 
     `choices` are added to those of the name. Raises ModelNameError where there is no such model.
 
-    >>> resolve("vitc", "nano"), resolve("vitc+d4", "nano", "patchify")
+    >>> resolve_model("vitc", "nano"), resolve_model("vitc+d4", "nano", "patchify")
     ('vitc-nano', 'vitp-nano')
-    >>> resolve("resnet", "4gf")
+    >>> resolve_model("resnet", "4gf")
     'resnet-50'
     """
     base, *named = name.split("+")
@@ -80,19 +80,19 @@ def resolve(name: str, size: str, *choices: str) -> str:
     return _canonical(full, config)
 
 
-def family(full_name: str) -> str:
+def family_of(full_name: str) -> str:
     """Family of a full model name, the key of its ranges.
 
-    >>> family("vitc-nano"), family("vitp-4gf+s2")
+    >>> family_of("vitc-nano"), family_of("vitp-4gf+s2")
     ('vit', 'vit')
     """
     return FAMILIES[full_name.split("-")[0]]
 
 
-def is_own(name: str) -> bool:
+def is_external(name: str) -> bool:
     """Whether a model comes from elsewhere: `module:function`, `timm:NAME`, `torchvision:NAME`.
 
-    >>> is_own("mymodels:tiny"), is_own("vitc-nano")
+    >>> is_external("mymodels:tiny"), is_external("vitc-nano")
     (True, False)
     """
     return ":" in name
@@ -104,7 +104,7 @@ def has_conv_stem(name: str) -> bool:
     >>> has_conv_stem("vitc-nano"), has_conv_stem("vitp-nano+s2"), has_conv_stem("regnety-nano")
     (True, True, False)
     """
-    config = None if is_own(name) else config_of(name)
+    config = None if is_external(name) else config_of(name)
     return isinstance(config, ViTConfig) and config.stem in CONV_STEMS
 
 
@@ -114,7 +114,7 @@ def has_batchnorm(name: str) -> bool:
     >>> has_batchnorm("vitp-nano"), has_batchnorm("vitc-nano"), has_batchnorm("timm:resnet18")
     (False, True, True)
     """
-    config = None if is_own(name) else config_of(name)
+    config = None if is_external(name) else config_of(name)
     return not isinstance(config, ViTConfig) or config.stem in BATCHNORM_STEMS
 
 
@@ -124,22 +124,22 @@ def has_squeeze_excitation(name: str) -> bool:
     >>> has_squeeze_excitation("regnety-nano"), has_squeeze_excitation("resnet-nano")
     (True, False)
     """
-    return not is_own(name) and isinstance(config_of(name), RegNetConfig)
+    return not is_external(name) and isinstance(config_of(name), RegNetConfig)
 
 
-def may_choose(name: str) -> bool:
+def is_vit_name(name: str) -> bool:
     """Whether `name`, with or without a size, is a ViT's: it has a stem, a depth, a pooling.
 
-    >>> may_choose("vitp"), may_choose("vitc-4gf+d13"), may_choose("resnet-50")
+    >>> is_vit_name("vitp"), is_vit_name("vitc-4gf+d13"), is_vit_name("resnet-50")
     (True, True, False)
     """
     return FAMILIES.get(re.split(r"[-+]", name)[0]) == "vit"
 
 
-def takes(full_name: str, side: int) -> bool:
+def accepts_size(full_name: str, side: int) -> bool:
     """Whether the model takes square images of `side` pixels: a ViT those of its size alone.
 
-    >>> takes("vitp-nano", 32), takes("vitp-4gf", 32), takes("resnet-50", 32)
+    >>> accepts_size("vitp-nano", 32), accepts_size("vitp-4gf", 32), accepts_size("resnet-50", 32)
     (True, False, True)
     """
     config = config_of(full_name)

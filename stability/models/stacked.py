@@ -114,7 +114,7 @@ def stack(models: Sequence[nn.Module]) -> nn.Module:
     """One module that does to the rows of each model what that model does.
 
     Its parameters and buffers are copies with a leading axis of len(models). Models are alike but
-    for their values, and `unstackable` has nothing against them.
+    for their values, and `unstackable_layer` has nothing against them.
     """
     stacked = deepcopy(models[0])
     for module, *same in zip(*(m.modules() for m in (stacked, *models)), strict=True):
@@ -145,16 +145,16 @@ def _base(module: nn.Module) -> type[nn.Module] | None:
 
 @cache
 def _stacked_class(kind: type[nn.Module], base: type[nn.Module]) -> type[nn.Module]:
-    """A `kind` whose `super().forward`, or own, is the stacked form's."""
+    """Subclass of `kind` whose inherited `forward` is that of the stacked form."""
     if kind is base:
         return FORMS[base]
     return type(f"Stacked{kind.__name__}", (kind, FORMS[base]), {})
 
 
-def unstackable(model: nn.Module) -> str | None:
+def unstackable_layer(model: nn.Module) -> str | None:
     """Why a model has no stacked form, as the end of a sentence; None where its leaves have one.
 
-    >>> unstackable(nn.Sequential(nn.Linear(2, 2), nn.PReLU()))
+    >>> unstackable_layer(nn.Sequential(nn.Linear(2, 2), nn.PReLU()))
     'its PReLU (1) has no stacked form'
     """
     return next(_faults(model), None)

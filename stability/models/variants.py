@@ -266,10 +266,10 @@ VARIANTS: dict[str, Config] = {
 }
 
 
-def source(name: str) -> str:
+def model_source(name: str) -> str:
     """Where the model `name` of `VARIANTS` is from, in a few words.
 
-    >>> source("vitc-4gf"), source("resnet-nano")
+    >>> model_source("vitc-4gf"), model_source("resnet-nano")
     ('Xiao et al. 2021', 'here')
     """
     kind, _, size = name.partition("-")

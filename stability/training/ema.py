@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from stability.training.settings import Recipe
 
 
-def rate(recipe: Recipe, epochs: int) -> float:
+def ema_rate(recipe: Recipe, epochs: int) -> float:
     """Share of the way to the weights that an update goes: min(1, ema * B / E * period).
 
     So the average spans the same share of the training whatever the batch size B and the schedule
@@ -16,7 +16,7 @@ def rate(recipe: Recipe, epochs: int) -> float:
     raises ValueError).
 
     >>> recipe = Recipe(lr=1.0, weight_decay=0.0, batch_size=2048, ema=1e-5)
-    >>> [round(rate(recipe, epochs), 5) for epochs in (50, 100, 400)]
+    >>> [round(ema_rate(recipe, epochs), 5) for epochs in (50, 100, 400)]
     [0.01311, 0.00655, 0.00164]
     """
     if recipe.ema is None:
@@ -42,7 +42,7 @@ class Average:
     def __init__(self, model: nn.Module, recipe: Recipe, epochs: int, steps: int) -> None:
         """`steps`: of the whole training."""
         self.model = deepcopy(model)
-        self.rate = rate(recipe, epochs)
+        self.rate = ema_rate(recipe, epochs)
         self._period = recipe.ema_period
         self._warmup = warmup_steps(recipe, epochs, steps)
         self.step = 0
@@ -54,8 +54,8 @@ class Average:
         self._counts = [ours[name] for name in whole], [theirs[name] for name in whole]
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """To be called after each step of the optimizer."""
+    def update(self) -> None:
+        """Count a step of the optimizer; update every `ema_period` steps."""
         step, self.step = self.step, self.step + 1
         if step % self._period:
             return

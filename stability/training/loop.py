@@ -1,4 +1,4 @@
-"""One training, from fresh weights to its outcome."""
+"""One training, from initial weights to its outcome."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,29 +8,28 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stability.models.build import build
 from stability.training.augment.batches import Streams, inputs, training_batch
 from stability.training.batchnorm import set_precise_statistics, tracking
 from stability.training.ema import Average
-from stability.training.optimizers import Optimizer, build_optimizer, set_lr
+from stability.training.optimizers import Optimizer, build_optimizer
 from stability.training.outcome import Evaluation, Training, evaluate
-from stability.training.precision import arithmetic, for_the_loss
 from stability.training.schedule import lr_at
 from stability.training.settings import Recipe
-from stability.training.signals import Signals, Watch, finite_steps
-from stability.training.state import History, Saved, TrainState, device_name, refuse
-from stability.training.tensors import TensorData, TensorPart, sent
+from stability.training.signals import GradientMonitor, Signals, finite_steps
+from stability.training.state import Checkpoint, History, TrainState, device_name, refuse
+from stability.training.step import train_step
+from stability.training.tensors import TensorData, TensorPart, to_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
     """One row of a trial's curve; epoch 0 is before training.
 
-    Where the training diverges in the epoch, the row is of its steps before the first loss that is
-    not finite, which may be none.
+    In the epoch in which a training diverges, the row covers the steps before the first non-finite
+    loss, possibly none.
     """
 
     epoch: int
@@ -67,7 +66,7 @@ class Job:
     """Of the forward pass: see `precision.arithmetic`."""
 
 
-def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
+def build_job_model(job: Job, data: TensorData, streams: Streams) -> nn.Module:
     """The job's model for these data, with weights drawn from `streams`, on their device."""
     return build(
         job.model,
@@ -82,188 +81,160 @@ def model_of(job: Job, data: TensorData, streams: Streams) -> nn.Module:
 
 
 class StepRunner:
-    """What takes the steps of a training: this one, each as Python gives it out."""
+    """Takes the steps of a training: this one operation by operation, as Python issues them."""
 
-    def fresh(self, job: Job, data: TensorData, streams: Streams) -> tuple[nn.Module, Optimizer]:
+    def initial_model(
+        self, job: Job, data: TensorData, streams: Streams
+    ) -> tuple[nn.Module, Optimizer]:
         """A model with weights drawn from `streams`, and its optimizer."""
-        model = model_of(job, data, streams)
+        model = build_job_model(job, data, streams)
         return model, build_optimizer(job.optimizer, model, job.recipe)
 
-    def epoch(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        part: TensorPart,
-        recipe: Recipe,
-        lrs: list[float],
-        beside: "StepContext",
-    ) -> Tensor:
-        """One pass over `part`; returns the loss of each step."""
-        return train_epoch(model, optimizer, part, recipe, lrs, beside.streams.order, beside)
+    def epoch(self, state: TrainState, data: TensorData, lrs: Sequence[float]) -> Tensor:
+        """One pass over the training part, in a new order; returns the loss of each step (S,)."""
+        part, recipe = data.train, state.optimizer.recipe
+        state.model.train()
+        order = torch.randperm(len(part), generator=state.streams.order)
+        shuffled = to_device(order, part.labels.device)
+        losses = []
+        for step, lr in enumerate(lrs):
+            rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
+            batch = training_batch(part, rows, data.classes, recipe, state.streams)
+            loss, norms = train_step(
+                state.model, state.optimizer, state.monitor, batch, lr, state.precision
+            )
+            state.monitor.record(norms)
+            if state.average is not None:
+                state.average.update()
+            losses.append(loss)
+        return torch.stack(losses)
 
 
 def train(
     job: Job,
     data: TensorData,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    saved: Saved | None = None,
-    rig: StepRunner | None = None,
+    saved: Checkpoint | None = None,
+    runner: StepRunner | None = None,
 ) -> Training:
-    """Train `job` on `data` (on the device where `data` lies) and judge how it ended.
+    """Train `job` on the device of `data` and judge how the training ended.
 
     A loss or weight that becomes non-finite ends the training as `diverged`: a result, not an
-    error. `on_epoch` is called with each row of the curve, first before training. Everything
-    random comes from `job.seed`; the global generators are neither read nor set. Where the recipe
-    averages the weights, the averaged model is the one that is evaluated.
+    error. Everything random comes from `job.seed`; the global generators are neither read nor
+    set. Where the recipe averages the weights, the averaged model is the one that is evaluated.
 
-    `saved` is offered the state between epochs. Where it has that of an interrupted training of
-    this job, the training goes on from there, with all rows so far for `on_epoch`, and ends as it
-    would have: to the bit on the same device, but for the times.
+    Args:
+        job: what is trained.
+        data: on any device.
+        on_epoch: called with each row of the curve, first before training.
+        saved: is offered the state between epochs. An interrupted training goes on from the state
+            that it holds, with all rows so far for `on_epoch`, and ends as it would have: to the
+            bit on the same device, but for the times.
+        runner: takes the steps.
     """
-    recipe, steps = job.recipe, steps_of(job, data)
-    rig, judge = rig or StepRunner(), partial(evaluate, precision=job.precision)
+    recipe, steps = job.recipe, steps_per_epoch(job, data)
+    runner, judge = runner or StepRunner(), partial(evaluate, precision=job.precision)
     start = time.perf_counter()
-    live, past = begun(job, data, saved, rig)
-    start -= past.seconds
-    beside = StepContext(data.classes, live.streams, live.watch, live.average, job.precision)
-    judged = live.model if live.average is None else live.average.model
-    devices = tuple(dict.fromkeys((*past.devices, device_name(data.device))))
-    rows = list(past.rows)
+    state, history = start_or_resume(job, data, saved, runner)
+    start -= history.seconds
+    judged = state.model if state.average is None else state.average.model
+    devices = tuple(dict.fromkeys((*history.devices, device_name(data.device))))
+    rows = list(history.rows)
 
     def report(epoch: int, val: Evaluation, **trained: Any) -> None:
-        row = row_of(epoch, val, time.perf_counter() - start, **trained)
+        row = curve_row(epoch, val, time.perf_counter() - start, **trained)
         rows.append(asdict(row))
         on_epoch(row)
 
-    def packed() -> bytes:
-        return live.packed(History(rows=rows, seconds=time.perf_counter() - start, devices=devices))
+    def serialized() -> bytes:
+        seconds = time.perf_counter() - start
+        return state.serialize(History(rows=rows, seconds=seconds, devices=devices))
 
-    for row in past.rows:
+    for row in history.rows:
         on_epoch(Epoch(**row))
-    if not past.rows:
-        report(0, judge(live.model, data.validation))
+    if not history.rows:
+        report(0, judge(state.model, data.validation))
     for epoch in range(len(rows), job.epochs + 1):
         first, total = (epoch - 1) * steps, steps * job.epochs
         lrs = [lr_at(first + i, total, recipe, job.epochs) for i in range(steps)]
-        losses = rig.epoch(live.model, live.optimizer, data.train, recipe, lrs, beside)
-        make_precise(live.model, data.train, recipe, beside)
+        losses = runner.epoch(state, data, lrs)
+        make_precise(state, data.train, recipe)
         validation = judge(judged, data.validation)
-        bad_step = first_non_finite(losses, live.model, validation)
+        bad_step = first_non_finite(losses, state.model, validation)
         diverged_at = None if bad_step is None else first + bad_step
-        seen = told(lrs, losses, live.watch.epoch(losses))
-        report(epoch, validation, diverged_at=diverged_at, **seen)
+        metrics = epoch_metrics(lrs, losses, state.monitor.epoch_signals(losses))
+        report(epoch, validation, diverged_at=diverged_at, **metrics)
         if diverged_at is not None:
             return Training(outcome="diverged", diverged_at=diverged_at, devices=devices)
         if saved is not None and epoch < job.epochs:
-            saved.offer(packed)
-    raw = None if live.average is None else judge(live.model, data.test)
+            saved.offer(serialized)
+    raw = None if state.average is None else judge(state.model, data.test)
     test = judge(judged, data.test)
     return Training(outcome="ok", test=test, raw_test=raw, devices=devices)
 
 
-def row_of(
-    epoch: int, val: Evaluation, seconds: float, diverged_at: int | None = None, **trained: Any
+def curve_row(
+    epoch: int, val: Evaluation, seconds: float, diverged_at: int | None = None, **metrics: Any
 ) -> Epoch:
-    """A row of the curve; `trained` of `told`, nothing at epoch 0."""
+    """A row of the curve; `metrics` of `epoch_metrics`, none at epoch 0."""
     if diverged_at is None:
-        trained |= {"loss": val.loss, "val_error": val.error}
-    return Epoch(epoch=epoch, seconds=seconds, diverged_at=diverged_at, **trained)
+        metrics |= {"loss": val.loss, "val_error": val.error}
+    return Epoch(epoch=epoch, seconds=seconds, diverged_at=diverged_at, **metrics)
 
 
-def told(lrs: Sequence[float], losses: Tensor, signals: Signals) -> dict[str, Any]:
+def epoch_metrics(lrs: Sequence[float], losses: Tensor, signals: Signals) -> dict[str, Any]:
     """Columns of `Epoch`, from learning rate and loss (S,) of each step, and their `signals`."""
     n = finite_steps(losses)
     lr, train_loss = (lrs[n - 1], float(losses[:n].mean())) if n else (None, None)
     return {"lr": lr, "train_loss": train_loss, **asdict(signals)}
 
 
-def steps_of(job: Job, data: TensorData) -> int:
-    """Of an epoch; the partial batch is dropped."""
+def steps_per_epoch(job: Job, data: TensorData) -> int:
+    """Number of whole batches; the partial batch is dropped."""
     return len(data.train) // job.recipe.batch_size
 
 
-def fresh(job: Job, data: TensorData, rig: StepRunner) -> TrainState:
+def initial_state(job: Job, data: TensorData, runner: StepRunner) -> TrainState:
     """A training before its first step."""
     streams = Streams.of(job.seed)
-    model, optimizer = rig.fresh(job, data, streams)
-    steps = steps_of(job, data) * job.epochs
+    model, optimizer = runner.initial_model(job, data, streams)
+    steps = steps_per_epoch(job, data) * job.epochs
     average = Average(model, job.recipe, job.epochs, steps) if job.recipe.ema else None
-    return TrainState(model, optimizer, streams, Watch(model), average)
+    monitor = GradientMonitor(model)
+    return TrainState(model, optimizer, streams, monitor, average, job.precision)
 
 
-def begun(
-    job: Job, data: TensorData, saved: Saved | None, rig: StepRunner
+def start_or_resume(
+    job: Job, data: TensorData, saved: Checkpoint | None, runner: StepRunner
 ) -> tuple[TrainState, History]:
     """A training as an interrupted one left it, or before its first step."""
-    live, content = fresh(job, data, rig), saved.load() if saved is not None else None
+    state = initial_state(job, data, runner)
+    content = None if saved is None else saved.load()
     if saved is None or content is None:
-        return live, History()
+        return state, History()
     try:
-        return live, live.restore(content)
+        return state, state.restore(content)
     except Exception as error:  # whatever unknown bytes lead to
         refuse(saved, error)
-        return fresh(job, data, rig), History()
+        return initial_state(job, data, runner), History()
 
 
-@dataclass(frozen=True)
-class StepContext:
-    """What a step needs beside the model, and what follows it."""
+def make_precise(state: TrainState, part: TensorPart, recipe: Recipe) -> None:
+    """Set BatchNorm's precise statistics of the models to be evaluated, if the recipe asks for it.
 
-    classes: int
-    streams: Streams
-    watch: Watch
-    average: Average | None = None
-    precision: str = "float32"
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: Optimizer,
-    part: TensorPart,
-    recipe: Recipe,
-    lrs: list[float],
-    order: torch.Generator,
-    beside: StepContext,
-) -> Tensor:
-    """One pass over `part` in an order drawn from `order`; returns the loss of each step."""
-    model.train()
-    shuffled = sent(torch.randperm(len(part), generator=order), part.labels.device)
-    losses = []
-    for step, lr in enumerate(lrs):
-        rows = shuffled[step * recipe.batch_size :][: recipe.batch_size]
-        images, targets = training_batch(part, rows, beside.classes, recipe, beside.streams)
-        set_lr(optimizer, lr)
-        with arithmetic(beside.precision, images.device):
-            logits = for_the_loss(model(images))
-        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norms = beside.watch.look()
-        if recipe.clip is not None:
-            nn.utils.clip_grads_with_norm_(model.parameters(), recipe.clip, norms.norm())
-        optimizer.step()
-        if beside.average is not None:
-            beside.average.follow()
-        losses.append(loss.detach())
-    return torch.stack(losses)
-
-
-def make_precise(model: nn.Module, part: TensorPart, recipe: Recipe, beside: StepContext) -> None:
-    """Where the recipe says so, BatchNorm's precise statistics for the models to be evaluated.
-
-    Of whole batches of images, augmented but not mixed, the same for both models.
+    They are of whole batches of images, augmented but not mixed, the same for both models.
     """
-    if recipe.precise_bn is None or not tracking(model):
+    if recipe.precise_bn is None or not tracking(state.model):
         return
-    statistics, average = beside.streams.statistics, beside.average
-    rows = torch.randperm(len(part), generator=statistics)[: recipe.precise_bn]
+    generator, average = state.streams.statistics, state.average
+    rows = torch.randperm(len(part), generator=generator)[: recipe.precise_bn]
     size = min(recipe.batch_size, len(rows))
-    whole = torch.split(sent(rows[: len(rows) // size * size], part.labels.device), size)
-    state = statistics.get_state()
-    for each in [model] if average is None else [model, average.model]:
-        statistics.set_state(state)  # made anew for each: held, they could fill the device
-        batches = (inputs(part, some, recipe, statistics)[0] for some in whole)
-        set_precise_statistics(each, batches, beside.precision, recipe.revision)
+    whole = torch.split(to_device(rows[: len(rows) // size * size], part.labels.device), size)
+    start = generator.get_state()
+    for model in [state.model] if average is None else [state.model, average.model]:
+        generator.set_state(start)  # images are made again for each model: kept, they fill the GPU
+        batches = (inputs(part, some, recipe, generator)[0] for some in whole)
+        set_precise_statistics(model, batches, state.precision, recipe.revision)
 
 
 def first_non_finite(losses: Tensor, model: nn.Module, validation: Evaluation) -> int | None:

@@ -70,7 +70,8 @@ class Group:
     """Parameters with one weight decay, and what the optimizer remembers of each."""
 
     parameters: list[nn.Parameter]
-    weight_decay: float
+    weight_decay: float | Tensor
+    """A tensor () where a captured step serves trials that differ in it."""
     memory: dict[nn.Parameter, Any] = field(default_factory=dict)
 
     def moving(self) -> Iterator[list[nn.Parameter]]:
@@ -93,7 +94,8 @@ class Optimizer(ABC):
 
     def __init__(self, groups: Sequence[Group], recipe: Recipe) -> None:
         self.groups, self.recipe = groups, recipe
-        self.lr = recipe.lr
+        self.lr: float | Tensor = recipe.lr
+        """Of the next step."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -101,38 +103,80 @@ class Optimizer(ABC):
             for parameter in group.parameters:
                 parameter.grad = None
 
+    def allocate(self) -> list[Tensor]:
+        """Give each parameter the memory that a first step has; returns all of it."""
+        tensors: list[Tensor] = []
+        for group in self.groups:
+            group.memory = {p: self.initial_memory(p) for p in group.parameters}
+            for memory in group.memory.values():
+                tensors += [memory] if isinstance(memory, Tensor) else memory
+        return tensors
+
     @torch.no_grad()
     def step(self) -> None:
         """Move the parameters that have a gradient."""
         for group in self.groups:
             for parameters in group.moving():
-                self.move(group, parameters, [p.grad for p in parameters if p.grad is not None])
+                gradients = [p.grad for p in parameters if p.grad is not None]
+                decay = group.weight_decay
+                if isinstance(decay, Tensor):  # torch's kernels take a constant alone
+                    self.decay(parameters, gradients, decay)
+                    decay = 0.0
+                self.move(group.memory, parameters, gradients, decay)
 
     @abstractmethod
-    def move(self, group: Group, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
+    def initial_memory(self, parameter: nn.Parameter) -> Any:
+        """What is remembered of a parameter before its first step."""
+
+    @abstractmethod
+    def decay(self, parameters: list[nn.Parameter], gradients: list[Tensor], decay: Tensor) -> None:
+        """Apply weight decay before the step."""
+
+    @abstractmethod
+    def move(
+        self,
+        memory: dict[nn.Parameter, Any],
+        parameters: list[nn.Parameter],
+        gradients: list[Tensor],
+        decay: float,
+    ) -> None:
         """Move parameters of a group, all of which have gradients."""
 
 
 class SGD(Optimizer):
     """Momentum, L2 coupled through the gradient."""
 
-    def move(self, group: Group, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
+    def initial_memory(self, parameter: nn.Parameter) -> Tensor:
+        """Momentum."""
+        return torch.zeros_like(parameter)
+
+    def decay(self, parameters: list[nn.Parameter], gradients: list[Tensor], decay: Tensor) -> None:
+        """Add the decay to the gradients."""
+        torch._foreach_add_(gradients, list(torch._foreach_mul(parameters, decay)))  # type: ignore[arg-type]
+
+    def move(
+        self,
+        memory: dict[nn.Parameter, Any],
+        parameters: list[nn.Parameter],
+        gradients: list[Tensor],
+        decay: float,
+    ) -> None:
         """One step of `torch.optim.SGD`."""
-        momenta = [group.memory.get(p) for p in parameters]
+        momenta = [memory.get(p) for p in parameters]
         sgd(
             parameters,  # type: ignore[arg-type]
             gradients,
             momenta,
             fused=True,
             has_sparse_grad=False,
-            weight_decay=group.weight_decay,
+            weight_decay=decay,
             momentum=self.recipe.momentum,
-            lr=self.lr,
+            lr=self.lr,  # type: ignore[arg-type]  # a tensor too
             dampening=0.0,
             nesterov=self.recipe.nesterov,
             maximize=False,
         )
-        group.memory.update(zip(parameters, momenta, strict=True))
+        memory.update(zip(parameters, momenta, strict=True))
 
 
 class AdamW(Optimizer):
@@ -140,13 +184,27 @@ class AdamW(Optimizer):
 
     EPS = 1e-8
 
-    def move(self, group: Group, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
+    def initial_memory(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor, Tensor]:
+        """First and second moment, number of steps."""
+        count = torch.zeros((), device=parameter.device)
+        return torch.zeros_like(parameter), torch.zeros_like(parameter), count
+
+    def decay(self, parameters: list[nn.Parameter], gradients: list[Tensor], decay: Tensor) -> None:
+        """Shrink the parameters."""
+        torch._foreach_mul_(parameters, 1 - self.lr * decay)  # type: ignore[arg-type]
+
+    def move(
+        self,
+        memory: dict[nn.Parameter, Any],
+        parameters: list[nn.Parameter],
+        gradients: list[Tensor],
+        decay: float,
+    ) -> None:
         """One step of `torch.optim.AdamW`."""
         for p in parameters:
-            if p not in group.memory:
-                count = torch.zeros((), device=p.device)
-                group.memory[p] = (torch.zeros_like(p), torch.zeros_like(p), count)
-        first, second, counts = zip(*(group.memory[p] for p in parameters), strict=True)
+            if p not in memory:
+                memory[p] = self.initial_memory(p)
+        first, second, counts = zip(*(memory[p] for p in parameters), strict=True)
         adamw(
             parameters,  # type: ignore[arg-type]
             gradients,
@@ -159,10 +217,13 @@ class AdamW(Optimizer):
             beta1=self.recipe.beta1,
             beta2=self.recipe.beta2,
             lr=self.lr,
-            weight_decay=group.weight_decay,
+            weight_decay=decay,
             eps=self.EPS,
             maximize=False,
         )
+
+
+OPTIMIZER_CLASSES: dict[str, type[SGD] | type[AdamW]] = {"sgd": SGD, "adamw": AdamW}
 
 
 def build_optimizer(name: str, model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -172,9 +233,4 @@ def build_optimizer(name: str, model: nn.Module, recipe: Recipe) -> Optimizer:
     """
     decayed, exempt = decay_groups(model, recipe.revision)
     groups = [Group(decayed, recipe.weight_decay), Group(exempt, 0.0)]
-    return {"sgd": SGD, "adamw": AdamW}[name](groups, recipe)
-
-
-def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Use `lr` from the next step on."""
-    optimizer.lr = lr
+    return OPTIMIZER_CLASSES[name](groups, recipe)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stability.training.precision import arithmetic, for_the_loss
+from stability.training.precision import logits_of
 from stability.training.tensors import TensorPart
 
 EVALUATION_BATCH = 100  # about what the caches hold; answers do not depend on it
@@ -43,17 +43,17 @@ class Training:
     """Step, from 0, of the first non-finite training loss; the epoch's last step where at its end
     only a weight, a running statistic or the validation loss was not finite."""
     test: Evaluation | None = None
-    """Of the model that is used: the averaged one where the recipe averages. None if diverged."""
+    """Of the model that is evaluated: the averaged one if the recipe averages. None if diverged."""
     raw_test: Evaluation | None = None
     """Of the weights themselves, where the recipe averages."""
     devices: tuple[str, ...] = ()
     """Names of those that trained it: more than one only where an interrupted training went on."""
-    computed: float | None = field(default=None, compare=False)  # hangs on the company, not on it
-    """Where it was one of several trained as one, the epochs that were computed: its own, and for
-    those that end last their equal shares of what was computed for the diverged after they were."""
+    computed: float | None = field(default=None, compare=False)  # depends on the cohort
+    """Epochs charged to a trial of a cohort: its own, plus, for those that end last, an equal share
+    of the epochs computed for diverged slots."""
 
 
-def chance_of(part: TensorPart) -> float:
+def majority_error(part: TensorPart) -> float:
     """Percent of errors made by always answering the part's largest class."""
     return 100 * (1 - int(torch.bincount(part.labels).max()) / len(part))
 
@@ -75,8 +75,7 @@ def evaluate(model: nn.Module, part: TensorPart, precision: str = "float32") -> 
     everything = torch.arange(len(part), device=part.labels.device)
     for rows in torch.split(everything, images_at_once(everything.device)):
         images, labels = part.batch(rows)
-        with arithmetic(precision, images.device):
-            logits = for_the_loss(model(images))
+        logits = logits_of(model, images, precision)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         answers.append(logits.argmax(dim=1))
     return _judged(torch.cat(answers), float(loss), part)
@@ -92,8 +91,7 @@ def evaluate_stacked(
     everything = torch.arange(len(part), device=part.labels.device)
     for rows in torch.split(everything, images_at_once(everything.device, k)):
         images, labels = part.batch(rows)
-        with arithmetic(precision, images.device):
-            logits = for_the_loss(model(images.repeat(k, 1, 1, 1)))
+        logits = logits_of(model, images.repeat(k, 1, 1, 1), precision)
         each = F.cross_entropy(logits, labels.repeat(k), reduction="none")
         loss += each.view(k, -1).sum(1)
         answers.append(logits.argmax(dim=1).view(k, -1))
@@ -107,6 +105,6 @@ def _judged(answer: Tensor, loss: float, part: TensorPart) -> Evaluation:
         wrong=int((answer != part.labels).sum()),
         n=len(part),
         loss=loss / len(part),
-        chance=chance_of(part),
+        chance=majority_error(part),
         constant=bool((answer == answer[0]).all()),
     )

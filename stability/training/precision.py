@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stability.training.settings import PRECISIONS
 
@@ -30,6 +30,8 @@ def exact_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def for_the_loss(logits: Tensor) -> Tensor:
-    """Logits in float32 where they are less; what is more precise stays so."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def logits_of(model: nn.Module, images: Tensor, precision: str) -> Tensor:
+    """Forward pass in this precision; logits below float32 are widened to it for the loss."""
+    with arithmetic(precision, images.device):
+        logits = model(images)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))  # type: ignore[no-any-return]

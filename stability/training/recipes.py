@@ -12,39 +12,39 @@ from stability.models.names import (
     has_batchnorm,
     has_conv_stem,
     has_squeeze_excitation,
-    is_own,
+    is_external,
 )
 from stability.training.settings import (
     BY_MODEL,
-    DEFAULTS,
-    LATER,
+    LATER_SETTINGS,
     ONLY_FOR,
-    RANGES,
+    RECIPE_DEFAULTS,
     REVISION,
     RIVALS,
+    SETTING_RANGES,
     is_off,
 )
 
 IMAGENET = 1_281_167
 """Training images of ImageNet-1k, for which the paper's rate of the averaged weights is."""
-UPDATES = 32
+FEWEST_EMA_STEPS = 32
 """Where an epoch has fewer steps than this, the averaged weights are updated at each."""
 
-Interval = tuple[float, float]
-Ranges = dict[tuple[str, str], dict[str, Interval]]
+Bounds = tuple[float, float]
+SearchRanges = dict[tuple[str, str], dict[str, Bounds]]
 """Family and optimizer to the intervals of lr and weight decay, both log-uniform."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class NamedRecipe:
     """A recipe with a name."""
 
     summary: str
     default_for: str
-    """Which data have it unless another is named (`data.suits`)."""
+    """Which data have it unless another is named (`data.suitable_size`)."""
     settings: dict[str, Any]
     """What differs from the defaults of `Recipe`."""
-    ranges: Ranges
+    ranges: SearchRanges
     ranges_from: str
     lr_batch: int | None
     """Batch size that the ranges of lr are for; they are scaled linearly to the one in use. None:
@@ -55,20 +55,20 @@ class Named:
 
 # Family x optimizer. As in the paper's Table 4 P and C share the family's, from 1/8 to 4 times a
 # good value. How each was found: docs/ranges.md.
-RANGES_NANO: Ranges = {
+RANGES_NANO: SearchRanges = {
     ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
     ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},
     ("regnety", "adamw"): {"lr": (1.25e-3, 0.04), "weight_decay": (0.0125, 0.4)},
     ("regnety", "sgd"): {"lr": (0.01, 0.32), "weight_decay": (2e-5, 6.4e-4)},
 }
-RANGES_PAPER: Ranges = {
+RANGES_PAPER: SearchRanges = {
     ("vit", "adamw"): {"lr": (2.5e-4, 8e-3), "weight_decay": (0.02, 0.8)},
     ("vit", "sgd"): {"lr": (0.1, 3.2), "weight_decay": (4e-6, 1.2e-4)},
     ("regnety", "adamw"): {"lr": (1.25e-3, 0.04), "weight_decay": (0.0075, 0.24)},
     ("regnety", "sgd"): {"lr": (0.25, 8.0), "weight_decay": (3e-6, 8e-5)},
 }
 # Not tuned: docs/recipe.md says how each follows from the paper's and pycls'.
-RANGES_MICRO: Ranges = {
+RANGES_MICRO: SearchRanges = {
     ("vit", "adamw"): {"lr": (6.25e-5, 2e-3), "weight_decay": (0.02, 0.8)},
     ("vit", "sgd"): {"lr": (0.0125, 0.4), "weight_decay": (4e-5, 1.2e-3)},
     ("regnety", "adamw"): {"lr": (3.125e-4, 0.01), "weight_decay": (0.0075, 0.24)},
@@ -79,8 +79,8 @@ CURRENT: dict[str, Any] = {"stem_init": "release", "revision": REVISION}
 """What new studies have of the settings that are stored by model, in all recipes."""
 
 SMALL = "of this project, for small images"
-RECIPES: dict[str, Named] = {
-    "nano": Named(
+RECIPES: dict[str, NamedRecipe] = {
+    "nano": NamedRecipe(
         summary="no augmentation, the weights themselves are judged",
         default_for="all other data",
         settings={},
@@ -93,7 +93,7 @@ RECIPES: dict[str, Named] = {
             "lr_per": f"{SMALL}: few epochs",
         },
     ),
-    "micro": Named(
+    "micro": NamedRecipe(
         summary="mirrored images and padded crops",
         default_for="colour images below 128 pixels, 10,000 or more to train on",
         settings={"batch_size": 128, "flip": 0.5, "crop_padding": 4},
@@ -108,7 +108,7 @@ RECIPES: dict[str, Named] = {
             "crop_padding": "He et al. 2016 (arXiv 1512.03385) section 4.2; mean colour as in [2]",
         },
     ),
-    "paper": Named(
+    "paper": NamedRecipe(
         summary="the reference study's own",
         default_for="images of 128 pixels or more, 100,000 or more to train on",
         settings={
@@ -161,7 +161,7 @@ SOURCES: dict[str, str] = {
 
 
 def default_recipe(size: str, images: int) -> str:
-    """Name of the recipe for data that suit models of this size (`data.suits`).
+    """Name of the recipe for data that suit models of this size (`data.suitable_size`).
 
     >>> default_recipe("nano", 1097), default_recipe("micro", 45_000), default_recipe("4gf", 84)
     ('nano', 'micro', 'nano')
@@ -171,17 +171,17 @@ def default_recipe(size: str, images: int) -> str:
     return "paper" if size != "nano" and images >= MANY_LARGE_IMAGES else "nano"
 
 
-def source_of(recipe: str, setting: str) -> str:
+def setting_source(recipe: str, setting: str) -> str:
     """Where the value of a setting in a recipe is from.
 
-    >>> source_of("paper", "warmup"), source_of("nano", "mixup")
+    >>> setting_source("paper", "warmup"), setting_source("nano", "mixup")
     ('warmup_epochs in its place', 'not used')
     """
     named = RECIPES[recipe]
     if setting == "warmup" and "warmup_epochs" in named.settings:
         return "warmup_epochs in its place"
     used = {*named.sources, *named.settings, *({"ema_period"} if "ema" in named.settings else ())}
-    if setting in LATER and setting not in (*used, *BY_MODEL):
+    if setting in LATER_SETTINGS and setting not in (*used, *BY_MODEL):
         return "not used"
     return named.sources.get(setting, SOURCES[setting])
 
@@ -213,11 +213,11 @@ def settings_of(
     >>> settings_of("nano", "sgd")["momentum"], "beta2" in settings_of("nano", "sgd")
     (0.9, False)
     """
-    own, base = dict(own or {}), {**DEFAULTS, **RECIPES[recipe].settings}
+    own, base = dict(own or {}), {**RECIPE_DEFAULTS, **RECIPES[recipe].settings}
     if images is not None and base["ema"] is not None:
         base["ema"] = rounded(base["ema"] * IMAGENET / images)
         batch = own.get("batch_size", base["batch_size"])
-        if "batch_size" in drawn or images // batch < UPDATES:
+        if "batch_size" in drawn or images // batch < FEWEST_EMA_STEPS:
             base["ema_period"] = 1
     chosen = {*drawn, *(name for name in own if not is_off(name, own))}
     for taken, rival in (*RIVALS, *(pair[::-1] for pair in RIVALS)):
@@ -256,7 +256,7 @@ def model_settings(model: str, own: Mapping[str, Any], used: Collection[str]) ->
     return {
         name: value
         for name, value in wanted.items()
-        if applies[name] and name not in used and value != LATER[name]
+        if applies[name] and name not in used and value != LATER_SETTINGS[name]
     }
 
 
@@ -266,7 +266,7 @@ def is_revised(model: str, used: Collection[str]) -> bool:
     `used`: names of the settings that are on or drawn.
     """
     return (
-        is_own(model)  # which parameters are decayed
+        is_external(model)  # which parameters are decayed
         or has_squeeze_excitation(model)  # its biases
         or not {"cutmix", "crop_area", "crop_padding"}.isdisjoint(used)
         or ("precise_bn" in used and has_batchnorm(model))
@@ -276,11 +276,13 @@ def is_revised(model: str, used: Collection[str]) -> bool:
 def _one_kind(name: str, value: Any) -> Any:
     """5 and 5.0 are one setting, and must be one trial."""
     is_whole_number = isinstance(value, int) and not isinstance(value, bool)
-    fraction = name in LATER and name in RANGES and not RANGES[name].integer
+    fraction = (
+        name in LATER_SETTINGS and name in SETTING_RANGES and not SETTING_RANGES[name].integer
+    )
     return float(value) if is_whole_number and fraction else value
 
 
-def ranges_of(recipe: str, family: str, optimizer: str, batch: int | None) -> dict[str, Interval]:
+def ranges_of(recipe: str, family: str, optimizer: str, batch: int | None) -> dict[str, Bounds]:
     """Intervals of lr and weight decay at a batch size; none for a family without.
 
     `batch` is None where it varies: then lr has none, if the recipe's depends on it.

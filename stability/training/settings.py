@@ -72,8 +72,8 @@ class Recipe:
     """Initial weights of a conv stem: `main` or `release` (`models/init.py`). Stored for models
     with a conv stem alone; absent means `main`, which all trials had before it was a setting."""
     revision: int = 1
-    """Of the numerics: 1 is what they were before it was a setting, and what absent means; 2
-    follows pycls in five details (docs/recipe.md). Stored where one of them matters."""
+    """Revision of the numerics. 1, also meant by an absent setting, is the one before it was a
+    setting; 2 follows pycls in five details (docs/recipe.md). Stored where one of them matters."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Recipe":
@@ -85,15 +85,15 @@ class Recipe:
         unknown = sorted(set(settings) - {f.name for f in fields(cls)})
         faults = [f"{name!r} is no setting of a recipe" for name in unknown]
         faults += [f"{name} is missing" for name in ("lr", "weight_decay") if name not in settings]
-        faults += [f for name, value in settings.items() if (f := fault_of(name, value))]
-        faults += conflicts(settings)
+        faults += [f for name, value in settings.items() if (f := setting_fault(name, value))]
+        faults += rival_faults(settings)
         if faults:
             raise ValueError("; ".join(faults))
         return cls(**settings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range:
+class SettingRange:
     """What values a setting may have."""
 
     low: float
@@ -121,72 +121,84 @@ class Range:
         return None
 
 
-POSITIVE = Range(low=0, high=float("inf"), open_low=True)
-RANGES: dict[str, Range] = {
+POSITIVE = SettingRange(low=0, high=float("inf"), open_low=True)
+SETTING_RANGES: dict[str, SettingRange] = {
     "lr": POSITIVE,
-    "weight_decay": Range(low=0, high=float("inf")),
-    "batch_size": Range(low=1, high=float("inf"), integer=True),
-    "warmup": Range(low=0, high=1),
-    "warmup_from": Range(low=0, high=1),
-    "floor": Range(low=0, high=1),
-    "label_smoothing": Range(low=0, high=1, open_high=True),
-    "momentum": Range(low=0, high=1, open_high=True),
-    "beta1": Range(low=0, high=1, open_high=True),
-    "beta2": Range(low=0, high=1, open_high=True),
+    "weight_decay": SettingRange(low=0, high=float("inf")),
+    "batch_size": SettingRange(low=1, high=float("inf"), integer=True),
+    "warmup": SettingRange(low=0, high=1),
+    "warmup_from": SettingRange(low=0, high=1),
+    "floor": SettingRange(low=0, high=1),
+    "label_smoothing": SettingRange(low=0, high=1, open_high=True),
+    "momentum": SettingRange(low=0, high=1, open_high=True),
+    "beta1": SettingRange(low=0, high=1, open_high=True),
+    "beta2": SettingRange(low=0, high=1, open_high=True),
     "clip": POSITIVE,
-    "warmup_epochs": Range(low=0, high=float("inf")),
-    "ema": Range(low=0, high=1, open_low=True),
-    "ema_period": Range(low=1, high=float("inf"), integer=True),
+    "warmup_epochs": SettingRange(low=0, high=float("inf")),
+    "ema": SettingRange(low=0, high=1, open_low=True),
+    "ema_period": SettingRange(low=1, high=float("inf"), integer=True),
     "mixup": POSITIVE,
     "cutmix": POSITIVE,
-    "crop_area": Range(low=0, high=1, open_low=True),
-    "crop_padding": Range(low=0, high=float("inf"), integer=True),
-    "flip": Range(low=0, high=1),
-    "precise_bn": Range(low=1, high=float("inf"), integer=True),
-    "revision": Range(low=1, high=2, integer=True),
+    "crop_area": SettingRange(low=0, high=1, open_low=True),
+    "crop_padding": SettingRange(low=0, high=float("inf"), integer=True),
+    "flip": SettingRange(low=0, high=1),
+    "precise_bn": SettingRange(low=1, high=float("inf"), integer=True),
+    "revision": SettingRange(low=1, high=2, integer=True),
 }
-SWITCHES = ("nesterov", "autoaugment")
+BOOLEAN_SETTINGS = ("nesterov", "autoaugment")
 """Settings that are true or false."""
-WORDS = {"lr_per": ("step", "epoch"), "stem_init": STEM_INITS}
+SETTING_WORDS = {"lr_per": ("step", "epoch"), "stem_init": STEM_INITS}
 """Settings that are a word."""
-DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
-OPTIONAL = tuple(name for name, value in DEFAULTS.items() if value is None)
+RECIPE_DEFAULTS: dict[str, Any] = {
+    f.name: f.default for f in fields(Recipe) if f.default is not MISSING
+}
+OPTIONAL_SETTINGS = tuple(name for name, value in RECIPE_DEFAULTS.items() if value is None)
 """Settings that may be None: off."""
 BY_MODEL = ("stem_init", "revision")
 """Settings that a study stores by model, and only where they matter (`recipes.model_settings`)."""
 REVISION = 2
 """The newest revision of the numerics, which new studies have."""
 RIVALS = (("warmup", "warmup_epochs"), ("crop_area", "crop_padding"))
-"""Of two that say the same in two ways a recipe has one."""
-FIRST = ("lr", "weight_decay", "batch_size", "warmup", "warmup_from", "floor", "label_smoothing")
-LATER = {n: v for n, v in DEFAULTS.items() if n not in (*FIRST, *ONLY_FOR, "clip")}
+"""Pairs of alternatives: a recipe has one of the two."""
+ORIGINAL_SETTINGS = (
+    "lr",
+    "weight_decay",
+    "batch_size",
+    "warmup",
+    "warmup_from",
+    "floor",
+    "label_smoothing",
+)
+LATER_SETTINGS = {
+    n: v for n, v in RECIPE_DEFAULTS.items() if n not in (*ORIGINAL_SETTINGS, *ONLY_FOR, "clip")
+}
 """Settings that came after the first trials, with the value that those had."""
-VARIABLE = ("batch_size", "momentum", "beta2", "warmup", "label_smoothing", "clip")
+VARIABLE_SETTINGS = ("batch_size", "momentum", "beta2", "warmup", "label_smoothing", "clip")
 """What a study may vary besides lr and weight decay."""
 
 
-def fault_of(name: str, value: Any) -> str | None:
+def setting_fault(name: str, value: Any) -> str | None:
     """Why `value` is not allowed for the setting `name`, or None.
 
-    >>> fault_of("momentum", 1.0)
+    >>> setting_fault("momentum", 1.0)
     'momentum: got 1.0, allowed is a number from 0 and below 1'
     """
-    if value is None and name in OPTIONAL:
+    if value is None and name in OPTIONAL_SETTINGS:
         return None
-    if name in SWITCHES and not isinstance(value, bool):
+    if name in BOOLEAN_SETTINGS and not isinstance(value, bool):
         return f"{name}: got {value!r}, allowed is true or false"
-    if name in WORDS and value not in WORDS[name]:
-        return f"{name}: got {value!r}, allowed is {' or '.join(WORDS[name])}"
-    if name not in RANGES:
+    if name in SETTING_WORDS and value not in SETTING_WORDS[name]:
+        return f"{name}: got {value!r}, allowed is {' or '.join(SETTING_WORDS[name])}"
+    if name not in SETTING_RANGES:
         return None
-    fault = RANGES[name].fault(value)
+    fault = SETTING_RANGES[name].fault(value)
     return f"{name}: {fault}" if fault else None
 
 
-def conflicts(settings: Mapping[str, Any]) -> list[str]:
+def rival_faults(settings: Mapping[str, Any]) -> list[str]:
     """A fault for each pair of settings that cannot both be given.
 
-    >>> conflicts({"crop_area": 0.08, "crop_padding": 4})
+    >>> rival_faults({"crop_area": 0.08, "crop_padding": 4})
     ['crop_area and crop_padding: allowed is one of the two']
     """
     pairs = [pair for pair in RIVALS if not any(is_off(name, settings) for name in pair)]
@@ -196,23 +208,25 @@ def conflicts(settings: Mapping[str, Any]) -> list[str]:
 def is_off(name: str, settings: Mapping[str, Any]) -> bool:
     """Whether a setting is not there, or there with the value that does nothing."""
     value = settings.get(name)
-    return value is None or (name in LATER and value == LATER[name])
+    return value is None or (name in LATER_SETTINGS and value == LATER_SETTINGS[name])
 
 
-def allowed(name: str) -> str:
+def allowed_values(name: str) -> str:
     """The values that a setting may have, in words.
 
-    >>> allowed("flip"), allowed("mixup"), allowed("lr_per")
+    >>> allowed_values("flip"), allowed_values("mixup"), allowed_values("lr_per")
     ('0 to 1', 'above 0, off', 'step, epoch')
     """
-    if name in SWITCHES:
+    if name in BOOLEAN_SETTINGS:
         return "true, false"
-    if name in WORDS:
-        return ", ".join(WORDS[name])
-    law = RANGES[name]
+    if name in SETTING_WORDS:
+        return ", ".join(SETTING_WORDS[name])
+    law = SETTING_RANGES[name]
     text = f"above {law.low:g}" if law.open_low else f"from {law.low:g}"
     if law.high != float("inf"):
         text = f"{text}, {'below' if law.open_high else 'to'} {law.high:g}"
         if not (law.open_low or law.open_high):
             text = f"{law.low:g} to {law.high:g}"
-    return text + (", whole" if law.integer else "") + (", off" if name in OPTIONAL else "")
+    return (
+        text + (", whole" if law.integer else "") + (", off" if name in OPTIONAL_SETTINGS else "")
+    )

@@ -4,6 +4,7 @@ MoCo v3 (Chen et al. 2021, arXiv 2104.02057, section 4) saw instability as spike
 that start in the patch projection, the first layer, and reach the last some steps later.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-WINDOW = 32
-"""Steps before a step whose losses say what is usual; the first so many are not judged."""
-HEIGHT = 3.2
+SPIKE_WINDOW = 32
+"""Number of preceding losses that a loss is compared with; the first losses are not judged."""
+SPIKE_HEIGHT = 3.2
 """Standard deviations above the mean from which a loss is a spike."""
-APART = 10
-"""A high loss at most so many steps after another belongs to the same spike."""
+SPIKE_GAP = 10
+"""High losses at most this many steps apart belong to the same spike."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signals:
-    """Of one epoch, or of its steps before the first loss that is not finite.
+    """Signals of one epoch, or of its steps before the first non-finite loss.
 
     Gradients are those of the loss that is minimised, before they are clipped. A norm is over the
     steps where it is finite, None where there is no such step.
@@ -39,50 +40,43 @@ class Signals:
     """How many spikes of the training loss began."""
 
 
-class Watch:
-    """Gathers signals on the device; only `epoch` waits for it."""
+class GradientMonitor:
+    """Gathers signals on the device; only `epoch_signals` waits for it."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        first = first_layer(model)
-        mine = set(first.parameters(recurse=False)) if first is not None else set()
-        self._first = [i for i, p in enumerate(self._parameters) if p in mine]
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._first = first_layer_rows(model, self.parameters)
         self._norms: list[Tensor] = []
-        self.losses = Losses()
+        self.losses = LossHistory()
 
     def norms(self) -> Tensor:
         """(P,): the L2 norm of each parameter's gradient.
 
         A norm for each parameter costs about 1% of a nano step on a CPU (benchmarks/signals.py).
         """
-        gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self._parameters]
+        gradients = [p.grad if p.grad is not None else p.new_zeros(()) for p in self.parameters]
         return torch.stack(torch._foreach_norm(gradients))
 
-    def look(self) -> Tensor:
-        """Note the gradients of a step; returns `norms`."""
-        self._norms.append(self.norms())
-        return self._norms[-1]
+    def record(self, *norms: Tensor) -> None:
+        """Keep the norms (P,) of one or several steps."""
+        self._norms += norms
 
-    def note(self, norms: Tensor) -> None:
-        """As `look`, of steps that are over: (S, P)."""
-        self._norms += norms.unbind(0)
-
-    def epoch(self, losses: Tensor) -> Signals:
+    def epoch_signals(self, losses: Tensor) -> Signals:
         """What the steps since the last call showed; `losses` (S,) are theirs."""
         norms, self._norms = torch.stack(self._norms), []  # (S, parameters)
         first = norms[:, self._first].norm(dim=1) if self._first else None
         return self.losses.signals(norms.norm(dim=1), first, losses)
 
 
-class Losses:
-    """Of a training's latest steps, with which the next are compared."""
+class LossHistory:
+    """Losses of a training's latest steps, with which the next are compared."""
 
     def __init__(self) -> None:
         self.latest = np.empty(0)
-        """Of the steps of the last epoch, and of those before that they are compared with."""
+        """Losses of the last epoch, and those before it that they were compared with."""
 
     def signals(self, total: Tensor, first: Tensor | None, losses: Tensor) -> Signals:
-        """Of the steps since the last call: norms (S,), all and the first layer's, and losses.
+        """Signals of the steps since the last call: norms (S,), all and the first layer's, losses.
 
         The first loss that is not finite, and what comes after it, is left out.
         """
@@ -90,7 +84,9 @@ class Losses:
         n = finite_steps(losses)
         mean, top = _mean_and_top(total[:n])
         first_mean, first_top = (None, None) if first is None else _mean_and_top(first[:n])
-        before = self.latest[-(WINDOW + APART) :]  # what the first steps are compared with
+        before = self.latest[
+            -(SPIKE_WINDOW + SPIKE_GAP) :
+        ]  # what the first steps are compared with
         self.latest = np.concatenate([before, losses[:n].numpy()])
         return Signals(
             grad_norm=mean,
@@ -125,6 +121,13 @@ def first_layer(model: nn.Module) -> nn.Module | None:
     return next((module for module in model.modules() if isinstance(module, LAYERS)), None)
 
 
+def first_layer_rows(model: nn.Module, parameters: Sequence[nn.Parameter]) -> list[int]:
+    """Which of `parameters` are weight and bias of the first layer; none where that is frozen."""
+    layer = first_layer(model)
+    own = set() if layer is None else set(layer.parameters(recurse=False))
+    return [i for i, parameter in enumerate(parameters) if parameter in own]
+
+
 def spikes(losses: NDArray[np.float64]) -> list[int]:
     """Steps at which a spike of the loss begins.
 
@@ -143,10 +146,10 @@ def spikes(losses: NDArray[np.float64]) -> list[int]:
     >>> spikes(losses)
     [60]
     """
-    if len(losses) <= WINDOW:
+    if len(losses) <= SPIKE_WINDOW:
         return []
-    windows = np.lib.stride_tricks.sliding_window_view(losses[:-1], WINDOW)
-    limit = windows.mean(axis=1) + HEIGHT * windows.std(axis=1, ddof=1)
-    high = WINDOW + np.flatnonzero(losses[WINDOW:] > limit)
-    gaps = np.diff(high, prepend=-APART - 1)
-    return [int(step) for step in high[gaps > APART]]
+    windows = np.lib.stride_tricks.sliding_window_view(losses[:-1], SPIKE_WINDOW)
+    limit = windows.mean(axis=1) + SPIKE_HEIGHT * windows.std(axis=1, ddof=1)
+    high = SPIKE_WINDOW + np.flatnonzero(losses[SPIKE_WINDOW:] > limit)
+    gaps = np.diff(high, prepend=-SPIKE_GAP - 1)
+    return [int(step) for step in high[gaps > SPIKE_GAP]]

@@ -11,35 +11,36 @@ from torch import Tensor, nn
 from stability.training.augment.batches import Streams
 from stability.training.ema import Average
 from stability.training.optimizers import Optimizer
-from stability.training.signals import Watch
+from stability.training.signals import GradientMonitor
 
-FORMAT = "stability eager 1"
-"""To be changed with `TrainState.state`: what another format has kept is begun anew."""
-
-
-State = Callable[[], bytes]
+EAGER_FORMAT = "stability eager 1"
+"""To be changed with `TrainState.state`: a state of another format is discarded."""
 
 
-class Saved(Protocol):
+Serialize = Callable[[], bytes]
+
+
+class Checkpoint(Protocol):
     """Where a training keeps its state; `sweeps.study.trial.Saved` is one."""
 
     def load(self) -> bytes | None:
-        """What an interrupted training left; None to begin anew."""
+        """State of an interrupted training; None to start from scratch."""
 
-    def offer(self, state: State, beside: Sequence[tuple[Any, State]] | None = None) -> None:
-        """Keep what `state` gives, where that is due; else it is not called.
+    def offer(
+        self, state: Serialize, beside: Sequence[tuple[Any, Serialize]] | None = None
+    ) -> None:
+        """Save what `state` returns if a checkpoint is due; else it is not called.
 
-        `beside`: those of the trials that are trained as one with this, with their states, which
-        are then kept too.
+        `beside`: checkpoints and states of the other trials of a stack, saved at the same time.
         """
 
     def discard(self, reason: str) -> None:
-        """What was loaded is of no use: training begins anew."""
+        """The loaded state cannot be used: training starts from scratch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """The training so far, as it is told."""
+    """The training so far, as it was reported."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Of the curve; epoch 0 is before training."""
@@ -50,33 +51,35 @@ class History:
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a training changes. The position in the data is the state of the generators."""
+    """All that a training changes. The position in the data is the state of the generators."""
 
     model: nn.Module
     optimizer: Optimizer
     streams: Streams
-    watch: Watch
-    average: Average | None
+    monitor: GradientMonitor
+    average: Average | None = None
+    precision: str = "float32"
+    """Of the forward pass; never changes."""
 
     @property
     def device(self) -> torch.device:
         """Where it is trained."""
         return next(self.model.parameters()).device
 
-    def packed(self, past: History) -> bytes:
-        """Between two epochs, after those that `past` tells of."""
-        return packed(FORMAT, past, self.state())
+    def serialize(self, history: History) -> bytes:
+        """The state between two epochs as bytes, with the `history` up to there."""
+        return serialize(EAGER_FORMAT, history, self.state())
 
     def restore(self, content: bytes) -> History:
-        """Become what was `packed`.
+        """Load the result of `serialize`; returns its history.
 
-        Raises ValueError where that is of another format or kind of device, and what torch raises
-        for other bytes: then this is neither what it was nor what was packed. Nothing but tensors
-        and plain values is unpickled.
+        Raises ValueError for another format or kind of device, and what torch raises for other
+        bytes; the state is then partly overwritten and of no use. Nothing but tensors and plain
+        values is unpickled.
         """
-        past, state = unpacked(content, FORMAT, self.device)
-        self._become(state)
-        return past
+        history, state = deserialize(content, EAGER_FORMAT, self.device)
+        self._load_state(state)
+        return history
 
     def state(self) -> dict[str, Any]:
         """Tensors, none of them a copy, and plain values.
@@ -92,39 +95,39 @@ class TrainState:
             "memories": [[group.memory.get(p) for p in group.parameters] for group in groups],
             "average": self.average and (_contents(self.average.model), self.average.step),
             "streams": self.streams.state(),
-            "losses": torch.from_numpy(self.watch.losses.latest),
+            "losses": torch.from_numpy(self.monitor.losses.latest),
             "global": torch.get_rng_state(),
             "global_cuda": torch.cuda.get_rng_state(self.device) if is_cuda else None,
         }
 
-    def _become(self, state: dict[str, Any]) -> None:
+    def _load_state(self, state: dict[str, Any]) -> None:
         _put_back(self.model, state["model"])
         for group, memories in zip(self.optimizer.groups, state["memories"], strict=True):
             for parameter, memory in zip(group.parameters, memories, strict=True):
-                there = group.memory.get(parameter)
-                if memory is not None and there is not None:  # of a graph: it stays where it lies
-                    _overwrite(there, memory)
-                elif memory is not None:
-                    group.memory[parameter] = _moved(memory, self.device)
+                if memory is None:
+                    continue
+                if parameter not in group.memory:  # that of a graph stays where it lies
+                    group.memory[parameter] = self.optimizer.initial_memory(parameter)
+                _overwrite(group.memory[parameter], memory)
         if self.average is not None:
             content, self.average.step = state["average"]
             _put_back(self.average.model, content)
-        self.streams.become(state["streams"])
-        self.watch.losses.latest = state["losses"].numpy()
+        self.streams.load_state(state["streams"])
+        self.monitor.losses.latest = state["losses"].numpy()
         torch.set_rng_state(state["global"])
         if state["global_cuda"] is not None:
             torch.cuda.set_rng_state(state["global_cuda"], self.device)
 
 
-def packed(form: str, past: History, state: dict[str, Any]) -> bytes:
-    """Tensors and plain values as bytes; `state["kind"]` is of the device."""
+def serialize(form: str, history: History, state: dict[str, Any]) -> bytes:
+    """Tensors and plain values as bytes; `state["kind"]` is the kind of device."""
     content = io.BytesIO()
-    torch.save({"format": form, "past": vars(past), "live": state}, content)
+    torch.save({"format": form, "past": vars(history), "live": state}, content)
     return content.getvalue()
 
 
-def unpacked(content: bytes, form: str, device: torch.device) -> tuple[History, dict[str, Any]]:
-    """What was `packed`, its tensors on the CPU. Raises as `TrainState.restore`."""
+def deserialize(content: bytes, form: str, device: torch.device) -> tuple[History, dict[str, Any]]:
+    """The arguments of `serialize`, tensors on the CPU. Raises as `TrainState.restore`."""
     found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if found["format"] != form:
         raise ValueError(f"format {found['format']!r}, this is {form!r}")
@@ -133,8 +136,8 @@ def unpacked(content: bytes, form: str, device: torch.device) -> tuple[History, 
     return History(**found["past"]), found["live"]
 
 
-def refuse(saved: Saved, error: Exception) -> None:
-    """What was loaded led to `error`."""
+def refuse(saved: Checkpoint, error: Exception) -> None:
+    """Discard a loaded state that led to `error`."""
     saved.discard(f"cannot be used ({type(error).__name__}: {str(error)[:200]})")
 
 
@@ -157,12 +160,6 @@ def _put_back(module: nn.Module, contents: dict[str, Any]) -> None:
         raise ValueError("the model has other buffers")
     for name, buffer in buffers.items():
         buffer.copy_(contents["buffers"][name].view_as(buffer))
-
-
-def _moved(memory: Any, device: torch.device) -> Any:
-    if isinstance(memory, Tensor):
-        return memory.to(device)
-    return tuple(each.to(device) for each in memory)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 from stability.data import ImageData, Part
 
 
-def sent(drawn: Tensor, device: torch.device) -> Tensor:
+def to_device(drawn: Tensor, device: torch.device) -> Tensor:
     """What was drawn on the CPU, on `device`, without waiting for what that has still to do.
 
     From pinned memory: torch waits after a copy that is not `non_blocking`, and of one that is

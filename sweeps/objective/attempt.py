@@ -38,7 +38,7 @@ def run_attempt(objective: Objective, cohort: Cohort) -> Iterator[tuple[Result, 
                 try:
                     result = next(call.results())
                 finally:
-                    call.restore()
+                    call.come_back()
                 check_expected(result, left)
             except StopIteration:
                 break
@@ -97,10 +97,10 @@ class ObjectiveCall:
             with suppress(BaseException):  # what it raises at its end changes no result
                 getattr(self._results, "close", lambda: None)()
         finally:
-            self.restore()
+            self.come_back()
             self._streams.close()
 
-    def restore(self) -> None:
+    def come_back(self) -> None:
         """Be as before the call: this process, its output, and what it was asked to do."""
         if os.getpid() != self._process:
             os._exit(0)  # a process forked by the objective must not continue as a second worker

@@ -1,4 +1,4 @@
-"""The box of hyperparameters: where the best lies in it, its edges, smaller boxes, other laws."""
+"""The search space: where the best lies in it, its edges, subspaces, other laws."""
 
 import os
 from pathlib import Path
@@ -12,18 +12,18 @@ from toys import make_toy
 
 from analysis import (
     EDF,
-    Range,
+    SearchRange,
     TableError,
-    box_of,
     edge_warnings,
     landscape,
     range_for,
-    read_box,
+    read_search_space,
     reweighted,
     samples,
+    search_space_of,
     share_interval,
-    smaller_box,
     span_of_the_best,
+    subspace,
     winning_probabilities,
 )
 from sweeps.study.space import Hyperparameter
@@ -162,7 +162,7 @@ def test_ranges_of_a_study_apply_to_their_optimizer(tmp_path: Path) -> None:
         Hyperparameter(name="batch_size", choices=(32, 64)),
     )
     make_toy(space=space).write(tmp_path / "study.toml")
-    ranges = read_box(tmp_path)
+    ranges = read_search_space(tmp_path)
     assert [(r.name, r.low, r.high, r.scale) for r in ranges] == [
         ("lr", 0.01, 1.0, "log"),
         ("lr", 0.001, 0.1, "log"),
@@ -181,49 +181,49 @@ def test_ranges_of_a_study_apply_to_their_optimizer(tmp_path: Path) -> None:
 
 def test_a_box_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no search space can be read"):
-        read_box(tmp_path)
+        read_search_space(tmp_path)
     (tmp_path / "study.toml").write_text("models = ['a']\n")
     with pytest.raises(TableError, match="no search space can be read"):
         edge_warnings(drawn(4), tmp_path)
     with pytest.raises(TableError, match=r"lr: got 1\.0 to 0\.1, allowed: a finite interval"):
-        box_of(drawn(4), {"lr": (1.0, 0.1)})
+        search_space_of(drawn(4), {"lr": (1.0, 0.1)})
     with pytest.raises(TableError, match="'momentum' is not one of 'lr', 'weight_decay'"):
-        box_of(drawn(4), BOX, ["momentum"])
+        search_space_of(drawn(4), BOX, ["momentum"])
 
 
 @pytest.mark.parametrize("scale", ["log", "linear"])
 def test_positions_and_values_are_inverse(scale: str) -> None:
-    of = Range(name="x", low=0.02, high=0.8, scale=scale)  # type: ignore[arg-type]
+    of = SearchRange(name="x", low=0.02, high=0.8, scale=scale)  # type: ignore[arg-type]
     at = np.linspace(-0.2, 1.2, 9)
     assert of.position(of.at(at)) == pytest.approx(at)
 
 
 def test_a_smaller_box_keeps_what_lies_inside_it() -> None:
     table = drawn(8)
-    found = smaller_box(table, {"lr": (0.001, 0.01)}, BOX)
+    found = subspace(table, {"lr": (0.001, 0.01)}, BOX)
     assert found["draw"].tolist() == [0, 1, 2, 3]
     assert found.attrs["note"].startswith("4 of 8 trials inside")
     assert "fixed beforehand" in found.attrs["note"]
-    both = smaller_box(table, {"lr": (0.001, 0.01), "weight_decay": (1.0, 10**0.75)}, BOX)
+    both = subspace(table, {"lr": (0.001, 0.01), "weight_decay": (1.0, 10**0.75)}, BOX)
     assert both["draw"].tolist() == [2, 3]
-    whole = smaller_box(table, BOX, BOX)
+    whole = subspace(table, BOX, BOX)
     assert whole["draw"].tolist() == list(range(8))
 
 
 def test_a_relative_box_keeps_the_same_draws_of_each_optimizer() -> None:
     other = drawn(8, optim="adamw", lr=drawn(8)["lr"] / 100)
     table = pd.concat([drawn(8), other], ignore_index=True)
-    found = smaller_box(table, {"lr": (0.5, 1.0)}, relative=True)
+    found = subspace(table, {"lr": (0.5, 1.0)}, relative=True)
     assert found.groupby("optim")["draw"].apply(list).tolist() == [[4, 5, 6, 7]] * 2
     own = [
-        Range(name="lr", low=0.001, high=0.01, optims=("sgd",)),
-        Range(name="lr", low=0.0002, high=0.001, optims=("adamw",)),
+        SearchRange(name="lr", low=0.001, high=0.01, optims=("sgd",)),
+        SearchRange(name="lr", low=0.0002, high=0.001, optims=("adamw",)),
     ]
     ranges = [
-        Range(name="lr", low=0.001, high=0.1, optims=("sgd",)),
-        Range(name="lr", low=0.00001, high=0.001, optims=("adamw",)),
+        SearchRange(name="lr", low=0.001, high=0.1, optims=("sgd",)),
+        SearchRange(name="lr", low=0.00001, high=0.001, optims=("adamw",)),
     ]
-    found = smaller_box(table, own, ranges)
+    found = subspace(table, own, ranges)
     assert found.groupby("optim", sort=False)["draw"].apply(list).tolist() == [
         [0, 1, 2, 3],
         [5, 6, 7],
@@ -231,7 +231,7 @@ def test_a_relative_box_keeps_the_same_draws_of_each_optimizer() -> None:
 
 
 def test_a_box_chosen_after_the_errors_has_no_band() -> None:
-    found = smaller_box(drawn(8), {"lr": (0.001, 0.01)}, BOX, beforehand=False)
+    found = subspace(drawn(8), {"lr": (0.001, 0.01)}, BOX, beforehand=False)
     (sample,) = samples(found)
     with pytest.raises(ValueError, match="no band"):
         sample.band()
@@ -240,13 +240,13 @@ def test_a_box_chosen_after_the_errors_has_no_band() -> None:
 
 def test_a_box_that_is_not_inside_is_refused_with_every_fault() -> None:
     with pytest.raises(TableError, match=r"2 problems: lr: got 0\.0001 to .*weight_decay: got 5"):
-        smaller_box(drawn(8), {"lr": (0.0001, 0.01), "weight_decay": (5.0, 20.0)}, BOX)
+        subspace(drawn(8), {"lr": (0.0001, 0.01), "weight_decay": (5.0, 20.0)}, BOX)
     with pytest.raises(TableError, match="allowed: within 0 to 1"):
-        smaller_box(drawn(8), {"lr": (0.5, 1.5)}, BOX, relative=True)
+        subspace(drawn(8), {"lr": (0.5, 1.5)}, BOX, relative=True)
     with pytest.raises(TableError, match="no trial lies inside"):
-        smaller_box(drawn(8), {"lr": (0.001, 0.00101)}, BOX)
+        subspace(drawn(8), {"lr": (0.001, 0.00101)}, BOX)
     with pytest.raises(TableError, match="'momentum' is not one of"):
-        smaller_box(drawn(8), {"momentum": (0.1, 0.2)}, BOX)
+        subspace(drawn(8), {"momentum": (0.1, 0.2)}, BOX)
 
 
 def test_the_band_of_a_smaller_box_covers() -> None:
@@ -256,7 +256,7 @@ def test_the_band_of_a_smaller_box_covers() -> None:
     for _ in range(repeats):
         u = rng.random(24)
         table = drawn(24, lr=0.001 * 100**u, error=99 * u, chance=100.0)
-        (sample,) = samples(smaller_box(table, {"lr": (0.001, 0.01)}, BOX))
+        (sample,) = samples(subspace(table, {"lr": (0.001, 0.01)}, BOX))
         _, low, high = share_interval(sample, 19.8)
         covered += low <= 0.4 <= high  # P(u <= .2 | u <= .5)
     assert covered / repeats > 0.95

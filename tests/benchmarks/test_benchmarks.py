@@ -18,7 +18,7 @@ from benchmarks import children, engine, engine_aims, gpu, packed, vit_throughpu
 from benchmarks.children import OUT_OF_TIME, Child, Measurer
 from benchmarks.engine_row import Case, Row, Rows, answer, request
 from stability.training import loop
-from stability.training.engines.names import parse
+from stability.training.engines.names import parse_engine
 
 pytestmark = pytest.mark.alone
 ROW = Row(model="vitp-micro+d12", batch=128, engine="eager")
@@ -109,8 +109,8 @@ def test_every_engine_is_planned_for_every_case_and_micro_at_128_is_first() -> N
     assert [name for _, name in planned[:3]] == ["eager", "packed", "captured"]
     assert {case for case, _ in planned[:12]} == {engine.MICRO_128}
     assert {case for case, name in planned if name == "packed"} == {engine.MICRO_128, engine.NANO}
-    assert engine.MICRO_128.steps(parse("stacked:8")) == 100
-    assert engine.MICRO_128.steps(parse("stacked:64")) == 12
+    assert engine.MICRO_128.steps(parse_engine("stacked:8")) == 100
+    assert engine.MICRO_128.steps(parse_engine("stacked:64")) == 12
 
 
 class MadeUp:
@@ -194,7 +194,7 @@ def test_an_engine_that_fails_hangs_or_dies_is_a_row_and_the_next_is_measured(
     assert good.mfu == pytest.approx(16e3 / good.ms * gpu.flops_of("vitp-nano") / 1e12)
     started[-1]._process.kill()
     assert rows.of(SMALL, "eager").fault == "the process ended, status -9"
-    asked = request(SMALL, parse("eager")) | {"what": "step"}
+    asked = request(SMALL, parse_engine("eager")) | {"what": "step"}
     assert measurer.ask(asked, 0.01)["fault"] == "no answer in 0 s"
     measurer.deadline = soon(0.01)
     assert rows.of(SMALL, "eager").fault == OUT_OF_TIME
@@ -204,7 +204,7 @@ def test_an_engine_that_fails_hangs_or_dies_is_a_row_and_the_next_is_measured(
 
 @pytest.mark.slow
 def test_an_edf_is_made_of_trainings_with_the_recipe_micro() -> None:
-    asked = request(SMALL, parse("stacked:2")) | {"what": "edf", "held": (20, 20)}
+    asked = request(SMALL, parse_engine("stacked:2")) | {"what": "edf", "held": (20, 20)}
     found = answer(asked, "cpu")
     assert found["settings"]["flip"] == 0.5
     assert found["settings"]["crop_padding"] == 4
@@ -276,7 +276,7 @@ def test_of_a_packed_process_the_steps_alone_are_counted(monkeypatch: pytest.Mon
     data, parent = gpu.data_of("vitp-nano", "cpu", images=64), Told(0.3)
     job = gpu.job_of("vitp-nano", 16, "cpu")
     with pytest.raises(packed.OverError):
-        loop.train(job, data, rig=packed.Endless(parent, data.device))  # type: ignore[arg-type]
+        loop.train(job, data, runner=packed.Endless(parent, data.device))  # type: ignore[arg-type]
     taken = sum(steps) - 1  # the last began, and was not taken
     assert taken > len(data.train) // 16
     assert len(evaluated) == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cuda_jobs import CLASSES, N
 
-from stability.training.engines.train_with import STEP_RUNNERS
+from stability.training.engines.train_with import GRAPHS
 from stability.training.tensors import TensorData, TensorPart
 
 
@@ -17,7 +17,7 @@ def exact() -> Any:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     yield
-    STEP_RUNNERS.clear()
+    GRAPHS.clear()
     torch.backends.cudnn.allow_tf32 = before
 
 

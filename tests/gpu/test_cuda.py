@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cuda_jobs import CLASSES, RECIPES, N, job, needs_cuda
+from cuda_jobs import RECIPES, N, job, needs_cuda
 from nets import apart, restless
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,20 +17,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from stability.training import loop, recipes
 from stability.training.engines import choice
 from stability.training.engines import train_with as engines
-from stability.training.engines.captured import CapturedStepRunner, captured_step, kind_of
-from stability.training.engines.names import parse
+from stability.training.engines.captured import CapturedStepRunner, captured_step, graph_kind
+from stability.training.engines.names import parse_engine
 from stability.training.engines.parity import parity_fault
 from stability.training.engines.stack import Stack
 from stability.training.engines.train_with import train_with
 from stability.training.loop import (
     Epoch,
     Job,
-    StepContext,
     StepRunner,
-    fresh,
+    initial_state,
     make_precise,
     train,
-    train_epoch,
 )
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
@@ -77,26 +75,26 @@ Gradients = dict[str, Tensor]
 class Kept(StepRunner):
     """As `StepRunner`; the model that it trained is kept."""
 
-    def fresh(self, *args: Any) -> Any:
-        self.model, optimizer = super().fresh(*args)
+    def initial_model(self, *args: Any) -> Any:
+        self.model, optimizer = super().initial_model(*args)
         return self.model, optimizer
 
 
 def eager_gradients(one: Job, data: TensorData) -> Gradients:
     """Of a training of one step."""
-    rig = Kept()
-    train(one, data, rig=rig)
-    return {name: p.grad for name, p in rig.model.named_parameters()}
+    runner = Kept()
+    train(one, data, runner=runner)
+    return {name: p.grad for name, p in runner.model.named_parameters()}
 
 
 def captured_gradients(one: Job, data: TensorData) -> Gradients:
     """By a graph that another trial has used before."""
-    rig = CapturedStepRunner(kind_of(one), data)
-    with rig.lane():
-        train(replace(one, seed=8, recipe=replace(one.recipe, lr=0.1)), data, rig=rig)
-        train(one, data, rig=rig)
+    runner = CapturedStepRunner(graph_kind(one), data)
+    with runner.stream():
+        train(replace(one, seed=8, recipe=replace(one.recipe, lr=0.1)), data, runner=runner)
+        train(one, data, runner=runner)
         torch.cuda.synchronize()
-    return {name: p.grad for name, p in rig._model.named_parameters()}
+    return {name: p.grad for name, p in runner._model.named_parameters()}
 
 
 def stacked_gradients(
@@ -200,20 +198,20 @@ def test_one_graph_serves_many_trials(data: TensorData, ordered: None) -> None:
     are equal to rounding.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        rig = CapturedStepRunner(kind_of(job()), data)
+        runner = CapturedStepRunner(graph_kind(job()), data)
 
         def curve(one: Job) -> list[float]:
             rows: list[Epoch] = []
-            with rig.lane():
-                train(one, data, rows.append, rig=rig)
+            with runner.stream():
+                train(one, data, rows.append, runner=runner)
             return [row.loss for row in rows]
 
         first = curve(job(lr=0.02))
         other = job(lr=0.005, weight_decay=0.1, seed=9)
         alone = [row.loss for row in followed(other, data)[0]]
         assert curve(other) == pytest.approx(alone, rel=2e-3)
-        with rig.lane():
-            assert train(job(lr=1e20), data, rig=rig).outcome == "diverged"
+        with runner.stream():
+            assert train(job(lr=1e20), data, runner=runner).outcome == "diverged"
         assert curve(job(lr=0.02)) == first
 
 
@@ -243,13 +241,11 @@ def test_an_epoch_waits_for_nothing(model: str, name: str, data: TensorData) -> 
     """By torch's own word, which a blocking copy, `.item()` and `nonzero` make an error."""
     settings = recipes.RECIPES[name].settings | {"batch_size": 64}
     one = job(model=model, optimizer="adamw", clip=1.0, **settings)
-    live, lrs = fresh(one, data, StepRunner()), [1e-3] * (N // 64)
-    beside = StepContext(CLASSES, live.streams, live.watch, live.average)
+    state, lrs = initial_state(one, data, StepRunner()), [1e-3] * (N // 64)
 
     def epoch() -> torch.Tensor:
-        order = live.streams.order
-        found = train_epoch(live.model, live.optimizer, data.train, one.recipe, lrs, order, beside)
-        make_precise(live.model, data.train, one.recipe, beside)
+        found = StepRunner().epoch(state, data, lrs)
+        make_precise(state, data.train, one.recipe)
         return found
 
     epoch()  # in which libraries choose their kernels
@@ -272,8 +268,8 @@ def test_bfloat16_learns_what_float32_learns_and_keeps_float32_weights(
     assert rows[-1].loss == pytest.approx(exact[-1].loss, rel=0.1)
     assert [row.loss for row in rows] != [row.loss for row in exact]
     assert training.outcome == "ok"
-    rig = CapturedStepRunner(kind_of(replace(job(), precision="bfloat16")), data)
-    kinds = {p.dtype for p in rig._model.parameters()} | {p.grad.dtype for p in rig._model.parameters() if p.grad is not None}  # fmt: skip  # noqa: E501
+    runner = CapturedStepRunner(graph_kind(replace(job(), precision="bfloat16")), data)
+    kinds = {p.dtype for p in runner._model.parameters()} | {p.grad.dtype for p in runner._model.parameters() if p.grad is not None}  # fmt: skip  # noqa: E501
     assert kinds == {torch.float32}
 
 
@@ -283,12 +279,12 @@ def test_compiled_kernels_train_the_same(data: TensorData) -> None:
 
 
 def test_the_choice_measures_every_engine(data: TensorData) -> None:
-    found = choice.measured(job("bfloat16"), data, choice.Workload(trials=16, steps=1000))
+    found = choice.measure_engines(job("bfloat16"), data, choice.Workload(trials=16, steps=1000))
     steps = {name: found.step(name) for name in ("eager", "captured", "streams:2", "stacked:4")}
     assert all(step is not None for step in steps.values()), found
     assert not found.is_spoilt
     assert steps["captured"] < steps["eager"]  # type: ignore[operator]
-    assert choice.seconds_of(parse("captured"), job(), data, steps=8) > 0
+    assert choice.measure_step(parse_engine("captured"), job(), data, steps=8) > 0
 
 
 class Frozen(torch.nn.Module):

@@ -12,7 +12,7 @@ from stability.models.build import build
 from stability.training import loop
 from stability.training.engines import cohort
 from stability.training.engines.cohort import train_cohort
-from stability.training.engines.slots import begun
+from stability.training.engines.slots import start_or_resume_slot
 from stability.training.engines.stack import Stack
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Training
@@ -76,7 +76,7 @@ def together(jobs: Sequence[Job], data: TensorData | None = None) -> Run:
 def cohort_of(jobs: Sequence[Job]) -> cohort._Cohort:
     """Before its first step."""
     data = small()
-    slots = [begun(i, one, None, data.device) for i, one in enumerate(jobs)]
+    slots = [start_or_resume_slot(i, one, None, data.device) for i, one in enumerate(jobs)]
     return cohort._Cohort(slots, data, lambda i, row: None)
 
 

@@ -124,19 +124,20 @@ def tensors_of(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def recorded_rig(kind: Job, data: TensorData | None = None) -> CapturedStepRunner:
+def recorded_runner(kind: Job, data: TensorData | None = None) -> CapturedStepRunner:
     """With a recording in the place of the graph; its numbers are as precise as the data."""
     data = data or small()
-    rig = CapturedStepRunner(kind, data, capture=False)
-    rate = rig._lr
-    for name, value in vars(rig).items():
-        if isinstance(value, Tensor) and value.dtype == torch.float32:
-            setattr(rig, name, value.to(data.train.mean.dtype))
-    if rig._optimizer.lr is rate:  # not where it is a number, which is what the tests look for
-        rig._optimizer.lr = rig._lr  # type: ignore[assignment]
-    rig._model.train()
-    recording = Recording(rig._step)
+    runner = CapturedStepRunner(kind, data, capture=False)
+    for holder in (runner, runner._tables):
+        for name, value in vars(holder).items():
+            if isinstance(value, Tensor) and value.dtype == torch.float32:
+                setattr(holder, name, value.to(data.train.mean.dtype))
+    decayed = runner._optimizer.groups[0]
+    if isinstance(decayed.weight_decay, Tensor):  # a number is what the tests look for
+        decayed.weight_decay = runner._weight_decay
+    runner._model.train()
+    recording = Recording(runner._step)
     assert len(recording.operations) > 30
     assert recording.waits == []
-    rig._take = recording.replay
-    return rig
+    runner._take_step = recording.replay
+    return runner

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from stability.data import load
+from stability.data import load_data
 from stability.models.build import build
 from stability.training import loop
 from stability.training.loop import Epoch, Job
-from stability.training.optimizers import build_optimizer, set_lr
+from stability.training.optimizers import build_optimizer
 from stability.training.outcome import Training, evaluate
 from stability.training.recipes import settings_of
 from stability.training.schedule import lr_at
@@ -30,7 +30,7 @@ LR = {"sgd": 0.05, "adamw": 1e-3}
 @cache
 def small() -> TensorData:
     """A slice of the digits: 75 to train on, 30 and 40 to evaluate."""
-    data = TensorData.of(load("digits"), "cpu")
+    data = TensorData.of(load_data("digits"), "cpu")
 
     def first(part: TensorPart, n: int) -> TensorPart:
         return replace(part, images=part.images[:n], labels=part.labels[:n])
@@ -112,7 +112,7 @@ def plain_training(
                 logits, data.train.labels[rows], label_smoothing=job.recipe.label_smoothing
             )
             losses.append(loss.item())
-            set_lr(optimizer, lr_at(step, steps * job.epochs, job.recipe))
+            optimizer.lr = lr_at(step, steps * job.epochs, job.recipe)
             optimizer.zero_grad()
             loss.backward()
             gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
@@ -144,7 +144,7 @@ def trial(number: int = 0, **changes: Any) -> Trial:
         "epochs": 1,
         "seed": number,
         "data": "digits",
-        "fingerprint": load("digits").fingerprint,
+        "fingerprint": load_data("digits").fingerprint,
         "hyperparameters": {"lr": 0.05, "weight_decay": 1e-4},
         "settings": settings | changes.pop("settings", {}),
         "precision": "float32",

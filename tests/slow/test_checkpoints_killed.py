@@ -13,7 +13,7 @@ import pytest
 from drivers import drive, drive_inline, spawn, wait_for
 from toys import make_toy
 
-from stability.data import load
+from stability.data import load_data
 from stability.training.recipes import settings_of
 from sweeps.store import checkpoints, claims
 from sweeps.store.owner import Owner
@@ -128,7 +128,7 @@ def images(path: Path) -> RunDirectory:
         draws=1,
         epochs=(4,),
         data="digits",
-        fingerprint=load("digits").fingerprint,
+        fingerprint=load_data("digits").fingerprint,
         objective="stability.objective:train_images",
         recipe={"sgd": settings_of("nano", "sgd", settings)},
     )

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 from cohorts import alone, together
-from recording import recorded_rig
+from recording import recorded_runner
 from trainings import job
 
-from stability.data import load
-from stability.training.engines.captured import kind_of
+from stability.data import load_data
+from stability.training.engines.captured import graph_kind
 from stability.training.loop import Job, train
 from stability.training.tensors import TensorData
 
@@ -26,8 +26,8 @@ def stacked(jobs: Sequence[Job], data: TensorData) -> list[int]:
 
 def captured(jobs: Sequence[Job], data: TensorData) -> list[int]:
     """One after the other by one recording: what a graph does on a GPU."""
-    rig = recorded_rig(kind_of(jobs[0]), data)
-    return [train(one, data, rig=rig).test.wrong for one in jobs]
+    runner = recorded_runner(graph_kind(jobs[0]), data)
+    return [train(one, data, runner=runner).test.wrong for one in jobs]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def captured(jobs: Sequence[Job], data: TensorData) -> list[int]:
 def test_errors_are_those_of_the_trials_alone(
     model: str, optimizer: str, settings: dict[str, float]
 ) -> None:
-    data = TensorData.of(load("digits"), "cpu")
+    data = TensorData.of(load_data("digits"), "cpu")
     options = {"model": model, "optimizer": optimizer, "epochs": 2, "batch_size": 64, **settings}
     jobs = [job(**options, seed=seed) for seed in (1, 2)]
     ends = [alone(one, data)[0] for one in jobs]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from trainings import trial
 
-from stability import objective
-from stability.data import load
+from stability.data import load_data
 from stability.objective import train_images
+from stability.training.engines import train_with
 from stability.training.loop import Epoch, Job
 from stability.training.outcome import Evaluation, Training
 from stability.training.recipes import settings_of
@@ -49,7 +49,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Epoch], Training]
                 on_epoch(each)
             return training
 
-        monkeypatch.setattr(objective, "train", train)
+        monkeypatch.setattr(train_with, "train", train)
         return jobs
 
     return set_up
@@ -173,7 +173,7 @@ def test_other_data_than_the_studys_are_refused_before_training(
     jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
     trials = [trial(0), trial(1)]
     trials[place] = trial(place, fingerprint="abc123abc123")
-    here = load("digits").fingerprint
+    here = load_data("digits").fingerprint
     results = train_images(cohort(*trials))
     for _ in range(place):
         next(results)
@@ -187,7 +187,7 @@ def test_data_are_loaded_by_their_source_and_called_by_their_name(
 ) -> None:
     jobs = pretend([row(0, 90.0), row(1, 50.0)], Training(outcome="ok", test=TEST))
     source = "synthetic:n=60,classes=3,size=16"
-    made = {"data": "short", "data_source": source, "fingerprint": load(source).fingerprint}
+    made = {"data": "short", "data_source": source, "fingerprint": load_data(source).fingerprint}
     (result,) = train_images(cohort(trial(0, **made)))
     assert len(jobs) == 1
     assert result.values["chance"] == pytest.approx(200 / 3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stability.cli.commands.edf import refresh, table_of
+from stability.cli.commands.edf import refresh
 from stability.cli.output.tables import console, escaped, print_wrapped
 from stability.cli.study.code import outdated
 from stability.cli.study.parsing import Faults, number
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.table.units import Unit
 
 NAMED = ("confirmed", "sample-min")
-MEANINGS = {
+SECONDARY_LABELS = {
     "area": "area under the curves up to {limit}, {a} less {b}",
     "ks": "largest distance of the curves (of {of})",
     "p_a_better": "P({a} better) + ties/2 (of {of})",
@@ -49,7 +49,7 @@ def show_comparison(runs: list[Path], question: Question, *, as_json: bool) -> N
     faults = Faults()
     faults.found += [fault for run in runs if (fault := refresh(run))]
     declared = declared_by(faults, runs)
-    unit = None if faults.found else unit_of(runs)
+    unit = None if faults.found else unit_of_runs(runs)
     estimand, policy = estimand_of(faults, question, declared, unit or "percent")
     if faults.found or estimand is None:
         raise SpecError(faults.found)
@@ -86,11 +86,12 @@ def declared_by(faults: Faults, runs: Sequence[Path]) -> Declared:
     return next(iter(found.values()), Declared())
 
 
-def unit_of(runs: list[Path]) -> "Unit":
-    """Unit of the errors of all tables. Raises SpecError."""
-    from analysis.table import units
+def unit_of_runs(runs: list[Path]) -> "Unit":
+    """Unit of the errors of all tables. Raises TableError."""
+    from analysis import load
+    from analysis.table.units import unit_of
 
-    return units.unit_of(table_of(runs))
+    return unit_of(load(runs))
 
 
 def estimand_of(
@@ -220,15 +221,15 @@ def print_views(comparison: "Comparison") -> None:
 
 def print_secondary(comparison: "Comparison") -> None:
     """What is described and not decided by, with what each row means."""
-    from analysis.table.units import distance
+    from analysis.table.units import format_distance
 
     grid = grid_of("secondary, not adjusted", "estimate", "interval", "p")
     estimand = comparison.estimand
-    limit = distance(f"{estimand.area_limit:g}", estimand.unit)
+    limit = format_distance(f"{estimand.area_limit:g}", estimand.unit)
     for name, row in comparison.secondary.iterrows():
         p = "-" if math.isnan(row["p"]) else f"{row['p']:.3f}"
         names = {"a": comparison.a, "b": comparison.b, "limit": limit}
-        label = MEANINGS.get(str(name), str(name)).format(**names, **row)
+        label = SECONDARY_LABELS.get(str(name), str(name)).format(**names, **row)
         grid.add_row(escaped(label), *with_ends(row["estimate"], row["low"], row["high"]), p)
     console().print(grid)
 
@@ -253,9 +254,9 @@ def with_ends(estimate: float, low: float, high: float) -> tuple[str, str]:
 
 def as_data(stratum: "Stratum", notes: list[str]) -> dict[str, Any]:
     """A stratum as plain data, with what must be said of the runs."""
-    from analysis.comparison.confirmed import as_table
+    from analysis.comparison.confirmed import peaks_table
 
-    peaks = json.loads(as_table(stratum.peaks).reset_index().to_json(orient="records"))
+    peaks = json.loads(peaks_table(stratum.peaks).reset_index().to_json(orient="records"))
     together = stratum.together
     rows = None if together is None else json.loads(together.to_json(orient="records"))
     return {

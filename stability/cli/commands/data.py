@@ -9,10 +9,19 @@ import numpy as np
 
 from stability.cli.output.tables import WIDTH, shown
 from stability.cli.study.data_names import with_next_step
-from stability.data import KINDS, DataError, ImageData, Part, load, resolve, skipping, suits
+from stability.data import (
+    KINDS,
+    DataError,
+    ImageData,
+    Part,
+    load_data,
+    resolve_data,
+    suitable_size,
+    without_unreadable,
+)
 from stability.models import FAMILIES, VARIANTS
-from stability.models.names import resolve as full_name
-from stability.models.names import takes
+from stability.models.names import accepts_size
+from stability.models.names import resolve_model as full_name
 from sweeps.errors import SpecError
 from sweeps.system.trust import printable
 
@@ -33,8 +42,8 @@ def show_data(
         return
     faults = output_faults(output)
     try:
-        text = skipping(text) if skip_unreadable else text
-        name, data = resolve(text), load(text)
+        text = without_unreadable(text) if skip_unreadable else text
+        name, data = resolve_data(text), load_data(text)
     except DataError as error:
         raise SpecError([*(f"NAME: {fault}" for fault in with_next_step(error)), *faults]) from None
     if faults:
@@ -90,7 +99,7 @@ def in_lines(rows: list[dict[str, str]]) -> str:
 def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
     """What is known of a data set, for JSON."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    size = suits(data)
+    size = suitable_size(data)
     models = [full_name(family, size) for family in FAMILIES if has_size(family, size)]
     return {
         "name": data.name,
@@ -108,7 +117,7 @@ def describe(canonical: str, source: str, data: ImageData) -> dict[str, Any]:
         "repeated": repeated(data),
         "fingerprint": data.fingerprint,
         "size": size,
-        "models": [name for name in models if takes(name, data.shape[1])],
+        "models": [name for name in models if accepts_size(name, data.shape[1])],
         "left_out": {name: list(images) for name, images in data.left_out.items()},
         "notes": list(data.notes),
     }

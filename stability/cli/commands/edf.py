@@ -27,7 +27,8 @@ class Picture:
 
     delta: bool = False
     policy: str = "chance"
-    band: str = "ks"
+    band: str | None = None
+    """None for the one that `analysis` takes by default."""
 
     def faults(self) -> list[str]:
         """What it is not allowed to be."""
@@ -38,14 +39,16 @@ class Picture:
         return [
             f"{option}: {not_one_of(got, allowed)}"
             for option, (got, allowed) in asked.items()
-            if got not in allowed
+            if got is not None and got not in allowed
         ]
 
 
-def draw(
+def draw_edfs(
     runs: list[Path], output: Path | None, how: Picture, within: str | None, *, as_json: bool
 ) -> None:
     """Draw the EDFs of `runs` and print their table. Raises SpecError with every fault."""
+    from analysis import load
+
     found = Faults(how.faults() + [fault for run in runs if (fault := refresh(run))])
     asked = None if within is None else found.amount("--within", within, low=0)
     d = declared_loss(runs) if asked is None else asked
@@ -56,7 +59,7 @@ def draw(
         faults.append(f"--output: {target.parent} is no folder")
     if faults:
         raise SpecError(faults)
-    table = table_of(runs)
+    table = load(runs)
     edited = outdated(runs)
     picture = write_picture(table, target, how, d, edited)
     if as_json:
@@ -66,16 +69,6 @@ def draw(
         print(shown(picture))
         for line in edited:
             print_wrapped(line)
-
-
-def table_of(runs: list[Path]) -> "pd.DataFrame":
-    """Run directories or tables, read once for everything that is shown. Raises SpecError."""
-    from analysis import TableError, load
-
-    try:
-        return load(runs)
-    except TableError as error:
-        raise SpecError(list(error.faults)) from error
 
 
 def declared_loss(runs: Sequence[Path]) -> float | None:
@@ -95,7 +88,7 @@ def write_picture(
 ) -> Path:
     """Write the EDF of `table` to `target`, with `notes` on the code. Raises SpecError."""
     import_matplotlib()
-    from analysis import samples, save_edf
+    from analysis import TableError, samples, save_edf
 
     try:
         groups = samples(table, how.policy)  # type: ignore[arg-type]
@@ -107,6 +100,8 @@ def write_picture(
             method=how.band,  # type: ignore[arg-type]
             within=within,
         )
+    except TableError:
+        raise
     except (ValueError, OSError) as error:  # a format that is none
         raise SpecError([str(error)]) from error
 

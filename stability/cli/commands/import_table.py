@@ -8,21 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis import TableError, samples
 from analysis.importers import (
-    FORMATS,
-    Chance,
+    IMPORT_FORMATS,
+    ChanceLevel,
     ExternalSweep,
-    Imported,
+    ImportedTable,
     ImportOptions,
-    convert,
-    read,
+    convert_sweep,
+    read_sweep,
 )
-from analysis.importers.source import OUTCOMES
+from analysis.table.outcomes import OUTCOMES
 from stability.cli.output.tables import WIDTH, print_groups, shown
 from stability.cli.study.parsing import Faults, number
 from sweeps.errors import SpecError
@@ -30,12 +31,9 @@ from sweeps.study.schema import METADATA
 from sweeps.system.files import atomic_write
 from sweeps.system.trust import printable
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ImportArguments:
     """What a person says about the sources, as it was typed."""
 
     map: list[str]
@@ -53,63 +51,69 @@ class Options:
 
 
 def bring_in(
-    sources: list[str], options: Options, out: Path | None, *, dry_run: bool, force: bool
+    sources: list[str], arguments: ImportArguments, out: Path | None, *, dry_run: bool, force: bool
 ) -> None:
-    """Read, convert, check, say what was done, and write. Raises SpecError with every fault."""
+    """Read, convert, check, say what was done, and write. Raises with every fault.
+
+    Raises:
+        SpecError: faults of the options and of single sources.
+        TableError: a trial that two sources hold.
+    """
     faults = Faults()
-    wish = wish_of(faults, options)
+    options = options_of(faults, arguments)
     _check_target(faults, out, dry_run=dry_run, force=force)
     if out is not None and any(out.resolve() == Path(source).resolve() for source in sources):
         faults.add("--out", f"{out} is what shall be read")
-    read_in = [_read(faults, source, options) for source in sources]
+    read_in = [_read_source(faults, source, arguments) for source in sources]
     found = [f for f in read_in if f is not None]
-    done = [] if wish is None else [_converted(faults, foreign, wish) for foreign in found]
+    done = [] if options is None else [_converted(faults, sweep, options) for sweep in found]
     if faults.found:
         raise SpecError(faults.found)
     imported = [one for one in done if one is not None]
-    table = _together(imported)
-    for foreign, one in zip(found, imported, strict=True):
-        _say(foreign, one)
+    table = pd.concat([one.table for one in imported], ignore_index=True)
+    samples(table)  # no trial is in two sources
+    for sweep, one in zip(found, imported, strict=True):
+        _say(sweep, one)
     print_groups(table)
     if dry_run or out is None:
         print("nothing was written")
         return
-    write(table, [note for one in imported for note in one.notes], out)
+    write_table(table, [note for one in imported for note in one.notes], out)
     print(f"{shown(out)}; draw it: stability edf {shlex.quote(shown(out))}")
 
 
-def wish_of(faults: Faults, options: Options) -> ImportOptions | None:
+def options_of(faults: Faults, arguments: ImportArguments) -> ImportOptions | None:
     """What is asked for; None where there is a fault."""
     before = len(faults.found)
-    outcomes = _pairs(faults, "--map-outcome", options.map_outcome)
-    for value, outcome in {**outcomes, "--empty": options.empty}.items():
+    outcomes = _pairs(faults, "--map-outcome", arguments.map_outcome)
+    for value, outcome in {**outcomes, "--empty": arguments.empty}.items():
         option = value if value == "--empty" else f"--map-outcome {value}"
         faults.one_of(option, outcome, OUTCOMES)
-    if options.empty in ("ok", "collapsed"):
-        faults.add("--empty", f"got {options.empty!r}, a run without an error is neither")
-    if options.unit is not None:
-        faults.one_of("--unit", options.unit, ("percent", "fraction"))
-    if options.format is not None:
-        faults.one_of("--format", options.format, FORMATS)
-    constants = _pairs(faults, "--set", options.set)
-    chance = _chance(faults, options)
-    n_eval = None if options.n_eval is None else faults.whole("--n-eval", options.n_eval, low=1)
-    columns = _pairs(faults, "--map", options.map)
+    if arguments.empty in ("ok", "collapsed"):
+        faults.add("--empty", f"got {arguments.empty!r}, a run without an error is neither")
+    if arguments.unit is not None:
+        faults.one_of("--unit", arguments.unit, ("percent", "fraction"))
+    if arguments.format is not None:
+        faults.one_of("--format", arguments.format, IMPORT_FORMATS)
+    constants = _pairs(faults, "--set", arguments.set)
+    chance = _chance(faults, arguments)
+    n_eval = None if arguments.n_eval is None else faults.whole("--n-eval", arguments.n_eval, low=1)
+    columns = _pairs(faults, "--map", arguments.map)
     if len(faults.found) > before:
         return None
     return ImportOptions(
         columns=columns,
-        accuracy=options.accuracy,
-        unit=options.unit,  # type: ignore[arg-type]
+        accuracy=arguments.accuracy,
+        unit=arguments.unit,  # type: ignore[arg-type]
         constants={name: _value(text) for name, text in constants.items()},
         outcomes=outcomes,
-        empty=options.empty,
+        empty=arguments.empty,
         chance=chance,
         n_eval=n_eval,
     )
 
 
-def write(table: "pd.DataFrame", notes: Iterable[str], path: Path) -> None:
+def write_table(table: pd.DataFrame, notes: Iterable[str], path: Path) -> None:
     """Write a table as parquet, with the command and its assumptions beside the columns."""
     content = pa.Table.from_pandas(table, preserve_index=False)
     about = {"command": shlex.join(["stability", *sys.argv[1:]]), "notes": list(notes)}
@@ -118,38 +122,40 @@ def write(table: "pd.DataFrame", notes: Iterable[str], path: Path) -> None:
         pq.write_table(content.replace_schema_metadata(metadata), temporary)
 
 
-def _chance(faults: Faults, options: Options) -> Chance | None:
+def _chance(faults: Faults, arguments: ImportArguments) -> ChanceLevel | None:
     """The error of chance, from whichever option has it."""
     given = [
         name
         for name, text in (
-            ("--chance", options.chance),
-            ("--classes", options.classes),
-            ("--class-counts", options.class_counts),
+            ("--chance", arguments.chance),
+            ("--classes", arguments.classes),
+            ("--class-counts", arguments.class_counts),
         )
         if text is not None
     ]
     if len(given) > 1:
         faults.add(given[0], f"{' and '.join(given[1:])} says it too, one of them is enough")
-    if options.class_counts is not None:
-        if options.n_eval is not None:
+    if arguments.class_counts is not None:
+        if arguments.n_eval is not None:
             faults.add("--n-eval", "--class-counts says it already")
-        texts = options.class_counts.split(",")
+        texts = arguments.class_counts.split(",")
         counts = [faults.whole("--class-counts", text.strip(), low=0) for text in texts]
         if None in counts:
             return None
         if sum(count or 0 for count in counts) == max(count or 0 for count in counts):
             faults.add("--class-counts", "two classes with examples, or more, are needed")
             return None
-        return Chance.of_counts([count or 0 for count in counts])
-    if options.classes is not None:
-        classes = faults.whole("--classes", options.classes, low=2)
-        return None if classes is None else Chance.of_classes(classes)
-    if options.chance is not None:
-        error = number(options.chance)
+        return ChanceLevel.of_counts([count or 0 for count in counts])
+    if arguments.classes is not None:
+        classes = faults.whole("--classes", arguments.classes, low=2)
+        return None if classes is None else ChanceLevel.of_classes(classes)
+    if arguments.chance is not None:
+        error = number(arguments.chance)
         if error is not None and 1 < error <= 100:
-            return Chance.given(error)
-        faults.add("--chance", f"got {options.chance!r}, allowed is percent: above 1, at most 100")
+            return ChanceLevel.given(error)
+        faults.add(
+            "--chance", f"got {arguments.chance!r}, allowed is percent: above 1, at most 100"
+        )
     return None
 
 
@@ -191,48 +197,37 @@ def _kind(out: Path) -> str:
     return "file" if out.is_dir() else "folder"
 
 
-def _read(faults: Faults, source: str, options: Options) -> ExternalSweep | None:
-    known = options.format if options.format in FORMATS else None  # a wrong one is said already
+def _read_source(faults: Faults, source: str, arguments: ImportArguments) -> ExternalSweep | None:
+    known = (
+        arguments.format if arguments.format in IMPORT_FORMATS else None
+    )  # a wrong one is said already
     try:
-        return read(source, known, tuple(options.study))
-    except SpecError as error:
+        return read_sweep(source, known, tuple(arguments.study))
+    except TableError as error:
         faults.found += error.faults
         return None
 
 
-def _converted(faults: Faults, foreign: ExternalSweep, wish: ImportOptions) -> Imported | None:
-    from analysis import TableError, samples
-
+def _converted(
+    faults: Faults, sweep: ExternalSweep, options: ImportOptions
+) -> ImportedTable | None:
     try:
-        imported = convert(foreign, wish)
-        samples(imported.table)
-    except SpecError as error:
+        imported = convert_sweep(sweep, options)
+    except TableError as error:
         faults.found += error.faults
-    except TableError as error:
-        faults.found += [f"{foreign.name}: {fault}" for fault in error.faults]
-    else:
-        return imported
-    return None
-
-
-def _together(imported: list[Imported]) -> "pd.DataFrame":
-    """One table of all sources. Raises SpecError where a trial is in two of them."""
-    import pandas as pd
-
-    from analysis import TableError, samples
-
-    table = pd.concat([one.table for one in imported], ignore_index=True)
+        return None
     try:
-        samples(table)
+        samples(imported.table)
     except TableError as error:
-        raise SpecError(list(error.faults)) from error
-    return table
+        faults.found += [f"{sweep.name}: {fault}" for fault in error.faults]
+        return None
+    return imported
 
 
-def _say(foreign: ExternalSweep, imported: Imported) -> None:
+def _say(sweep: ExternalSweep, imported: ImportedTable) -> None:
     """Print what became of a source."""
     rows = f"{len(imported.table)} runs"
-    print(printable(f"{foreign.name}: {rows}, read as {foreign.format}"))
+    print(printable(f"{sweep.name}: {rows}, read as {sweep.format}"))
     moved = [
         f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
         for ours, theirs in imported.taken.items()

@@ -7,8 +7,8 @@ from typing import Any
 
 from stability.cli.output.tables import WIDTH
 from stability.cli.study.model_names import in_words
-from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, config_of, resolve
-from stability.models.variants import counted_on, source
+from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, config_of, resolve_model
+from stability.models.variants import counted_on, model_source
 from sweeps.errors import SpecError
 
 LONGEST = 22  # name that fits before the other columns
@@ -40,7 +40,7 @@ def full(names: list[str]) -> list[str]:
             faults.append(f"{name!r} names no size, as {kind}-nano does")
             continue
         try:
-            found.append(resolve(name, ""))
+            found.append(resolve_model(name, ""))
         except ModelNameError as error:
             faults.append(in_words(error))
     if faults:
@@ -59,7 +59,7 @@ def row(name: str) -> dict[str, Any]:
         "image": config.image,
         "classes": classes,
         **asdict(complexity(config, channels, classes)),
-        "source": source(name.split("+")[0]),
+        "source": model_source(name.split("+")[0]),
     }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analysis import Estimand, Sample
 
 NARROWEST = 0.02  # of the half-widths: the search for the exact bands takes seconds there
-ROWS = {
+HALF_WIDTH_ROWS = {
     "share": "one share at a declared distance",
     "difference": "difference of two shares (trials of each)",
     "ks": "all errors at once: band ks",
@@ -30,7 +30,7 @@ ROWS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PlanArguments:
     """The options as they were typed."""
 
     half_width: str = "0.1"
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlanOptions:
     """The options, checked."""
 
     half_widths: list[float]
@@ -56,16 +56,16 @@ class Plan:
     workers: int
 
 
-def show_plan(runs: list[Path], asked: Asked, *, as_json: bool) -> None:
+def show_plan(runs: list[Path], asked: PlanArguments, *, as_json: bool) -> None:
     """Print trials for half-widths; of pilot runs also power and cost. Raises SpecError."""
-    plan = read(runs, asked)
+    plan = read_options(runs, asked)
     found: dict[str, Any] = {"confidence": plan.confidence, "half_widths": _half_widths(plan)}
     if runs:
         found |= _of_pilot(runs, plan)
     print(json.dumps(found, indent=2) if as_json else printable(_in_words(found)))
 
 
-def read(runs: list[Path], asked: Asked) -> Plan:
+def read_options(runs: list[Path], asked: PlanArguments) -> PlanOptions:
     """Check the options. Raises SpecError with every fault."""
     from analysis.table.policies import MEANINGS
 
@@ -87,7 +87,7 @@ def read(runs: list[Path], asked: Asked) -> Plan:
     faults.found += [fault for run in runs if (fault := refresh(run))]
     if faults.found or confidence is None:
         raise SpecError(faults.found)
-    return Plan(
+    return PlanOptions(
         half_widths=[w for w in widths if w is not None],
         confidence=confidence,
         within=within,
@@ -106,19 +106,19 @@ def _between(faults: Faults, option: str, text: str, ends: tuple[float, float]) 
     return None
 
 
-def _half_widths(plan: Plan) -> list[dict[str, Any]]:
+def _half_widths(plan: PlanOptions) -> list[dict[str, Any]]:
     from analysis.planning import trials_for
 
     return [
-        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in ROWS}}  # type: ignore[arg-type]
+        {"half_width": w, **{of: trials_for(w, of, plan.confidence) for of in HALF_WIDTH_ROWS}}  # type: ignore[arg-type]
         for w in plan.half_widths
     ]
 
 
-def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
+def _of_pilot(runs: list[Path], plan: PlanOptions) -> dict[str, Any]:
     """Power and cost of the pilot's groups. Raises SpecError."""
     from analysis import TableError
-    from analysis.planning import WANTED, cost, seconds_by_group
+    from analysis.planning import WANTED_POWER, cost, seconds_by_group
 
     table, groups, estimand = _asked_of(runs, plan)
     draws = plan.draws or max(group.trials for group in groups)
@@ -133,7 +133,7 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
         "policy": groups[0].policy,
         "draws": draws,
         "workers": plan.workers,
-        "wanted": WANTED,
+        "wanted": WANTED_POWER,
         "power": powers,
         "no_power": None if powers else no_power,
         "notes": [*notes(groups), *outdated(runs)],
@@ -148,18 +148,18 @@ def _of_pilot(runs: list[Path], plan: Plan) -> dict[str, Any]:
     return {**found, "cost": {"seconds": whole, "groups": rows}}
 
 
-def _asked_of(runs: list[Path], plan: Plan) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
+def _asked_of(runs: list[Path], plan: PlanOptions) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
     """The table of the pilots, its groups, and the question. Raises SpecError."""
     from analysis import Estimand, load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
     from analysis.comparison.strata import with_peaks
-    from analysis.table.units import near, unit_of
+    from analysis.table.units import near_distance, unit_of
 
     try:
         table = load(runs)
         d = declared_loss(runs) if plan.within is None else plan.within
         unit = unit_of(table)
-        estimand = Estimand(d=near(d, unit), confidence=plan.confidence, unit=unit)
+        estimand = Estimand(d=near_distance(d, unit), confidence=plan.confidence, unit=unit)
         groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
         peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
     except ValueError as error:
@@ -193,13 +193,13 @@ def _table_of_widths(found: dict[str, Any]) -> list[str]:
     lines = [f"{head:<46}" + "".join(f"{column['half_width']:>8g}" for column in columns)]
     lines += [
         f"  {text:<44}" + "".join(f"{column[of]:>8}" for column in columns)
-        for of, text in ROWS.items()
+        for of, text in HALF_WIDTH_ROWS.items()
     ]
     return lines
 
 
 def _power_in_words(found: dict[str, Any]) -> list[str]:
-    from analysis.planning import MOST
+    from analysis.planning import MAX_TRIALS
 
     draws, wanted = found["draws"], f"{100 * found['wanted']:g}%"
     notes = [line for note in found["notes"] for line in wrap(note, WIDTH)]
@@ -215,7 +215,7 @@ def _power_in_words(found: dict[str, Any]) -> list[str]:
         for name in ("pessimistic", "pilot", "optimistic"):
             row = pair[name]
             shares = f"{_share(row['share_a'])}  {_share(row['share_b'])}"
-            trials = row["trials"] or (f"over {MOST}" if _as_pilot(pair, row) else "none")
+            trials = row["trials"] or (f"over {MAX_TRIALS}" if _as_pilot(pair, row) else "none")
             lines.append(f"  {name:<12}  {shares:>14}{_share(row['power']):>18}{trials:>18}")
     legend = (
         "pessimistic, optimistic: the near and the far end of the pilot's "

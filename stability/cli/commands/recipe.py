@@ -8,8 +8,15 @@ from typing import Any
 from stability.cli.output.tables import WIDTH, shown
 from stability.cli.study.data_names import images
 from stability.cli.study.parsing import Faults
-from stability.training.recipes import CURRENT, IMAGENET, RECIPES, UPDATES, Named, source_of
-from stability.training.settings import DEFAULTS, OPTIMIZERS, allowed
+from stability.training.recipes import (
+    CURRENT,
+    FEWEST_EMA_STEPS,
+    IMAGENET,
+    RECIPES,
+    NamedRecipe,
+    setting_source,
+)
+from stability.training.settings import OPTIMIZERS, RECIPE_DEFAULTS, allowed_values
 from sweeps.errors import SpecError
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -62,8 +69,8 @@ def as_dict(name: str) -> dict[str, Any]:
         "settings": {
             setting: {
                 "value": value,
-                "allowed": allowed(setting),
-                "source": source_of(name, setting),
+                "allowed": allowed_values(setting),
+                "source": setting_source(name, setting),
             }
             for setting, value in values_of(name).items()
         },
@@ -78,7 +85,7 @@ def as_dict(name: str) -> dict[str, Any]:
 
 def values_of(name: str) -> dict[str, Any]:
     """Each setting with its value; of two that say the same the one that is used."""
-    values = {**DEFAULTS, **CURRENT, **RECIPES[name].settings}
+    values = {**RECIPE_DEFAULTS, **CURRENT, **RECIPES[name].settings}
     return values | ({"warmup": None} if values["warmup_epochs"] is not None else {})
 
 
@@ -88,8 +95,8 @@ def described(name: str) -> str:
     lines = [f"{name}: {named.summary}", f"default for {named.default_for}", ""]
     lines.append(f"{'setting':15}  {'value':>7}  {'allowed':18}  source")
     for setting, value in values_of(name).items():
-        source = wrap(source_of(name, setting), WIDTH - 46, break_on_hyphens=False)
-        first = f"{setting:15}  {in_words(value):>7}  {allowed(setting):18}  {source[0]}"
+        source = wrap(setting_source(name, setting), WIDTH - 46, break_on_hyphens=False)
+        first = f"{setting:15}  {in_words(value):>7}  {allowed_values(setting):18}  {source[0]}"
         lines += [first, *(f"{'':46}{rest}" for rest in source[1:])]
     lines += [
         "",
@@ -108,14 +115,14 @@ def ema_in_lines(name: str) -> list[str]:
         return []
     text = (
         f"ema: for ImageNet's {IMAGENET} training images; for other data {ema:g} * {IMAGENET} / "
-        f"images, and ema_period 1 where an epoch has fewer than {UPDATES} steps or batch_size "
-        "varies. Each ema_period steps the averaged weights go min(1, ema * batch / epochs * "
-        "ema_period) of the way to the weights ([2] trainer.py)."
+        f"images, and ema_period 1 where an epoch has fewer than {FEWEST_EMA_STEPS} steps or "
+        "batch_size varies. Each ema_period steps the averaged weights go min(1, ema * batch / "
+        "epochs * ema_period) of the way to the weights ([2] trainer.py)."
     )
     return [*wrap(text, WIDTH), ""]
 
 
-def ranges_in_lines(named: Named) -> list[str]:
+def ranges_in_lines(named: NamedRecipe) -> list[str]:
     """The intervals of lr and weight decay."""
     lines = wrap(f"drawn log-uniformly, from {named.ranges_from}", WIDTH)
     if named.lr_batch is not None:
@@ -131,9 +138,9 @@ def ranges_in_lines(named: Named) -> list[str]:
 def side_by_side() -> str:
     """A column for each recipe."""
     lines = [f"{'setting':15}" + "".join(f"  {name:>9}" for name in RECIPES) + "  allowed"]
-    for setting in DEFAULTS:
+    for setting in RECIPE_DEFAULTS:
         values = "".join(f"  {in_words(values_of(name)[setting]):>9}" for name in RECIPES)
-        lines.append(f"{setting:15}{values}  {allowed(setting)}")
+        lines.append(f"{setting:15}{values}  {allowed_values(setting)}")
     for name, named in RECIPES.items():
         lines += ["", f"{name}: {named.summary};", f"  for {named.default_for}"]
     return "\n".join([*lines, "", "Sources and ranges: stability recipe NAME."])

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from stability.cli.commands.edf import Picture, declared_loss, table_of, write_picture
+from stability.cli.commands.edf import Picture, declared_loss, write_picture
 from stability.cli.output.announce import cost, describe
 from stability.cli.output.failures import few
 from stability.cli.output.peaks import print_peaks
@@ -26,7 +26,7 @@ from stability.cli.study.data_names import check_unchanged
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
-from stability.models.names import is_own
+from stability.models.names import is_external
 from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import EXECUTORS, Executor, LocalExecutor, SlurmExecutor
@@ -183,7 +183,7 @@ def machine_known(request: Request) -> Machine | None:
     """
     study, site = request.study, request.site
     is_ours = study.objective == OBJECTIVE
-    if (is_ours and any(map(is_own, study.models))) or site.executor == "slurm":
+    if (is_ours and any(map(is_external, study.models))) or site.executor == "slurm":
         return None
     if is_ours and (site.executor != "local" or site.detach or sys.platform != "linux"):
         return None  # workers are forked only on Linux: see sweeps.executors.forked
@@ -305,7 +305,9 @@ def conclude(study_run: StudyRun) -> int:
     if not is_sweep:
         print_peaks(run.path.parent)
     else:
-        table, d = table_of([run.path]), declared_loss([run.path])
+        from analysis import load
+
+        table, d = load([run.path]), declared_loss([run.path])
         print_groups(table, within=d)
         print(shown(write_picture(table, run.edf, Picture(), d, outdated([run.path]))))
     print(shown(run.results))

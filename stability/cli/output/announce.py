@@ -7,7 +7,7 @@ from stability.cli.output.tables import WIDTH, shown
 from stability.cli.site.cluster import Site
 from stability.cli.site.machine import Machine
 from stability.cli.study.image_study import OBJECTIVE
-from stability.data.listing import in_words as images_left_out
+from stability.data.listing import describe_left_out as images_left_out
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import as_typed
 from sweeps.study.study import Study

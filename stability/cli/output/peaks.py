@@ -19,7 +19,7 @@ def print_peaks(run: Path) -> None:
     from analysis import load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
     from analysis.table.policies import error_name
-    from analysis.table.units import number
+    from analysis.table.units import format_number
 
     groups = samples(load(run))
     peaks: Mapping[str, Confirmed] = peaks_of(groups, confirmed(run))
@@ -31,9 +31,9 @@ def print_peaks(run: Path) -> None:
         cells = ["-"] * 4
         if (peak := peaks.get(group.label)) is not None:
             counts = [str(peak.errors.size), str(peak.diverged)]
-            mean, low, high = (number(x, group.unit) for x in peak.interval())
+            mean, low, high = (format_number(x, group.unit) for x in peak.interval())
             cells = [*counts, mean, f"{low} .. {high}"]
-        grid.add_row(escaped(group.label), number(group.best, group.unit), *cells)
+        grid.add_row(escaped(group.label), format_number(group.best, group.unit), *cells)
     console().print(grid)
     legend = [
         f"best: {error_name('chance', groups[0].unit)} of the luckiest run of the sweep",

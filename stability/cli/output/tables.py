@@ -105,9 +105,9 @@ def _legend_of_shares(distances: int, *, is_loss: bool) -> list[str]:
 
 
 def _error(value: float, unit: "Unit") -> str:
-    from analysis.table.units import number
+    from analysis.table.units import format_number
 
-    return "-" if math.isnan(value) else number(value, unit)
+    return "-" if math.isnan(value) else format_number(value, unit)
 
 
 def _share(value: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stability.cli.study.parsing import Faults, not_one_of
-from stability.training.engines.names import NAMES, parse
+from stability.training.engines.names import ENGINE_NAMES, parse_engine
 from sweeps.executors import EXECUTORS
 from sweeps.executors.slurm import commands
 from sweeps.executors.slurm.options import SlurmOptions, is_reserved
@@ -148,11 +148,11 @@ def _engine(faults: Faults, where: SiteOptions, same: Site | None) -> str:
     if text == AUTO:
         return AUTO
     try:
-        return str(parse(text))
+        return str(parse_engine(text))
     except ValueError as error:
         name = text.partition(":")[0]
-        unknown = name not in NAMES
-        faults.add("--engine", not_one_of(name, (AUTO, *NAMES)) if unknown else str(error))
+        unknown = name not in ENGINE_NAMES
+        faults.add("--engine", not_one_of(name, (AUTO, *ENGINE_NAMES)) if unknown else str(error))
         return AUTO
 
 

@@ -3,7 +3,7 @@
 from stability.cli.site.cluster import Site
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cli.study.request import Request
-from stability.training.engines.names import Engine, fault, parse
+from stability.training.engines.names import Engine, device_fault, parse_engine
 from sweeps.errors import SpecError
 from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
@@ -34,7 +34,7 @@ def unusable_engine(study: Study, site: Site, device: str) -> list[str]:
     if site.engine != AUTO:
         if study.objective != OBJECTIVE:
             faults.append(f"--engine: got {site.engine}, with --objective the function trains")
-        elif why := fault(parse(site.engine), device):
+        elif why := device_fault(parse_engine(site.engine), device):
             faults.append(f"--engine: {why}; allowed here are auto, eager and stacked")
     return faults
 

@@ -11,8 +11,8 @@ from typing import Any
 from stability.cli.study.data_names import source
 from stability.cli.study.image_study import OBJECTIVE
 from stability.cores import cores
-from stability.data import load
-from stability.models.names import is_own
+from stability.data import load_data
+from stability.models.names import is_external
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors.environment import ENVIRONMENT
 from sweeps.study.study import Study
@@ -56,7 +56,7 @@ def measure(study: Study, device: str, *, is_timed: bool = True) -> Machine:
         check=False,
     )
     last = " ".join(probe.stderr.strip().splitlines()[-1:])
-    own = [model for model in study.models if is_own(model)]
+    own = [model for model in study.models if is_external(model)]
     if own and (probe.returncode != 0 or not probe.stdout):
         ended = f"ended the process that checked it (status {probe.returncode}): {last}"
         raise SpecError([f"--model: {' or '.join(own)} {ended}"])
@@ -70,7 +70,7 @@ def question(study: Study, device: str, *, is_timed: bool = True) -> dict[str, A
 
     Where nothing is timed, of the models that are not ours alone.
     """
-    kinds = [kind for kind in _kinds(study) if is_timed or is_own(kind[0])]
+    kinds = [kind for kind in _kinds(study) if is_timed or is_external(kind[0])]
     jobs = [{**_job(study, *kind), "is_timed": is_timed} for kind in kinds]
     return {"device": device, "jobs": jobs}
 
@@ -111,7 +111,7 @@ def _job(study: Study, model: str, optim: str) -> dict[str, Any]:
 
 def _seconds(study: Study, batch: int, cost: dict[str, float]) -> float:
     """Of all trials of one model and optimizer: steps, and an evaluation before and per epoch."""
-    data = load(source(study))
+    data = load_data(source(study))
     steps = len(data.train) // batch
     return study.draws * sum(
         epochs * steps * cost["step"]

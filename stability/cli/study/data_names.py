@@ -3,7 +3,7 @@
 from typing import Any
 
 from stability.cli.study.parsing import Faults
-from stability.data import DataError, ImageData, load, resolve, skipping
+from stability.data import DataError, ImageData, load_data, resolve_data, without_unreadable
 from stability.data.faults import first_of
 from sweeps.errors import SpecError
 from sweeps.study.study import Study
@@ -14,8 +14,8 @@ def images(
 ) -> tuple[dict[str, Any], ImageData | None]:
     """The study's fields about its data, and the data; none where something is wrong."""
     try:
-        text = skipping(text) if skip_unreadable else text
-        name, data = resolve(text), load(text)
+        text = without_unreadable(text) if skip_unreadable else text
+        name, data = resolve_data(text), load_data(text)
     except DataError as error:
         for fault in with_next_step(error):
             faults.add("--data", fault)
@@ -41,7 +41,7 @@ def source(study: Study) -> str:
 def check_unchanged(study: Study) -> None:
     """Raise SpecError where the data are not there any more, or are not those of the study."""
     try:
-        data = load(source(study))
+        data = load_data(source(study))
     except DataError as error:
         raise SpecError([f"the study's data: {fault}" for fault in error.faults]) from None
     if data.fingerprint != study.fingerprint:

@@ -8,9 +8,9 @@ from stability.cli.study.model_names import Choices, full_names
 from stability.cli.study.parsing import Faults, intervals_by_optimizer, vary
 from stability.cli.study.recipe_choice import Choice, chosen_recipe
 from stability.data import ImageData
-from stability.models import family
-from stability.models.names import is_own
-from stability.training.settings import ONLY_FOR, OPTIMIZERS, RANGES, fault_of
+from stability.models import family_of
+from stability.models.names import is_external
+from stability.training.settings import ONLY_FOR, OPTIMIZERS, SETTING_RANGES, setting_fault
 from sweeps.study.space import Hyperparameter
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def fields_of_images(faults: Faults, options: "Options") -> dict[str, Any]:
 def _check_space(faults: Faults, options: "Options") -> None:
     """Names and values in the space of a study file."""
     for h in options.space:
-        if faults.one_of("space", h.name, RANGES):
+        if faults.one_of("space", h.name, SETTING_RANGES):
             _check_values(faults, "space", h.name, h.choices or (h.low, h.high))
 
 
 def _check_values(faults: Faults, where: str, name: str, values: Iterable[Any]) -> None:
-    for fault in filter(None, (fault_of(name, value) for value in values)):
+    for fault in filter(None, (setting_fault(name, value) for value in values)):
         faults.add(where, fault)
 
 
@@ -109,7 +109,7 @@ def _ranges(
 
 def _family(model: str) -> str:
     """Key of a model's ranges; a model from elsewhere has none."""
-    return "own" if is_own(model) else family(model)
+    return "own" if is_external(model) else family_of(model)
 
 
 def _say_missing(
@@ -119,7 +119,7 @@ def _say_missing(
         return
     option = f"--{name.replace('_', '-')}"
     why = f"got {', '.join(members)}, without a range of their own"
-    if not any(is_own(member) for member in members):
+    if not any(is_external(member) for member in members):
         why = f"that of the recipe {choice.name} hangs on batch_size, which varies"
     fault = f"{option}: {why}: give {option} LO:HI"
     if fault not in faults.found:
@@ -168,6 +168,11 @@ def _check_warmup(
 ) -> None:
     """A schedule must be longer than its warm-up."""
     warmup = next(iter(recipe.values()), {}).get("warmup_epochs")
-    if warmup and fault_of("warmup_epochs", warmup) is None and epochs and min(epochs) <= warmup:
+    if (
+        warmup
+        and setting_fault("warmup_epochs", warmup) is None
+        and epochs
+        and min(epochs) <= warmup
+    ):
         fault = f"got {min(epochs)}, the learning rate climbs for {warmup:g} epochs: take more"
         faults.add("--epochs", f"{fault}, or --set warmup=0.1, a share of them")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from stability.cli.study.parsing import Faults, import_hint, not_one_of
-from stability.data import ImageData, suits
-from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve
-from stability.models.names import DEEPEST, is_own, may_choose, takes
+from stability.data import ImageData, suitable_size
+from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, resolve_model
+from stability.models.names import DEEPEST, accepts_size, is_external, is_vit_name
 
 OWN = re.compile(r"[A-Za-z_][\w.]*:[\w.-]+")
 POOLS = {"token": "", "mean": "gap"}
@@ -28,14 +28,14 @@ def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | 
     combinations = _combinations(faults, choices)
     asked = [name.strip() for name in models.split(",")]
     for option, text in vars(choices).items():
-        if text is not None and not any(map(may_choose, asked)):
+        if text is not None and not any(map(is_vit_name, asked)):
             faults.add(f"--{option}", f"got {text!r}, a choice for ViTs; none of {models} is one")
     texts = [
         "+".join([name, *choice])
         for name in asked
-        for choice in (combinations if may_choose(name) else [()])
+        for choice in (combinations if is_vit_name(name) else [()])
     ]
-    size = suits(data) if data else "nano"
+    size = suitable_size(data) if data else "nano"
     found = faults.many_of("--model", ",".join(texts), lambda text: model(faults, text, size))
     return [name for name in found if data is None or _suits(faults, name, data)]
 
@@ -43,7 +43,7 @@ def full_names(faults: Faults, models: str, choices: Choices, data: ImageData | 
 def model(faults: Faults, text: str, size: str) -> str | None:
     """The full name of the model `text` on data that `size` suits."""
     hint = import_hint(text)
-    if is_own(text) or hint:
+    if is_external(text) or hint:
         if OWN.fullmatch(text) and not hint:
             return text  # looked at where there is torch: `cli.machine`
         faults.add(
@@ -51,7 +51,7 @@ def model(faults: Faults, text: str, size: str) -> str | None:
         )
         return None
     try:
-        return resolve(text, size)
+        return resolve_model(text, size)
     except ModelNameError as error:
         faults.add("--model", in_words(error))
         return None
@@ -92,10 +92,10 @@ def _depth(faults: Faults, text: str) -> str | None:
 def _suits(faults: Faults, name: str, data: ImageData) -> bool:
     """Whether the model takes the images; a ViT takes those of its own size alone."""
     side = data.shape[1]
-    if is_own(name) or takes(name, side):
+    if is_external(name) or accepts_size(name, side):
         return True
     kind = name.split("-")[0]
-    others = [n for n in VARIANTS if n.startswith(f"{kind}-") and takes(n, side)]
+    others = [n for n in VARIANTS if n.startswith(f"{kind}-") and accepts_size(n, side)]
     fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
     resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
     faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")

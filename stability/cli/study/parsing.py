@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from stability.training.settings import RANGES, VARIABLE, fault_of
+from stability.training.settings import SETTING_RANGES, VARIABLE_SETTINGS, setting_fault
 from sweeps.study.space import (
     MAX_INT64,
     SIGNIFICANT_DIGITS,
@@ -244,8 +244,8 @@ def vary(faults: Faults, text: str) -> Hyperparameter | None:
     if not equals:
         faults.add(option, "allowed is NAME=LO:HI, NAME=LO:HI:linear or NAME=a,b,c")
         return None
-    if name not in VARIABLE:
-        faults.add(option, not_one_of(name, VARIABLE))
+    if name not in VARIABLE_SETTINGS:
+        faults.add(option, not_one_of(name, VARIABLE_SETTINGS))
         return None
     return (
         _interval_law(faults, option, name, law)
@@ -266,7 +266,7 @@ def _interval_law(faults: Faults, option: str, name: str, law: str) -> Hyperpara
     low, high = (_as_kind(name, end) for end in ends)
     if not _allowed(faults, option, name, (low, high)):
         return None
-    integer = RANGES[name].integer
+    integer = SETTING_RANGES[name].integer
     return Hyperparameter(name=name, low=low, high=high, scale=scale, integer=integer)
 
 
@@ -287,11 +287,11 @@ def _choice(faults: Faults, option: str, name: str, law: str) -> Hyperparameter 
 
 def _as_kind(name: str, value: float) -> float:
     """32 for 32.0 where a whole number is needed; anything else is left for `_allowed` to name."""
-    return int(value) if RANGES[name].integer and value.is_integer() else value
+    return int(value) if SETTING_RANGES[name].integer and value.is_integer() else value
 
 
 def _allowed(faults: Faults, option: str, name: str, values: Iterable[float]) -> bool:
-    found = [fault for value in values if (fault := fault_of(name, value))]
+    found = [fault for value in values if (fault := setting_fault(name, value))]
     for fault in found:
         faults.add(option, fault.partition(": ")[2])
     return not found

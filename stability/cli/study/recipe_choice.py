@@ -6,31 +6,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.study.parsing import Faults, not_one_of, number
-from stability.data import ImageData, suits
+from stability.data import ImageData, suitable_size
 from stability.training.recipes import (
     IMAGENET,
     RECIPES,
-    Interval,
+    Bounds,
     default_recipe,
     model_settings,
     ranges_of,
     settings_of,
 )
 from stability.training.settings import (
-    DEFAULTS,
-    OPTIONAL,
-    RANGES,
-    SWITCHES,
-    WORDS,
-    allowed,
-    conflicts,
-    fault_of,
+    BOOLEAN_SETTINGS,
+    OPTIONAL_SETTINGS,
+    RECIPE_DEFAULTS,
+    SETTING_RANGES,
+    SETTING_WORDS,
+    allowed_values,
+    rival_faults,
+    setting_fault,
 )
 
 if TYPE_CHECKING:
     from stability.cli.study.request import Options
 
-NAMES = ("lr", "weight_decay", *DEFAULTS)
+NAMES = ("lr", "weight_decay", *RECIPE_DEFAULTS)
 OFF = "off"
 
 
@@ -62,7 +62,7 @@ class Choice:
         found = {model: model_settings(model, self.own, used) for model in models}
         return {model: settings for model, settings in found.items() if settings}
 
-    def ranges(self, family: str, optim: str) -> dict[str, Interval]:
+    def ranges(self, family: str, optim: str) -> dict[str, Bounds]:
         """Intervals of lr and weight decay; of lr none where it hangs on a batch that varies."""
         if not self.name:
             return {}
@@ -93,14 +93,16 @@ def chosen_recipe(
     """The recipe that the options ask for: that of the data's size where they name none."""
     name = options.recipe
     if name is None:
-        name = default_recipe(suits(data), len(data.train)) if data else "nano"
-    own = {n: None if v == OFF and n in OPTIONAL else v for n, v in options.settings.items()}
+        name = default_recipe(suitable_size(data), len(data.train)) if data else "nano"
+    own = {
+        n: None if v == OFF and n in OPTIONAL_SETTINGS else v for n, v in options.settings.items()
+    }
     for setting, value in own.items():
-        if faults.one_of("recipe", setting, NAMES) and (fault := fault_of(setting, value)):
+        if faults.one_of("recipe", setting, NAMES) and (fault := setting_fault(setting, value)):
             faults.add("recipe", fault)
     for setting, value in _typed(faults, options, drawn).items():
         own[setting] = value
-    for fault in conflicts({**own, **dict.fromkeys(drawn, True)}):
+    for fault in rival_faults({**own, **dict.fromkeys(drawn, True)}):
         faults.add("recipe", fault)
     found = faults.one_of("--recipe", name, RECIPES)
     return Choice(found or "", own, drawn, len(data.train) if data else 1)
@@ -124,22 +126,22 @@ def _typed(
             faults.add(option, f"{name} varies: it is either set or drawn")
         else:
             value = _value(name, word)
-            fault = fault_of(name, value)
+            fault = setting_fault(name, value)
             found[name] = value
             if fault:
-                faults.add(option, f"got {word!r}, allowed is {allowed(name)}")
+                faults.add(option, f"got {word!r}, allowed is {allowed_values(name)}")
     return found
 
 
 def _value(name: str, word: str) -> Any:
     """What a typed value means; where it means nothing, the text, for which there is a fault."""
-    if word == OFF and name in OPTIONAL:
+    if word == OFF and name in OPTIONAL_SETTINGS:
         return None
-    if name in SWITCHES:
+    if name in BOOLEAN_SETTINGS:
         return {"true": True, "false": False}.get(word, word)
-    if name in WORDS:
+    if name in SETTING_WORDS:
         return word
     value = number(word)
     if value is None:
         return word
-    return int(value) if RANGES[name].integer and re.fullmatch(r"[+-]?\d+", word) else value
+    return int(value) if SETTING_RANGES[name].integer and re.fullmatch(r"[+-]?\d+", word) else value

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from stability.training.augment.pixels import OPERATIONS
-from stability.training.tensors import sent
+from stability.training.tensors import to_device
 
-RANGES: dict[str, tuple[float, float, bool]] = {
+STRENGTHS: dict[str, tuple[float, float, bool]] = {
     "autocontrast": (0, 1, False),
     "color": (0.1, 1.9, False),
     "equalize": (0, 1, False),
@@ -55,7 +55,7 @@ POLICY: tuple[tuple[Step, Step], ...] = (
     (("solarize", 0.6, 8), ("equalize", 0.6, 1)),
     (("color", 0.8, 6), ("rotate", 0.4, 5)),
 )
-NAMES = tuple(OPERATIONS)
+OPERATION_NAMES = tuple(OPERATIONS)
 
 
 def autoaugment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -69,23 +69,23 @@ def autoaugment(images: Tensor, generator: torch.Generator) -> Tensor:
     images = images.clone()
     pairs = torch.randint(len(POLICY), (len(images),), generator=generator)
     for place in (0, 1):
-        operations, strengths = drawn(pairs, place, generator)
-        for number, name in enumerate(NAMES):
+        operations, strengths = draw_operations(pairs, place, generator)
+        for number, name in enumerate(OPERATION_NAMES):
             rows = torch.nonzero(operations == number)[:, 0]
             if len(rows):
-                strength = sent(strengths[rows], images.device)
-                rows = sent(rows, images.device)
+                strength = to_device(strengths[rows], images.device)
+                rows = to_device(rows, images.device)
                 images[rows] = OPERATIONS[name](images[rows], strength)
     return images
 
 
-def drawn(pairs: Tensor, place: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_operations(pairs: Tensor, place: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(number of the operation, -1 for none; strength) of each image, in one of the two steps."""
     steps = [pair[place] for pair in POLICY]
-    numbers = torch.tensor([NAMES.index(name) for name, _, _ in steps])[pairs]
+    numbers = torch.tensor([OPERATION_NAMES.index(name) for name, _, _ in steps])[pairs]
     chances = torch.tensor([chance for _, chance, _ in steps])[pairs]
     strengths = torch.tensor([strength_of(name, magnitude) for name, _, magnitude in steps])[pairs]
-    signed = torch.tensor([RANGES[name][2] for name, _, _ in steps])[pairs]
+    signed = torch.tensor([STRENGTHS[name][2] for name, _, _ in steps])[pairs]
     luck, sign = torch.rand(2, len(pairs), generator=generator)
     strengths = torch.where(signed & (sign < 0.5), -strengths, strengths)
     return torch.where(luck < chances, numbers, -1), strengths
@@ -97,5 +97,5 @@ def strength_of(name: str, magnitude: int) -> float:
     >>> strength_of("rotate", 8), strength_of("solarize", 10)
     (24.0, 256.0)
     """
-    low, high, _ = RANGES[name]
+    low, high, _ = STRENGTHS[name]
     return low + magnitude / 10 * (high - low)

@@ -15,11 +15,11 @@ from stability.training.tensors import TensorPart
 
 @dataclass(frozen=True)
 class Streams:
-    """Generators of a training, each for one purpose, so that none shifts another. On the CPU."""
+    """Random generators of a training, on the CPU: one a purpose, so that none shifts another."""
 
     weights: torch.Generator
     order: torch.Generator
-    """Of the images."""
+    """Order of the images."""
     images: torch.Generator
     """Crops, mirrored images, AutoAugment."""
     mixing: torch.Generator
@@ -28,24 +28,18 @@ class Streams:
 
     @classmethod
     def of(cls, seed: int) -> "Streams":
-        """The generators that a trial's seed means."""
+        """The generators of a trial's seed."""
         children = np.random.SeedSequence(seed).generate_state(5, np.uint64)
         return cls(*(torch.Generator().manual_seed(int(child)) for child in children))
 
     def state(self) -> dict[str, Tensor]:
-        """Of each generator: the position in the data, and in all else that is random."""
+        """State of each generator: the position in the data, and in all else that is random."""
         return {name: generator.get_state() for name, generator in vars(self).items()}
 
-    def become(self, state: dict[str, Tensor]) -> None:
-        """Go on with what `state()` gave."""
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from the result of `state()`."""
         for name, generator in vars(self).items():
             generator.set_state(state[name])
-
-
-def augments(recipe: Recipe) -> bool:
-    """Whether single images are changed."""
-    areas = recipe.crop_area is not None or recipe.crop_padding > 0
-    return areas or recipe.flip > 0 or recipe.autoaugment
 
 
 def mixes(recipe: Recipe) -> bool:
@@ -72,8 +66,6 @@ def inputs(
     part: TensorPart, rows: Tensor, recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Standardised images (B, C, H, W), augmented, and labels (B,) of these rows."""
-    if not augments(recipe):
-        return part.batch(rows)
     levels = augmented(part.images[rows].float(), recipe, part.mean, generator)
     return part.standardised(levels), part.labels[rows]
 
@@ -81,7 +73,7 @@ def inputs(
 def training_batch(
     part: TensorPart, rows: Tensor, classes: int, recipe: Recipe, streams: Streams
 ) -> tuple[Tensor, Tensor]:
-    """As `inputs`; where the recipe mixes, mixed, with targets (B, classes) for labels."""
+    """As `inputs`; if the recipe mixes, mixed images and targets (B, classes)."""
     images, labels = inputs(part, rows, recipe, streams.images)
     if mixes(recipe):
         return mixed(images, labels, classes, recipe, streams.mixing)

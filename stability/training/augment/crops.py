@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stability.training.tensors import sent
+from stability.training.tensors import to_device
 
 TRIES = 10
 """Boxes that are drawn for an image until one fits into it."""
@@ -15,7 +15,7 @@ RATIO = 3 / 4
 def mirrored(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Each of (B, C, H, W) mirrored, left for right, with this probability."""
     chosen = mirrors(len(images), probability, generator)
-    return mirrored_where(images, sent(chosen, images.device))
+    return mirrored_where(images, to_device(chosen, images.device))
 
 
 def mirrors(n: int, probability: float, generator: torch.Generator) -> Tensor:
@@ -35,7 +35,7 @@ def padded_crops(
 
     `fill` (C, 1, 1) is the border's colour. `revision`: of `corners`.
     """
-    places = sent(corners(len(images), padding, generator, revision), images.device)
+    places = to_device(corners(len(images), padding, generator, revision), images.device)
     return cropped_at(images, padding, fill, places)
 
 
@@ -50,7 +50,7 @@ def corners(n: int, padding: int, generator: torch.Generator, revision: int = 2)
 
 
 def cropped_at(images: Tensor, padding: int, fill: Tensor, corners: Tensor) -> Tensor:
-    """The windows whose `corners` these are, on the device of the images."""
+    """The windows with these `corners`, which lie on the device of the images."""
     b, c, h, w = images.shape
     framed = fill.expand(b, c, h + 2 * padding, w + 2 * padding).clone()
     framed[:, :, padding : padding + h, padding : padding + w] = images
@@ -71,7 +71,7 @@ def resized_crops(
     """
     b, _, h, w = images.shape
     drawn = boxes(b, h, w, smallest, generator, revision)
-    top, left, height, width = sent(drawn, images.device).unbind(1)
+    top, left, height, width = to_device(drawn, images.device).unbind(1)
     v = _places(top, height, h)  # (B, H), in pixels of the image
     u = _places(left, width, w)
     grid = torch.stack(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from stability.training.settings import Recipe
-from stability.training.tensors import sent
+from stability.training.tensors import to_device
 
 
 def mixed(
@@ -23,7 +23,7 @@ def mixed(
     alpha = recipe.cutmix if is_cut else recipe.mixup
     assert alpha is not None  # by the caller: one of the two is on
     share = beta(alpha, generator)
-    others = sent(torch.randperm(len(images), generator=generator), images.device)
+    others = to_device(torch.randperm(len(images), generator=generator), images.device)
     if is_cut:
         _, _, height, width = images.shape
         top, bottom, left, right = box(height, width, share, generator, recipe.revision)

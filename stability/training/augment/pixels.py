@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GREY = 128.0
+FILL = 128.0
 """What lies outside the image."""
 LUMA = (19595, 38470, 7471)
 """ITU-R 601 weights of red, green and blue, times 2^16, as Pillow has them."""
@@ -136,4 +136,4 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     found = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     inside = ((u >= 0) & (u < w) & (v >= 0) & (v < h))[:, None]
     # Pillow cuts the fraction off; the thousandth is for what float32 loses.
-    return torch.where(inside, torch.floor(found + 1e-3), GREY)
+    return torch.where(inside, torch.floor(found + 1e-3), FILL)

@@ -15,11 +15,11 @@ from stability.training.settings import Recipe
 IMAGES, DRAWS = 6, 3
 SEED = 1
 
-Row = tuple[str, NDArray[np.uint8]]
+PreviewRow = tuple[str, NDArray[np.uint8]]
 """What was done, and images (n, H, W, C)."""
 
 
-def augmentation_rows(settings: dict[str, Any], data: ImageData) -> list[Row]:
+def augmentation_rows(settings: dict[str, Any], data: ImageData) -> list[PreviewRow]:
     """Six training images as they are, after each part of the augmentation alone, after all.
 
     `settings`: of a recipe. Mixing pairs the six images among themselves.
@@ -28,7 +28,7 @@ def augmentation_rows(settings: dict[str, Any], data: ImageData) -> list[Row]:
     off = replace(
         recipe, crop_area=None, crop_padding=0, flip=0.0, autoaugment=False, mixup=None, cutmix=None
     )
-    rows: list[Row] = [("as they are", _changed(off, data, 0))]
+    rows: list[PreviewRow] = [("as they are", _changed(off, data, 0))]
     alone: dict[str, dict[str, Any]] = {
         f"box of {recipe.crop_area or 0:g} to 1 of the area": {"crop_area": recipe.crop_area},
         f"padded by {recipe.crop_padding}, cropped": {"crop_padding": recipe.crop_padding},

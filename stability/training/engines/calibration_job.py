@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import torch
 
-from stability.training.loop import Job, steps_of
+from stability.training.loop import Job, steps_per_epoch
 from stability.training.tensors import TensorData, TensorPart
 
 TINY = 1e-6  # learning rate: nothing diverges, rounding does not grow, no step costs less
 TESTED = 64  # images that are left of the test part, which is looked at once
 
 
-def brief(job: Job, data: TensorData, steps: int, epochs: int) -> Job:
+def calibration_job(job: Job, data: TensorData, steps: int, epochs: int) -> Job:
     """The job with so many epochs of `steps` steps, at a learning rate at which nothing diverges.
 
     Without a warm-up in epochs that it might not have; with as small a share of the images that
@@ -27,10 +27,10 @@ def brief(job: Job, data: TensorData, steps: int, epochs: int) -> Job:
 
 def _share(images: int, job: Job, data: TensorData, steps: int) -> int:
     """As small a share of the images as `steps` are of the steps of an epoch."""
-    return math.ceil(images * min(1.0, steps / max(1, steps_of(job, data))))
+    return math.ceil(images * min(1.0, steps / max(1, steps_per_epoch(job, data))))
 
 
-def shortened(data: TensorData, job: Job, steps: int) -> TensorData:
+def calibration_data(data: TensorData, job: Job, steps: int) -> TensorData:
     """The data with an epoch of so many steps of `job`, some images again where there are too few.
 
     The validation part is cut in proportion, so that an evaluation has the share of an epoch that

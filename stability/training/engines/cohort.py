@@ -1,7 +1,7 @@
 """Trials that are alike in all that shapes the computation, trained as one.
 
 Each has its own weights, data order, augmentation and hyperparameters, all from its own seed as
-when it is trained alone (`loop.train`), so that its result hangs on its cohort by rounding alone.
+when it is trained alone (`loop.train`): its result depends on its cohort only by rounding.
 """
 
 import gc
@@ -17,23 +17,23 @@ from torch import Tensor
 
 from stability.training.augment.batches import inputs
 from stability.training.batchnorm import set_precise_statistics, tracking
-from stability.training.engines.slots import Slot, begun, by_epoch
+from stability.training.engines.slots import Slot, by_epoch, start_or_resume_slot
 from stability.training.engines.stack import Stack, Weights
-from stability.training.loop import Epoch, Job, model_of, row_of, told
+from stability.training.loop import Epoch, Job, build_job_model, curve_row, epoch_metrics
 from stability.training.outcome import Evaluation, Training, evaluate_stacked
 from stability.training.schedule import lr_at
-from stability.training.state import History, Saved, device_name
+from stability.training.state import Checkpoint, device_name
 from stability.training.tensors import TensorData, TensorPart
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""How many a cohort is repacked to: few, since each is captured anew on a GPU."""
+"""Sizes that a cohort is repacked to: few, since each needs a new capture on a GPU."""
 
 Prepare = Callable[[Stack], Callable[[], None]]
 """From a stack to the function that makes its steps: `Stack.step` itself, or captured."""
 
 
 def as_it_is(stack: Stack) -> Callable[[], None]:
-    """Each operation as Python gives it out."""
+    """The step operation by operation."""
     return stack.step
 
 
@@ -41,7 +41,7 @@ def train_cohort(
     jobs: Sequence[Job],
     data: TensorData,
     on_epoch: Callable[[int, Epoch], None],
-    saved: Sequence[Saved | None] = (),
+    saved: Sequence[Checkpoint | None] = (),
     *,
     prepare: Prepare = as_it_is,
 ) -> Iterator[tuple[int, Training]]:
@@ -55,45 +55,43 @@ def train_cohort(
     one group after the other. Where all go on from the same one, and none had diverged, they end as
     they would have, to the bit on the same device; else to rounding, in another cohort.
     """
-    places = zip(jobs, saved or [None] * len(jobs), strict=True)
-    slots = [begun(i, job, mine, data.device) for i, (job, mine) in enumerate(places)]
+    saved = saved or [None] * len(jobs)
+    slots = [
+        start_or_resume_slot(i, job, checkpoint, data.device)
+        for i, (job, checkpoint) in enumerate(zip(jobs, saved, strict=True))
+    ]
     for group in by_epoch(slots):
-        yield from _trained(_begun(group, data, on_epoch), prepare)
+        cohort = _start_or_resume(group, data, on_epoch)
+        cohort.step = prepare(cohort.stack)
+        for epoch in range(cohort.epoch + 1, cohort.epochs + 1):
+            cohort.train_epoch(epoch)
+            yield from cohort.end_epoch(epoch)
+            if not any(slot.alive for slot in cohort.slots):
+                break
+            if epoch < cohort.epochs:
+                cohort.maybe_save()
+                cohort.repack(prepare)
+        else:
+            yield from cohort.ended()
+        del cohort  # its memory, before the next is made
 
 
-def _begun(
+def _start_or_resume(
     group: list[Slot], data: TensorData, on_epoch: Callable[[int, Epoch], None]
 ) -> "_Cohort":
-    """A cohort as an interrupted training left it, or before its first step."""
+    """A cohort as an interrupted training left it, or before its first step; its rows so far."""
     cohort = _Cohort(group, data, on_epoch)
     if cohort.epoch:
         try:
             cohort.restore()
         except Exception as error:  # whatever unknown bytes lead to
-            return _Cohort([slot.anew(error) for slot in group], data, on_epoch)
+            cohort = _Cohort([slot.restarted(error) for slot in group], data, on_epoch)
+    for slot in cohort.slots:
+        for row in slot.history.rows:
+            on_epoch(slot.index, Epoch(**row))
+    if not cohort.epoch:
+        cohort.report(0, cohort.evaluate(data.validation))
     return cohort
-
-
-def _trained(cohort: "_Cohort", prepare: Prepare) -> Iterator[tuple[int, Training]]:
-    validation = cohort.data.validation
-    if cohort.epoch:
-        cohort.report_past()
-    else:
-        cohort.report(0, cohort.evaluate(validation))
-    cohort.step = prepare(cohort.stack)
-    for epoch in range(cohort.epoch + 1, cohort.epochs + 1):
-        cohort.train_epoch(epoch)
-        cohort.make_precise()
-        found = cohort.evaluate(validation)
-        gone = cohort.diverged(epoch, found)
-        cohort.report(epoch, found, gone)
-        yield from cohort.lost(epoch, gone)
-        if not any(slot.alive for slot in cohort.slots):
-            return
-        if epoch < cohort.epochs:
-            cohort.offer()
-            cohort.repack(prepare)
-    yield from cohort.ended()
 
 
 class _Cohort:
@@ -107,7 +105,7 @@ class _Cohort:
         self.slots, self.epoch = slots, slots[0].epochs
         jobs = [slot.job for slot in slots]
         self.recipe, self.epochs = jobs[0].recipe, jobs[0].epochs
-        models = [model_of(slot.job, data, slot.streams) for slot in slots]
+        models = [build_job_model(slot.job, data, slot.streams) for slot in slots]
         self.stack = Stack(jobs, models, data)
         self.step: Callable[[], None] = self.stack.step
         self._too_large = len(jobs) + 1
@@ -116,61 +114,55 @@ class _Cohort:
         """Epochs computed for slots whose trial had diverged before."""
 
     def restore(self) -> None:
-        """Go on with the state that the slots have kept. Raises ValueError where it does not fit.
+        """Load the states of the slots. Raises ValueError where they do not fit.
 
-        `Slot.packed` of each must have been called at the end of the same epoch.
+        All must be of the end of the same epoch.
         """
-        kept = [slot.kept for slot in self.slots if slot.kept is not None]
-        rows = zip(*(each["values"] for each in kept), strict=True)
-        state, fresh = [torch.stack(values) for values in rows], self.stack.state()
-        if list(map(_form, state)) != list(map(_form, fresh)):
+        loaded = [slot.loaded for slot in self.slots if slot.loaded is not None]
+        rows = zip(*(each["values"] for each in loaded), strict=True)
+        state = [torch.stack(values) for values in rows]
+        forms = ([(v.shape, v.dtype) for v in values] for values in (state, self.stack.state()))
+        if next(forms) != next(forms):
             raise ValueError("the model has other weights")
-        for ours, theirs in zip(self.stack.shared(), kept[0]["shared"], strict=True):
+        for ours, theirs in zip(self.stack.shared(), loaded[0]["shared"], strict=True):
             ours.copy_(theirs)
-        self.stack.become(values.to(self.data.device) for values in state)
+        self.stack.load_state(values.to(self.data.device) for values in state)
         if self.stack.averages is not None:
             self.stack.averages.step = self.epoch * self.stack.steps
-        self._idle = sum(each["idle"] for each in kept)
+        self._idle = sum(each["idle"] for each in loaded)
         for slot in self.slots:
-            slot.kept = None
+            slot.loaded = None
 
-    def report_past(self) -> None:
-        """The rows of the epochs that were trained before."""
-        for slot in self.slots:
-            for row in slot.past.rows:
-                self.on_epoch(slot.index, Epoch(**row))
-
-    def offer(self) -> None:
-        """Have the states of all that are alive kept after the same epoch, where that is due."""
+    def maybe_save(self) -> None:
+        """Offer the states of all that are alive, which are saved together if that is due."""
         alive = [k for k, slot in enumerate(self.slots) if slot.alive]
         state = cache(lambda: [values.cpu() for values in self.stack.state()])
-        own = {
+        shared = {
             "kind": self.data.device.type,
             "shared": self.stack.shared(),
             "idle": self._idle / len(alive),
         }
 
-        def packed(k: int) -> bytes:
+        def serialized(k: int) -> bytes:
             slot = self.slots[k]
-            return slot.packed(self._past(slot), [values[k] for values in state()], own)
+            seconds = slot.history.seconds + time.perf_counter() - self.start
+            history = replace(slot.history, seconds=seconds, devices=self._devices(slot))
+            return slot.serialize(history, [values[k] for values in state()], shared)
 
         offers = [
-            (saved, partial(packed, k)) for k in alive if (saved := self.slots[k].saved) is not None
+            (saved, partial(serialized, k))
+            for k in alive
+            if (saved := self.slots[k].saved) is not None
         ]
         if offers:
             (first, its), *others = offers
             first.offer(its, others)
 
-    def _past(self, slot: Slot) -> History:
-        """Of a trial, up to now."""
-        seconds = slot.past.seconds + time.perf_counter() - self.start
-        return replace(slot.past, seconds=seconds, devices=self._devices(slot))
-
     def _devices(self, slot: Slot) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*slot.past.devices, device_name(self.data.device))))
+        return tuple(dict.fromkeys((*slot.history.devices, device_name(self.data.device))))
 
     def train_epoch(self, epoch: int) -> None:
-        """One pass over the training part, each trial in an order of its own."""
+        """One pass over the training part, in another order for each trial."""
         stack, total = self.stack, self.stack.steps * self.epochs
         of_epoch = range((epoch - 1) * stack.steps, epoch * stack.steps)
         self.lrs = [
@@ -183,7 +175,7 @@ class _Cohort:
             stack.batches.prepare(i, streams)
             self.step()
             if stack.averages is not None:
-                stack.averages.follow()
+                stack.averages.update()
 
     @property
     def _judged(self) -> Weights:
@@ -220,13 +212,25 @@ class _Cohort:
             )
             set_precise_statistics(each.module, batches, self.stack.precision, recipe.revision)
 
-    def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
-        """Slots that did in this epoch, with the step, as `loop.first_non_finite` sees it.
+    def end_epoch(self, epoch: int) -> Iterator[tuple[int, Training]]:
+        """Evaluate and report; gives the trials that diverged in this epoch."""
+        self.make_precise()
+        validation = self.evaluate(self.data.validation)
+        gone = self.diverged(epoch, validation)
+        self.report(epoch, validation, gone)
+        is_end = not any(slot.alive for slot in self.slots)
+        computed = epoch + (self._idle / len(gone) if gone and is_end else 0.0)
+        for k, at in gone.items():
+            training = Training(outcome="diverged", diverged_at=at, computed=computed)
+            yield self.slots[k].index, replace(training, devices=self._devices(self.slots[k]))
 
-        They are masked.
+    def diverged(self, epoch: int, validation: list[Evaluation]) -> dict[int, int]:
+        """Slots that diverged in this epoch, with the step; as `loop.first_non_finite`.
+
+        They are masked from now on.
         """
         steps, before = self.stack.steps, (epoch - 1) * self.stack.steps
-        finite = self.stack.losses.isfinite().cpu()  # (S, K)
+        finite = self.stack.tables.losses.isfinite().cpu()  # (S, K)
         weights = self.stack.weights.finite().tolist()
         gone = {}
         for k, slot in enumerate(self.slots):
@@ -237,32 +241,26 @@ class _Cohort:
         self.stack.alive.copy_(torch.tensor([slot.alive for slot in self.slots])[:, None])
         return gone
 
-    def lost(self, epoch: int, gone: Mapping[int, int]) -> Iterator[tuple[int, Training]]:
-        """How those that diverged in this epoch ended."""
-        is_end = not any(slot.alive for slot in self.slots)
-        computed = epoch + (self._idle / len(gone) if gone and is_end else 0.0)
-        for k, at in gone.items():
-            training = Training(outcome="diverged", diverged_at=at, computed=computed)
-            yield self.slots[k].index, replace(training, devices=self._devices(self.slots[k]))
-
     def report(
         self, epoch: int, validation: list[Evaluation], gone: Mapping[int, int] | None = None
     ) -> None:
         """A row for each trial that is alive, or has diverged in this epoch: in `gone`."""
         gone = gone or {}
         seconds = time.perf_counter() - self.start
-        losses, norms = self.stack.losses.cpu(), self.stack.norms.cpu()
+        losses, norms = self.stack.tables.losses.cpu(), self.stack.tables.norms.cpu()
         for k, slot in enumerate(self.slots):
             if not slot.alive and k not in gone:
                 continue
-            trained: dict[str, Any] = {}
+            metrics: dict[str, Any] = {}
             if epoch > 0:
                 mine, (total, first) = losses[:, k], norms[:, k].unbind(1)
-                signals = slot.losses.signals(total, first if self.stack.has_first else None, mine)
-                trained = told([lrs[k] for lrs in self.lrs], mine, signals)
-            since = slot.past.seconds + seconds
-            row = row_of(epoch, validation[k], since, gone.get(k), **trained)
-            slot.past.rows.append(asdict(row))
+                signals = slot.losses.signals(
+                    total, first if self.stack.first_layer else None, mine
+                )
+                metrics = epoch_metrics([lrs[k] for lrs in self.lrs], mine, signals)
+            since = slot.history.seconds + seconds
+            row = curve_row(epoch, validation[k], since, gone.get(k), **metrics)
+            slot.history.rows.append(asdict(row))
             self.on_epoch(slot.index, row)
 
     def repack(self, prepare: Prepare) -> None:
@@ -279,7 +277,7 @@ class _Cohort:
             self.slots = [self.slots[k] for k in rows]
         else:
             self._too_large = len(rows)
-            self._become(prepare, before)
+            self._load_state(prepare, before)
 
     def _remaining(self) -> list[int]:
         """The slots of the smallest size that holds those that are alive."""
@@ -291,19 +289,19 @@ class _Cohort:
     def _remade(self, prepare: Prepare, state: Iterable[Tensor]) -> bool:
         """Whether the memory suffices to go on with `state`."""
         try:
-            self._become(prepare, state)
+            self._load_state(prepare, state)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return False
         return True
 
-    def _become(self, prepare: Prepare, state: Iterable[Tensor]) -> None:
+    def _load_state(self, prepare: Prepare, state: Iterable[Tensor]) -> None:
         self.step = self.stack.step  # a captured step holds all memory that it runs in
         if self.data.device.type == "cuda":
             gc.collect()  # of a step that failed, frames may hold each other
             torch.cuda.empty_cache()  # a graph's memory is of use to no other before
-        self.stack.become(values.to(self.data.device) for values in state)
+        self.stack.load_state(values.to(self.data.device) for values in state)
         self.step = prepare(self.stack)
 
     def ended(self) -> Iterator[tuple[int, Training]]:
@@ -327,18 +325,14 @@ class _Cohort:
             )
 
 
-def _form(values: Tensor) -> tuple[torch.Size, torch.dtype]:
-    return values.shape, values.dtype
-
-
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Or raised because of that: a capture that was out of memory may fail to end, too.
+    """Whether `error` or its cause is out of memory; a capture may fail to end because of it.
 
     >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(RuntimeError("no such kernel"))
     (True, False)
     """
     if error is None:
         return False
-    # What CUDA itself says, of a graph that it cannot hold, has no type of its own.
+    # CUDA's own error, for a graph that does not fit, has no type of its own.
     mine = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
     return mine or is_out_of_memory(error.__context__)

@@ -19,14 +19,14 @@ from stability.training.tensors import TensorData
 def is_whole(recipe: Recipe) -> bool:
     """Whether a batch is made inside the step: crops with a border and mirrored images are.
 
-    Enlarged crops, AutoAugment and mixing hang on random numbers in ways that need Python: such
-    batches are made beside a graph, while it runs.
+    Enlarged crops, AutoAugment and mixing branch on random numbers in Python: such batches are made
+    outside of a graph, while it runs.
     """
     return recipe.crop_area is None and not recipe.autoaugment and not mixes(recipe)
 
 
 class EpochBatches:
-    """Batches of `trials` trials that differ in their streams, those of the first trial first."""
+    """Batches of `trials` trials with different streams; the first trial comes first."""
 
     def __init__(self, data: TensorData, recipe: Recipe, trials: int = 1) -> None:
         self._part, self._recipe, self._classes = data.train, recipe, data.classes
@@ -36,7 +36,7 @@ class EpochBatches:
         steps, images = len(data.train) // recipe.batch_size, trials * recipe.batch_size
         like = data.train.mean.new_zeros
         self.rows = like(steps, images, dtype=torch.int64)
-        """Of the training part."""
+        """Rows of the training part."""
         self.corners = like(steps if self._padding > 0 else 0, 2, images, 1, dtype=torch.int64)
         self.mirrors = like(steps if self._flip > 0 else 0, images, dtype=torch.bool)
         if not self._is_whole:
@@ -45,7 +45,7 @@ class EpochBatches:
             self._targets = like(images, data.classes) if mixes(recipe) else labels
 
     def draw(self, streams: Sequence[Streams]) -> None:
-        """What is random in the epoch that begins, of each trial by its own streams."""
+        """Draw all that is random in the epoch that begins, from the streams of each trial."""
         steps, size = len(self.rows), self._recipe.batch_size
         tables = self.rows, self.corners, self.mirrors
         rows, places, chosen = (torch.empty_like(table, device="cpu") for table in tables)
@@ -63,7 +63,7 @@ class EpochBatches:
             table.copy_(drawn)
 
     def prepare(self, step: int, streams: Sequence[Streams]) -> None:
-        """To be called before each step, for the batches that need Python."""
+        """Make the batch of a step that needs Python; to be called before each step."""
         if self._is_whole:
             return
         own = [

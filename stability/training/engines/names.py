@@ -12,10 +12,10 @@ streams or stacked says how many at a time.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NAMES = ("eager", "captured", "captured+compile", "streams", "streams+compile", "stacked")
+ENGINE_NAMES = ("eager", "captured", "captured+compile", "streams", "streams+compile", "stacked")
 USUAL = {"streams": 4, "stacked": 16}
 """How many at a time where nobody says."""
-MOST = 1024  # at a time
+MOST_TRIALS = 1024  # at a time
 GAIN = 1.3
 """Trials are trained as one only where that is so much faster than the best other way: one of them
 that is slow or out of memory concerns all."""
@@ -30,7 +30,7 @@ class Engine:
     """How many it trains at a time."""
 
     @property
-    def way(self) -> str:
+    def base(self) -> str:
         """Without `+compile`."""
         return self.name.partition("+")[0]
 
@@ -40,31 +40,31 @@ class Engine:
         return self.name.endswith("+compile")
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.trials}" if self.way in USUAL else self.name
+        return f"{self.name}:{self.trials}" if self.base in USUAL else self.name
 
 
-def parse(text: str) -> Engine:
+def parse_engine(text: str) -> Engine:
     """`stacked:16` as an engine. Raises ValueError with what is allowed.
 
-    >>> parse("stacked"), str(parse("streams+compile:2")), str(parse("eager"))
+    >>> parse_engine("stacked"), str(parse_engine("streams+compile:2")), str(parse_engine("eager"))
     (Engine(name='stacked', trials=16), 'streams+compile:2', 'eager')
     """
     name, colon, number = text.partition(":")
-    usual = USUAL.get(Engine(name).way)
-    if name not in NAMES:
-        raise ValueError(f"got {text!r}, allowed is auto, {', '.join(NAMES)}")
+    usual = USUAL.get(Engine(name).base)
+    if name not in ENGINE_NAMES:
+        raise ValueError(f"got {text!r}, allowed is auto, {', '.join(ENGINE_NAMES)}")
     if not colon:
         return Engine(name, usual or 1)
     if usual is None:
         raise ValueError(f"got {text!r}, {name} trains one at a time: no number")
-    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= MOST):
-        raise ValueError(f"got {text!r}, allowed is {name}:K with K from 1 to {MOST}")
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= MOST_TRIALS):
+        raise ValueError(f"got {text!r}, allowed is {name}:K with K from 1 to {MOST_TRIALS}")
     return Engine(name, int(number))
 
 
-def fault(engine: Engine, device: str) -> str | None:
+def device_fault(engine: Engine, device: str) -> str | None:
     """Why `engine` cannot be used on `cpu` or `cuda`; None where it can."""
-    if device != "cuda" and engine.way in ("captured", "streams"):
+    if device != "cuda" and engine.base in ("captured", "streams"):
         return f"{engine} needs a CUDA device, the trials run on {device}"
     return None
 
@@ -79,12 +79,14 @@ def fastest(found: Mapping[str, float | str]) -> Engine:
     >>> str(fastest({"eager": 7.7, "captured": 1.7, "stacked:16": 1.3}))
     'stacked:16'
     """
-    seconds = {parse(text): value for text, value in found.items() if isinstance(value, float)}
+    seconds = {
+        parse_engine(text): value for text, value in found.items() if isinstance(value, float)
+    }
     if not seconds:
         return Engine("eager")
     order = sorted(seconds, key=lambda engine: seconds[engine])
-    others = [engine for engine in order if engine.way != "stacked"]
+    others = [engine for engine in order if engine.base != "stacked"]
     first = order[0]
-    if first.way != "stacked" or not others:
+    if first.base != "stacked" or not others:
         return first
     return first if seconds[others[0]] >= GAIN * seconds[first] else others[0]

@@ -9,15 +9,15 @@ import random
 import numpy as np
 import torch
 
-from stability.training.engines.calibration_job import brief, shortened
-from stability.training.engines.captured import kind_of
-from stability.training.engines.train_with import STEP_RUNNERS
+from stability.training.engines.calibration_job import calibration_data, calibration_job
+from stability.training.engines.captured import graph_kind
+from stability.training.engines.train_with import GRAPHS
 from stability.training.loop import Epoch, Job, StepRunner, train
 from stability.training.tensors import TensorData
 
-STEPS = 6  # of an epoch
-EPOCHS = 2
-NEAR = {"float32": 1e-3, "bfloat16": 2e-2}
+PARITY_STEPS = 6  # of an epoch
+PARITY_EPOCHS = 2
+TOLERANCES = {"float32": 1e-3, "bfloat16": 2e-2}
 """By precision of the forward pass: how far means over an epoch may lie apart, as a share."""
 
 
@@ -27,30 +27,33 @@ def parity_fault(job: Job, data: TensorData) -> str | None:
     A few steps by a graph and eagerly, from the same weights, images and random numbers of torch:
     losses and norms of the gradient must be equal to rounding. Raises what a capture raises.
     """
-    one, few = brief(job, data, STEPS, EPOCHS), shortened(data, job, STEPS)
+    one, few = (
+        calibration_job(job, data, PARITY_STEPS, PARITY_EPOCHS),
+        calibration_data(data, job, PARITY_STEPS),
+    )
     before = _python_side()
     expected = _followed(one, few, StepRunner())
     if _python_side() != before:
         return f"{job.model} draws random numbers of Python or NumPy, which a graph would freeze"
     try:
-        (rig,) = STEP_RUNNERS.of(kind_of(one), few, 1, compiled=False)
-        with rig.lane():
-            found = _followed(one, few, rig)
+        (runner,) = GRAPHS.of(graph_kind(one), few, 1, compiled=False)
+        with runner.stream():
+            found = _followed(one, few, runner)
     finally:
-        STEP_RUNNERS.clear()
-    near = NEAR[job.precision]
+        GRAPHS.clear()
+    near = TOLERANCES[job.precision]
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=near):
         return f"{job.model} does other steps as a graph than step by step"
     return None
 
 
-def _followed(job: Job, data: TensorData, rig: StepRunner) -> np.ndarray:
+def _followed(job: Job, data: TensorData, runner: StepRunner) -> np.ndarray:
     """Mean loss and norm of the gradient of each epoch."""
     rows: list[Epoch] = []
     gpus = [data.device] if data.device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):  # which a model may read
         torch.manual_seed(0)
-        train(job, data, rows.append, rig=rig)
+        train(job, data, rows.append, runner=runner)
     return np.array([(row.train_loss, row.grad_norm) for row in rows[1:]], float)
 
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from stability.models.stacked import stack, statistics
 from stability.training.augment.batches import Streams, mixes
-from stability.training.ema import rate, warmup_steps
+from stability.training.ema import ema_rate, warmup_steps
 from stability.training.engines.epoch_batches import EpochBatches
 from stability.training.engines.stacked_optimizers import STACKED
 from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
-from stability.training.precision import arithmetic
-from stability.training.signals import first_layer
+from stability.training.precision import logits_of
+from stability.training.signals import first_layer_rows
+from stability.training.step import StepTables
 from stability.training.tensors import TensorData
 
 
@@ -34,7 +35,7 @@ class Weights:
         self._names = [names[p] for p in (*decayed, *exempt)]
         self._frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
         self.decayed = sum(p[0].numel() for p in decayed)
-        """Of the P columns the first so many are decayed."""
+        """Number of columns that are decayed: the first of the P."""
         self._lay(torch.cat([p.detach().flatten(1) for p in (*decayed, *exempt)], dim=1))
 
     def _lay(self, matrix: Tensor) -> None:
@@ -53,12 +54,6 @@ class Weights:
         setattr(self.module.get_submodule(holder), own, parameter)
         return parameter
 
-    def of_first_layer(self) -> list[int]:
-        """Which of `parameters` are the first layer's."""
-        layer = first_layer(self.module)
-        mine = set() if layer is None else set(layer.parameters(recurse=False))
-        return [i for i, parameter in enumerate(self.parameters) if parameter in mine]
-
     def finite(self) -> Tensor:
         """(K,): whether all weights and statistics are finite."""
         found = [self.matrix.isfinite().all(1)]
@@ -71,8 +66,8 @@ class Weights:
         frozen = [self.module.get_parameter(name).detach() for name in self._frozen]
         return [self.matrix, *frozen, *(values for _, _, values in statistics(self.module))]
 
-    def become(self, state: Iterator[Tensor]) -> None:
-        """Go on with the next tensors of `state`, which are as `state()` gives them."""
+    def load_state(self, state: Iterator[Tensor]) -> None:
+        """Continue with the next tensors of `state`, which are in the order of `state()`."""
         matrix = next(state)
         for name in self._frozen:
             self._put(name, nn.Parameter(next(state), requires_grad=False))
@@ -95,15 +90,15 @@ class Averages:
         self.weights = Weights(deepcopy(weights.module), weights.revision)
         self._theirs = weights
         self._period = recipe.ema_period
-        self._rate = weights.matrix.new_tensor(rate(recipe, epochs))
+        self._rate = weights.matrix.new_tensor(ema_rate(recipe, epochs))
         lengths = [warmup_steps(job.recipe, epochs, steps * epochs) for job in jobs]
         self._warmup = weights.matrix.new_tensor(lengths, dtype=torch.float64)
         self.step = 0
         """Steps of the optimizer so far."""
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """To be called after each step."""
+    def update(self) -> None:
+        """Count a step of the optimizer; update every `ema_period` steps."""
         step, self.step = self.step, self.step + 1
         if step % self._period:
             return
@@ -120,9 +115,9 @@ class Averages:
         """All that has K as first axis."""
         return [*self.weights.state(), self._warmup]
 
-    def become(self, state: Iterator[Tensor]) -> None:
-        """Go on with the next tensors of `state`."""
-        self.weights.become(state)
+    def load_state(self, state: Iterator[Tensor]) -> None:
+        """Continue with the next tensors of `state`."""
+        self.weights.load_state(state)
         self._warmup = next(state)
 
 
@@ -146,48 +141,39 @@ class Stack:
         self._clip = self.weights.matrix.new_tensor(clips)
         self._clips = any(r.clip is not None for r in recipes)
         self._soft = mixes(recipe)
-        self._first = self.weights.of_first_layer()
+        self.first_layer = first_layer_rows(self.weights.module, self.weights.parameters)
+        """Which of the parameters are those of the first layer; none where it is frozen."""
         self._make_room()
 
     def __len__(self) -> int:
         return len(self.alive)
 
-    @property
-    def has_first(self) -> bool:
-        """Whether the first layer is trained."""
-        return bool(self._first)
-
     def _make_room(self) -> None:
         k, steps, like = len(self), self.steps, self.weights.matrix.new_zeros
         self.batches = EpochBatches(self._data, self._recipe, k)
-        self.lrs = like(steps, k, 1, dtype=torch.float64)
-        """Of each step of the epoch."""
-        self.at = like(1, dtype=torch.int64)
-        """Step of the epoch, counted up by `step`."""
-        self.losses = like(steps, k)
-        self.norms = like(steps, k, 2)
-        """Of the gradient over all parameters, and over the first layer's."""
+        lrs = like(steps, k, 1, dtype=torch.float64)
+        self.tables = StepTables(lrs, like(steps, k), like(steps, k, 2))
+        """Norms are of the gradient over all parameters, and over those of the first layer."""
 
     def begin_epoch(self, lrs: Sequence[Sequence[float]], streams: Sequence[Streams]) -> None:
         """Learning rates (S, K) of the epoch that begins, and the streams of each trial."""
-        self.lrs.copy_(torch.tensor(lrs, dtype=torch.float64)[:, :, None])
+        self.tables.begin_epoch(lrs)
         self.batches.draw(streams)
-        self.at.zero_()
         self.weights.module.train()
 
     def step(self) -> None:
         """Train each trial that is alive on its batch; note loss and norms."""
-        images, targets = self.batches.of_step(self.at)
-        with arithmetic(self.precision, images.device):
-            logits = self.weights.module(images)
-        losses = self._cross_entropy(logits, targets)
+        images, targets = self.batches.of_step(self.tables.at)
+        losses = self._cross_entropy(
+            logits_of(self.weights.module, images, self.precision), targets
+        )
         # Each row of the gradient is that of its own trial's loss.
         each = torch.autograd.grad(losses.sum(), self.weights.parameters)
         self._move(losses.detach(), [gradient.flatten(1) for gradient in each])
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(K,): means over each trial's rows, as `F.cross_entropy` with each one's smoothing."""
-        log_p = F.log_softmax(logits.to(self.losses.dtype), dim=1)
+        log_p = F.log_softmax(logits, dim=1)
         mine = (log_p * targets).sum(1) if self._soft else log_p.gather(1, targets[:, None])[:, 0]
         right = mine.view(-1, self.batch).mean(1)
         evenly = log_p.mean(1).view(-1, self.batch).mean(1)
@@ -197,34 +183,32 @@ class Stack:
     def _move(self, losses: Tensor, each: list[Tensor]) -> None:
         gradients = torch.cat(each, dim=1)
         norm = torch.linalg.vector_norm(gradients, dim=1)
-        first = torch.cat([each[i] for i in self._first] or [gradients[:, :0]], dim=1)
+        first = torch.cat([each[i] for i in self.first_layer] or [gradients[:, :0]], dim=1)
         norms = torch.stack([norm, torch.linalg.vector_norm(first, dim=1)], dim=1)
-        self.losses.index_copy_(0, self.at, losses[None])
-        self.norms.index_copy_(0, self.at, norms[None])
         self.alive.logical_and_(losses.isfinite()[:, None])
         if self._clips:  # as `nn.utils.clip_grads_with_norm_`
             scale = (self._clip / (norm[:, None] + 1e-6)).clamp(max=1)
             gradients.mul_(torch.where(self._clip.isinf(), 1, scale))
-        self.optimizer.step(gradients, self.lrs.index_select(0, self.at)[0], self.alive)
-        self.at += 1
+        self.optimizer.step(gradients, self.tables.lr(), self.alive)
+        self.tables.record(losses, norms)
 
     def state(self) -> list[Tensor]:
-        """All that a trial has its own of: tensors whose first axis is K."""
+        """All that differs between trials: tensors whose first axis is K."""
         averages = [] if self.averages is None else self.averages.state()
         own = self.alive, self._smoothing, self._clip
         return [*self.weights.state(), *self.optimizer.state(), *averages, *own]
 
     def shared(self) -> list[Tensor]:
-        """What changes in a training and is not of single trials: buffers of strangers' layers."""
+        """Changing tensors that all trials share: buffers of layers of external models."""
         averages = [] if self.averages is None else self.averages.weights.shared()
         return [*self.weights.shared(), *averages]
 
-    def become(self, state: Iterable[Tensor]) -> None:
-        """Go on with `state`, as `state()` gives it, of as many trials as it has: all is new."""
+    def load_state(self, state: Iterable[Tensor]) -> None:
+        """Continue from the result of `state()`, which may be of another number of trials."""
         values = iter(state)
-        self.weights.become(values)
-        self.optimizer.become(self.weights.matrix, values)
+        self.weights.load_state(values)
+        self.optimizer.load_state(self.weights.matrix, values)
         if self.averages is not None:
-            self.averages.become(values)
+            self.averages.load_state(values)
         self.alive, self._smoothing, self._clip = values
         self._make_room()

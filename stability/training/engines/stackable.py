@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stability.models.names import is_own
-from stability.models.stacked import stack, unstackable
+from stability.models.names import is_external
+from stability.models.stacked import stack, unstackable_layer
 from stability.training.augment.batches import Streams
-from stability.training.loop import Job, model_of
+from stability.training.loop import Job, build_job_model
 from stability.training.settings import Recipe
 from stability.training.tensors import TensorData
 
-OWN = (
+PER_TRIAL_SETTINGS = (
     "lr",
     "weight_decay",
     "momentum",
@@ -28,7 +28,7 @@ OWN = (
     "floor",
     "lr_per",
 )
-"""Settings that each trial of a cohort may have its own of."""
+"""Settings that may differ between the trials of a stacked cohort."""
 
 
 def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
@@ -40,17 +40,17 @@ def can_stack(jobs: Sequence[Job], data: TensorData) -> str | None:
     if different is not None:
         return different
     job = jobs[0]
-    model = model_of(job, data, Streams.of(job.seed))
-    fault = unstackable(model)
-    if fault is None and is_own(job.model):
-        other = model_of(job, data, Streams.of(job.seed + 1))
+    model = build_job_model(job, data, Streams.of(job.seed))
+    fault = unstackable_layer(model)
+    if fault is None and is_external(job.model):
+        other = build_job_model(job, data, Streams.of(job.seed + 1))
         fault = _mismatch([model, other], data)
     return f"{job.model} cannot be stacked: {fault}" if fault else None
 
 
 def _difference(jobs: Sequence[Job]) -> str | None:
-    """What shapes the computation and is not the same for all."""
-    common = {f.name for f in fields(Recipe)} - set(OWN)
+    """Why the jobs do not share one computation; None if they do."""
+    common = {f.name for f in fields(Recipe)} - set(PER_TRIAL_SETTINGS)
     for name in ("model", "optimizer", "epochs", "precision", *sorted(common)):
         values = [getattr(job.recipe if name in common else job, name) for job in jobs]
         different = list(dict.fromkeys(values))

@@ -18,9 +18,9 @@ class StackedOptimizer(ABC):
     """A step on the weights of K trials."""
 
     SETTINGS: tuple[str, ...]
-    """Those of a recipe that each trial has its own of."""
+    """Settings of a recipe that may differ between trials."""
     MEMORIES: int
-    """Numbers that are remembered of each weight."""
+    """Number of values remembered for each weight."""
 
     def __init__(self, weights: Tensor, decayed: int, recipes: Sequence[Recipe]) -> None:
         """`weights` (K, P), moved in place; the first `decayed` of the P are decayed."""
@@ -51,14 +51,14 @@ class StackedOptimizer(ABC):
 
     @abstractmethod
     def moved(self, gradients: Tensor, lr: Tensor) -> Tensor:
-        """The weights after the step, in memory of their own."""
+        """The weights after the step, as a new tensor."""
 
     def state(self) -> list[Tensor]:
-        """All but the weights that has K as first axis."""
+        """All tensors with K as first axis, without the weights."""
         return [*self.memories, *self.columns.values()]
 
-    def become(self, weights: Tensor, state: Iterator[Tensor]) -> None:
-        """Go on with `weights`, and with the next tensors of `state`."""
+    def load_state(self, weights: Tensor, state: Iterator[Tensor]) -> None:
+        """Continue with `weights` and the next tensors of `state`."""
         self.weights = weights
         self.memories = [next(state) for _ in self.memories]
         self.columns = {name: next(state) for name in self.columns}

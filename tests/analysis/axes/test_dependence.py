@@ -14,8 +14,8 @@ from analysis import (
     TableError,
     clopper_pearson,
     importance,
-    isolation,
     lr_sensitivity,
+    marginals,
     share_interval,
     tau_b,
     variance_components,
@@ -35,7 +35,7 @@ PARTS = table_of([0.001, 0.002, 0.005, 0.05, 0.06, 1.0], [10.0, 12.0, 30.0, 11.0
 
 
 def test_bins_are_equal_in_log_units_and_count_everything() -> None:
-    found = isolation(PARTS, "lr", BOX, bins=3)
+    found = marginals(PARTS, "lr", BOX, bins=3)
     assert found["low"].tolist() == pytest.approx([0.001, 0.01, 0.1])
     assert found["high"].tolist() == pytest.approx([0.01, 0.1, 1.0])
     assert found["n"].tolist() == [3, 2, 1]
@@ -45,49 +45,49 @@ def test_bins_are_equal_in_log_units_and_count_everything() -> None:
 
 
 def test_an_interval_at_the_observed_best_is_that_of_the_bins_band() -> None:
-    row = isolation(PARTS, "lr", BOX, bins=3).iloc[0]
+    row = marginals(PARTS, "lr", BOX, bins=3).iloc[0]
     bin_ = Sample(label="", errors=np.array([10.0, 12.0, 30.0]), chance=CHANCE)
     assert row[["within_low", "within_high"]].tolist() == list(share_interval(bin_, 14.0)[1:])
-    fixed = isolation(PARTS, "lr", BOX, bins=3, estimand=Estimand(reference=9.0))
+    fixed = marginals(PARTS, "lr", BOX, bins=3, estimand=Estimand(reference=9.0))
     assert fixed.loc[0, ["within_low", "within_high"]].tolist() == list(clopper_pearson(2, 3))
     assert "Clopper and Pearson" in fixed.attrs["note"]
 
 
 def test_unknown_trials_widen_the_interval_and_a_dependent_design_has_none() -> None:
     crashed = PARTS.assign(outcome=["ok", "ok", "crashed", "ok", "diverged", "diverged"])
-    row = isolation(crashed, "lr", BOX, bins=3, estimand=Estimand(reference=9.0)).iloc[0]
+    row = marginals(crashed, "lr", BOX, bins=3, estimand=Estimand(reference=9.0)).iloc[0]
     assert row["n"] == 3
     assert row["within_low"] == clopper_pearson(2, 3)[0]
     assert row["within_high"] == clopper_pearson(3, 3)[1]
-    grid = isolation(PARTS.assign(sampler="grid"), "lr", BOX, bins=3)
+    grid = marginals(PARTS.assign(sampler="grid"), "lr", BOX, bins=3)
     assert grid[["within_low", "within_high"]].isna().all(axis=None)
     assert grid["within"].tolist() == [2 / 3, 0.5, 0.0]
 
 
 def test_empty_bins_and_failed_groups() -> None:
-    found = isolation(table_of([0.001], [5.0]), "lr", BOX, bins=2)
+    found = marginals(table_of([0.001], [5.0]), "lr", BOX, bins=2)
     assert found["n"].tolist() == [1, 0]
     assert np.isnan(found.loc[1, "within"])
-    failed = isolation(table_of([0.001, 0.5], [None, None]), "lr", BOX, bins=2)
+    failed = marginals(table_of([0.001, 0.5], [None, None]), "lr", BOX, bins=2)
     assert failed["within"].tolist() == [0.0, 0.0]
     assert failed["q50"].tolist() == [90.0, 90.0]
 
 
 def test_bad_bins_are_answered() -> None:
     with pytest.raises(
-        TableError, match=r"lr: 1 trials of 'a' lie outside the box, 0\.001 to 0\.5"
+        TableError, match=r"lr: 1 trials of 'a' lie outside the search space, 0\.001 to 0\.5"
     ):
-        isolation(PARTS, "lr", {"lr": (0.001, 0.5)})
+        marginals(PARTS, "lr", {"lr": (0.001, 0.5)})
     with pytest.raises(ValueError, match="bins: got 0"):
-        isolation(PARTS, "lr", BOX, bins=0)
+        marginals(PARTS, "lr", BOX, bins=0)
     with pytest.raises(ValueError, match="pilot: got 2"):
-        isolation(PARTS, "lr", BOX, estimand=Estimand(pilot=2))
+        marginals(PARTS, "lr", BOX, estimand=Estimand(pilot=2))
 
 
 def test_units_and_order_of_rows_change_nothing() -> None:
-    plain = isolation(PARTS, "lr", BOX, bins=3)
+    plain = marginals(PARTS, "lr", BOX, bins=3)
     other = PARTS.assign(lr=PARTS["lr"] * 1e6).sample(frac=1, random_state=0)
-    again = isolation(other, "lr", {"lr": (1e3, 1e6)}, bins=3)
+    again = marginals(other, "lr", {"lr": (1e3, 1e6)}, bins=3)
     pd.testing.assert_frame_equal(
         again.drop(columns=["low", "high"]), plain.drop(columns=["low", "high"])
     )
@@ -295,7 +295,7 @@ def test_real_tables_depend_on_the_learning_rate_alone() -> None:
     found = importance(table, hyperparameters=names, rng=np.random.default_rng(0), permutations=99)
     assert found["p_distance"].tolist()[0] == 0.01
     assert abs(found["tau"].tolist()[1]) < 0.05
-    bins = isolation(table, "learning_rate", bins=8)
+    bins = marginals(table, "learning_rate", bins=8)
     assert bins["n"].sum() == 1024
     assert bins["within"].iloc[1] == 1.0
     assert bins["within"].iloc[-1] == 0.0

@@ -10,10 +10,10 @@ from analysis import (
     edge_warnings,
     epochs_to_reach,
     importance,
-    isolation,
     landscape,
     load_curves,
     lr_sensitivity,
+    marginals,
     optimizer_gap,
     schedule_length,
     span_of_the_best,
@@ -262,7 +262,7 @@ def test_a_half_finished_study_has_numbers_for_what_is_there() -> None:
     made = curves(t4=[90, 30], t5=[90, 28], t6=[90, 80], t7=[90, None])
     assert epochs_to_reach(made, rows, [30.0])["n"].tolist() == [0, 4]
     assert training_curves(made, rows)["epoch"].tolist() == [0, 1]
-    assert isolation(rows, bins=1)["n"].tolist() == [0, 4]
+    assert marginals(rows, bins=1)["n"].tolist() == [0, 4]
     assert lr_sensitivity(rows)["sensitivity"].isna().tolist() == [True, False]
     assert span_of_the_best(rows)["no_winner"].tolist() == [1.0, pytest.approx(1 / 4)]
     assert importance(rows)["n"].tolist() == [0, 4]

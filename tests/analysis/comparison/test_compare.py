@@ -26,7 +26,7 @@ from analysis import (
     paired_interval,
     samples,
 )
-from analysis.comparison.compare import decide
+from analysis.comparison.compare import decide_primary
 from analysis.comparison.pairs import pair_up
 
 CHANCE = 90.0
@@ -71,9 +71,9 @@ def test_the_difference_comes_from_two_shares_squared_and_added() -> None:
 def test_dependent_samples_are_never_surer_than_independent_ones() -> None:
     """Those of the same configurations that are alike count as independent, opposed ones less."""
     near, far = np.where(np.arange(40) < 24, 5.0, 50.0), np.where(np.arange(40) < 16, 50.0, 5.0)
-    alone = decide(sample("a", near), sample("b", far), Estimand()).difference
-    alike = decide(paired("a", near), paired("b", far[::-1]), Estimand()).difference
-    opposed = decide(paired("a", near), paired("b", far), Estimand()).difference
+    alone = decide_primary(sample("a", near), sample("b", far), Estimand()).difference
+    alike = decide_primary(paired("a", near), paired("b", far[::-1]), Estimand()).difference
+    opposed = decide_primary(paired("a", near), paired("b", far), Estimand()).difference
     assert alone == alike
     assert opposed.low < alone.low < alone.high < opposed.high
     x, y = 0.6 - clopper_pearson(23, 39)[0], clopper_pearson(24, 40)[1] - 0.6
@@ -81,7 +81,7 @@ def test_dependent_samples_are_never_surer_than_independent_ones() -> None:
     assert opposed.low == pytest.approx(-math.sqrt(x**2 + y**2 - 2 * correlation * x * y))
     points = [(0,), *((i,) for i in range(101, 120)), (30,), *((i,) for i in range(121, 140))]
     few = replace(paired("b", far), points=tuple(points))
-    barely = decide(paired("a", near), few, Estimand()).difference
+    barely = decide_primary(paired("a", near), few, Estimand()).difference
     assert opposed.low < barely.low < alone.low
 
 
@@ -136,7 +136,7 @@ def test_at_equal_stability_few_verdicts_are_false(shapes: tuple[int, int]) -> N
             errors = peak + wide * rng.random(24) ** (1 / shape)
             pair.append(sample(label, np.where(rng.random(24) < 0.4, CHANCE, errors)))
         truth = Estimand(reference={"a": 5.0, "b": 9.0})
-        false += decide(*pair, truth).verdict != "unresolved"
+        false += decide_primary(*pair, truth).verdict != "unresolved"
     assert stats.binomtest(false, rounds, 0.05, alternative="greater").pvalue > 0.01
 
 
@@ -184,7 +184,7 @@ def test_all_pairs_share_one_level() -> None:
     assert table[["a", "b"]].values.tolist() == [["s", "t"], ["s", "u"], ["t", "u"]]
     assert table["verdict"].tolist() == ["A", "A", "unresolved"]
     at_level = Estimand(confidence=1 - 0.05 / 3)
-    expected = decide(STABLE, SHAKY, at_level).difference
+    expected = decide_primary(STABLE, SHAKY, at_level).difference
     assert table.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx(list(expected))
     two = compare_all(groups[:2]).loc[0, ["difference", "low", "high"]].tolist()
     assert two == pytest.approx(list(compare(*groups[:2]).decision.difference))

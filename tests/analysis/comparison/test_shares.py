@@ -18,8 +18,8 @@ from analysis import (
     share_difference,
     share_of,
 )
-from analysis.comparison.compare import decide
-from analysis.comparison.shares import near, near_difference, opposition, share_near
+from analysis.comparison.compare import decide_primary
+from analysis.comparison.shares import is_near, near_difference, opposition, share_near
 
 counts = st.integers(1, 80).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -108,8 +108,8 @@ def test_the_best_run_is_left_out_of_the_lower_limit_of_its_own_sample() -> None
 
 def test_ties_at_d_count_and_useless_runs_never_do() -> None:
     late = sample("a", [86.0, 90.0, 90.0])
-    assert near(late, Estimand()).tolist() == [True, False, False]
-    assert near(sample("a", [4.3, 8.3, 8.31]), Estimand()).tolist() == [True, True, False]
+    assert is_near(late, Estimand()).tolist() == [True, False, False]
+    assert is_near(sample("a", [4.3, 8.3, 8.31]), Estimand()).tolist() == [True, True, False]
     none = sample("n", [90.0] * 9)
     assert share_near(none, Estimand()).interval == (0.0, 0.0, clopper_pearson(0, 9)[1])
 
@@ -136,9 +136,9 @@ def test_order_and_units_of_the_errors_do_not_matter(reference: float | str) -> 
     tenfold = [sample(x, 10 * e, chance=900.0) for x, e in zip("ab", errors, strict=True)]
     question = Estimand(reference=reference)  # type: ignore[arg-type]
     scaled = reference if isinstance(reference, str) else 10 * reference
-    found = decide(*plain, question)
-    assert decide(*mixed, question) == found
-    assert decide(*tenfold, Estimand(d=40.0, reference=scaled)) == found  # type: ignore[arg-type]
+    found = decide_primary(*plain, question)
+    assert decide_primary(*mixed, question) == found
+    assert decide_primary(*tenfold, Estimand(d=40.0, reference=scaled)) == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", [1, 2])

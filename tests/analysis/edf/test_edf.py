@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstwo
 
-from analysis import EDF, count_bounds, half_width, method_for
+from analysis import EDF, Sample, count_bounds, half_width, method_for, share_interval
 
 # fmt: off
 TWENTY = [31.42, 28.77, 45.10, 29.86, 27.95, 33.08, 62.47, 30.21, 38.54, 29.13,
@@ -159,6 +159,16 @@ def test_the_default_band_is_the_narrow_one_near_the_best() -> None:
 def test_large_samples_fall_back_where_a_figure_must_be_drawn() -> None:
     assert [method_for(n, "ld-equal-tailed") for n in (1, 10_000)] == ["ld-equal-tailed"] * 2
     assert method_for(1_000_000, "ld") == "ks"
+
+
+def test_the_default_band_is_ld_up_to_its_limit_and_ks_beyond() -> None:
+    assert [method_for(n) for n in (1, 10_000, 10_001)] == ["ld", "ld", "ks"]
+    large = Sample(label="a", errors=np.linspace(1, 80, 10_001))
+    for default, ks in zip(large.band(), large.band(method="ks"), strict=True):
+        assert default.height.tolist() == ks.height.tolist()
+    assert share_interval(large, 40.0) == share_interval(large, 40.0, method="ks")
+    with pytest.raises(ValueError, match="allowed up to 10000"):
+        large.band(method="ld")
 
 
 @pytest.mark.parametrize("method", ["ld", "ld-equal-tailed", "ks"])

@@ -9,7 +9,7 @@ from scipy.stats import beta, binom, kstwo
 
 from analysis import count_bounds, exact_coverage
 from analysis.edf.ld import (
-    LARGEST,
+    LD_MAX_N,
     equal_tailed,
     highest_density,
     ld_bounds,
@@ -165,4 +165,4 @@ def test_a_band_is_searched_once_and_cannot_be_changed() -> None:
 
 def test_large_samples_are_refused_with_what_works() -> None:
     with pytest.raises(ValueError, match="'ks' and 'dkw' take no time"):
-        ld_bounds(LARGEST + 1, 0.95, "ld")
+        ld_bounds(LD_MAX_N + 1, 0.95, "ld")

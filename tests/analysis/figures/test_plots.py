@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from analysis import EDF, Sample, draw_edf, plot_edfs, save_edf
+from analysis import EDF, Sample, draw_edf, plot_edfs, samples, save_edf
 from analysis.figures import save as figures_module
 from analysis.figures.edf import footnote
+from stability.cli.commands.edf import Picture, write_picture
 
 
 @pytest.fixture
@@ -123,7 +125,28 @@ def test_the_footnote_names_the_band_that_was_drawn(ax: Axes) -> None:
     large = sample("b", *np.linspace(1, 80, 10_001))
     note = " ".join(footnote([sample("a", 5.0), large], delta=False, band=(0.95, "ld")))
     assert "(Learned-Miller-DeStefano; Kolmogorov-Smirnov for the largest)." in note
-    plot_edfs([large], Figure().subplots())
+    plot_edfs([large], ax := Figure().subplots())
+    assert "95% simultaneous band (Kolmogorov-Smirnov)." in text_of(ax).replace("\n", " ")
+
+
+def test_command_line_and_api_draw_the_same_band(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ax: Axes
+) -> None:
+    table = pd.DataFrame({"model": "a", "error": np.linspace(4.0, 44.0, 40)})
+    (group,) = samples(table)
+    drawn: list[tuple[EDF, EDF]] = []
+
+    def recorded(edf: EDF, ax: Axes, *, band: tuple[EDF, EDF], **look: object) -> Axes:
+        drawn.append(band)
+        return draw_edf(edf, ax, band=band, **look)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("analysis.figures.edf.draw_edf", recorded)
+    write_picture(table, tmp_path / "cli.png", Picture())
+    save_edf([group], tmp_path / "api.png")
+    plot_edfs([group], ax)
+    bounds = [[bound.height.tolist() for bound in band] for band in drawn]
+    assert bounds == [[bound.height.tolist() for bound in group.band()]] * 3
+    assert bounds[0] != [bound.height.tolist() for bound in group.band(method="ks")]
 
 
 def test_a_design_without_independent_points_gets_no_band(ax: Axes) -> None:

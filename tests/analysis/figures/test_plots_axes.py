@@ -7,17 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import (
-    Range,
+    SearchRange,
     edge_warnings,
-    isolation,
     landscape,
+    marginals,
     optimizer_gap,
     plot_against,
-    plot_box,
     plot_convergence,
-    plot_isolation,
+    plot_marginals,
     plot_optimizer_gap,
     plot_schedule_length,
+    plot_search_space,
     schedule_length,
     training_curves,
 )
@@ -102,7 +102,7 @@ def test_a_band_of_curves_is_drawn_around_its_median(ax: Axes) -> None:
 def test_every_trial_is_a_point_and_failures_are_crosses(ax: Axes) -> None:
     table = study().query("epochs == 20 and optim == 'sgd'")
     points = landscape(table)
-    plot_against(points, "lr", ax, bins=isolation(table, "lr", bins=2))
+    plot_against(points, "lr", ax, bins=marginals(table, "lr", bins=2))
     drawn = [c.get_offsets() for c in ax.collections]
     assert sum(len(xy) for xy in drawn) == 8
     assert np.asarray(drawn[1])[:, 1].tolist() == [90.0] * 4  # p: all failed
@@ -116,8 +116,8 @@ def test_every_trial_is_a_point_and_failures_are_crosses(ax: Axes) -> None:
 
 
 def test_shares_are_drawn_bin_by_bin(ax: Axes) -> None:
-    found = isolation(study().query("epochs == 20 and model == 'c' and optim == 'sgd'"), bins=2)
-    plot_isolation(found, ax)
+    found = marginals(study().query("epochs == 20 and model == 'c' and optim == 'sgd'"), bins=2)
+    plot_marginals(found, ax)
     assert ax.lines[0].get_ydata().tolist() == [*found["within"], found["within"].iloc[-1]]
     segments = np.array(ax.collections[0].get_segments())
     assert segments[:, :, 1].tolist() == found[["within_low", "within_high"]].values.tolist()
@@ -127,22 +127,25 @@ def test_shares_are_drawn_bin_by_bin(ax: Axes) -> None:
 
 def test_the_box_is_drawn_with_its_edges_and_the_best(ax: Axes) -> None:
     table = study().query("epochs == 20")
-    ranges = [Range(name="lr", low=0.01, high=0.08), Range(name="weight_decay", low=0.1, high=10)]
-    plot_box(landscape(table), ax=ax, group="c sgd", ranges=ranges)
+    ranges = [
+        SearchRange(name="lr", low=0.01, high=0.08),
+        SearchRange(name="weight_decay", low=0.1, high=10),
+    ]
+    plot_search_space(landscape(table), ax=ax, group="c sgd", ranges=ranges)
     assert [len(c.get_offsets()) for c in ax.collections] == [0, 4, 1]
     assert ax.collections[2].get_offsets().tolist() == [[0.01, 0.1]]
     edges = [line.get_xdata()[0] for line in ax.lines[:4]]
     assert edges == pytest.approx([0.01, 0.01 * 8**0.05, 0.01 * 8**0.95, 0.08])
     assert edge_warnings(table, ranges)["edge"].eq("low").any()
     with pytest.raises(ValueError, match="group: got None, allowed: one of 'p sgd', 'p adamw'"):
-        plot_box(landscape(table))
+        plot_search_space(landscape(table))
 
 
 def test_groups_in_which_everything_failed_keep_their_place(ax: Axes) -> None:
     lost = study().assign(error=None, outcome="diverged")
     plot_schedule_length(schedule_length(lost), ax)
     assert len(ax.get_legend().get_texts()) == 4
-    plot_box(landscape(lost), ax=Figure().subplots(), group="p sgd 5 epochs")
+    plot_search_space(landscape(lost), ax=Figure().subplots(), group="p sgd 5 epochs")
     plot_against(landscape(lost), "lr", Figure().subplots())
     found = plot_optimizer_gap(optimizer_gap(lost, copy_shorter=True), Figure().subplots())
     assert len(found.get_legend().get_texts()) == 4

@@ -19,10 +19,10 @@ from foreign_sources import (
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.importers import Chance, ExternalSweep, ImportOptions, convert, read
-from analysis.importers.chance import heaps
-from analysis.importers.formats import recognise
-from sweeps.errors import SpecError
+from analysis import TableError
+from analysis.importers import ChanceLevel, ExternalSweep, ImportOptions, convert_sweep, read_sweep
+from analysis.importers.chance import error_spikes
+from analysis.importers.formats import recognise_format
 
 
 def foreign(**columns: list[Any]) -> ExternalSweep:
@@ -31,13 +31,13 @@ def foreign(**columns: list[Any]) -> ExternalSweep:
 
 
 def table_of(source: ExternalSweep, **wish: Any) -> pd.DataFrame:
-    return convert(source, ImportOptions(**wish)).table
+    return convert_sweep(source, ImportOptions(**wish)).table
 
 
 def faults_of(source: ExternalSweep, **wish: Any) -> list[str]:
-    with pytest.raises(SpecError) as caught:
-        convert(source, ImportOptions(**wish))
-    return caught.value.faults
+    with pytest.raises(TableError) as caught:
+        convert_sweep(source, ImportOptions(**wish))
+    return list(caught.value.faults)
 
 
 def cells(column: "pd.Series[Any]") -> list[Any]:
@@ -61,7 +61,7 @@ def test_an_empty_cell_is_not_a_nan_in_any_format(tmp_path: Path, suffix: str) -
             import pyarrow.parquet as pq
 
             pq.write_table(pa.Table.from_pylist(rows), path)
-    table = table_of(read(str(path)), empty="crashed")
+    table = table_of(read_sweep(str(path)), empty="crashed")
     assert table["outcome"].tolist() == ["ok", "diverged", "crashed"]
     assert cells(table["error"]) == [5.5, None, None]
     assert cells(table["act"]) == ["relu", None, None]
@@ -79,7 +79,9 @@ def test_a_table_keeps_its_rows_columns_and_types() -> None:
 
 
 def test_a_column_with_one_of_our_names_is_kept_under_another() -> None:
-    imported = convert(foreign(error=[1.0], test=[7.0]), ImportOptions(columns={"error": "test"}))
+    imported = convert_sweep(
+        foreign(error=[1.0], test=[7.0]), ImportOptions(columns={"error": "test"})
+    )
     assert imported.table["error"].tolist() == [7.0]
     assert imported.table["source_error"].tolist() == [1.0]
     assert any("kept as 'source_error'" in note for note in imported.notes)
@@ -151,13 +153,13 @@ def test_constant_predictions_of_every_class_are_collapsed_given_the_shares() ->
     others = [round(100 * wrong / 9815, 4) for wrong in (6183, 6282, 1178)]  # 63%, 64%, 12%
     source = foreign(error=[*errors, *others])
     expected = ["collapsed"] * 3 + ["ok", "collapsed", "ok"]
-    table = table_of(source, chance=Chance.of_counts(shares))
+    table = table_of(source, chance=ChanceLevel.of_counts(shares))
     assert table["outcome"].tolist() == expected
     assert table["error"].tolist()[:3] == errors  # kept; the analysis counts them at chance
     assert table["wrong"].tolist()[:3] == [9815 - share for share in shares]
     assert set(table["n_eval"]) == {9815}
     # balanced classes are an assumption, and here a wrong one: c - 3 sd is 65.2
-    balanced = table_of(source, chance=Chance.of_classes(3), n_eval=9815)
+    balanced = table_of(source, chance=ChanceLevel.of_classes(3), n_eval=9815)
     assert balanced["outcome"].tolist()[0] == "ok"
 
 
@@ -169,7 +171,7 @@ def test_counts_are_stored_only_where_every_error_is_one() -> None:
 
 def test_heaps_are_named_and_change_nothing() -> None:
     errors = [*(10 + i / 100 for i in range(90)), *[64.5543] * 9, *[67.2644] * 11]
-    imported = convert(foreign(error=errors), ImportOptions())
+    imported = convert_sweep(foreign(error=errors), ImportOptions())
     assert set(imported.table["outcome"]) == {"ok"}
     assert any("9 at 64.5543%, 11 at 67.2644%" in note for note in imported.notes)
 
@@ -185,7 +187,7 @@ def test_heaps_are_named_and_change_nothing() -> None:
     ],
 )
 def test_no_heap_is_seen_where_there_is_none(errors: list[float]) -> None:
-    assert heaps(errors) == {}
+    assert error_spikes(errors) == {}
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,7 @@ def test_an_optuna_study_keeps_every_trial(storage: Path) -> None:
     before = path.read_bytes()
     study = optuna.load_study(study_name="cnn", storage=f"sqlite:///{path}")
     wish: dict[str, Any] = {"columns": {"error": "value"}, "outcomes": {"PRUNED": "timed_out"}}
-    table = table_of(read(str(path)), **wish)
+    table = table_of(read_sweep(str(path)), **wish)
     assert path.read_bytes() == before
     assert table["outcome"].tolist() == [
         *("ok", "ok", "ok", "crashed", "crashed", "diverged", "diverged", "timed_out"),
@@ -213,11 +215,14 @@ def test_an_optuna_study_keeps_every_trial(storage: Path) -> None:
     assert cells(table["lr"])[:12] == [trial.params["lr"] for trial in study.trials[:12]]
     assert cells(table["host"])[:2] == ["here", "here"]
     told = {**wish, "outcomes": {"PRUNED": "missing", "fail": "diverged"}}
-    assert table_of(read(str(path)), **told)["outcome"].tolist()[3:5] == ["diverged", "diverged"]
+    assert table_of(read_sweep(str(path)), **told)["outcome"].tolist()[3:5] == [
+        "diverged",
+        "diverged",
+    ]
 
 
 def test_pruned_trials_need_a_word_and_cannot_be_results(storage: Path) -> None:
-    source = read(f"sqlite:///{storage}")
+    source = read_sweep(f"sqlite:///{storage}")
     for outcomes in ({}, {"PRUNED": "ok"}, {"PRUNED": "collapsed"}):
         (fault,) = faults_of(source, columns={"error": "value"}, outcomes=outcomes)
         assert fault.startswith("a b#1: 1 runs are PRUNED: stopped because they looked bad")
@@ -232,13 +237,13 @@ def test_studies_are_chosen_by_name_and_a_journal_is_a_storage_too(tmp_path: Pat
     )
     second.optimize(lambda trial: (trial.suggest_float("lr", 5, 6), 1.0), n_trials=3)
     before = path.read_bytes()
-    assert len(read(str(path)).frame) == 17
-    two = read(str(path), studies=("second",))
+    assert len(read_sweep(str(path)).frame) == 17
+    two = read_sweep(str(path), studies=("second",))
     assert path.read_bytes() == before
     table = table_of(two, columns={"error": "values_0"})
     assert (set(table["model"]), len(table)) == ({"second"}, 3)
-    with pytest.raises(SpecError, match="no study 'third', there are: 'first', 'second'"):
-        read(str(path), studies=("third",))
+    with pytest.raises(TableError, match="no study 'third', there are: 'first', 'second'"):
+        read_sweep(str(path), studies=("third",))
 
 
 def test_a_retried_trial_counts_once_at_its_first_place(tmp_path: Path) -> None:
@@ -262,7 +267,7 @@ def test_a_retried_trial_counts_once_at_its_first_place(tmp_path: Path) -> None:
     add(0.2, 12.0)
     add(0.1, None, failed_trial=0, retry_history=[0])
     add(0.1, 11.0, failed_trial=0, retry_history=[0, 2])
-    table = table_of(read(f"sqlite:///{tmp_path}/r.db"), columns={"error": "value"})
+    table = table_of(read_sweep(f"sqlite:///{tmp_path}/r.db"), columns={"error": "value"})
     assert cells(table["error"]) == [11.0, 12.0]
     assert cells(table["draw"]) == [0, 1]
     assert cells(table["attempt"]) == [3, None]
@@ -272,8 +277,8 @@ def test_a_trial_that_waits_has_no_model_and_is_named(tmp_path: Path) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/w.db")
     study.optimize(lambda t: 10.0 + len(t.suggest_categorical("model", ["a", "bb"])), n_trials=3)
     study.ask()
-    imported = convert(
-        read(f"sqlite:///{tmp_path}/w.db"), ImportOptions(columns={"error": "value"})
+    imported = convert_sweep(
+        read_sweep(f"sqlite:///{tmp_path}/w.db"), ImportOptions(columns={"error": "value"})
     )
     assert set(imported.table["model"]) <= {"a", "bb"}
     assert len(imported.table) == 3
@@ -287,19 +292,19 @@ def test_what_is_no_storage_is_refused(tmp_path: Path) -> None:
     other.execute("create table t (x)")
     other.commit()
     other.close()
-    with pytest.raises(SpecError, match="is no Optuna storage that can be read"):
-        read(str(tmp_path / "other.db"))
-    with pytest.raises(SpecError, match="no such file"):
-        read(f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(TableError, match="is no Optuna storage that can be read"):
+        read_sweep(str(tmp_path / "other.db"))
+    with pytest.raises(TableError, match="no such file"):
+        read_sweep(f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
-    with pytest.raises(SpecError) as caught:
-        read("mysql://me:secret@nowhere/x")
+    with pytest.raises(TableError) as caught:
+        read_sweep("mysql://me:secret@nowhere/x")
     assert "secret" not in str(caught.value)
 
 
 def test_a_wandb_export_is_put_into_its_order(tmp_path: Path) -> None:
     write_wandb(tmp_path / "export.csv")
-    source = read(str(tmp_path / "export.csv"))
+    source = read_sweep(str(tmp_path / "export.csv"))
     assert source.format == "wandb"
     wish: dict[str, Any] = {"accuracy": "test/acc", "unit": "fraction"}
     table = table_of(source, **wish)
@@ -319,7 +324,7 @@ def test_a_pycls_sweep_keeps_what_pycls_drops(tmp_path: Path) -> None:
     folder = tmp_path / "vit-sweep"
     folder.mkdir()
     write_pycls(folder / "sweep.json")
-    table = table_of(read(str(folder / "sweep.json")), chance=Chance.of_classes(1000))
+    table = table_of(read_sweep(str(folder / "sweep.json")), chance=ChanceLevel.of_classes(1000))
     assert table["draw"].tolist() == list(range(6))
     assert table["outcome"].tolist() == ["ok", "diverged", "ok", "missing", "missing", "missing"]
     assert cells(table["error"]) == [41.0, None, 43.0, None, None, None]  # EMA, last epoch
@@ -338,7 +343,7 @@ def test_the_last_epoch_counts_in_pycls_not_the_best(tmp_path: Path) -> None:
     job = pycls_job(0, test_ema_epoch=None)
     job["test_epoch"] = {**job["test_epoch"], "top1_err": [70.0, 30.0, 60.0]}
     (tmp_path / "s.json").write_text(json.dumps([job]))
-    table = table_of(read(str(tmp_path / "s.json")))
+    table = table_of(read_sweep(str(tmp_path / "s.json")))
     assert (table["error"][0], table["best_val_error"][0]) == (60.0, 30.0)
     assert "raw_error" not in table
 
@@ -351,11 +356,11 @@ def test_formats_are_recognised(tmp_path: Path, storage: Path) -> None:
     (tmp_path / "t.json").write_text('[{"error": 5}]')
     (tmp_path / "t.txt").write_text("error\n5\n")
     names = ["w.csv", "p.json", "o.weird", "t.csv", "t.json"]
-    found = [recognise(str(tmp_path / name)) for name in names]
+    found = [recognise_format(str(tmp_path / name)) for name in names]
     assert found == ["wandb", "pycls", "optuna", "table", "table"]
-    assert recognise("mysql://host/x") == "optuna"
-    with pytest.raises(SpecError, match="its format is not recognised; allowed are"):
-        recognise(str(tmp_path / "t.txt"))
+    assert recognise_format("mysql://host/x") == "optuna"
+    with pytest.raises(TableError, match="its format is not recognised; allowed are"):
+        recognise_format(str(tmp_path / "t.txt"))
 
 
 @pytest.mark.parametrize(
@@ -375,5 +380,5 @@ def test_a_file_that_is_no_table_is_named(
     tmp_path: Path, name: str, content: str, said: str
 ) -> None:
     (tmp_path / name).write_bytes(content.encode("latin-1"))
-    with pytest.raises(SpecError, match=said):
-        read(str(tmp_path / name))
+    with pytest.raises(TableError, match=said):
+        read_sweep(str(tmp_path / name))

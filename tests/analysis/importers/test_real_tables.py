@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis import Estimand, Sample, compare, load, samples
-from analysis.importers import Chance, ImportOptions, convert, read
-from stability.cli.commands.import_table import write
+from analysis.importers import ChanceLevel, ImportOptions, convert_sweep, read_sweep
+from stability.cli.commands.import_table import write_table
 
 FOLDER = os.environ.get("STABILITY_TABLES", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="STABILITY_TABLES names no folder")
@@ -23,7 +23,7 @@ CLASS_COUNTS = (3479, 3123, 3213)
 CONSTANT = {64.5543: (76, 56), 67.2644: (100, 87), 68.1814: (86, 90)}
 """Errors of constant predictions, and how many runs of each table end there."""
 WISH = ImportOptions(
-    columns={"error": "final_err", "draw": "iteration"}, chance=Chance.of_counts(CLASS_COUNTS)
+    columns={"error": "final_err", "draw": "iteration"}, chance=ChanceLevel.of_counts(CLASS_COUNTS)
 )
 
 
@@ -33,9 +33,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("tables")
     paths = []
     for name in ("deberta-base", "deberta-v3-base"):
-        imported = convert(read(str(Path(FOLDER, f"{name}.csv"))), WISH)
+        imported = convert_sweep(read_sweep(str(Path(FOLDER, f"{name}.csv"))), WISH)
         paths.append(folder / f"{name}.parquet")
-        write(imported.table, imported.notes, paths[-1])
+        write_table(imported.table, imported.notes, paths[-1])
     return load(paths)
 
 
@@ -85,9 +85,9 @@ def test_failures_tie_and_the_comparison_says_what_it_hangs_on(both: tuple[Sampl
 
 
 def test_without_class_shares_the_heaps_are_named() -> None:
-    source = read(str(Path(FOLDER, "deberta-base.csv")))
-    imported = convert(source, ImportOptions(columns={"error": "final_err"}))
+    source = read_sweep(str(Path(FOLDER, "deberta-base.csv")))
+    imported = convert_sweep(source, ImportOptions(columns={"error": "final_err"}))
     assert set(imported.table["outcome"]) == {"ok"}
     (note,) = [note for note in imported.notes if "heap" in note]
     assert "76 at 64.5543%, 100 at 67.2644%, 86 at 68.1814%" in note
-    assert np.isclose(Chance.of_counts(CLASS_COUNTS).error, 64.5543, atol=5e-5)
+    assert np.isclose(ChanceLevel.of_counts(CLASS_COUNTS).error, 64.5543, atol=5e-5)

@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import TableError, as_table, complete_prefix, describe, group_columns, load, samples
+from analysis import (
+    TableError,
+    as_table,
+    complete_prefix,
+    describe,
+    group_columns,
+    load,
+    samples,
+    subspace,
+)
 
 
 def results(n: int = 4, **columns: object) -> pd.DataFrame:
@@ -308,3 +317,19 @@ def test_reading_and_counting_load_no_drawing_and_no_training(code: str, loaded:
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(loaded)
+
+
+def test_earlier_names_still_work_and_are_not_listed() -> None:
+    aliases = analysis._ALIASES
+    assert aliases
+    for earlier, name in aliases.items():
+        assert getattr(analysis, earlier) is getattr(analysis, name)
+        assert name in analysis.__all__
+        assert earlier not in analysis.__all__
+    assert analysis.smaller_box is subspace
+    with pytest.raises(AttributeError, match="'analysis' has no attribute 'no_name'"):
+        _ = analysis.no_name
+
+
+def test_every_listed_name_is_there() -> None:
+    assert [name for name in analysis.__all__ if not hasattr(analysis, name)] == []

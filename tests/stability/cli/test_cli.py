@@ -1,6 +1,8 @@
 """The command line as a user meets it: what it says, where it stops, what it leaves."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,33 @@ def test_status_and_edf_of_what_is_no_run_directory(tmp_path: Path) -> None:
     done = call("edf", "nowhere", ".", *wrong, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("stability: 5 problems:\n")
+
+
+def test_faults_of_a_table_are_reported_like_those_of_options(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("model,error\na,-1\na,200\n")
+    (tmp_path / "names.csv").write_text("modle,error\na,5\n")
+    done = call("edf", "table.csv", "names.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    count, *faults = done.stderr.splitlines()
+    assert count == "stability: 2 problems:"
+    assert [fault.partition(": ")[0] for fault in faults] == ["  table.csv", "  names.csv"]
+    done = call("edf", "table.csv", "--policy", "hope", cwd=tmp_path)
+    assert done.stderr.startswith("stability: 1 problem:\n  --policy: 'hope' is not one of")
+
+
+def test_another_error_does_not_load_the_analysis(tmp_path: Path) -> None:
+    code = (
+        "import sys; from stability import cli\n"
+        "def broken(): raise RuntimeError('torn')\n"
+        "cli.app = broken\n"
+        "try: cli.main()\n"
+        "finally: print([name for name in sys.modules if name.split('.')[0] == 'analysis'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert "unexpected RuntimeError" in done.stderr
 
 
 def test_edf_of_a_table_of_another_tool(tmp_path: Path) -> None:

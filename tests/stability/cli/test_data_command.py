@@ -18,7 +18,7 @@ from toys import ROOT
 from stability.cli.commands.data import show_data
 from stability.cli.study.data_names import check_unchanged, images
 from stability.cli.study.parsing import Faults
-from stability.data import KINDS, cifar, load
+from stability.data import KINDS, cifar, load_data
 from stability.data.sheet import contact_sheet
 from sweeps.errors import SpecError
 
@@ -48,7 +48,7 @@ def test_json_has_each_count(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     shutil.rmtree(folder / "owl")
     show_data(f"folder:{folder}", tmp_path / "sheet.png", as_json=True)
     facts = json.loads(capsys.readouterr().out)
-    data = load(f"folder:{folder}")
+    data = load_data(f"folder:{folder}")
     assert facts["classes"] == {
         name: {"train": 7, "validation": 1, "test": 2} for name in ("cat", "dog")
     }
@@ -124,7 +124,7 @@ def test_bad_data_end_with_status_2_and_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_contact_sheet_shows_the_first_training_images_of_each_class(tmp_path: Path) -> None:
-    data = load(f"folder:{write_classes(tmp_path / 'a', each=20)}")
+    data = load_data(f"folder:{write_classes(tmp_path / 'a', each=20)}")
     (ax,) = contact_sheet(data).axes
     assert [label.get_text() for label in ax.get_yticklabels()] == list(CLASSES)
     assert ax.get_title(loc="left").startswith("folder-a: 3 classes\n42 + 6 + 12 images of 3x32x32")
@@ -148,7 +148,7 @@ def test_names_of_classes_in_any_script_are_drawn_without_a_complaint(
 
 
 def test_a_sheet_of_many_classes_says_how_many_it_shows() -> None:
-    (ax,) = contact_sheet(load("synthetic:n=300,classes=30,size=16,channels=1")).axes
+    (ax,) = contact_sheet(load_data("synthetic:n=300,classes=30,size=16,channels=1")).axes
     assert "synthetic" in ax.get_title(loc="left")
     assert "30 classes, 20 shown" in ax.get_title(loc="left")
     assert len(ax.get_yticklabels()) == 20
@@ -165,7 +165,7 @@ def test_a_study_has_a_short_name_the_way_to_the_data_and_their_fingerprint(
     study = request(data="folder:my photos").study
     assert study.data == "folder-my_photos"
     assert study.data_source == f"folder:{tmp_path}/my photos"
-    assert study.fingerprint == load(study.data_source).fingerprint
+    assert study.fingerprint == load_data(study.data_source).fingerprint
     assert study.name.startswith("vitc-nano-sgd-folder-my_photos-e5-n64-")
     assert request(data="digits").study.data_source == ""
     (tmp_path / "elsewhere").mkdir()

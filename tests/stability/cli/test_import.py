@@ -14,7 +14,7 @@ from foreign_sources import write_optuna, write_pycls, write_runs, write_states,
 from toys import ROOT
 from typer.testing import CliRunner
 
-from analysis import load, samples
+from analysis import TableError, load, samples
 from stability.cli.app import app
 from sweeps.errors import SpecError
 
@@ -33,9 +33,9 @@ def run(*arguments: str) -> str:
 
 
 def faults_of(*arguments: str) -> list[str]:
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises((SpecError, TableError)) as caught:
         run(*arguments)
-    return caught.value.faults
+    return list(caught.value.faults)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def timed(
     """What is answered for a model of so many seconds an image, and the images of each pass."""
     model = Counting(seconds)
     monkeypatch.setattr(probe, "build", lambda *args, **more: model)
-    return probe.seconds_of(job(asked), "cpu", patience), model.seen
+    return probe.time_job(job(asked), "cpu", patience), model.seen
 
 
 def test_a_fast_model_is_timed_by_whole_batches(
@@ -63,8 +63,8 @@ def test_a_fast_model_is_timed_by_whole_batches(
     assert found is not None
     assert found["step"] == pytest.approx(BATCH * 2e-5, rel=4.0)
     assert seen[:4] == [2, 8, 32, BATCH]
-    assert seen.count(BATCH) >= probe.STEPS
-    assert sum(seen) > 42 + probe.STEPS * BATCH + 100  # the whole validation part too
+    assert seen.count(BATCH) >= probe.TIMED_STEPS
+    assert sum(seen) > 42 + probe.TIMED_STEPS * BATCH + 100  # the whole validation part too
 
 
 def test_a_slow_model_is_timed_by_a_few_images(
@@ -94,16 +94,16 @@ def test_where_the_time_is_up_only_models_from_elsewhere_are_looked_at(
     found, seen = timed(asked, monkeypatch, 1e-5, -1.0)
     assert (found, seen) == (None, [])
     own = job(asked, model="mymodels:mlp")
-    assert probe.seconds_of(own, "cpu", -1.0) is None
+    assert probe.time_job(own, "cpu", -1.0) is None
     model = Counting(0.0)
     monkeypatch.setattr(probe, "build", lambda *args, **more: model)
     for changes, patience in (({}, -1.0), ({"is_timed": False}, 60.0)):
         model.seen.clear()
-        assert probe.seconds_of(own | changes, "cpu", patience) is None
+        assert probe.time_job(own | changes, "cpu", patience) is None
         assert model.seen == [2, 2]  # in evaluation mode, in training mode
     model.layer = nn.Linear(1024, 7)
     with pytest.raises(probe.OwnModelError, match="logits"):
-        probe.seconds_of(own | {"is_timed": False}, "cpu", 60.0)
+        probe.time_job(own | {"is_timed": False}, "cpu", 60.0)
 
 
 def test_all_jobs_share_the_time(asked: Request, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_all_jobs_share_the_time(asked: Request, monkeypatch: pytest.MonkeyPatch
     def heard(job: dict[str, Any], device: str, patience: float) -> None:
         given.append(patience)
 
-    monkeypatch.setattr(probe, "seconds_of", heard)
+    monkeypatch.setattr(probe, "time_job", heard)
     said = probe.answer({"device": "cpu", "jobs": [job(asked)] * 4})
     assert said["seconds"] == [None] * 4
     assert given == pytest.approx([probe.LIMIT_SECONDS / left for left in (4, 3, 2, 1)], rel=0.3)

@@ -11,10 +11,10 @@ from PIL import Image
 from toys import ROOT
 
 from stability.cli.commands.recipe import as_dict, described, show_recipe, side_by_side
-from stability.data import load
+from stability.data import load_data
 from stability.training.augment.preview import augmentation_rows
 from stability.training.recipes import RECIPES, settings_of
-from stability.training.settings import DEFAULTS
+from stability.training.settings import RECIPE_DEFAULTS
 from sweeps.errors import SpecError
 
 
@@ -137,7 +137,7 @@ def test_a_recipe_is_printed_with_its_sources_in_80_columns(name: str) -> None:
     text = described(name)
     assert max(map(len, text.splitlines())) <= 80
     rows = [line.split()[0] for line in text.splitlines() if line and line[0] != " "]
-    assert [row for row in rows if row in DEFAULTS] == list(DEFAULTS)
+    assert [row for row in rows if row in RECIPE_DEFAULTS] == list(RECIPE_DEFAULTS)
 
 
 def test_what_a_recipe_scales_is_said() -> None:
@@ -183,7 +183,7 @@ def test_faults_of_the_command_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_the_picture_has_a_row_for_each_part_and_three_for_all() -> None:
-    rows = dict(augmentation_rows(RECIPES["paper"].settings, load("digits")))
+    rows = dict(augmentation_rows(RECIPES["paper"].settings, load_data("digits")))
     assert list(rows) == [
         "as they are",
         "box of 0.08 to 1 of the area",

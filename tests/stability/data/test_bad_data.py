@@ -17,7 +17,7 @@ from stability.cli.output.announce import describe
 from stability.cli.site.cluster import SiteOptions
 from stability.cli.study.data_names import check_unchanged
 from stability.cli.study.request import Options, read
-from stability.data import DataError, decode, load, skipping
+from stability.data import DataError, decode, load_data, without_unreadable
 from stability.data import folder as folders
 from stability.data.sources import _load
 from sweeps.errors import SpecError
@@ -115,13 +115,13 @@ def test_what_cannot_be_used_is_named(
 def test_the_folder_one_level_deeper_is_named(copy: Path) -> None:
     one_level_down(copy)
     with pytest.raises(DataError, match=f"one level deeper is folder:{copy}/a$"):
-        load("folder:w")
+        load_data("folder:w")
 
 
 def test_parts_in_capitals_are_parts(copy: Path) -> None:
     for part in ("Train", "TEST"):
         write_classes(copy.parent / "caps" / part, each=4)
-    data = load("folder:caps")
+    data = load_data("folder:caps")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [9, 3, 12]
 
 
@@ -130,7 +130,7 @@ def test_parts_in_capitals_are_parts(copy: Path) -> None:
 )
 def test_paths_that_cannot_be_are_faults(text: str) -> None:
     with pytest.raises(DataError):
-        load(text)
+        load_data(text)
 
 
 def test_what_may_not_be_entered_is_a_fault(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_what_may_not_be_entered_is_a_fault(copy: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(folders, "visible", forbidden)
     with pytest.raises(DataError, match="Permission denied"):
-        load("folder:w")
+        load_data("folder:w")
 
 
 def test_a_decoder_may_raise_anything(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,20 +148,20 @@ def test_a_decoder_may_raise_anything(copy: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(decode, "_flat", broken)
     with pytest.raises(DataError, match="unreadable: 36 of 36 images"):
-        load("folder:w")
+        load_data("folder:w")
 
 
 def test_names_that_are_no_utf8_are_written_out(
     copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.rename(copy / "owl", os.fsencode(copy) + b"/caf\xe9")  # noqa: PTH104 - bytes
-    assert load("folder:w").classes == ("caf\\xe9", "cat", "dog")
+    assert load_data("folder:w").classes == ("caf\\xe9", "cat", "dog")
     assert run("data", "folder:w", "--json", monkeypatch=monkeypatch) == 0
     assert "caf\\\\xe9" in capsys.readouterr().out
     shutil.copytree(copy / "cat", copy / "caf\\xe9")
     _load.cache_clear()
     with pytest.raises(DataError, match="two folders of one class"):
-        load("folder:w")
+        load_data("folder:w")
 
 
 def test_what_a_terminal_would_obey_is_printed_as_text(
@@ -183,11 +183,11 @@ def test_what_a_terminal_would_obey_is_printed_as_text(
 def test_of_the_photograph_of_a_phone_the_photograph_is_taken(copy: Path) -> None:
     """An MPO file holds a preview beside it; the pixels are those of the JPEG alone."""
     picture(1).save(copy / "cat" / "x.jpg", quality=90)
-    before = load("folder:w").fingerprint
+    before = load_data("folder:w").fingerprint
     _load.cache_clear()
     more = {"save_all": True, "append_images": [picture(2)], "quality": 90}
     picture(1).save(copy / "cat" / "x.jpg", format="MPO", **more)
-    assert load("folder:w").fingerprint == before
+    assert load_data("folder:w").fingerprint == before
 
 
 # --- --skip-unreadable
@@ -212,12 +212,12 @@ def study_of(text: str) -> Study:
 
 def test_unreadable_images_are_left_out_and_counted_by_class(unreadable: Path) -> None:
     with pytest.raises(DataError) as error:
-        load("folder:w")
+        load_data("folder:w")
     assert error.value.has_unreadable
-    data = load(skipping("folder:w"))
+    data = load_data(without_unreadable("folder:w"))
     for name in (*LEFT_OUT["cat"], *LEFT_OUT["dog"]):
         (unreadable / name).unlink()
-    clean = load("folder:w")
+    clean = load_data("folder:w")
     assert data.left_out == LEFT_OUT
     assert data.fingerprint == clean.fingerprint
     assert "left out as unreadable: 1 of cat, 2 of dog (cat/zz.png, " in data.notes[0]
@@ -265,14 +265,14 @@ def test_the_error_says_how_to_go_on_without_them(
 @pytest.mark.parametrize("text", ["digits", "synthetic:n=100"])
 def test_only_data_of_single_images_can_be_without_some(text: str) -> None:
     with pytest.raises(DataError, match="has no single images that could be left out"):
-        load(skipping(text))
+        load_data(without_unreadable(text))
 
 
 def test_where_no_image_can_be_read_nothing_is_left(copy: Path) -> None:
     for path in copy.rglob("*.jpg"):
         path.write_bytes(b"x")
     with pytest.raises(DataError, match="none of 36 images can be read"):
-        load(skipping("folder:w"))
+        load_data(without_unreadable("folder:w"))
 
 
 # --- what goes to a terminal or a pipe

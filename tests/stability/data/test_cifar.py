@@ -11,7 +11,7 @@ import pytest
 from picture_files import cifar_file as content
 from picture_files import write_cifar as write
 
-from stability.data import DataError, cifar, load, resolve
+from stability.data import DataError, cifar, load_data, resolve_data
 from stability.data.cifar import LAYOUTS, PIXELS
 
 BATCH = 40  # images in a file; the real ones have 10,000
@@ -36,13 +36,13 @@ def pack(folder: Path, archive: Path) -> Path:
 
 def faults_of(text: str) -> list[str]:
     with pytest.raises(DataError) as error:
-        load(text)
+        load_data(text)
     return error.value.faults
 
 
 def test_images_and_labels_are_those_of_the_files(kind: str, tmp_path: Path) -> None:
     layout = cifar.LAYOUTS[kind]
-    data = load(f"{kind}:{write(tmp_path / 'a', kind)}")
+    data = load_data(f"{kind}:{write(tmp_path / 'a', kind)}")
     assert (data.name, data.shape, len(data.classes)) == (kind, (3, 32, 32), layout.classes)
     assert data.classes[:2] == ("class0", "class1")
     _, images, labels = content(layout, len(layout.train))
@@ -67,8 +67,8 @@ def test_the_archive_the_folder_and_what_it_lies_in_are_the_same_data(
     folder = write(tmp_path / cifar.LAYOUTS[kind].folder, kind)
     archive = pack(folder, tmp_path / cifar.LAYOUTS[kind].archive)
     places = (folder, tmp_path, archive)
-    assert len({load(f"{kind}:{place}").fingerprint for place in places}) == 1
-    assert resolve(f"{kind}:{archive}").canonical == f"{kind}:{archive}"
+    assert len({load_data(f"{kind}:{place}").fingerprint for place in places}) == 1
+    assert resolve_data(f"{kind}:{archive}").canonical == f"{kind}:{archive}"
 
 
 def test_pickles_are_refused_unread_with_the_name_of_the_right_archive(
@@ -143,7 +143,7 @@ def test_nothing_of_an_archive_is_unpacked(kind: str, tmp_path: Path) -> None:
         evil.size = 4
         tar.addfile(evil, io.BytesIO(b"evil"))
     before = sorted(tmp_path.rglob("*"))
-    load(f"{kind}:{archive}")
+    load_data(f"{kind}:{archive}")
     assert sorted(tmp_path.rglob("*")) == before
 
 

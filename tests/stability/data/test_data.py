@@ -8,11 +8,19 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits as load_sklearn
 
-from stability.data import DataError, ImageData, Part, digits, load, resolve, suits
+from stability.data import (
+    DataError,
+    ImageData,
+    Part,
+    digits,
+    load_data,
+    resolve_data,
+    suitable_size,
+)
 from stability.data.splits import Labelled, split, stratified_order
 from stability.models import FAMILIES
-from stability.models import resolve as resolve_model
-from stability.models.names import takes
+from stability.models import resolve_model as resolve_model
+from stability.models.names import accepts_size
 from stability.training.tensors import TensorData
 
 PARTS = ("train", "validation", "test")
@@ -51,13 +59,13 @@ def test_digits_are_scikit_learns_enlarged_bilinearly_each_in_one_part() -> None
     """Disjoint and complete, images and labels together: nothing is lost, shared or mixed up."""
     images, labels = enlarged()
     source = sorted(rows_of(Part(images, labels.astype(np.int64))))
-    data = load("digits")
+    data = load_data("digits")
     assert sorted(row for part in PARTS for row in rows_of(getattr(data, part))) == source
     assert len(set(source)) == len(source) == 1797
 
 
 def test_digits_have_the_promised_sizes_and_shape() -> None:
-    data = load("digits")
+    data = load_data("digits")
     assert [len(getattr(data, part)) for part in PARTS] == [1097, 300, 400]
     assert data.shape == (1, 32, 32)
     assert data.classes == tuple("0123456789")
@@ -67,20 +75,20 @@ def test_digits_have_the_promised_sizes_and_shape() -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_digits_are_split_by_class_in_proportion(part: str) -> None:
     """No class is off by more than one from its share of all digits."""
-    labels = getattr(load("digits"), part).labels
+    labels = getattr(load_data("digits"), part).labels
     share = np.bincount(load_sklearn().target) / 1797
     assert (np.abs(np.bincount(labels) - len(labels) * share) < 1).all()
 
 
 def test_digits_never_change() -> None:
     """Finished trials are found by this fingerprint: another one makes them all unfinished."""
-    assert load("digits").fingerprint == "d751e24d3ba6"
+    assert load_data("digits").fingerprint == "d751e24d3ba6"
 
 
 def test_digits_parts_are_in_no_order_of_class() -> None:
     """The first images are as mixed as all: a slice of a part is a small data set."""
     for part in PARTS:
-        assert set(getattr(load("digits"), part).labels[:30]) == set(range(10))
+        assert set(getattr(load_data("digits"), part).labels[:30]) == set(range(10))
 
 
 def test_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +119,8 @@ def test_order_depends_on_the_generator_alone() -> None:
 
 @each_data
 def test_every_data_set_keeps_the_interface(name: str) -> None:
-    data = load(name)
-    assert data.name == resolve(name).short
+    data = load_data(name)
+    assert data.name == resolve_data(name).short
     for part in (data.train, data.validation, data.test):
         assert part.images.shape[1:] == data.shape
         assert len(part.labels) == len(part.images) == len(part) > 0
@@ -121,14 +129,14 @@ def test_every_data_set_keeps_the_interface(name: str) -> None:
 
 @each_data
 def test_every_data_set_is_read_once(name: str) -> None:
-    assert load(name) is load(name)
+    assert load_data(name) is load_data(name)
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic:n=300,classes=3,channels=1"])
 def test_data_of_32_pixels_suit_a_size_that_all_families_have(name: str) -> None:
-    data = load(name)
+    data = load_data(name)
     for family in FAMILIES:
-        assert takes(resolve_model(family, suits(data)), data.shape[1])
+        assert accepts_size(resolve_model(family, suitable_size(data)), data.shape[1])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,7 @@ def test_size_of_model_that_suits(channels: int, side: int, n: int, size: str) -
     """4gf for large images; micro from 10,000 colour images to train on (70% of n); else nano."""
     images = np.broadcast_to(np.uint8(0), (n, channels, side, side))
     train = Part(images[: n * 7 // 10], np.zeros(n * 7 // 10, np.int64))
-    assert suits(ImageData("x", ("a", "b"), train, train, train)) == size
+    assert suitable_size(ImageData("x", ("a", "b"), train, train, train)) == size
 
 
 FORMS = "digits, folder:PATH, cifar10:PATH, cifar100:PATH, hf:PATH_OR_NAME, synthetic"
@@ -164,7 +172,7 @@ FORMS = "digits, folder:PATH, cifar10:PATH, cifar100:PATH, hf:PATH_OR_NAME, synt
 )
 def test_a_bad_name_says_what_is_allowed(text: str, said: str) -> None:
     with pytest.raises(DataError) as error:
-        resolve(text)
+        resolve_data(text)
     assert error.value.faults == [said]
 
 
@@ -334,7 +342,7 @@ def test_mean_and_std_are_those_of_the_training_part_per_channel() -> None:
 
 @each_data
 def test_training_images_are_standardised_and_the_others_with_the_same_numbers(name: str) -> None:
-    source = load(name)
+    source = load_data(name)
     data = TensorData.of(source, "cpu")
     images, _ = data.train.batch(torch.arange(len(data.train)))
     assert images.dtype == torch.float32

@@ -9,14 +9,14 @@ from picture_files import picture, pixels
 from PIL import Image
 
 from stability.data import decode as module
-from stability.data.decode import Source, decode
+from stability.data.decode import ImageSource, decode
 from stability.data.faults import DataError
 
 HINT = "name@64 resizes"
 
 
-def source(path: Path) -> Source:
-    return Source(path.name, lambda: path)
+def source(path: Path) -> ImageSource:
+    return ImageSource(path.name, lambda: path)
 
 
 def only(path: Path, size: int | None = None) -> np.ndarray:
@@ -183,13 +183,15 @@ def test_images_that_do_not_fit_into_memory_are_said_before_they_are_read(
 
     monkeypatch.setattr(module, "MEMORY", 1e-9)
     with pytest.raises(DataError, match=r"1000 images like the first take 0\.0 GiB in memory"):
-        decode([Source(str(i), count) for i in range(1000)], None, HINT)
+        decode([ImageSource(str(i), count) for i in range(1000)], None, HINT)
     assert len(opened) == 1
 
 
 def test_order_is_that_of_the_sources(tmp_path: Path) -> None:
     """Threads decode; more images than a thread takes at a time stay in their places."""
-    for i in range(3 * module.CHUNK):
+    for i in range(3 * module.DECODE_CHUNK):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
-    found = decode([source(tmp_path / f"{i}.png") for i in range(3 * module.CHUNK)], None, HINT)
-    assert found.images[:, 0, 0, 0].tolist() == list(range(3 * module.CHUNK))
+    found = decode(
+        [source(tmp_path / f"{i}.png") for i in range(3 * module.DECODE_CHUNK)], None, HINT
+    )
+    assert found.images[:, 0, 0, 0].tolist() == list(range(3 * module.DECODE_CHUNK))

@@ -8,14 +8,14 @@ import pytest
 from picture_files import CLASSES, picture, pixels, write_classes
 from PIL import Image
 
-from stability.data import DataError, ImageData, load, resolve
+from stability.data import DataError, ImageData, load_data, resolve_data
 
 PARTS = ("train", "validation", "test")
 
 
 def faults_of(text: str) -> list[str]:
     with pytest.raises(DataError) as error:
-        load(text)
+        load_data(text)
     return error.value.faults
 
 
@@ -24,7 +24,7 @@ def parts_of(data: ImageData) -> dict[str, set[bytes]]:
 
 
 def test_folders_of_classes_are_split_in_three_with_their_own_labels(tmp_path: Path) -> None:
-    data = load(f"folder:{write_classes(tmp_path / 'a', each=10, suffix='.png')}")
+    data = load_data(f"folder:{write_classes(tmp_path / 'a', each=10, suffix='.png')}")
     assert (data.name, data.classes, data.shape) == ("folder-a", CLASSES, (3, 32, 32))
     assert [len(getattr(data, part)) for part in PARTS] == [21, 3, 6]
     written = {
@@ -62,7 +62,7 @@ def test_folders_of_parts(
     parts: tuple[str, ...], test: int, sizes: tuple[int, ...], tmp_path: Path
 ) -> None:
     """The part that is not for training is judged on; of two, the one that is called test."""
-    data = load(f"folder:{write_parts(tmp_path / 'a', *parts)}")
+    data = load_data(f"folder:{write_parts(tmp_path / 'a', *parts)}")
     assert tuple(len(getattr(data, part)) for part in PARTS) == sizes
     assert (data.test.images[:, :, 0, 0] == test).all()
     learned = np.concatenate([data.train.images, data.validation.images[: sizes[1]]])
@@ -71,23 +71,23 @@ def test_folders_of_parts(
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path) -> None:
-    first = load(f"folder:{write_classes(tmp_path / 'a', each=5)}")
+    first = load_data(f"folder:{write_classes(tmp_path / 'a', each=5)}")
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
-    again = load(f"folder:{tmp_path / 'b'}")
+    again = load_data(f"folder:{tmp_path / 'b'}")
     assert again.fingerprint == first.fingerprint
     picture(1).save(tmp_path / "b" / "cat" / "000.jpg")
     shutil.move(tmp_path / "b", tmp_path / "c")
-    assert load(f"folder:{tmp_path / 'c'}").fingerprint != first.fingerprint
+    assert load_data(f"folder:{tmp_path / 'c'}").fingerprint != first.fingerprint
 
 
 def test_hidden_files_and_papers_beside_the_classes_are_passed_over(tmp_path: Path) -> None:
-    plain = load(f"folder:{write_classes(tmp_path / 'a', each=5)}")
+    plain = load_data(f"folder:{write_classes(tmp_path / 'a', each=5)}")
     write_classes(tmp_path / "b", each=5)
     (tmp_path / "b" / ".DS_Store").write_text("x")
     (tmp_path / "b" / "cat" / "Thumbs.db").write_text("x")
     (tmp_path / "b" / ".cache").mkdir()
     (tmp_path / "b" / "README.md").write_text("where the pictures are from")
-    assert load(f"folder:{tmp_path / 'b'}").fingerprint == plain.fingerprint
+    assert load_data(f"folder:{tmp_path / 'b'}").fingerprint == plain.fingerprint
 
 
 def test_a_path_is_found_from_other_folders(
@@ -96,14 +96,14 @@ def test_a_path_is_found_from_other_folders(
     write_classes(tmp_path / "here" / "a", each=5)
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "there")
-    name = resolve("folder:../here/a@16")
+    name = resolve_data("folder:../here/a@16")
     assert name.canonical == f"folder:{tmp_path}/here/a@16"
     assert name.short == "folder-a@16"
-    assert resolve(name.canonical) == name
+    assert resolve_data(name.canonical) == name
     monkeypatch.chdir("/")
-    assert load(name.canonical).shape == (3, 16, 16)
+    assert load_data(name.canonical).shape == (3, 16, 16)
     monkeypatch.setenv("HOME", str(tmp_path / "here"))
-    assert resolve("folder:~/a@16") == name
+    assert resolve_data("folder:~/a@16") == name
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_path_is_found_from_other_folders(
     ],
 )
 def test_short_names_can_be_part_of_a_folders_name(name: str, short: str) -> None:
-    assert resolve(f"folder:/data/{name}").short == short
+    assert resolve_data(f"folder:/data/{name}").short == short
 
 
 def test_all_faults_of_a_folder_at_once(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_other_faults_of_a_folder(tmp_path: Path) -> None:
     write_classes(tmp_path / "alone" / "train", each=3)
     (said,) = faults_of(f"folder:{tmp_path / 'alone'}")
     assert said.endswith("train alone: needed are train and val or test, or classes without parts")
-    assert load(f"folder:{tmp_path / 'alone' / 'train'}").classes == CLASSES
+    assert load_data(f"folder:{tmp_path / 'alone' / 'train'}").classes == CLASSES
     for name in CLASSES[1:]:
         shutil.rmtree(tmp_path / "flowers" / name)
     (said,) = faults_of(f"folder:{tmp_path / 'flowers'}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from picture_files import CLASSES, encoded, parquet, rows, write_classes
 
-from stability.data import DataError, huggingface, load, resolve
+from stability.data import DataError, huggingface, load_data, resolve_data
 
 datasets = pytest.importorskip("datasets", reason="needs the extra data")
 
@@ -37,7 +37,7 @@ def typed(n: int) -> Any:
 
 def faults_of(text: str) -> list[str]:
     with pytest.raises(DataError) as error:
-        load(text)
+        load_data(text)
     return error.value.faults
 
 
@@ -51,7 +51,7 @@ def content(data: Any) -> dict[bytes, str]:
 
 
 def test_a_parquet_file_is_split_in_three(tmp_path: Path) -> None:
-    data = load(f"hf:{parquet(tmp_path / 'flowers.parquet', rows(60))}")
+    data = load_data(f"hf:{parquet(tmp_path / 'flowers.parquet', rows(60))}")
     assert (data.name, data.classes, data.shape) == ("hf-flowers", ("0", "1", "2"), (3, 32, 32))
     assert [len(getattr(data, part)) for part in PARTS] == [42, 6, 12]
 
@@ -64,9 +64,9 @@ def test_classes_have_the_names_of_the_type_or_of_the_column(tmp_path: Path) -> 
     typed(30).save_to_disk(str(tmp_path / "saved"))
     write_classes(tmp_path / "images", each=10, suffix=".png")
     places = ("typed.parquet", "named.parquet", "saved", "images")
-    found = {place: load(f"hf:{tmp_path / place}") for place in places}
+    found = {place: load_data(f"hf:{tmp_path / place}") for place in places}
     assert {data.classes for data in found.values()} == {CLASSES}
-    expected = content(load(f"folder:{tmp_path / 'images'}"))
+    expected = content(load_data(f"folder:{tmp_path / 'images'}"))
     assert len(expected) == 30
     for data in found.values():
         assert content(data) == expected
@@ -76,7 +76,7 @@ def test_classes_have_the_names_of_the_type_or_of_the_column(tmp_path: Path) -> 
 def test_names_of_files_tell_the_parts(tmp_path: Path) -> None:
     for part, start, n in (("train", 0, 60), ("test", 60, 9)):
         parquet(tmp_path / "a" / f"{part}-00000-of-00001.parquet", rows(n, start))
-    data = load(f"hf:{tmp_path / 'a'}@16")
+    data = load_data(f"hf:{tmp_path / 'a'}@16")
     assert (data.name, data.shape) == ("hf-a@16", (3, 16, 16))
     assert [len(getattr(data, part)) for part in PARTS] == [54, 6, 9]
     assert data.test.labels.tolist() == [i % 3 for i in range(60, 69)]
@@ -149,9 +149,9 @@ def test_a_data_set_of_the_hub_that_was_downloaded_before(
     shutil.copytree(made, kept)
     (kept / "parquet-train.arrow").rename(kept / "leaves-train.arrow")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
-    data = load("hf:nobody/leaves")
+    data = load_data("hf:nobody/leaves")
     assert (data.name, data.classes) == ("hf-leaves", CLASSES)
-    assert data.fingerprint == load(f"hf:{tmp_path / 'a.parquet'}").fingerprint
+    assert data.fingerprint == load_data(f"hf:{tmp_path / 'a.parquet'}").fingerprint
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,18 +159,18 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     path = parquet(tmp_path / "a.parquet", rows(30))
     before = datasets.config.HF_HUB_OFFLINE, datasets.is_progress_bar_enabled()
-    load(f"hf:{path}")
+    load_data(f"hf:{path}")
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
     assert (datasets.config.HF_HUB_OFFLINE, datasets.is_progress_bar_enabled()) == before
 
 
 def test_paths_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve("hf:owner/name@32").canonical == "hf:owner/name@32"
-    assert resolve("hf:owner/name@32").short == "hf-name@32"
+    assert resolve_data("hf:owner/name@32").canonical == "hf:owner/name@32"
+    assert resolve_data("hf:owner/name@32").short == "hf-name@32"
     (tmp_path / "owner" / "name").mkdir(parents=True)
-    assert resolve("hf:owner/name").canonical == f"hf:{tmp_path}/owner/name"
-    assert resolve("hf:./x").canonical == f"hf:{tmp_path}/x"
+    assert resolve_data("hf:owner/name").canonical == f"hf:{tmp_path}/owner/name"
+    assert resolve_data("hf:./x").canonical == f"hf:{tmp_path}/x"
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,29 +3,29 @@
 import numpy as np
 import pytest
 
-from stability.data import KINDS, DataError, load, resolve
-from stability.data.synthetic import Settings, glyphs, make
+from stability.data import KINDS, DataError, load_data, resolve_data
+from stability.data.synthetic import SyntheticSettings, glyphs, make_images
 
 SMALL = "synthetic:n=60,classes=3,size=16"
 
 
 def test_images_never_change() -> None:
     """Integers alone decide them: the same bits on every machine and with every numpy."""
-    assert load(SMALL).fingerprint == "db27582c2af7"
-    assert load("synthetic:n=40,classes=2,channels=1,seed=7").fingerprint == "f1214a4df6fd"
+    assert load_data(SMALL).fingerprint == "db27582c2af7"
+    assert load_data("synthetic:n=40,classes=2,channels=1,seed=7").fingerprint == "f1214a4df6fd"
 
 
 def test_a_name_has_one_canonical_form() -> None:
     full = "synthetic:classes=10,size=32,channels=3,n=5000,seed=0"
     for text in ("synthetic", "synthetic:", "synthetic:seed=0,n=5000", full):
-        assert resolve(text).canonical == full
-        assert resolve(text).short == "synthetic"
-    assert resolve("synthetic:n=600,seed=3").short == "synthetic-n600-seed3"
-    assert resolve("synthetic:size=64,classes=5,channels=1").short == "synthetic-c5-px64-ch1"
+        assert resolve_data(text).canonical == full
+        assert resolve_data(text).short == "synthetic"
+    assert resolve_data("synthetic:n=600,seed=3").short == "synthetic-n600-seed3"
+    assert resolve_data("synthetic:size=64,classes=5,channels=1").short == "synthetic-c5-px64-ch1"
 
 
 def test_shape_classes_and_parts_are_those_asked_for() -> None:
-    data = load("synthetic:n=200,classes=4,size=24,channels=1")
+    data = load_data("synthetic:n=200,classes=4,size=24,channels=1")
     assert data.shape == (1, 24, 24)
     assert data.classes == ("glyph 0", "glyph 1", "glyph 2", "glyph 3")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [140, 20, 40]
@@ -35,13 +35,15 @@ def test_shape_classes_and_parts_are_those_asked_for() -> None:
 
 def test_it_is_called_synthetic_everywhere() -> None:
     for text in (SMALL, "synthetic", "synthetic:seed=9"):
-        assert resolve(text).short.startswith("synthetic")
-    assert any("not real" in note for note in load(SMALL).notes)
+        assert resolve_data(text).short.startswith("synthetic")
+    assert any("not real" in note for note in load_data(SMALL).notes)
     assert "not real" in KINDS["synthetic"].source
 
 
 def test_another_seed_other_glyphs_and_images() -> None:
-    first, other = (make(Settings(n=20, classes=2, size=16, seed=seed)) for seed in (0, 1))
+    first, other = (
+        make_images(SyntheticSettings(n=20, classes=2, size=16, seed=seed)) for seed in (0, 1)
+    )
     assert (first != other).any(axis=(1, 2, 3)).all()
     known = glyphs(40, 8, np.random.RandomState(0)).reshape(40, -1)
     assert len(np.unique(known, axis=0)) == 40
@@ -50,8 +52,8 @@ def test_another_seed_other_glyphs_and_images() -> None:
 
 def test_each_class_keeps_its_glyph_over_many_images() -> None:
     """More images than are made at a time."""
-    settings = Settings(n=1200, classes=2, size=16, channels=1)
-    images = make(settings).astype(float)
+    settings = SyntheticSettings(n=1200, classes=2, size=16, channels=1)
+    images = make_images(settings).astype(float)
     rng = np.random.RandomState(0)
     known = glyphs(18, 4, rng)[:2] - 0.5
     windows = np.lib.stride_tricks.sliding_window_view(images[:, 0], (4, 4), axis=(1, 2))
@@ -64,8 +66,8 @@ def test_each_class_keeps_its_glyph_over_many_images() -> None:
 
 def test_a_mean_over_images_does_not_tell_the_class() -> None:
     """A glyph may be anywhere: classes differ in no pixel's mean beyond what chance explains."""
-    settings = Settings(n=2000, classes=2, size=16, channels=1)
-    images = make(settings)[:, 0].astype(float)
+    settings = SyntheticSettings(n=2000, classes=2, size=16, channels=1)
+    images = make_images(settings)[:, 0].astype(float)
     first, second = images[::2], images[1::2]
     error = np.sqrt(first.var(axis=0) / 1000 + second.var(axis=0) / 1000)
     z = (first.mean(axis=0) - second.mean(axis=0)) / error
@@ -87,17 +89,17 @@ def test_a_mean_over_images_does_not_tell_the_class() -> None:
 )
 def test_bad_settings(text: str, said: str) -> None:
     with pytest.raises(DataError) as error:
-        resolve(f"synthetic:{text}")
+        resolve_data(f"synthetic:{text}")
     (fault,) = error.value.faults
     assert fault.startswith(f"synthetic: {said}")
 
 
 def test_all_bad_settings_at_once() -> None:
     with pytest.raises(DataError) as error:
-        resolve("synthetic:n=1,size=1,x=1")
+        resolve_data("synthetic:n=1,size=1,x=1")
     assert len(error.value.faults) == 3
 
 
 def test_more_than_fits_into_memory_is_refused() -> None:
     with pytest.raises(DataError, match="in memory, allowed is 50%"):
-        load("synthetic:n=10000000,size=1024")
+        load_data("synthetic:n=10000000,size=1024")

@@ -6,16 +6,24 @@ import pytest
 import torch
 from nets import NANO, fresh
 
-from stability.models import FAMILIES, STEMS, VARIANTS, ModelNameError, ViTConfig, config_of, family
-from stability.models.names import may_choose, resolve, takes
-from stability.models.variants import counted_on, source
+from stability.models import (
+    FAMILIES,
+    STEMS,
+    VARIANTS,
+    ModelNameError,
+    ViTConfig,
+    config_of,
+    family_of,
+)
+from stability.models.names import accepts_size, is_vit_name, resolve_model
+from stability.models.variants import counted_on, model_source
 
 
 def test_a_family_is_resolved_by_size_and_a_full_name_is_itself() -> None:
-    assert resolve("vitp", size="nano") == "vitp-nano"
-    assert resolve("vitc-nano", size="other") == "vitc-nano"
+    assert resolve_model("vitp", size="nano") == "vitp-nano"
+    assert resolve_model("vitc-nano", size="other") == "vitc-nano"
     for name in VARIANTS:
-        assert resolve(name, size="other") == name
+        assert resolve_model(name, size="other") == name
         assert config_of(name) is VARIANTS[name]
 
 
@@ -23,7 +31,7 @@ def test_a_family_is_resolved_by_size_and_a_full_name_is_itself() -> None:
 def test_every_family_has_a_model_for_each_size_of_data(size: str) -> None:
     for kind in FAMILIES:
         expected = "resnet-50" if (kind, size) == ("resnet", "4gf") else f"{kind}-{size}"
-        assert resolve(kind, size) == expected
+        assert resolve_model(kind, size) == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_every_family_has_a_model_for_each_size_of_data(size: str) -> None:
     ],
 )
 def test_a_model_is_written_in_one_way(text: str, name: str) -> None:
-    assert resolve(text, "nano") == name
+    assert resolve_model(text, "nano") == name
     assert config_of(name) == config_of(text.replace("vitp+", "vitp-nano+"))
 
 
@@ -56,9 +64,9 @@ def test_names_and_configurations_are_in_bijection() -> None:
         ("vitp", "vitc"), STEMS, (1, 10, 11, 12, 47), ("", "+gap")
     ):
         text = f"{kind}-4gf+{stem}+d{depth}{pool}"
-        config, name = config_of(text), resolve(text, "nano")
+        config, name = config_of(text), resolve_model(text, "nano")
         assert config_of(name) == config
-        assert resolve(name, "nano") == name
+        assert resolve_model(name, "nano") == name
         assert names.setdefault(name, config) == config  # type: ignore[arg-type]
         assert name.count("+") <= text.count("+")
     assert len(set(names.values())) == len(names) == len(STEMS) * 5 * 2
@@ -74,7 +82,7 @@ def test_a_choice_alters_its_field_alone() -> None:
 @pytest.mark.parametrize("name", ["vit", "vitc-", "", "VITC", "vitc-huge", "vitc nano", "+conv"])
 def test_an_unknown_name_is_a_key_error_with_the_name(name: str) -> None:
     with pytest.raises(KeyError) as error:
-        resolve(name, size="nano")
+        resolve_model(name, size="nano")
     assert error.value.args == (name,)
     with pytest.raises(KeyError):
         fresh(name)
@@ -92,14 +100,14 @@ def test_an_unknown_name_is_a_key_error_with_the_name(name: str) -> None:
 )
 def test_what_does_not_go_together_says_why(name: str, fault: str) -> None:
     with pytest.raises(ModelNameError) as error:
-        resolve(name, size="nano")
+        resolve_model(name, size="nano")
     assert error.value.fault == fault
 
 
 @pytest.mark.parametrize("choice", ["convx", "d0", "d01", "d1000", "d-1", "d", "", "GAP", "token"])
 def test_an_unknown_choice_comes_with_those_that_are_allowed(choice: str) -> None:
     with pytest.raises(ModelNameError) as error:
-        resolve(f"vitp-4gf+{choice}", size="nano")
+        resolve_model(f"vitp-4gf+{choice}", size="nano")
     assert (error.value.fault, error.value.got) == ("", choice)
     assert set(STEMS) < set(error.value.allowed)
 
@@ -107,12 +115,12 @@ def test_an_unknown_choice_comes_with_those_that_are_allowed(choice: str) -> Non
 def test_what_is_known_of_each_name() -> None:
     for name, config in VARIANTS.items():
         vit = isinstance(config, ViTConfig)
-        assert family(name) == ("vit" if vit else "regnety")
-        assert may_choose(name) == may_choose(name.split("-")[0]) == vit
-        assert source(name)
-        assert takes(name, 32) == (not vit or config.image == 32)
-        assert takes(name, 224) == (not vit or config.image == 224)
-        assert not takes(name, 16)
+        assert family_of(name) == ("vit" if vit else "regnety")
+        assert is_vit_name(name) == is_vit_name(name.split("-")[0]) == vit
+        assert model_source(name)
+        assert accepts_size(name, 32) == (not vit or config.image == 32)
+        assert accepts_size(name, 224) == (not vit or config.image == 224)
+        assert not accepts_size(name, 16)
     assert counted_on("vitp-micro+gap") == (3, 10)
 
 

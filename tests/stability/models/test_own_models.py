@@ -352,7 +352,7 @@ def test_a_file_in_place_of_a_module_is_corrected(text: str, hint: str) -> None:
 def test_a_step_that_fails_is_a_fault_of_the_model(
     strange: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "load", lambda name: digits_of_8())
+    monkeypatch.setattr(probe, "load_data", lambda name: digits_of_8())
     job = {"model": "strange:in_place", "data": "any", "is_timed": True}
     job["settings"] = {"lr": 0.1, "weight_decay": 0.1}
     (fault,) = probe.answer({"device": "cpu", "jobs": [job]})["faults"]

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stability.models.build import build
-from stability.models.stacked import for_rows, linear, stack, statistics, unstackable
+from stability.models.stacked import for_rows, linear, stack, statistics, unstackable_layer
 from stability.models.stems import ChannelNorm, DualPatchNorm, Patchify
 from stability.models.vit import Attention
 from stability.training.batchnorm import tracking
@@ -165,7 +165,7 @@ def test_every_model_of_the_registry_stacks(name: str) -> None:
         build(config, channels=3, classes=CLASSES, generator=torch.Generator().manual_seed(seed))
         for seed in range(2)
     ]
-    assert unstackable(models[0]) is None
+    assert unstackable_layer(models[0]) is None
     x = images_for(config, 2)
     with torch.no_grad():
         for model in models:  # not zero
@@ -245,7 +245,7 @@ class Tied(nn.Module):
     ],
 )
 def test_what_has_no_stacked_form_says_so(model: nn.Module, fault: str | None) -> None:
-    assert unstackable(model) == fault
+    assert unstackable_layer(model) == fault
 
 
 # --- in bfloat16 --------------------------------------------------------------------------------

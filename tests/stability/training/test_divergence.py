@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from trainings import Train, job, keeping, losses_and_norms, plain_training, small
 
 from stability.models.build import build
-from stability.objective import outcome_of
+from stability.objective import image_outcome
 from stability.training import loop
-from stability.training.loop import Epoch, first_non_finite
+from stability.training.loop import Epoch, StepRunner, first_non_finite
 from stability.training.outcome import Evaluation, Training
 from stability.training.schedule import lr_at
+from stability.training.state import TrainState
 
 FINITE = Evaluation(wrong=1, n=10, loss=1.0, chance=90.0, constant=False)
 
@@ -118,12 +119,12 @@ def test_a_non_finite_validation_loss_is_caught(loss: float) -> None:
 def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = loop.train_epoch
+    real = StepRunner.epoch
 
-    def spoil(model: nn.Module, *args: Any) -> Tensor:
-        losses = real(model, *args)
+    def spoil(runner: StepRunner, state: TrainState, *args: Any) -> Tensor:
+        losses = real(runner, state, *args)
         with torch.no_grad():
-            model.spare.fill_(float("nan"))
+            state.model.spare.fill_(float("nan"))
         return losses
 
     def with_spare(*args: Any, **kwargs: Any) -> nn.Module:
@@ -131,7 +132,7 @@ def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
         model.register_buffer("spare", torch.zeros(1))
         return model
 
-    monkeypatch.setattr(loop, "train_epoch", spoil)
+    monkeypatch.setattr(StepRunner, "epoch", spoil)
     monkeypatch.setattr(loop, "build", with_spare)
     rows: list[Epoch] = []
     training = loop.train(job(), small(), rows.append)
@@ -144,6 +145,6 @@ def test_a_non_finite_weight_that_no_loss_shows_ends_the_training(
 def test_a_constant_model_is_collapsed(train: Train) -> None:
     """A learning rate of nearly nothing leaves the zero head's one answer for every image."""
     found = train(job(lr=1e-300, model="vitp-nano", epochs=1))
-    assert outcome_of(found.training) == "collapsed"
+    assert image_outcome(found.training) == "collapsed"
     assert found.training.test.constant
     assert len(found.curve) == 2

@@ -8,7 +8,7 @@ from torch import nn
 from trainings import Train, job, keeping, small
 
 from stability.objective import _values
-from stability.training.ema import Average, rate
+from stability.training.ema import Average, ema_rate
 from stability.training.outcome import evaluate
 from stability.training.settings import Recipe
 
@@ -28,13 +28,13 @@ def recipe(**settings: object) -> Recipe:
 )
 def test_the_papers_rates(epochs: int, expected: float) -> None:
     """1e-5 * 2048 / epochs * 32, as its authors' code has it."""
-    assert rate(recipe(batch_size=2048, ema=1e-5), epochs) == pytest.approx(expected, rel=1e-9)
+    assert ema_rate(recipe(batch_size=2048, ema=1e-5), epochs) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_rate_is_at_most_one_and_off_it_has_none() -> None:
-    assert rate(recipe(ema=1.0), 1) == 1.0
+    assert ema_rate(recipe(ema=1.0), 1) == 1.0
     with pytest.raises(ValueError, match="ema: off"):
-        rate(recipe(), 1)
+        ema_rate(recipe(), 1)
 
 
 def net() -> nn.Module:
@@ -58,7 +58,7 @@ def test_average_is_the_plain_loops(period: int, warmup: dict[str, float]) -> No
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-        average.follow()
+        average.update()
         if step % period == 0:
             a = 1.0 if step < 8 else share
             for name, value in model.state_dict().items():
@@ -106,7 +106,7 @@ def test_updates_are_counted_over_the_whole_training(monkeypatch: pytest.MonkeyP
     plain = recipe(warmup=0.0, ema=1e-5, ema_period=32)
     average = Average(nn.Linear(1, 1), plain, epochs, epochs * steps)
     for _ in range(epochs * steps):
-        average.follow()
+        average.update()
     assert len(updates) == 977
     assert "1,000 in 50 epochs, this class 977" in (Average.__doc__ or "")
     assert epochs * len(range(0, steps, 32)) == 1000

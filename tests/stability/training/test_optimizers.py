@@ -14,8 +14,8 @@ from trainings import job, small
 
 from stability.models.build import build
 from stability.training.augment.batches import Streams
-from stability.training.engines.captured import CapturedStepRunner, kind_of
-from stability.training.optimizers import build_optimizer, decay_groups, set_lr
+from stability.training.engines.captured import CapturedStepRunner, graph_kind
+from stability.training.optimizers import build_optimizer, decay_groups
 from stability.training.settings import OPTIMIZERS, Recipe
 
 STEPS = 100
@@ -69,7 +69,7 @@ def test_hundred_steps_are_torchs_own_bit_by_bit(name: str, changes: dict[str, f
     optimizer, own = build_optimizer(name, ours, used), torchs_own(name, theirs, used)
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS):
-        set_lr(optimizer, lr_of(step))
+        optimizer.lr = lr_of(step)
         for group in own.param_groups:
             group["lr"] = lr_of(step)
         optimizer.zero_grad()
@@ -93,26 +93,25 @@ def test_hundred_captured_steps_are_torchs_own(name: str, decay: float) -> None:
     Recorded with neither, then done again with another rate at each step; after another trial.
     """
     one = job(model="vitp-nano", optimizer=name, weight_decay=decay)
-    rig = CapturedStepRunner(kind_of(one), small(), capture=False)
-    parameters = list(rig._model.parameters())
+    runner = CapturedStepRunner(graph_kind(one), small(), capture=False)
+    parameters = list(runner._model.parameters())
     for p in parameters:
         p.grad = torch.zeros_like(p)
 
-    def move() -> None:
-        rig._decay()
-        rig._optimizer.step()
-
-    recording, generator = Recording(move), torch.Generator().manual_seed(0)
+    lr = runner._optimizer.lr = torch.zeros(())
+    recording, generator = Recording(runner._optimizer.step), torch.Generator().manual_seed(0)
 
     def moved(step: int) -> None:
         for p in parameters:
             p.grad.copy_(torch.randn(p.shape, generator=generator))
-        rig._lr.fill_(lr_of(step))
+        lr.fill_(lr_of(step))
         recording.replay()
 
-    rig.fresh(job(model="vitp-nano", optimizer=name, weight_decay=0.7), small(), Streams.of(1))
+    runner.initial_model(
+        job(model="vitp-nano", optimizer=name, weight_decay=0.7), small(), Streams.of(1)
+    )
     moved(0)
-    rig.fresh(one, small(), Streams.of(2))
+    runner.initial_model(one, small(), Streams.of(2))
     theirs = build("vitp-nano", channels=1, classes=10, generator=Streams.of(2).weights)
     own, followers = torchs_own(name, theirs, one.recipe), list(theirs.parameters())
     for step in range(STEPS):
@@ -201,7 +200,7 @@ def test_hundred_steps_follow_the_equations(
         expected[path] = list(reference(start[path], gradients[path], decay))
     optimizer = build_optimizer(name, model, recipe())
     for step in range(STEPS):
-        set_lr(optimizer, lr_of(step))
+        optimizer.lr = lr_of(step)
         for path, parameter in model.named_parameters():
             parameter.grad = torch.tensor(gradients[path][step])
         optimizer.step()
@@ -216,7 +215,7 @@ def test_decay_is_scaled_by_the_learning_rate(name: str) -> None:
     layer = nn.Linear(3, 3).double()
     before = layer.weight.detach().clone()
     optimizer = build_optimizer(name, layer, recipe(momentum=0.0, nesterov=False))
-    set_lr(optimizer, 0.02)
+    optimizer.lr = 0.02
     for parameter in layer.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from stability.training.settings import (
-    DEFAULTS,
-    LATER,
+    BOOLEAN_SETTINGS,
+    LATER_SETTINGS,
     ONLY_FOR,
-    OPTIONAL,
-    RANGES,
+    OPTIONAL_SETTINGS,
+    RECIPE_DEFAULTS,
     REVISION,
-    SWITCHES,
-    VARIABLE,
-    WORDS,
+    SETTING_RANGES,
+    SETTING_WORDS,
+    VARIABLE_SETTINGS,
     Recipe,
-    allowed,
-    conflicts,
-    fault_of,
+    allowed_values,
     is_off,
+    rival_faults,
+    setting_fault,
 )
 from sweeps.study.objectives import facts_of
 
@@ -126,50 +126,52 @@ LIMITS: dict[str, tuple[list[Any], list[Any]]] = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_range_is_exactly_the_stated_one(name: str) -> None:
     inside, outside = LIMITS[name]
-    assert [value for value in inside if fault_of(name, value)] == []
+    assert [value for value in inside if setting_fault(name, value)] == []
     never = [math.nan, math.inf, -math.inf, "0.5", "", True, [0.5]]
     for value in [*outside, *never]:
-        fault = fault_of(name, value)
+        fault = setting_fault(name, value)
         assert fault is not None, value
         assert fault.startswith(f"{name}: got {value!r}, allowed is a ")
 
 
 def test_every_setting_has_its_allowed_values() -> None:
     names = {f.name for f in fields(Recipe)}
-    assert set(RANGES) == set(LIMITS)
-    assert set(RANGES) | set(SWITCHES) | set(WORDS) == names
-    assert all(allowed(name) for name in names)
+    assert set(SETTING_RANGES) == set(LIMITS)
+    assert set(SETTING_RANGES) | set(BOOLEAN_SETTINGS) | set(SETTING_WORDS) == names
+    assert all(allowed_values(name) for name in names)
 
 
-@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("name", BOOLEAN_SETTINGS)
 def test_a_switch_is_true_or_false(name: str) -> None:
-    assert [fault_of(name, value) for value in (True, False)] == [None, None]
+    assert [setting_fault(name, value) for value in (True, False)] == [None, None]
     for value in (1, 0, "true", None, math.nan):
-        assert fault_of(name, value) == f"{name}: got {value!r}, allowed is true or false"
+        assert setting_fault(name, value) == f"{name}: got {value!r}, allowed is true or false"
 
 
 def test_a_word_is_one_of_its_words() -> None:
-    assert [fault_of("lr_per", word) for word in ("step", "epoch")] == [None, None]
+    assert [setting_fault("lr_per", word) for word in ("step", "epoch")] == [None, None]
     for value in ("steps", "", 1, None):
-        assert fault_of("lr_per", value) == f"lr_per: got {value!r}, allowed is step or epoch"
+        assert setting_fault("lr_per", value) == f"lr_per: got {value!r}, allowed is step or epoch"
 
 
 def test_what_may_be_off() -> None:
     expected = ("clip", "warmup_epochs", "ema", "mixup", "cutmix", "crop_area", "precise_bn")
-    assert expected == OPTIONAL
-    assert [fault_of(name, None) for name in OPTIONAL] == [None] * 7
-    assert all(fault_of(name, None) for name in RANGES if name not in OPTIONAL)
+    assert expected == OPTIONAL_SETTINGS
+    assert [setting_fault(name, None) for name in OPTIONAL_SETTINGS] == [None] * 7
+    assert all(
+        setting_fault(name, None) for name in SETTING_RANGES if name not in OPTIONAL_SETTINGS
+    )
 
 
 def test_a_study_may_vary_six_settings() -> None:
     expected = {"batch_size", "momentum", "beta2", "warmup", "label_smoothing", "clip"}
-    assert set(VARIABLE) == expected
+    assert set(VARIABLE_SETTINGS) == expected
 
 
-@pytest.mark.parametrize("name", LATER)
+@pytest.mark.parametrize("name", LATER_SETTINGS)
 def test_a_later_setting_at_its_default_does_nothing(name: str) -> None:
-    assert is_off(name, {name: DEFAULTS[name]})
-    assert Recipe.of(DRAWN | {name: DEFAULTS[name]}) == Recipe(**DRAWN)
+    assert is_off(name, {name: RECIPE_DEFAULTS[name]})
+    assert Recipe.of(DRAWN | {name: RECIPE_DEFAULTS[name]}) == Recipe(**DRAWN)
 
 
 def test_of_two_that_say_the_same_one_is_given() -> None:
@@ -178,11 +180,11 @@ def test_of_two_that_say_the_same_one_is_given() -> None:
         "warmup and warmup_epochs: allowed is one of the two",
         "crop_area and crop_padding: allowed is one of the two",
     ]
-    assert conflicts(both) == faults
+    assert rival_faults(both) == faults
     with pytest.raises(ValueError, match="; ".join(faults)):
         Recipe.of(DRAWN | both)
-    assert conflicts({"warmup": 0.1, "warmup_epochs": None, "crop_area": 0.5}) == []
-    assert conflicts({"crop_area": 0.5, "crop_padding": 0}) == []
+    assert rival_faults({"warmup": 0.1, "warmup_epochs": None, "crop_area": 0.5}) == []
+    assert rival_faults({"crop_area": 0.5, "crop_padding": 0}) == []
 
 
 def test_identity_knows_the_later_settings_and_their_values() -> None:

@@ -8,10 +8,10 @@ from stability.training.recipes import (
     SOURCES,
     default_recipe,
     ranges_of,
+    setting_source,
     settings_of,
-    source_of,
 )
-from stability.training.settings import LATER, OPTIMIZERS, Recipe
+from stability.training.settings import LATER_SETTINGS, OPTIMIZERS, Recipe
 
 DRAWN = {"lr": 0.1, "weight_decay": 1e-4}
 NANO = {
@@ -58,9 +58,9 @@ def test_settings_are_the_recipes_without_the_other_optimizers_and_what_is_off(
 def test_every_setting_of_a_recipe_is_allowed_and_has_a_source(recipe: str) -> None:
     for optimizer in OPTIMIZERS:
         Recipe.of(settings_of(recipe, optimizer) | DRAWN)
-    assert all(source_of(recipe, name) for name in SOURCES)
-    used = [name for name in LATER if source_of(recipe, name) != "not used"]
-    assert set(used) >= set(RECIPES[recipe].settings) & set(LATER)
+    assert all(setting_source(recipe, name) for name in SOURCES)
+    used = [name for name in LATER_SETTINGS if setting_source(recipe, name) != "not used"]
+    assert set(used) >= set(RECIPES[recipe].settings) & set(LATER_SETTINGS)
 
 
 def test_a_study_is_the_same_however_its_settings_were_said() -> None:

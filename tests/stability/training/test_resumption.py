@@ -51,13 +51,13 @@ UNDISTURBED: dict[str, End] = {}
 def end_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., End]:
     """Outcome, curve without times, and weights of a training."""
     lives: list[TrainState] = []
-    fresh = loop.fresh
+    fresh = loop.initial_state
 
     def remembered(*args: Any) -> TrainState:
         lives.append(fresh(*args))
         return lives[-1]
 
-    monkeypatch.setattr(loop, "fresh", remembered)
+    monkeypatch.setattr(loop, "initial_state", remembered)
 
     def end_of(one: Job, saved: Saved | None = None) -> End:
         if saved is None and repr(one) in UNDISTURBED:

@@ -9,7 +9,14 @@ from torch import nn
 from trainings import Train, job, keeping, losses_and_norms
 
 from stability.models.build import build
-from stability.training.signals import APART, WINDOW, Losses, Watch, first_layer, spikes
+from stability.training.signals import (
+    SPIKE_GAP,
+    SPIKE_WINDOW,
+    GradientMonitor,
+    LossHistory,
+    first_layer,
+    spikes,
+)
 
 
 @pytest.fixture
@@ -36,15 +43,15 @@ def test_norms_are_those_before_clipping(train: Train) -> None:
 
 def test_the_first_layers_norm_is_of_its_weight_and_bias() -> None:
     model = nn.Sequential(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3)), nn.Linear(3, 2))
-    watch = Watch(model)
+    watch = GradientMonitor(model)
     norms = []
     for scale in (1.0, 5.0):
         model.zero_grad()
         (scale * model(torch.eye(4)).sum()).backward()
-        watch.look()
+        watch.record(watch.norms())
         first = model[0][1]
         norms.append(torch.cat([first.weight.grad.flatten(), first.bias.grad]).norm().item())
-    found = watch.epoch(torch.tensor([1.0, 1.0]))
+    found = watch.epoch_signals(torch.tensor([1.0, 1.0]))
     assert found.grad_norm_first_layer == pytest.approx(np.mean(norms), rel=1e-5)
     assert found.grad_norm_first_layer_max == pytest.approx(max(norms), rel=1e-5)
     assert found.grad_norm > found.grad_norm_first_layer > 0
@@ -67,7 +74,7 @@ def test_a_frozen_first_layer_has_no_norm(train: Train) -> None:
 def test_a_parameter_that_is_not_used_has_norm_zero() -> None:
     model = nn.ModuleDict({"used": nn.Linear(2, 1), "unused": nn.Linear(2, 1)})
     model["used"](torch.ones(1, 2)).sum().backward()
-    norms = Watch(model).look()
+    norms = GradientMonitor(model).norms()
     assert norms.tolist() == pytest.approx([2**0.5, 1, 0, 0])
 
 
@@ -112,15 +119,15 @@ def test_spikes_are_those_of_the_definition(seed: int) -> None:
 
 
 def test_the_first_steps_are_not_judged() -> None:
-    values = np.ones(WINDOW + 1) + 0.01 * np.arange(WINDOW + 1) % 0.02
+    values = np.ones(SPIKE_WINDOW + 1) + 0.01 * np.arange(SPIKE_WINDOW + 1) % 0.02
     values[5] = 100
-    assert spikes(values[:WINDOW]) == []
+    assert spikes(values[:SPIKE_WINDOW]) == []
     assert spikes(np.array([])) == []
 
 
 def test_noise_alone_is_rarely_a_spike() -> None:
     """0.18% of the steps: 36 of 20,000 expected; within 4 standard deviations."""
-    values = np.random.default_rng(1).normal(0, 1, 20_000 + WINDOW)
+    values = np.random.default_rng(1).normal(0, 1, 20_000 + SPIKE_WINDOW)
     assert abs(len(spikes(values)) - 36) < 4 * 6
 
 
@@ -129,19 +136,19 @@ def test_epochs_count_what_the_whole_training_shows(steps: int) -> None:
     """However short an epoch is: each spike once, in the epoch in which it begins."""
     values = losses(350, 3)
     values[[60, 64, 70, 81, 120, 200, 206, 211]] += 2
-    watch = Watch(nn.Linear(1, 1))
+    watch = GradientMonitor(nn.Linear(1, 1))
     counted = []
     for start in range(0, 350, steps):
         for _ in range(steps):
-            watch.look()
+            watch.record(watch.norms())
         epoch = torch.tensor(values[start : start + steps], dtype=torch.float64)
-        counted.append(watch.epoch(epoch).loss_spikes)
+        counted.append(watch.epoch_signals(epoch).loss_spikes)
     expected = np.zeros(len(counted), int)
     for step in spikes(values):
         expected[step // steps] += 1
     assert counted == expected.tolist()
     assert sum(counted) >= 4
-    assert APART == 10
+    assert SPIKE_GAP == 10
 
 
 def test_what_comes_after_a_loss_that_is_not_finite_is_left_out() -> None:
@@ -151,7 +158,7 @@ def test_what_comes_after_a_loss_that_is_not_finite_is_left_out() -> None:
     values[35] = 9.0
     total = torch.arange(44.0)
     total[40:] = torch.tensor([inf, 1e9, nan, 1e9])
-    found = Losses().signals(total, total / 2, values)
+    found = LossHistory().signals(total, total / 2, values)
     assert (found.grad_norm, found.grad_norm_max) == (19.5, 39.0)
     assert (found.grad_norm_first_layer, found.grad_norm_first_layer_max) == (9.75, 19.5)
     assert found.loss_spikes == 1
@@ -159,4 +166,4 @@ def test_what_comes_after_a_loss_that_is_not_finite_is_left_out() -> None:
 
 def test_the_largest_norms_have_a_mean() -> None:
     total = torch.tensor([3e38, 3e38])
-    assert Losses().signals(total, None, torch.ones(2)).grad_norm == pytest.approx(3e38)
+    assert LossHistory().signals(total, None, torch.ones(2)).grad_norm == pytest.approx(3e38)

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,16 +12,18 @@ from nets import NANO
 from torch import Tensor, nn
 from trainings import Train, job, keeping, plain_training, small
 
-from stability.data import load
+from stability.data import load_data
 from stability.models.build import build
 from stability.training import loop
 from stability.training.augment.batches import Streams
-from stability.training.loop import Epoch, StepContext, train_epoch
-from stability.training.optimizers import build_optimizer, set_lr
+from stability.training.loop import Epoch, StepRunner
+from stability.training.optimizers import Optimizer, build_optimizer
 from stability.training.outcome import evaluate
 from stability.training.schedule import lr_at
 from stability.training.settings import OPTIMIZERS
-from stability.training.signals import Watch
+from stability.training.signals import GradientMonitor
+from stability.training.state import TrainState
+from stability.training.step import train_step
 from stability.training.tensors import TensorData, TensorPart
 
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -125,12 +128,14 @@ def test_every_image_of_a_full_last_batch_is_used() -> None:
     model = Seen()
     optimizer = build_optimizer("sgd", model, job().recipe)
     order = torch.Generator().manual_seed(0)
-    train_epoch(model, optimizer, numbered(64), job().recipe, [0.1] * 4, order, beside(model))
+    data = replace(small(), train=numbered(64))
+    StepRunner().epoch(state_of(model, optimizer, order), data, [0.1] * 4)
     assert sorted(chain(*model.batches)) == list(range(64))
 
 
-def beside(model: nn.Module) -> StepContext:
-    return StepContext(10, Streams.of(0), Watch(model))
+def state_of(model: nn.Module, optimizer: Optimizer, order: torch.Generator) -> TrainState:
+    streams = replace(Streams.of(0), order=order)
+    return TrainState(model, optimizer, streams, GradientMonitor(model))
 
 
 def restless(seed: int = 0) -> nn.Module:
@@ -155,9 +160,8 @@ def test_loss_is_cross_entropy_with_a_share_spread_over_all_classes(smoothing: f
     target[torch.arange(16), labels] += 1 - smoothing
     expected = -(target * log_p).sum(1).mean().item()
     optimizer = build_optimizer("sgd", model, recipe)
-    losses = train_epoch(
-        model, optimizer, data.train, recipe, [0.0], torch.Generator().manual_seed(1), beside(model)
-    )
+    state = state_of(model, optimizer, torch.Generator().manual_seed(1))
+    losses = StepRunner().epoch(state, data, [0.0])
     assert losses.tolist() == [pytest.approx(expected, rel=1e-5)]
 
 
@@ -172,7 +176,7 @@ def test_clip_bounds_the_norm_over_all_parameters_and_off_it_does_nothing() -> N
         found: list[float] = []
         optimizer.step = lambda: found.append(norm_of_gradient(model))  # type: ignore[method-assign]
         order = torch.Generator().manual_seed(1)
-        train_epoch(model, optimizer, small().train, recipe, [0.0] * 4, order, beside(model))
+        StepRunner().epoch(state_of(model, optimizer, order), small(), [0.0] * 4)
         return found
 
     free = norms(None)
@@ -186,11 +190,11 @@ def test_each_step_has_its_own_learning_rate(monkeypatch: pytest.MonkeyPatch) ->
     """Over the whole schedule, not over the epoch."""
     used: list[float] = []
 
-    def note(optimizer: torch.optim.Optimizer, lr: float) -> None:
-        used.append(lr)
-        set_lr(optimizer, lr)
+    def note(*args: Any) -> Any:
+        used.append(args[4])
+        return train_step(*args)
 
-    monkeypatch.setattr(loop, "set_lr", note)
+    monkeypatch.setattr(loop, "train_step", note)
     one = job(epochs=3)
     loop.train(one, small())
     assert used == [lr_at(step, 12, one.recipe) for step in range(12)]
@@ -209,7 +213,7 @@ def test_is_the_plain_loop(train: Train, optimizer: str) -> None:
 
 def test_learns_the_digits(train: Train) -> None:
     """On all of them one epoch brings a ViT_C far below chance."""
-    data = TensorData.of(load("digits"), "cpu")
+    data = TensorData.of(load_data("digits"), "cpu")
     found = train(job(epochs=1, batch_size=32), data)
     assert found.training.outcome == "ok"
     assert found.training.test.n == 400

@@ -16,12 +16,13 @@ from torch import Tensor
 from stability.models.build import build
 from stability.training.augment.batches import Streams
 from stability.training.ema import Average
-from stability.training.loop import StepContext, make_precise, train_epoch
+from stability.training.loop import StepRunner, make_precise
 from stability.training.optimizers import build_optimizer
 from stability.training.recipes import RECIPES
 from stability.training.settings import Recipe
-from stability.training.signals import Watch
-from stability.training.tensors import TensorPart, sent
+from stability.training.signals import GradientMonitor
+from stability.training.state import TrainState
+from stability.training.tensors import TensorData, TensorPart, to_device
 
 STEPS, BATCH, CLASSES = 2, 16, 10
 
@@ -57,10 +58,11 @@ def test_an_epoch_waits_for_nothing(
     )
     average = Average(built, recipe, 1, STEPS) if recipe.ema else None
     with Meta() as meta:
-        beside = StepContext(CLASSES, streams, Watch(built), average)
         mover = build_optimizer(optimizer, built, recipe)
-        losses = train_epoch(built, mover, part, recipe, [0.1] * STEPS, streams.order, beside)
-        make_precise(built, part, recipe, beside)
+        state = TrainState(built, mover, streams, GradientMonitor(built), average)
+        data = TensorData((3, 32, 32), CLASSES, part, part, part)
+        losses = StepRunner().epoch(state, data, [0.1] * STEPS)
+        make_precise(state, part, recipe)
     assert meta.waits == []
     assert meta.copies == copies or (copies is None and meta.copies > 20 * STEPS)
     assert losses.shape == (STEPS,)
@@ -89,4 +91,4 @@ def test_what_would_wait_is_seen(do: Callable[[Tensor, Tensor], Any], name: str)
 
 def test_what_is_sent_from_the_cpu_to_the_cpu_stays_where_it_is() -> None:
     drawn = torch.arange(3)
-    assert sent(drawn, torch.device("cpu")) is drawn
+    assert to_device(drawn, torch.device("cpu")) is drawn

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from toys import make_run
 from toys import own_trial as trial
 
 from analysis import load
 from analysis.edf.summary import summarise
-from analysis.importers.chance import collapse
-from stability.objective import outcome_of
+from analysis.importers.chance import mark_collapsed
+from analysis.table import collapse as copy_in_analysis
+from stability.objective import image_outcome
 from stability.training.outcome import Evaluation, Training
 from sweeps.driver.tally import Tally
 from sweeps.objective.collapse import is_collapsed
@@ -25,7 +28,7 @@ from sweeps.study.trial import Result
 
 def by_our_objective(wrong: int, n: int, chance: float, *, constant: bool = False) -> str:
     test = Evaluation(wrong=wrong, n=n, loss=1.0, chance=chance, constant=constant)
-    return outcome_of(Training(outcome="ok", test=test))
+    return image_outcome(Training(outcome="ok", test=test))
 
 
 def by_plain_function(wrong: int, n: int, chance: float) -> str:
@@ -35,7 +38,7 @@ def by_plain_function(wrong: int, n: int, chance: float) -> str:
 def by_import(wrong: int, n: int, chance: float) -> str:
     row = {"outcome": "ok", "error": 100 * wrong / n, "chance": chance, "n_eval": n}
     table = pd.DataFrame([row])
-    collapse(table)
+    mark_collapsed(table)
     return str(table["outcome"][0])
 
 
@@ -56,6 +59,22 @@ def by_import(wrong: int, n: int, chance: float) -> str:
 )
 def test_outcome_is_the_same_for_every_source(outcome, wrong, n, chance, expected) -> None:  # type: ignore[no-untyped-def]
     assert outcome(wrong, n, chance) == expected
+
+
+@given(
+    error=st.floats(0, 100) | st.just(math.nan),
+    chance=st.floats(0, 100),
+    n_eval=st.none() | st.integers(1, 10**6),
+)
+@example(error=90.0 - 1e-10, chance=90.0, n_eval=None)
+@example(error=85.5, chance=90.0, n_eval=400)
+@example(error=0.0, chance=0.0, n_eval=None)
+@example(error=12.5, chance=50.0, n_eval=8)
+def test_the_copy_in_analysis_is_the_same_rule(
+    error: float, chance: float, n_eval: int | None
+) -> None:
+    copy = copy_in_analysis.is_collapsed(error, chance, n_eval)
+    assert copy == is_collapsed(error, chance, n_eval)
 
 
 def test_a_perfect_model_is_never_collapsed() -> None:
@@ -96,4 +115,4 @@ def test_the_best_in_progress_is_the_best_of_the_table(tmp_path: Path) -> None:
 def test_a_constant_answer_is_collapsed_below_the_limit_too() -> None:
     assert by_our_objective(1, 100, 50.0, constant=True) == "collapsed"
     assert by_our_objective(1, 100, 50.0) == "ok"
-    assert outcome_of(Training(outcome="diverged", diverged_at=3)) == "diverged"
+    assert image_outcome(Training(outcome="diverged", diverged_at=3)) == "diverged"

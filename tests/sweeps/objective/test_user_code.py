@@ -8,7 +8,7 @@ import pytest
 from toys import make_run
 
 from analysis import MixedCodeWarning, TableError, code_notes, load, samples
-from analysis.table.code_versions import OURS
+from analysis.table.code_versions import PROJECT_PACKAGES
 from sweeps.objective import user_code
 from sweeps.objective.user_code import UserCode, module_digest, named_modules
 from sweeps.store import provenance, views
@@ -266,5 +266,5 @@ def test_a_trial_of_two_versions_in_two_sources_is_a_fault(tmp_path: Path) -> No
 
 
 def test_both_packages_know_the_same_modules_as_not_the_users() -> None:
-    assert (*user_code.PROGRAM_PACKAGES, *user_code.MODEL_PACKAGES) == OURS
+    assert (*user_code.PROGRAM_PACKAGES, *user_code.MODEL_PACKAGES) == PROJECT_PACKAGES
     assert named_modules("analysis.x:f", "torchvision:y") == ()

@@ -13,7 +13,7 @@ from drivers import order, spawn, wait_for
 from toys import HELPERS, make_toy
 
 from stability import objective
-from stability.data import load
+from stability.data import load_data
 from stability.training.engines.train_with import train_with
 from stability.training.recipes import settings_of
 from sweeps.driver.driver import DispatchOptions, Driver
@@ -46,7 +46,7 @@ def images(path: Path, epochs: int = 3) -> RunDirectory:
         draws=K,
         epochs=(epochs,),
         data=DATA,
-        fingerprint=load(DATA).fingerprint,
+        fingerprint=load_data(DATA).fingerprint,
         objective="stability.objective:train_images",
         recipe={"sgd": settings_of("nano", "sgd", settings)},
     )

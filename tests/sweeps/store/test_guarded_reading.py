@@ -13,7 +13,7 @@ import pytest
 from drivers import run_of
 from toys import HELPERS, ROOT, make_toy
 
-from analysis import TableError, load, read_box
+from analysis import TableError, load, read_search_space
 from analysis.axes.convergence import load_curves
 from stability.cli.commands.status import in_words, state_of
 from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
@@ -108,7 +108,7 @@ def unguarded(source: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(make_toy(), tmp_path_factory.mktemp("here") / "run")
-    provenance.write_provenance(run, {"own": {}})
+    provenance.record(run, {"own": {}})
     engine.write_engine_file(run.engine, engine.EngineDecision(device="cpu"))
     (run.checkpoints / f"{run.read_design()[0].id}.pt").write_bytes(b"x")
     return run.path
@@ -216,7 +216,7 @@ def test_odd_files_that_stop_a_study_are_named(
     put(odd, run.path / place)
     looks: list[Callable[[], object]] = [lambda: state_of(run), lambda: go_on_quickly(run)]
     if place == "study.toml" and odd is not wrong_types:  # only names of columns are read there
-        looks += [lambda: load(run.path), lambda: read_box(run.path)]
+        looks += [lambda: load(run.path), lambda: read_search_space(run.path)]
     answers = [answer_of(look) for look in looks]
     # Only what is in a lock is unimportant.
     expected = answers if place == "driver.lock" else [place for _ in answers]

@@ -15,7 +15,7 @@ from drivers import drive_in_unit as drive
 from toys import make_toy
 
 from analysis import TableError, load, summarise
-from analysis.table.checks import impossible
+from analysis.table.checks import impossible_rows
 from stability.cli.study.unit import check_unit
 from sweeps.driver.adopt import adopt, adoptable
 from sweeps.driver.tally import Tally
@@ -83,7 +83,7 @@ def test_a_possible_value_is_no_fault(values: dict[str, float], unit: str) -> No
 @pytest.mark.parametrize("values", [v for v, unit, _ in IMPOSSIBLE if unit == "percent"])
 def test_analysis_has_the_same_rule_of_what_is_impossible(values: dict[str, float]) -> None:
     table = pd.DataFrame([{"outcome": "ok", **values}])
-    assert list(impossible(table)) == [0]
+    assert list(impossible_rows(table)) == [0]
 
 
 # One bad value fails its trial and blocks nothing.

@@ -10,11 +10,11 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from stability.training.augment.autoaugment import (
-    NAMES,
+    OPERATION_NAMES,
     POLICY,
-    RANGES,
+    STRENGTHS,
     autoaugment,
-    drawn,
+    draw_operations,
     strength_of,
 )
 from stability.training.augment.pixels import OPERATIONS
@@ -80,11 +80,11 @@ def strengths(name: str) -> list[float]:
     """Every strength that the policy uses, with both signs where the sign is drawn."""
     used = sorted({step[2] for step in chain(*POLICY) if step[0] == name})
     values = [strength_of(name, magnitude) for magnitude in used]
-    return values + [-v for v in values if RANGES[name][2]]
+    return values + [-v for v in values if STRENGTHS[name][2]]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OPERATION_NAMES)
 def test_operation_is_pillows(name: str, channels: int) -> None:
     """Equal to the level; where Pillow rounds, to one level and in 98% of the pixels equal."""
     images = pictures(channels)
@@ -97,10 +97,10 @@ def test_operation_is_pillows(name: str, channels: int) -> None:
         assert (apart > 0).float().mean() < 0.02, v
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OPERATION_NAMES)
 def test_each_image_has_its_own_strength_and_none_touches_another(name: str) -> None:
     images = pictures(3)
-    low, high = RANGES[name][:2]
+    low, high = STRENGTHS[name][:2]
     each = torch.linspace(low, high, len(images))
     together = OPERATIONS[name](images, each)
     for i in range(len(images)):
@@ -110,9 +110,9 @@ def test_each_image_has_its_own_strength_and_none_touches_another(name: str) -> 
     assert torch.equal(images, pictures(3))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OPERATION_NAMES)
 def test_results_are_whole_levels(name: str) -> None:
-    low, high = RANGES[name][:2]
+    low, high = STRENGTHS[name][:2]
     found = OPERATIONS[name](pictures(3), torch.linspace(low, high, 6))
     assert torch.equal(found, found.round())
     assert found.min() >= 0
@@ -121,7 +121,12 @@ def test_results_are_whole_levels(name: str) -> None:
 
 def test_the_policy_has_25_pairs_of_known_operations() -> None:
     assert len(POLICY) == 25
-    assert {name for name, _, _ in chain(*POLICY)} == set(NAMES) == set(RANGES) == set(PILLOW)
+    assert (
+        {name for name, _, _ in chain(*POLICY)}
+        == set(OPERATION_NAMES)
+        == set(STRENGTHS)
+        == set(PILLOW)
+    )
     assert all(0 <= chance <= 1 and 0 <= m <= 10 for _, chance, m in chain(*POLICY))
 
 
@@ -132,14 +137,14 @@ def test_steps_are_drawn_with_their_probability_and_either_sign(place: int) -> N
     for number, pair in enumerate(POLICY):
         name, chance, magnitude = pair[place]
         generator = torch.Generator().manual_seed(number)
-        operations, values = drawn(torch.full((n,), number), place, generator)
-        assert set(operations.tolist()) <= {-1, NAMES.index(name)}
+        operations, values = draw_operations(torch.full((n,), number), place, generator)
+        assert set(operations.tolist()) <= {-1, OPERATION_NAMES.index(name)}
         done = (operations >= 0).float().mean().item()
         assert abs(done - chance) <= 4 * (chance * (1 - chance) / n) ** 0.5
         strength = strength_of(name, magnitude)
         assert torch.allclose(values.abs(), torch.tensor(strength))
         negative = (values < 0).float().mean().item()
-        if RANGES[name][2] and strength:
+        if STRENGTHS[name][2] and strength:
             assert abs(negative - 0.5) < 4 * 0.5 / n**0.5
         else:
             assert negative == 0
@@ -151,12 +156,12 @@ def test_an_image_goes_through_both_steps_of_its_pair() -> None:
     found = autoaugment(images, torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(3)
     pairs = torch.randint(25, (len(images),), generator=generator)
-    steps = [drawn(pairs, place, generator) for place in (0, 1)]
+    steps = [draw_operations(pairs, place, generator) for place in (0, 1)]
     for i, image in enumerate(images):
         expected = image[None]
         for operations, values in steps:
             if operations[i] >= 0:
-                expected = OPERATIONS[NAMES[operations[i]]](expected, values[i : i + 1])
+                expected = OPERATIONS[OPERATION_NAMES[operations[i]]](expected, values[i : i + 1])
         assert torch.equal(found[i], expected[0])
     assert not torch.equal(found, images)
     assert torch.equal(images, pictures(3))

@@ -11,17 +11,17 @@ import pytest
 import torch
 from cohorts import cohort_of, in_double, same_numbers
 from nets import apart, restless
-from recording import Recording, recorded_rig
+from recording import Recording, recorded_runner
 from torch import nn
 from trainings import job, small
 
 from stability.training import loop
 from stability.training.engines import captured
-from stability.training.engines.captured import CapturedStepRunner, captured_step, kind_of
+from stability.training.engines.captured import CapturedStepRunner, captured_step, graph_kind
 from stability.training.engines.cohort import train_cohort
 from stability.training.engines.epoch_batches import is_whole
 from stability.training.engines.stack import Stack
-from stability.training.loop import Epoch, Job, StepContext, StepRunner, train
+from stability.training.loop import Epoch, Job, StepRunner, train
 from stability.training.outcome import Training
 from stability.training.schedule import lr_at
 from stability.training.tensors import TensorData
@@ -48,24 +48,24 @@ def of(name: str, **changes: Any) -> Job:
 class Eager(StepRunner):
     """As `StepRunner`; the model that it trained is kept."""
 
-    def fresh(self, *args: Any) -> Any:
-        self._model, optimizer = super().fresh(*args)
+    def initial_model(self, *args: Any) -> Any:
+        self._model, optimizer = super().initial_model(*args)
         return self._model, optimizer
 
 
 def followed(
-    job: Job, rig: CapturedStepRunner | Eager | None = None, data: TensorData | None = None
+    job: Job, runner: CapturedStepRunner | Eager | None = None, data: TensorData | None = None
 ) -> tuple[list[Epoch], Training]:
     rows: list[Epoch] = []
-    return rows, train(job, data or small(), rows.append, rig=rig)
+    return rows, train(job, data or small(), rows.append, runner=runner)
 
 
 def used(name: str, data: TensorData) -> CapturedStepRunner:
-    """A recorded rig that has trained another trial: what stayed of that, only tensors may undo."""
+    """A recorded runner that has trained another trial: only tensors may undo what stayed."""
     other = of(name, lr=0.03, weight_decay=0.01, seed=8, epochs=1)
-    rig = recorded_rig(kind_of(of(name)), data)
-    train(other, data, rig=rig)
-    return rig
+    runner = recorded_runner(graph_kind(of(name)), data)
+    train(other, data, runner=runner)
+    return runner
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "bfloat16"])
@@ -75,9 +75,9 @@ def test_a_recorded_step_trains_what_the_eager_one_does(
     """Over a whole schedule, rows and weights; in double precision, which shows all the rest."""
     data = in_double(monkeypatch)
     monkeypatch.setattr(loop, "lr_at", lambda *a: float(np.float32(lr_at(*a))))  # as `_lrs` is
-    rig, eager = used(name, data), Eager()
+    runner, eager = used(name, data), Eager()
     expected, ended = followed(of(name), eager, data)
-    rows, found = followed(of(name), rig, data)
+    rows, found = followed(of(name), runner, data)
     assert len(rows) == len(expected) == 4
     for mine, theirs in zip(rows, expected, strict=True):
         same_numbers(mine, theirs, rel=1e-7)
@@ -87,7 +87,7 @@ def test_a_recorded_step_trains_what_the_eager_one_does(
             assert mine.wrong == theirs.wrong
             assert mine.loss == pytest.approx(theirs.loss, rel=1e-7)
     weights = eager._model.state_dict()
-    for path, value in rig._model.state_dict().items():
+    for path, value in runner._model.state_dict().items():
         assert apart(value, weights[path]) < 1e-7, path
 
 
@@ -121,27 +121,25 @@ def test_gradients_of_the_first_step_in_single_precision(
     # One step an epoch. Without decay, which SGD would have in the gradients.
     one = of(name, model=model, batch_size=64, weight_decay=0.0)
     other = of(name, model=model, batch_size=64, lr=0.03, weight_decay=0.01, seed=8)
-    rig, eager = recorded_rig(kind_of(one)), Eager()
-    first_step(other, rig)
-    first_step(one, rig)
+    runner, eager = recorded_runner(graph_kind(one)), Eager()
+    first_step(other, runner)
+    first_step(one, runner)
     first_step(one, eager)
-    found = dict(rig._model.named_parameters())
+    found = dict(runner._model.named_parameters())
     for path, parameter in eager._model.named_parameters():
         assert float(parameter.grad.norm()) > 0, path
         assert apart(found[path].grad, parameter.grad) < 1e-5, path
 
 
-def first_step(one: Job, rig: StepRunner) -> None:
-    live = loop.fresh(one, small(), rig)
-    beside = StepContext(10, live.streams, live.watch, live.average, one.precision)
-    rig.epoch(live.model, live.optimizer, small().train, one.recipe, [one.recipe.lr], beside)
+def first_step(one: Job, runner: StepRunner) -> None:
+    runner.epoch(loop.initial_state(one, small(), runner), small(), [one.recipe.lr])
 
 
 def test_one_rig_gives_a_trial_the_same_bits_whatever_came_before() -> None:
-    rig = CapturedStepRunner(kind_of(of("adamw")), small(), capture=False)
-    first = followed(of("adamw"), rig)
-    followed(of("adamw", lr=1e6, seed=5), rig)  # diverges: NaN in every tensor
-    again = followed(of("adamw"), rig)
+    runner = CapturedStepRunner(graph_kind(of("adamw")), small(), capture=False)
+    first = followed(of("adamw"), runner)
+    followed(of("adamw", lr=1e6, seed=5), runner)  # diverges: NaN in every tensor
+    again = followed(of("adamw"), runner)
     assert [replace(row, seconds=0.0) for row in first[0]] == [
         replace(row, seconds=0.0) for row in again[0]
     ]
@@ -172,16 +170,16 @@ def test_what_a_model_keeps_out_of_its_state_is_not_left_to_the_next_trial(
         return model
 
     monkeypatch.setattr(loop, "build", tiring)
-    rig = recorded_rig(kind_of(job()))
-    rows = [[row.loss for row in followed(job(), each)[0]] for each in (None, rig, rig)]
+    runner = recorded_runner(graph_kind(job()))
+    rows = [[row.loss for row in followed(job(), each)[0]] for each in (None, runner, runner)]
     assert rows[1] == pytest.approx(rows[0], rel=1e-5)
     assert rows[2] == rows[1]
 
 
 def test_a_divergence_is_told_with_its_step() -> None:
     wild = of("sgd", lr=1e20)
-    rig = CapturedStepRunner(kind_of(wild), small(), capture=False)
-    eager, mine = train(wild, small()), train(wild, small(), rig=rig)
+    runner = CapturedStepRunner(graph_kind(wild), small(), capture=False)
+    eager, mine = train(wild, small()), train(wild, small(), runner=runner)
     assert mine.outcome == eager.outcome == "diverged"
     assert mine.diverged_at == eager.diverged_at
 
@@ -189,10 +187,10 @@ def test_a_divergence_is_told_with_its_step() -> None:
 def test_what_a_graph_hangs_on_and_what_it_does_not() -> None:
     one = job()
     free = {"lr": 9.0, "weight_decay": 0.5, "warmup": 0.3, "floor": 0.1, "ema": 0.1, "seed": 5}
-    assert kind_of(job(**free, epochs=9)) == kind_of(one)
+    assert graph_kind(job(**free, epochs=9)) == graph_kind(one)
     for held in ({"batch_size": 8}, {"momentum": 0.8}, {"clip": 1.0}, {"flip": 0.5}):
-        assert kind_of(job(**held)) != kind_of(one)
-    assert kind_of(replace(one, precision="bfloat16")) != kind_of(one)
+        assert graph_kind(job(**held)) != graph_kind(one)
+    assert graph_kind(replace(one, precision="bfloat16")) != graph_kind(one)
     assert [is_whole(of(name).recipe) for name in ("crops", "mixed", "autoaugment")] == [
         True,
         False,
@@ -202,10 +200,10 @@ def test_what_a_graph_hangs_on_and_what_it_does_not() -> None:
 
 def test_a_rig_refuses_what_it_was_not_made_for() -> None:
     with pytest.raises(ValueError, match="needs a CUDA device, the data are on cpu"):
-        CapturedStepRunner(kind_of(job()), small())
-    rig = CapturedStepRunner(kind_of(job()), small(), capture=False)
+        CapturedStepRunner(graph_kind(job()), small())
+    runner = CapturedStepRunner(graph_kind(job()), small(), capture=False)
     with pytest.raises(ValueError, match="this graph is of"):
-        train(job(batch_size=8), small(), rig=rig)
+        train(job(batch_size=8), small(), runner=runner)
 
 
 def stack_of(jobs: list[Job]) -> Stack:
@@ -227,13 +225,13 @@ def test_a_batch_of_a_stack_is_made_inside_its_step(name: str, settings: dict[st
     stack = stack_of([job(model="vitp-nano", seed=i, **settings) for i in range(2)])
     recording = Recording(stack.step)
     assert recording.waits == []
-    before = stack.losses[0].tolist()
+    before = stack.tables.losses[0].tolist()
     drawn = getattr(stack.batches, name)
     mine = drawn.movedim(-2 if name == "corners" else -1, 0)[: stack.batch]
     mine.copy_(mine == 0)
-    stack.at.zero_()
+    stack.tables.at.zero_()
     recording.replay()
-    after = stack.losses[0].tolist()
+    after = stack.tables.losses[0].tolist()
     assert after[0] != pytest.approx(before[0], rel=1e-3)
     assert after[1] == pytest.approx(before[1], rel=1e-6)
 
@@ -242,14 +240,14 @@ def test_a_capture_leaves_a_stack_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
     """Weights, memories, who is alive, and what a module of one's own counts."""
     monkeypatch.setattr(captured, "recorded", lambda step, at: [step() for _ in range(3)])
     stack = stack_of([job(model="regnety-nano", seed=i) for i in range(2)])
-    stack.lrs.fill_(1e30)
+    stack.tables.lrs.fill_(1e30)
     module = stack.weights.module
     module.stem.register_buffer("seen", torch.zeros((), dtype=torch.int64), persistent=False)
     module.stem.register_forward_hook(lambda stem, images, out: stem.seen.add_(1) and None)
     kept = [*module.parameters(), *module.buffers(), *stack.optimizer.memories, stack.alive]
     before = [tensor.clone() for tensor in kept]
     captured_step(stack)
-    assert int(stack.at) == 0
+    assert int(stack.tables.at) == 0
     for tensor, value in zip(kept, before, strict=True):
         assert torch.equal(tensor, value)
 

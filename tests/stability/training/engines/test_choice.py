@@ -12,7 +12,7 @@ from stability import image_engines
 from stability.image_engines import MEASURED_KINDS, ImageEngines
 from stability.objective import _data, _job
 from stability.training.engines import choice
-from stability.training.engines.calibration_job import shortened
+from stability.training.engines.calibration_job import calibration_data
 from stability.training.engines.choice import (
     COMPILING,
     WORTH,
@@ -22,10 +22,10 @@ from stability.training.engines.choice import (
     Workload,
     candidates,
     cost_of,
-    measured,
-    seconds_of,
+    measure_engines,
+    measure_step,
 )
-from stability.training.engines.names import Engine, parse
+from stability.training.engines.names import Engine, parse_engine
 from stability.training.loop import Job
 from stability.training.outcome import Training
 from stability.training.tensors import TensorData
@@ -61,7 +61,7 @@ def pretended(
             raise found
         return Cost(step=found / 1e3)
 
-    return asked, measured(job(**changes), small(), ahead, measure)
+    return asked, measure_engines(job(**changes), small(), ahead, measure)
 
 
 def test_a_ladder_is_climbed_while_it_gets_faster_and_a_fault_is_noted() -> None:
@@ -113,8 +113,8 @@ def test_what_is_paid_once_decides_with_the_steps() -> None:
     found = Measurement(
         {"captured": Cost(step=2e-3), "captured+compile": Cost(step=1e-3, beside=3)}
     )
-    assert image_engines._way(found, steps=2900).engine == "captured"
-    way = image_engines._way(found, steps=3100)
+    assert image_engines._fastest_plan(found, steps=2900).engine == "captured"
+    way = image_engines._fastest_plan(found, steps=3100)
     assert way.engine == "captured+compile"
     assert way.measured == {"captured": 2.0, "captured+compile": 1.0}
     assert way.beside == {"captured": 0.0, "captured+compile": 3}
@@ -179,12 +179,12 @@ def test_the_measurement_finds_what_a_step_costs_and_what_is_paid_beside(
 ) -> None:
     Pretence(monkeypatch)
     for repeats in (1, 3):
-        found = seconds_of(parse(engine), job(), small(), steps=7, repeats=repeats)
+        found = measure_step(parse_engine(engine), job(), small(), steps=7, repeats=repeats)
         assert found == pytest.approx(0.25)
-    k = parse(engine).trials
+    k = parse_engine(engine).trials
     for keeps, sharing in ((True, 32), (False, k)):
         ahead = Workload(trials=32, steps=100, keeps_graphs=keeps)
-        cost = cost_of(parse(engine), job(), small(), ahead)
+        cost = cost_of(parse_engine(engine), job(), small(), ahead)
         assert cost.step == pytest.approx(0.25)
         assert cost.beside == pytest.approx(64 / sharing + 1000 / k)
 
@@ -195,12 +195,12 @@ def test_a_measured_epoch_is_that_of_the_study_or_what_the_budget_allows(
 ) -> None:
     pretence = Pretence(monkeypatch, step)
     one = job(lr=1e30, warmup_epochs=1.0, precise_bn=40)
-    cost_of(parse("eager"), one, small(), MANY)
+    cost_of(parse_engine("eager"), one, small(), MANY)
     assert len(pretence.datas[-1].train) == 16 * steps
     assert len(pretence.datas[-1].validation) == -(-30 * steps // 4)
     assert pretence.jobs[-1].recipe.precise_bn == 10 * steps
     assert pretence.jobs[-1].recipe.lr < 1e-5
-    assert pretence.jobs[-1].epochs == choice.EPOCHS
+    assert pretence.jobs[-1].epochs == choice.MEASURED_EPOCHS
 
 
 def test_a_training_that_ends_early_or_takes_no_time_gives_no_number(
@@ -215,21 +215,21 @@ def test_a_training_that_ends_early_or_takes_no_time_gives_no_number(
     ):
         vars(pretence).update(changes)
         with pytest.raises(NotMeasuredError, match=words):
-            seconds_of(parse("eager"), job(), small(), steps=2)
-        assert words in str(measured(job(), small(), MANY).why_not("eager"))
+            measure_step(parse_engine("eager"), job(), small(), steps=2)
+        assert words in str(measure_engines(job(), small(), MANY).why_not("eager"))
 
 
 @pytest.mark.parametrize("engine", ["eager", "stacked:2"])
 def test_the_measurement_of_a_real_step(engine: str) -> None:
     one = job(model="vitp-nano", batch_size=4, lr=1e30)  # which diverges in its first epoch
-    assert 1e-4 < seconds_of(parse(engine), one, small(), steps=4) < 1
+    assert 1e-4 < measure_step(parse_engine(engine), one, small(), steps=4) < 1
 
 
 def test_data_are_cut_or_repeated_for_the_measurement() -> None:
-    short = shortened(small(), job(batch_size=25), 4)
+    short = calibration_data(small(), job(batch_size=25), 4)
     assert (len(short.train), len(short.validation), len(short.test)) == (100, 30, 40)
     assert torch.equal(short.train.images[75], small().train.images[0])
-    cut = shortened(small(), job(), 2)
+    cut = calibration_data(small(), job(), 2)
     assert (len(cut.train), len(cut.validation)) == (32, 15)
     assert cut.train.images.data_ptr() == small().train.images.data_ptr()  # no copy
 
@@ -238,7 +238,7 @@ ENGINES = ImageEngines(_job, _data)
 
 
 def test_on_a_cpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_engines, "measured", None)
+    monkeypatch.setattr(image_engines, "measure_engines", None)
     trials = [trial(0), trial(1, model="vitc-nano")]
     kinds = [ENGINES.kind(one) for one in trials]
     assert kinds == ["vitp-nano, sgd, batch 256", "vitc-nano, sgd, batch 256"]
@@ -258,7 +258,7 @@ def test_on_a_gpu_each_kind_is_measured_and_has_its_own_engine(
         takes = {"eager": 0.008, "captured": 0.002, "stacked:16": stacked}
         return Measurement({name: Cost(step=step) for name, step in takes.items()} | {"s:2": "no"})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     here = ImageEngines(_job, lambda trial, device: small())
     lengths = [(i, model) for i in range(3) for model in ("vitp-nano", "vitc-nano")]
@@ -280,7 +280,7 @@ def test_of_many_kinds_the_first_are_measured_and_the_others_do_as_the_nearest(
         captured = 0.5 if job.recipe.batch_size > 60 else 2.0
         return Measurement({"eager": Cost(step=1.0), "captured": Cost(step=captured)})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     batches = [10 * i for i in range(1, MEASURED_KINDS + 1)] + [33, 99]
     trials = [trial(b, settings={"batch_size": b}) for b in batches]
@@ -299,7 +299,7 @@ def test_a_setting_that_a_graph_holds_has_each_trial_captured(
         seen.append(ahead.keeps_graphs)
         return Measurement({"eager": Cost(step=1.0)})
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     here.ways([trial(i, settings={name: i / 100}) for i in range(9)], "cuda", "auto")
     assert seen == [kept]
@@ -312,7 +312,7 @@ def test_models_from_elsewhere_are_measured_last_and_spoil_nothing(
         costs = {"eager": Cost(step=1.0), "captured": Cost(step=0.5)}
         return Measurement(costs, is_spoilt=job.model == f"{__name__}:odd")  # type: ignore[arg-type]
 
-    monkeypatch.setattr(image_engines, "measured", pretend)
+    monkeypatch.setattr(image_engines, "measure_engines", pretend)
     here = ImageEngines(_job, lambda trial, device: small())
     models = (f"{__name__}:odd", f"{__name__}:other", "vitp-nano")
     trials = [trial(i, model=model) for i, model in enumerate(models)]
@@ -341,7 +341,7 @@ def test_an_engine_that_is_asked_for_is_tried_with_a_model_from_elsewhere(
             raise RuntimeError("cannot\nbe captured")
         return None
 
-    monkeypatch.setattr(image_engines, "unusable", refuse)
+    monkeypatch.setattr(image_engines, "unusable_reason", refuse)
     here = ImageEngines(_job, lambda trial, device: small())
     models = ("vitp-nano", f"{__name__}:odd", f"{__name__}:other", "vitc-nano")
     ways = list(

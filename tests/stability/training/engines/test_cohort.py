@@ -206,7 +206,7 @@ def test_a_value_that_no_loss_shows_ends_the_training(name: str) -> None:
     def spoiling(stack: Stack) -> Callable[[], None]:
         def step() -> None:
             stack.step()
-            if len(stack) == 3 and int(stack.at) == 4:
+            if len(stack) == 3 and int(stack.tables.at) == 4:
                 stack.weights.module.state_dict()[name][0].view(-1)[0] = float("inf")
 
         return step

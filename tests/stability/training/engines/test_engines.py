@@ -10,12 +10,19 @@ import torch
 from trainings import job, small
 
 from stability.training.engines import train_with as engines
-from stability.training.engines.captured import CapturedStepRunner, kind_of
-from stability.training.engines.names import GAIN, NAMES, Engine, fastest, fault, parse
+from stability.training.engines.captured import CapturedStepRunner, graph_kind
+from stability.training.engines.names import (
+    ENGINE_NAMES,
+    GAIN,
+    Engine,
+    device_fault,
+    fastest,
+    parse_engine,
+)
 from stability.training.engines.train_with import (
-    KEPT,
-    STEP_RUNNERS,
-    Rigs,
+    GRAPHS,
+    KINDS_KEPT,
+    GraphCache,
     prepare,
     side_by_side,
     train_with,
@@ -39,11 +46,11 @@ from stability.training.tensors import TensorData
 )
 def test_a_wrong_name_is_answered_with_what_is_allowed(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        parse(text)
+        parse_engine(text)
 
 
 def test_names_come_back_as_they_were_typed() -> None:
-    assert [str(parse(name)) for name in NAMES] == [
+    assert [str(parse_engine(name)) for name in ENGINE_NAMES] == [
         "eager",
         "captured",
         "captured+compile",
@@ -51,10 +58,10 @@ def test_names_come_back_as_they_were_typed() -> None:
         "streams+compile:4",
         "stacked:16",
     ]
-    assert parse(str(parse("stacked:64"))) == Engine("stacked", 64)
-    on_cpu = {name: fault(parse(name), "cpu") is None for name in NAMES}
+    assert parse_engine(str(parse_engine("stacked:64"))) == Engine("stacked", 64)
+    on_cpu = {name: device_fault(parse_engine(name), "cpu") is None for name in ENGINE_NAMES}
     assert [name for name, works in on_cpu.items() if works] == ["eager", "stacked"]
-    assert all(fault(parse(name), "cuda") is None for name in NAMES)
+    assert all(device_fault(parse_engine(name), "cuda") is None for name in ENGINE_NAMES)
 
 
 def test_stacked_is_taken_only_where_it_gains_enough() -> None:
@@ -69,8 +76,8 @@ def test_stacked_is_taken_only_where_it_gains_enough() -> None:
     assert str(fastest({**failed, "stacked:4": 9.0})) == "stacked:4"
 
 
-def rigs(count: int) -> list[CapturedStepRunner]:
-    return [CapturedStepRunner(kind_of(job()), small(), capture=False) for _ in range(count)]
+def runners(count: int) -> list[CapturedStepRunner]:
+    return [CapturedStepRunner(graph_kind(job()), small(), capture=False) for _ in range(count)]
 
 
 def test_side_by_side_gives_what_one_after_the_other_gives() -> None:
@@ -82,11 +89,11 @@ def test_side_by_side_gives_what_one_after_the_other_gives() -> None:
         threads.add(get_ident())
         rows[i].append(replace(row, seconds=0.0))
 
-    found = dict(side_by_side(jobs, small(), on_epoch, rigs(3), [None] * 3))
+    found = dict(side_by_side(jobs, small(), on_epoch, runners(3), [None] * 3))
     assert len(threads) == 3
     for i, one in enumerate(jobs):
         alone: list[Epoch] = []
-        assert found[i] == train(one, small(), alone.append, rig=rigs(1)[0])
+        assert found[i] == train(one, small(), alone.append, runner=runners(1)[0])
         assert rows[i] == [replace(row, seconds=0.0) for row in alone]
 
 
@@ -99,13 +106,13 @@ def test_side_by_side_an_error_waits_for_the_others() -> None:
 
     found: list[tuple[int, Training]] = []
     with pytest.raises(OSError, match="no more"):
-        found.extend(side_by_side(jobs, small(), on_epoch, rigs(2), [None] * 2))
+        found.extend(side_by_side(jobs, small(), on_epoch, runners(2), [None] * 2))
     assert [i for i, _ in found] == [1]
 
 
 def test_side_by_side_ends_when_nobody_listens_any_more() -> None:
     jobs = [job(seed=0, epochs=1), job(seed=1, epochs=10_000)]
-    trainings = side_by_side(jobs, small(), lambda i, row: None, rigs(2), [None] * 2)
+    trainings = side_by_side(jobs, small(), lambda i, row: None, runners(2), [None] * 2)
     assert next(trainings)[0] == 0
     trainings.close()  # returns: the other one stops at its next epoch
 
@@ -115,7 +122,7 @@ Captures = Callable[[], list[tuple[int, bool]]]
 
 @pytest.fixture
 def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
-    """Batch size of each rig that is made, and whether it is compiled."""
+    """Batch size of each runner that is made, and whether it is compiled."""
     made: list[tuple[int, bool]] = []
 
     class Counted(CapturedStepRunner):
@@ -128,22 +135,22 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
 
 
 def kind(batch: int) -> Job:
-    return kind_of(job(batch_size=batch))
+    return graph_kind(job(batch_size=batch))
 
 
 def test_graphs_of_a_few_kinds_are_kept(captures: Captures) -> None:
-    kept, data = Rigs(), small()
+    kept, data = GraphCache(), small()
     two = list(kept.of(kind(1), data, 2, compiled=False))
     assert list(kept.of(kind(1), data, 1, compiled=False)) == two[:1]
     assert list(kept.of(kind(1), data, 3, compiled=False))[:2] == two
     assert captures() == [(1, False)] * 3
     for _ in range(3):  # a design goes draw by draw, its models side by side
-        for batch in range(1, KEPT + 1):
+        for batch in range(1, KINDS_KEPT + 1):
             kept.of(kind(batch), data, 1, compiled=False)
-    assert [batch for batch, _ in captures()] == list(range(2, KEPT + 1))
+    assert [batch for batch, _ in captures()] == list(range(2, KINDS_KEPT + 1))
     kept.of(kind(1), data, 1, compiled=False)
     kept.of(kind(2), data, 1, compiled=True)  # the least recently used goes: 2
-    for batch in (1, *range(3, KEPT + 1), 2):
+    for batch in (1, *range(3, KINDS_KEPT + 1), 2):
         kept.of(kind(batch), data, 1, compiled=False)
     assert captures() == [(2, True), (2, False)]
     kept.clear()
@@ -156,14 +163,14 @@ def test_trials_of_alternating_kinds_are_captured_once(captures: Captures) -> No
     try:
         assert len(list(train_with("captured", jobs, small(), lambda i, row: None))) == 6
     finally:
-        STEP_RUNNERS.clear()
+        GRAPHS.clear()
     assert captures() == [(8, False), (16, False)]
 
 
 def test_on_a_full_device_other_kinds_make_room_once(
     captures: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, data = Rigs(), small()
+    kept, data = GraphCache(), small()
     kept.of(kind(1), data, 1, compiled=False)
     kept.of(kind(2), data, 1, compiled=False)
     plain, refusals = engines.CapturedStepRunner, [1]
@@ -191,7 +198,7 @@ def test_what_was_captured_is_freed_where_it_is_asked_for_alone(
     """A graph holds itself; to look for such things takes long."""
     collected = []
     monkeypatch.setattr("gc.collect", lambda: collected.append("now"))
-    kept = Rigs()
+    kept = GraphCache()
     for _ in range(2):
         kept.of(kind(1), small(), 1, compiled=False)
     assert collected == []
@@ -206,7 +213,7 @@ def test_what_a_graph_keeps_is_made_ready(captures: Captures) -> None:
         try:
             prepare(engine, jobs, small())
         finally:
-            STEP_RUNNERS.clear()
+            GRAPHS.clear()
         assert len(captures()) == count
 
 

@@ -70,7 +70,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, *args: Any, compiled: bool) -> None:
             super().__init__(*args, capture=False)
             self._model.train()
-            self._take = Recording(self._step).replay
+            self._take_step = Recording(self._step).replay
 
     monkeypatch.setattr("stability.training.engines.train_with.CapturedStepRunner", Recorded)
 

@@ -99,7 +99,7 @@ def test_those_that_are_kept_go_on_as_before(name: str) -> None:
     for step, (gradients, lrs) in enumerate(steps()):
         if step == STEPS // 2:
             kept = iter([values[rows] for values in optimizer.state()])
-            optimizer.become(optimizer.weights[rows], kept)
+            optimizer.load_state(optimizer.weights[rows], kept)
         chosen = rows if step >= STEPS // 2 else torch.arange(3)
         optimizer.step(gradients[chosen], column(lrs)[chosen], ALL[chosen])
     assert torch.equal(optimizer.weights, expected[rows])
