@@ -101,7 +101,7 @@ class JobLifetime:
     def progressed(self) -> None:
         """Its state was kept: an interruption now costs little. Raises AskedToEnd."""
 
-    def end(self, result: Result, earlier: float = 0.0) -> None:
+    def end(self, result: Result, seconds_before: float = 0.0) -> None:
         """It has ended, after `earlier` seconds in the hands of others."""
 
     def is_over(self, ledger: Ledger) -> bool:
