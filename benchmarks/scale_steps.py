@@ -8,7 +8,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sweeps.run import DispatchOptions, create, dispatch, prepare, resume
+from sweeps.run import DispatchOptions, Reporter, create, dispatch, prepare, resume
 from sweeps.store.parts import EVER, ROWS_PER_PART, Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.space import Hyperparameter
@@ -143,41 +144,43 @@ def work(run: RunDirectory, trials: int) -> Numbers:
     }
 
 
+class Clock(Reporter):
+    """Times what the driver spends, with its display, without what comes before and after."""
+
+    def __init__(self, show: Callable[[Ledger], None]) -> None:
+        self.show = show
+        self.wall = self.spent = 0.0
+        self.looked: float | None = None
+        """Processor time when the driver had read the parts."""
+
+    def __enter__(self) -> Self:
+        self.wall = -time.perf_counter()
+        return self
+
+    def update(self, ledger: Ledger) -> None:
+        """Show the state; the first time the driver has just read the parts."""
+        self.looked = time.process_time() if self.looked is None else self.looked
+        self.show(ledger)
+
+    def __exit__(self, *error: object) -> None:
+        self.spent = time.process_time() - (self.looked or 0.0)
+        self.wall += time.perf_counter()
+
+
 def drive(run: RunDirectory, trials: int) -> Numbers:
     """The driver of two local workers that train the other half, with its display."""
     from stability.cli.output.progress import Display
-    from stability.cli.output.reporter import TerminalReporter
     from sweeps.executors import LocalExecutor
-
-    class Clock(TerminalReporter):
-        """Times what the driver spends, without what comes before and after."""
-
-        wall = spent = 0.0
-        looked: float | None = None
-        """Processor time when the driver had read the parts."""
-
-        def __enter__(self) -> Self:
-            self.wall = -time.perf_counter()
-            return super().__enter__()
-
-        def update(self, ledger: Ledger) -> None:
-            self.looked = time.process_time() if self.looked is None else self.looked
-            super().update(ledger)
-
-        def __exit__(self, *error: Any) -> None:
-            self.spent = time.process_time() - (self.looked or 0.0)
-            self.wall += time.perf_counter()
-            super().__exit__(*error)
 
     cpu = time.process_time()
     study_run = resume(run)
     first, looked = time.process_time() - cpu, time.process_time()
     study_run.tally.look()
     again, before = time.process_time() - looked, study_run.tally.done
-    clock = Clock()
-    clock.display = Display(study_run.trials, 2)
     options = DispatchOptions(slots=("cpu:0", "cpu:1"), submission_folder=Path.cwd())
-    dispatch(study_run, LocalExecutor(run), options, reporter=clock)
+    with closing(Display(study_run.trials, 2)) as display:
+        clock = Clock(display.update)
+        dispatch(study_run, LocalExecutor(run), options, reporter=clock)
     count = study_run.tally.done - before
     return {
         "begin": first,

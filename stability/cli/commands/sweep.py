@@ -156,9 +156,7 @@ def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> 
 
 def show_finished(run: StudyRun, *, dry_run: bool) -> int:
     """Show what there is of a study of which nothing is missing; returns the exit status."""
-    total, done = run.study.trials, run.tally.done
-    share = "all" if done == total else f"{done} of"
-    print(f"{share} {total} trials are finished already")
+    print(f"{run.tally.done} of {count(run.study.trials, 'trial')} finished already")
     if dry_run:
         return DONE
     collect(run, TerminalReporter())
@@ -220,7 +218,7 @@ def print_stopped(run: StudyRun) -> None:
     """Say what is kept of an interrupted training."""
     run.tally.look()
     print(
-        f"stopped: {run.tally.done} of {len(run.trials)} trials are finished and kept in "
+        f"stopped: {run.tally.done} of {count(len(run.trials), 'trial')} finished and kept in "
         f"{shown_path(run.directory.path)}; the same command goes on from there"
     )
 
@@ -231,9 +229,9 @@ def conclude_training(request: Request, training: Training) -> int:
     if options.detach:
         folder = shown_path(run.directory.path)
         print(
-            f"left to {len(options.slots)} workers; to look: stability status {folder}; to collect "
-            f"what they have trained: stability resume {folder}; to end them: stability cancel "
-            f"{folder}"
+            f"left to {count(len(options.slots), 'worker')}; to look: stability status {folder}; "
+            f"to collect what they have trained: stability resume {folder}; to end them: "
+            f"stability cancel {folder}"
         )
         return DONE
     run.tally.look()

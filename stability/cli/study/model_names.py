@@ -43,7 +43,7 @@ def full_names(
 
 
 def model_name(faults: FaultList, text: str, size: str) -> str | None:
-    """Resolve one name, with the size that suitable_size the data where it has none."""
+    """Resolve one name, with the size that suits the data where it has none."""
     hint = import_hint(text)
     if is_external(text) or hint:
         if IMPORTED_MODEL.fullmatch(text) and not hint:
@@ -92,13 +92,13 @@ def _depth(faults: FaultList, text: str) -> str | None:
 
 
 def _suits(faults: FaultList, name: str, data: ImageData) -> bool:
-    """Whether the model accepts_size the images; a ViT accepts_size only those of its own size."""
+    """Whether the model takes the images; a ViT takes only those of its own size."""
     side = data.shape[1]
     if is_external(name) or accepts_size(name, side):
         return True
     kind = name.split("-")[0]
     others = [n for n in VARIANTS if n.startswith(f"{kind}-") and accepts_size(n, side)]
-    fault = f"{name} accepts_size no images of {side}x{side}, which {data.name} has"
+    fault = f"{name} takes no images of {side}x{side}, which {data.name} has"
     resize = "none (folder and hf data can be brought to a size: @32 or @224 at the end)"
     faults.add("--model", f"{fault}; those of such images: {', '.join(others) or resize}")
     return False

@@ -88,7 +88,7 @@ def chosen_recipe(
     data: ImageData | None,
     drawn: Mapping[str, tuple[str, ...]],
 ) -> ChosenRecipe:
-    """The recipe of the options; by default the one that suitable_size the data."""
+    """The recipe of the options; by default the one that suits the data."""
     name = options.recipe
     if name is None:
         name = default_recipe(suitable_size(data), len(data.train)) if data else "nano"
