@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweeps.errors import SpecError, StoreError
+from sweeps.store.repair import contradiction, keep_damaged, read_study
 from sweeps.study.design import Design, as_design, draw_design, read_design_table, write_design
-from sweeps.study.repair import contradiction, keep_damaged, read_study
 from sweeps.study.study import Study
 from sweeps.study.trial import Trial
 from sweeps.system import locks

@@ -14,9 +14,9 @@ from stability.cli.site.machine import probe_question
 from stability.objective import _job
 from stability.training.recipes import model_settings
 from stability.training.settings import Recipe
+from sweeps.confirm import confirmation
 from sweeps.driver.adopt import adoptable
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.confirm import confirmation
 from sweeps.study.design import draw_design, read_design, write_design
 from sweeps.study.study import Study
 from sweeps.study.trial import trial_id

@@ -27,6 +27,7 @@ from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from stability.models.names import is_external
+from sweeps.confirm import confirmation
 from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import EXECUTORS, Executor, LocalExecutor, SlurmExecutor
@@ -44,7 +45,6 @@ from sweeps.run import (
 )
 from sweeps.store import claims
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.confirm import confirmation
 from sweeps.study.study import Study
 from sweeps.system.trust import printable
 from sweeps.words import count

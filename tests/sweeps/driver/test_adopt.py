@@ -12,11 +12,11 @@ from command_line import call
 from drivers import IS_ROOT, SOMEBODY, run_of
 from toys import make_toy
 
+from sweeps.confirm import confirmation
 from sweeps.driver.adopt import adopt, adoptable
 from sweeps.store import views
 from sweeps.store.parts import PartWriter
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.confirm import confirmation
 from sweeps.study.design import draw_design
 from sweeps.study.trial import Result
 

@@ -16,6 +16,7 @@ from toys import HELPERS, ROOT, make_toy
 from analysis import TableError, load, read_search_space
 from analysis.axes.convergence import load_curves
 from stability.cli.commands.status import describe_state, state_of
+from sweeps.confirm import confirmation
 from sweeps.driver.driver import DispatchOptions, Driver, sole_driver
 from sweeps.errors import StabilityError
 from sweeps.executors import InlineExecutor
@@ -23,10 +24,9 @@ from sweeps.store import claims, provenance, views
 from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.owner import Owner
 from sweeps.store.parts import Ledger, set_aside_parts
+from sweeps.store.repair import trials_in_parts
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.confirm import confirmation
 from sweeps.study.design import read_design_table
-from sweeps.study.repair import trials_in_parts
 from sweeps.study.schema import PART_SCHEMA
 from sweeps.study.trial import Cohort
 from sweeps.system.files import parse_json, parse_toml, read_bytes, read_text

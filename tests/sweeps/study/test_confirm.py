@@ -15,10 +15,10 @@ from toys import make_toy
 from analysis import Estimand, TableError, samples
 from analysis.comparison.confirmed import Confirmed, confirmed, peak_difference, peaks_of
 from analysis.comparison.strata import compare_strata
+from sweeps.confirm import best_rows, confirmation, fresh_seed
 from sweeps.errors import SpecError
 from sweeps.store import views
 from sweeps.store.run_directory import RunDirectory
-from sweeps.study.confirm import best_rows, confirmation, fresh_seed
 from sweeps.study.design import draw_design, training_seed
 
 STABILITY = str(Path(sys.executable).with_name("stability"))
