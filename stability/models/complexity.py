@@ -83,7 +83,7 @@ def complexity(config: Config, channels: int, classes: int) -> Complexity:
 def complexity_of(module: nn.Module, x: torch.Tensor) -> Complexity:
     """Count what `module` does with `x`, a batch of one, both on the meta device or not."""
     hooks = [
-        block.register_forward_pre_hook(_all_tokens, with_kwargs=True)
+        block.register_forward_pre_hook(lambda _, args, kwargs: (args, {}), with_kwargs=True)
         for block in (module.blocks if isinstance(module, ViT) else ())
     ]
     # Of all kinds of attention this one is made of matrix products that can be seen.
@@ -93,9 +93,3 @@ def complexity_of(module: nn.Module, x: torch.Tensor) -> Complexity:
         hook.remove()
     params = sum(math.prod(p.shape) for p in module.parameters())
     return Complexity(flops=counter.flops, params=params, acts=counter.acts)
-
-
-def _all_tokens(
-    block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return args, {}

@@ -117,45 +117,23 @@ def hmlp(config: ViTConfig, channels: int) -> nn.Module:
     return nn.Sequential(*layers, last, nn.BatchNorm2d(config.width))
 
 
-def conv(config: ViTConfig, channels: int) -> nn.Module:
-    """ViT_C: 3x3 convolutions without bias, each with BatchNorm and ReLU, and a 1x1.
-
-    The 1x1 has a bias and neither norm nor activation ([1] section 3; pycls' `ViTStemConv`).
-    """
-    return _convs(config, channels, norm=nn.BatchNorm2d)
-
-
-def conv_ln(config: ViTConfig, channels: int) -> nn.Module:
-    """The conv stem with LayerNorm over channels for BatchNorm ([1] Figure 7, "C (ln)")."""
-    return _convs(config, channels, norm=partial(ChannelNorm, eps=LAYER_NORM_EPS))
-
-
-def conv_nonorm(config: ViTConfig, channels: int) -> nn.Module:
-    """The conv stem without norms; its 3x3s have the biases that the norms had.
-
-    Whether convolutions stabilise or their norm and ReLU do is the question of Wang et al. 2022
-    (arXiv 2109.03810). The same for the two that follow.
-    """
-    return _convs(config, channels, norm=None)
-
-
-def conv_noact(config: ViTConfig, channels: int) -> nn.Module:
-    """The conv stem without ReLUs (arXiv 2109.03810)."""
-    return _convs(config, channels, norm=nn.BatchNorm2d, relu=False)
-
-
-def conv_linear(config: ViTConfig, channels: int) -> nn.Module:
-    """The conv stem with neither norms nor ReLUs: a linear map (arXiv 2109.03810)."""
-    return _convs(config, channels, norm=None, relu=False)
-
-
-def _convs(
+def conv(
     config: ViTConfig,
     channels: int,
     *,
-    norm: Callable[[int], nn.Module] | None,
+    norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
     relu: bool = True,
 ) -> nn.Module:
+    """ViT_C: 3x3 convolutions without bias, each with BatchNorm and ReLU, and a 1x1.
+
+    The 1x1 has a bias and neither norm nor activation ([1] section 3; pycls' `ViTStemConv`).
+
+    Args:
+        config: of the model.
+        channels: of the images.
+        norm: layer after each 3x3; without one, the 3x3s have the biases that the norms had.
+        relu: whether a ReLU follows each 3x3.
+    """
     layers: list[nn.Module] = []
     width_in = channels
     for width_out, stride in zip(config.conv_channels, config.conv_strides, strict=True):
@@ -205,10 +183,12 @@ BUILD: dict[str, Callable[[ViTConfig, int], nn.Module]] = {
     "conv": conv,
     **dict.fromkeys(LATE_PATCHIFY, late_patchify),
     "patchify-bn-relu": patchify_bn_relu,
-    "conv-ln": conv_ln,
-    "conv-nonorm": conv_nonorm,
-    "conv-noact": conv_noact,
-    "conv-linear": conv_linear,
+    # LayerNorm over channels for BatchNorm ([1] Figure 7, "C (ln)").
+    "conv-ln": partial(conv, norm=partial(ChannelNorm, eps=LAYER_NORM_EPS)),
+    # Whether convolutions stabilise or their norm and ReLU do: Wang et al. 2022, arXiv 2109.03810.
+    "conv-nonorm": partial(conv, norm=None),
+    "conv-noact": partial(conv, relu=False),
+    "conv-linear": partial(conv, norm=None, relu=False),  # a linear map
     "patchify-frozen": patchify_frozen,
     "hmlp": hmlp,
     "dual-patchnorm": dual_patchnorm,

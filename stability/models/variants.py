@@ -253,14 +253,13 @@ RESNET: dict[str, ResNetConfig] = {
 }
 
 
-def _conv(config: ViTConfig) -> ViTConfig:
-    """ViT_C of a ViT_P: the conv stem takes the place of one block ([1] section 3)."""
-    return replace(config, stem="conv", depth=config.depth - 1)
-
-
 VARIANTS: dict[str, Config] = {
     **{f"vitp-{size}": config for size, config in VITP.items()},
-    **{f"vitc-{size}": _conv(config) for size, config in VITP.items()},
+    # The conv stem takes the place of one block ([1] section 3).
+    **{
+        f"vitc-{size}": replace(config, stem="conv", depth=config.depth - 1)
+        for size, config in VITP.items()
+    },
     **{f"regnety-{size}": config for size, config in REGNETY.items()},
     **{f"resnet-{size}": config for size, config in RESNET.items()},
 }

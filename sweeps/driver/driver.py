@@ -154,7 +154,8 @@ class Driver:
         is_asked = unit_question(self.ledger.counted, self.ledger.unit) is not None
         left = 0 if is_asked else self._tally.left(held)
         # Who says that it works does not wait, whatever an older answer of the cluster says.
-        waiting = (self.executor.queued() & busy) - self._at_work()
+        at_work = claims.living_workers(self.run, self.executor.is_gone)
+        waiting = (self.executor.queued() & busy) - {owner.slot for owner in at_work}
         if not left and not busy - waiting and not self._asked:
             return None
         if left and refusal is not None:
@@ -249,10 +250,6 @@ class Driver:
             if owner.is_here and owner.directory in ("", here)
         }
         return self.executor.busy() | adopted
-
-    def _at_work(self) -> set[str]:
-        """Slots whose worker has begun."""
-        return {o.slot for o in claims.living_workers(self.run, self.executor.is_gone)}
 
     def _record_losses(self) -> None:
         """A worker that died under our eyes: its trial failed, and is tried again later."""

@@ -109,20 +109,20 @@ class LocalExecutor(Executor):
             for job in self._submitted:
                 if not job.done():
                     signal_child(int(job.job_id), number)
-            workers = [owner for owner in self._own_workers() if owner.send(number, here)]
+            # Only workers whose files this user wrote: anybody could write down a pid of ours.
+            workers = [
+                owner
+                for owner in claims.living_workers(self.run)
+                if owner.is_here
+                and is_own_file(self.run.worker(owner.name))
+                and owner.send(number, here)
+            ]
             deadline = time.monotonic() + GRACE_SECONDS
             while time.monotonic() < deadline and (
                 any(map(alive, workers)) or not all(job.done() for job in self._submitted)
             ):
                 time.sleep(0.05)
             self.ended |= {owner.name for owner in workers if not alive(owner)}
-
-    def _own_workers(self) -> list[Owner]:
-        """Those whose files this user wrote: anybody could write down a pid of ours."""
-        workers = claims.living_workers(self.run)
-        return [
-            owner for owner in workers if owner.is_here and is_own_file(self.run.worker(owner.name))
-        ]
 
     def last_log_line(self) -> str:
         """Last line that the last ended worker printed."""

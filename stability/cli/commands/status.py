@@ -15,7 +15,7 @@ from stability.cli.site.engine import describe_engine, describe_spared
 from stability.cli.study.code import code_notes_of
 from stability.cli.study.unit import ask_for_unit
 from sweeps.driver.tally import Tally
-from sweeps.executors.slurm.jobs import Task, submissions
+from sweeps.executors.slurm.jobs import submissions
 from sweeps.executors.slurm.monitor import JobMonitor
 from sweeps.store import claims
 from sweeps.store.owner import Owner
@@ -63,19 +63,21 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
     ledger = Ledger(run)
     tally = Tally(design, ledger)
     tally.look()  # after the claims: what ends meanwhile is finished, never lost
-    ids = set(design.ids)
-    held = {trial: owner for trial, owner in held.items() if trial in ids}
+    held = {trial: held[trial] for trial in sorted(held.keys() & set(design.ids))}
     running = {t: o for t, o in held.items() if o is not None and not monitor.is_gone(o)}
-    outcomes = Counter(ledger[trial].outcome for trial in design.ids)
     living = sum(not monitor.is_gone(owner) for owner in workers)
     return {
         "run": str(run.path),
         "study": study.hash,
         "trials": tally.trials,
         "finished": tally.done,
-        "outcomes": {name: n for name, n in outcomes.items() if name is not None},
+        "outcomes": dict(Counter(filter(None, (ledger[trial].outcome for trial in design.ids)))),
         "running": [running_trial(trial, owner, since[trial]) for trial, owner in running.items()],
-        "queued": [queued_worker(task) for task in monitor.tasks() if task.is_queued],
+        "queued": [
+            {"job": task.job, "reason": task.reason, "restarts": task.restarts}
+            for task in monitor.tasks()
+            if task.is_queued
+        ],
         "lost": sorted((held.keys() - running.keys()) & tally.open.keys()),
         "failed": [
             {"trial": t, "failures": ledger[t].failures, "message": ledger[t].message}
@@ -121,11 +123,6 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
-
-
-def queued_worker(task: Task) -> dict[str, Any]:
-    """A queued worker: its reason to wait, and how often it was requeued."""
-    return {"job": task.job, "reason": task.reason, "restarts": task.restarts}
 
 
 def claimed_at(claim: Path) -> str | None:

@@ -10,11 +10,12 @@ from sweeps.study.space import MAX_INT64, Hyperparameter, Value
 
 def setting_law(faults: FaultList, text: str) -> Hyperparameter | None:
     """The law of one of `VARIABLE_SETTINGS`, with values that are allowed for it."""
-
-    def is_variable(option: str, name: str) -> bool:
-        return faults.one_of(option, name, VARIABLE_SETTINGS) is not None
-
-    found = law(faults, text, is_variable, words=("log", "linear"))
+    found = law(
+        faults,
+        text,
+        lambda option, name: faults.one_of(option, name, VARIABLE_SETTINGS) is not None,
+        words=("log", "linear"),
+    )
     if found is None:
         return None
     name, changes = found.name, dict[str, Any]()

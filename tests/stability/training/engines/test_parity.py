@@ -92,4 +92,4 @@ def test_who_does_the_same_steps_is_taken(model: str, changes: dict[str, Any]) -
 def test_what_python_does_in_a_forward_pass_keeps_a_model_from_graphs(
     model: str, words: str
 ) -> None:
-    assert words in str(parity_fault(job(model=f"test_parity:{model}"), small()))
+    assert words in str(parity_fault(job(model=f"{__name__}:{model}"), small()))
