@@ -33,7 +33,7 @@ from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy_log")]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.usefixtures("toy_log")]
 
 
 def test_every_trial_is_trained_once_by_two_workers(

@@ -56,12 +56,10 @@ def state_of(run: RunDirectory) -> dict[str, Any]:
     held, workers = claims.held(run), claims.workers(run)
     since = {trial: claimed_at(run.claim(trial)) for trial in held}
     monitor = JobMonitor(run)
-    on_cluster = bool(submissions(run))
-    if on_cluster:
+    if on_cluster := bool(submissions(run)):
         monitor.see([*held.values(), *workers])
         monitor.refresh(SLURM_SECONDS)
-    ledger = Ledger(run)
-    tally = Tally(design, ledger)
+    tally = Tally(design, ledger := Ledger(run))
     tally.look()  # after the claims: what ends meanwhile is finished, never lost
     held = {trial: held[trial] for trial in sorted(held.keys() & set(design.ids))}
     running = {t: o for t, o in held.items() if o is not None and not monitor.is_gone(o)}

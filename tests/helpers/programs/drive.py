@@ -6,6 +6,7 @@ python tests/helpers/programs/drive.py RUN WORKERS
 import sys
 from pathlib import Path
 
+import stability  # noqa: F401 - registers its objective
 from sweeps.executors import LocalExecutor
 from sweeps.run import DispatchOptions, dispatch, resume
 from sweeps.store.run_directory import RunDirectory
