@@ -108,6 +108,18 @@ def code_lines(function: ast.FunctionDef) -> int:
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
 
 
+def test_every_file_that_a_page_names_exists() -> None:
+    named = re.compile(r"`((?:stability|sweeps|analysis|benchmarks|tests|docs)/[\w/.-]+\.\w+)`")
+    paths = {
+        path
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for path in named.findall(page.read_text())
+    }
+    assert len(paths) > 50
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+
+
 def test_no_page_has_a_gap_to_fill() -> None:
     gaps = {page.name: re.findall(r"\b[A-Z]+_TEXT\b|TODO|WIDE", page.read_text()) for page in PAGES}
     assert {name: found for name, found in gaps.items() if found} == {}
