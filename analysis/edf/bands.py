@@ -1,4 +1,4 @@
-"""Simultaneous confidence bands, as bounds on F for each possible count of values below x.
+"""Simultaneous confidence bands, as bounds on F for each possible count of values up to x.
 
 Among n independent values the count k of those that are <= x decides the band at x, whatever
 the law: `lower[k] <= F(x) <= upper[k]` holds for all x together with the wanted confidence.

@@ -42,7 +42,7 @@ def plot_against(
         points: of `landscape`.
         hyperparameter: a column of it.
         ax: where; a new figure by default.
-        bins: of `isolation` for the same table, whose medians are drawn as steps.
+        bins: of `marginals` for the same table, whose medians are drawn as steps.
 
     Returns:
         The axes.
@@ -86,16 +86,16 @@ def plot_marginals(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     """Draw the share near the reference along one hyperparameter, bin by bin, with intervals.
 
     Args:
-        found: of `isolation`.
+        found: of `marginals`.
         ax: where; a new figure by default.
 
     Returns:
         The axes.
 
     >>> from matplotlib.figure import Figure
-    >>> from analysis import isolation
+    >>> from analysis import marginals
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 7.0], "lr": [0.1, 1.0]})
-    >>> ax = plot_marginals(isolation(table, bins=1), Figure().subplots())
+    >>> ax = plot_marginals(marginals(table, bins=1), Figure().subplots())
     >>> ax.lines[0].get_ydata().tolist()
     [1.0, 1.0]
 
@@ -141,7 +141,8 @@ def plot_search_space(
         y: another.
         ax: where; a new figure by default.
         group: label; may be left out where there is one group.
-        ranges: those of x and y for this group, whose edges are drawn (`box_of`, `range_for`).
+        ranges: those of x and y for this group, whose edges are drawn (`search_space_of`,
+            `range_for`).
 
     Returns:
         The axes.

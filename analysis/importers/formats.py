@@ -9,6 +9,7 @@ from analysis.importers.pycls_sweep import is_sweep, read_pycls
 from analysis.importers.source import SQLITE, ExternalSweep
 from analysis.importers.wandb_export import is_export, read_wandb
 
+# docs/architecture.md, "Where to add or find things", lists what else changes.
 IMPORT_FORMATS = ("table", "optuna", "wandb", "pycls")
 ALLOWED_SOURCES = (
     "allowed are .csv, .jsonl, .json and .parquet, an Optuna storage (sqlite:///FILE, a .db file, "

@@ -223,6 +223,7 @@ class AdamW(Optimizer):
         )
 
 
+# docs/architecture.md, "Where to add or find things", lists what else changes.
 OPTIMIZER_CLASSES: dict[str, type[SGD] | type[AdamW]] = {"sgd": SGD, "adamw": AdamW}
 
 

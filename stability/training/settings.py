@@ -18,7 +18,10 @@ ONLY_FOR = {"momentum": "sgd", "nesterov": "sgd", "beta1": "adamw", "beta2": "ad
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training's settings. `lr` and `weight_decay` have no default: they are what is drawn."""
+    """One training's settings. `lr` and `weight_decay` have no default: they are what is drawn.
+
+    For a new setting, docs/architecture.md ("Where to add or find things") lists what else changes.
+    """
 
     lr: float
     """Peak learning rate."""

@@ -5,6 +5,7 @@ from sweeps.executors.inline import InlineExecutor
 from sweeps.executors.local import LocalExecutor
 from sweeps.executors.slurm.executor import SlurmExecutor
 
+# docs/architecture.md, "Where to add or find things", lists what else changes.
 EXECUTORS: dict[str, type[Executor]] = {
     "local": LocalExecutor,
     "slurm": SlurmExecutor,

@@ -1,4 +1,7 @@
-"""The one rule that says whether a finished training is collapsed."""
+"""The rule that says whether a finished training is collapsed.
+
+`analysis/table/collapse.py` repeats it for imported tables; a test holds both together.
+"""
 
 import math
 

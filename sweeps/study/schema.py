@@ -41,6 +41,7 @@ IDENTITY_COLUMNS = (
     Column("data", TEXT, "name of the data set"),
 )
 
+# docs/architecture.md, "Where to add or find things", lists what else changes.
 MEASURED_COLUMNS = (
     Column("outcome", TEXT, "ok, collapsed, diverged; crashed, out_of_memory, timed_out"),
     Column(

@@ -15,7 +15,7 @@ from stability.models.stacked import stack, statistics
 from stability.training.augment.batches import Streams, mixes
 from stability.training.ema import ema_rate, warmup_steps
 from stability.training.engines.epoch_batches import EpochBatches
-from stability.training.engines.stacked_optimizers import STACKED
+from stability.training.engines.stacked_optimizers import STACKED_OPTIMIZER_CLASSES
 from stability.training.loop import Job
 from stability.training.optimizers import decay_groups
 from stability.training.precision import logits_of
@@ -131,7 +131,7 @@ class Stack:
         self.batch, self.precision = recipe.batch_size, jobs[0].precision
         self.steps = len(data.train) // self.batch  # of an epoch
         self.weights = Weights(stack(models), recipe.revision)
-        self.optimizer = STACKED[jobs[0].optimizer](
+        self.optimizer = STACKED_OPTIMIZER_CLASSES[jobs[0].optimizer](
             self.weights.matrix, self.weights.decayed, recipes
         )
         self.averages = Averages(self.weights, jobs, self.steps) if recipe.ema else None

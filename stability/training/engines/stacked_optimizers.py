@@ -1,4 +1,6 @@
-"""The optimizers of `optimizers`, for K trials at once: each has its own settings.
+"""Optimizers that step K trials at once, each with its own settings.
+
+A row for each row of `OPTIMIZER_CLASSES` (`stability/training/optimizers.py`).
 
 All weights are one matrix (K, P), those that are decayed first, so that a step is a handful of
 operations whatever the number of layers. Nothing in a step waits for the device.
@@ -110,7 +112,7 @@ class StackedAdamW(StackedOptimizer):
         return weights.sub_((lr / bias1).to(dtype) * first / spread)
 
 
-STACKED: dict[str, type[StackedSGD] | type[StackedAdamW]] = {
+STACKED_OPTIMIZER_CLASSES: dict[str, type[StackedSGD] | type[StackedAdamW]] = {
     "sgd": StackedSGD,
     "adamw": StackedAdamW,
 }

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stability.training.engines.stacked_optimizers import STACKED, StackedOptimizer
+from stability.training.engines.stacked_optimizers import (
+    STACKED_OPTIMIZER_CLASSES,
+    StackedOptimizer,
+)
 from stability.training.settings import OPTIMIZERS, Recipe
 
 STEPS, DECAYED, P = 100, 7, 12
@@ -47,7 +50,7 @@ def moved(optimizer: StackedOptimizer, n: int = STEPS, alive: Tensor = ALL) -> T
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_hundred_steps_are_torchs_own_of_each_trial(name: str, nesterov: bool) -> None:
     recipes = [Recipe(**{**vars(recipe), "nesterov": nesterov}) for recipe in RECIPES]
-    found = moved(STACKED[name](start(), DECAYED, recipes))
+    found = moved(STACKED_OPTIMIZER_CLASSES[name](start(), DECAYED, recipes))
     assert found.dtype == torch.float32
     for k, recipe in enumerate(recipes):
         weights = [
@@ -78,8 +81,8 @@ def test_hundred_steps_are_torchs_own_of_each_trial(name: str, nesterov: bool) -
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_who_is_not_alive_stays_and_touches_nobody(name: str) -> None:
     """To the bit, whatever its gradients are."""
-    expected = moved(STACKED[name](start(), DECAYED, RECIPES))
-    optimizer = STACKED[name](start(), DECAYED, RECIPES)
+    expected = moved(STACKED_OPTIMIZER_CLASSES[name](start(), DECAYED, RECIPES))
+    optimizer = STACKED_OPTIMIZER_CLASSES[name](start(), DECAYED, RECIPES)
     alive = torch.tensor([[True], [False], [True]])
     for gradients, lrs in steps():
         spoilt = gradients.clone()
@@ -93,9 +96,9 @@ def test_who_is_not_alive_stays_and_touches_nobody(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_those_that_are_kept_go_on_as_before(name: str) -> None:
     """Memories, settings and Adam's count go along."""
-    expected = moved(STACKED[name](start(), DECAYED, RECIPES))
+    expected = moved(STACKED_OPTIMIZER_CLASSES[name](start(), DECAYED, RECIPES))
     rows = torch.tensor([0, 2])
-    optimizer = STACKED[name](start(), DECAYED, RECIPES)
+    optimizer = STACKED_OPTIMIZER_CLASSES[name](start(), DECAYED, RECIPES)
     for step, (gradients, lrs) in enumerate(steps()):
         if step == STEPS // 2:
             kept = iter([values[rows] for values in optimizer.state()])
