@@ -42,7 +42,7 @@ class DispatchOptions:
 
     slots: tuple[str, ...]
     """Places that workers may fill: `cpu:0`, `cpu:1`, ..."""
-    submission_folder: Path | None
+    submission_folder: Path | None = None
     """Where the user's own objective or models may lie; None where the study uses none."""
     retry_failed: bool = False
     """Whether trials that failed too often are tried again."""
@@ -157,7 +157,8 @@ class Driver:
         at_work = claims.living_workers(self.run, self.executor.is_gone)
         waiting = (self.executor.queued() & busy) - {owner.slot for owner in at_work}
         if not left and not busy - waiting and not self._asked:
-            return None
+            # The last worker may have crashed since the losses were recorded: its trial is open.
+            return [] if claims.orphaned_claims(self.run, self.executor.is_gone) else None
         if left and refusal is not None:
             raise refusal
         self._judge()

@@ -139,7 +139,7 @@ class RunDirectory:
 
         Raises StoreError if it cannot be written.
         """
-        for run in (*self.confirmations(), self):
+        for run in (*(run for run in self.confirmations() if run._damage() is None), self):
             there = run.read_study()
             if (study.unit, study.primary) == (there.unit, there.primary):
                 continue
@@ -249,7 +249,7 @@ def stamp(path: Path) -> Stamp:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 # A process parses each study and design once: the caches are keyed by the stamp of the file, and

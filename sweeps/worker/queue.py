@@ -99,9 +99,12 @@ class TrialQueue:
         for entry in self._passed:  # in the last turn: taken then, or held by others
             heapq.heappush(self._heap, entry)
         self._passed, self._is_partial = [], False
-        claimed = self._claimed()
         if failed_first:
+            # A look at each trial: markers would hide those that failed before.
+            self.refresh()
+            self._is_strict = True
             yield from self._failed_first()
+        claimed = self._claimed()
         while self._heap:
             failures, place = heapq.heappop(self._heap)
             trial = self._trials.ids[place]

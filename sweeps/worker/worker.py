@@ -102,7 +102,7 @@ class JobLifetime:
         """Its state was kept: an interruption now costs little. Raises AskedToEnd."""
 
     def end(self, result: Result, seconds_before: float = 0.0) -> None:
-        """It has ended, after `earlier` seconds in the hands of others."""
+        """It has ended, after `seconds_before` seconds in the hands of others."""
 
     def is_over(self, ledger: Ledger) -> bool:
         """Whether nothing more should be taken; asked before each cohort."""

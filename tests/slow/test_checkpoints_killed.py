@@ -21,7 +21,7 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.design import draw_design
 from sweeps.study.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 EPOCHS = 8
 
 

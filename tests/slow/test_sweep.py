@@ -20,7 +20,7 @@ from sweeps.store import claims
 from sweeps.store.parts import Ledger
 from sweeps.store.run_directory import RunDirectory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SMALL = ["sweep", "--model", "vitp,vitc", "--optim", "sgd", "--epochs", "1", "--trials", "2"]
 EXACT = ["trial", "outcome", "error", "wrong", "loss", "train_loss", "val_error", "diverged_at"]
 PATIENCE = 120.0

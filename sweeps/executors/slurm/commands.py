@@ -129,5 +129,5 @@ def job_list(jobs: Iterable[str]) -> str:
 
 
 def requeue(job: str) -> None:
-    """Put a running job back into the queue. Raises DispatchError where Slurm refuses."""
+    """Put a running job back into the queue. Raises ExecutorError where Slurm refuses."""
     run("scontrol", "requeue", job, patience=60.0)

@@ -243,7 +243,7 @@ class SlurmExecutor(Executor):
         )
 
     def detach(self) -> None:
-        """Wait until Slurm has the workers. Raises DispatchError where it does not take them."""
+        """Wait until Slurm has the workers. Raises ExecutorError where it does not take them."""
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(1.0)
         self.monitor.close()

@@ -115,14 +115,14 @@ class SlurmJobLifetime(JobLifetime):
             self.wants_more = self._is_over = self._stops_at_epoch = True
         return self._stops_at_epoch
 
-    def end(self, result: Result, earlier: float = 0.0) -> None:
+    def end(self, result: Result, seconds_before: float = 0.0) -> None:
         """It has ended: remember how long it took."""
         trial, self._training = self._training, None
         if trial is None or result.outcome not in TRAINED:
             self._failed += 1
             return
         self._trained += 1
-        seconds = (earlier + time.monotonic() - self._since) / max(1, trial.epochs)
+        seconds = (seconds_before + time.monotonic() - self._since) / max(1, trial.epochs)
         self._per_epoch[trial.model] = max(self._per_epoch.get(trial.model, 0.0), seconds)
 
     def is_over(self, ledger: Ledger) -> bool:

@@ -243,6 +243,7 @@ def test_who_lost_one_of_its_trials_ends(held: Callable[[bool], Held]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_after_driver_and_worker_were_killed_the_cohort_goes_on_to_the_bit(tmp_path: Path) -> None:
     undisturbed, run = (images(tmp_path / name, epochs=6) for name in ("undisturbed", "run"))
     drive(undisturbed)

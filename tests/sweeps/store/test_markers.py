@@ -97,6 +97,21 @@ def test_workers_that_rarely_look_train_each_trial_once(
     assert claims.held(run) == {}
 
 
+def test_markers_do_not_hide_a_failed_trial_that_is_to_be_tried_first(
+    run: RunDirectory, rarely: Counter[str]
+) -> None:
+    worker = Worker(run, "a")
+    failed = set(run.read_design().ids[:3])
+    for _ in failed:
+        assert worker.take()
+        worker.end(failed)
+    ledger = Ledger(run)
+    queue = waiting.TrialQueue(run.read_design(), ledger, 2)
+    queue.refresh()
+    assert next(queue.in_turn()).id not in failed
+    assert next(queue.in_turn(failed_first=True)).id in failed
+
+
 def test_a_trial_that_ends_while_another_worker_chooses_it_is_trained_once(
     run: RunDirectory, rarely: Counter[str]
 ) -> None:

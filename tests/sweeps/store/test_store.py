@@ -378,3 +378,12 @@ def test_seconds_left_goes_by_epochs(run: RunDirectory, trials: Design) -> None:
     ledger.refresh()
     tally.update()
     assert tally.seconds_left(2) == pytest.approx(6 * 10.0 / 2)
+
+
+def test_a_damaged_confirmation_does_not_block_its_study(run: RunDirectory) -> None:
+    confirmation = run.confirmation(2)
+    confirmation.path.mkdir(parents=True)
+    confirmation.study.write_text("[")
+    named = run.read_study().in_unit("fraction", run.read_study().primary.within)
+    run.name_unit(named)
+    assert run.read_study().unit == "fraction"
