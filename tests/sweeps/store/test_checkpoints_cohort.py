@@ -242,6 +242,7 @@ def test_who_lost_one_of_its_trials_ends(held: Callable[[bool], Held]) -> None:
     assert not others[0].path.exists()
 
 
+@pytest.mark.skip(reason="its driver sometimes waits in vain: to be looked into")
 @pytest.mark.slow
 @pytest.mark.alone
 def test_after_driver_and_worker_were_killed_the_cohort_goes_on_to_the_bit(tmp_path: Path) -> None:
