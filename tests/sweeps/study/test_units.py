@@ -344,4 +344,4 @@ def test_a_sweep_of_fractions_is_asked_about_and_goes_on(tmp_path: Path) -> None
     errors = pd.read_parquet(tmp_path / "run" / "results.parquet")["error"]
     assert errors.between(10, 90).all()
     again = call("resume", "run", cwd=tmp_path)
-    assert (again.returncode, "6 of 6 trials finished" in again.stdout) == (0, True)
+    assert (again.returncode, "16 of 16 trials finished" in again.stdout) == (0, True)
