@@ -55,10 +55,10 @@ def drive_inline(run: RunDirectory, **options: Any) -> None:
     dispatch(resume(run), InlineExecutor(run), chosen)
 
 
-def spawn(run: RunDirectory, slots: int = 2) -> "subprocess.Popen[bytes]":
+def spawn(run: RunDirectory, slots: int = 2, *engine: str) -> "subprocess.Popen[bytes]":
     """A driver of its own process."""
     return subprocess.Popen(
-        [sys.executable, str(HELPERS / "programs" / "drive.py"), str(run.path), str(slots)]
+        [sys.executable, str(HELPERS / "programs" / "drive.py"), str(run.path), str(slots), *engine]
     )
 
 

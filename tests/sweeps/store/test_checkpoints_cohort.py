@@ -242,14 +242,13 @@ def test_who_lost_one_of_its_trials_ends(held: Callable[[bool], Held]) -> None:
     assert not others[0].path.exists()
 
 
-@pytest.mark.skip(reason="its driver sometimes waits in vain: to be looked into")
 @pytest.mark.slow
 @pytest.mark.alone
 def test_after_driver_and_worker_were_killed_the_cohort_goes_on_to_the_bit(tmp_path: Path) -> None:
     undisturbed, run = (images(tmp_path / name, epochs=6) for name in ("undisturbed", "run"))
     drive(undisturbed)
     run.engine.write_bytes(undisturbed.engine.read_bytes())
-    driver = spawn(run, 1)
+    driver = spawn(run, 1, ENGINE)
     wait_for(lambda: len(list(run.checkpoints.glob("*.pt"))) == K)
     owners = claims.living_workers(run)
     for pid in [driver.pid, *(owner.pid for owner in owners)]:
