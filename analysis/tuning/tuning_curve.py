@@ -68,7 +68,14 @@ def score_by_trials(
     for m in sizes:
         chosen = _rank_of_best(n, m)
         median = quantile_interval(sample, 1.0 - 0.5 ** (1.0 / m), confidence, method)
-        rows.append((_mean(values, chosen), *median, _share(reached, chosen, m)))
+        possible = chosen > 0  # an infinite error that cannot be the best must not count
+        rows.append(
+            (
+                float(values[possible] @ chosen[possible]),
+                *median,
+                _share(reached, chosen, m),
+            )
+        )
     columns = ["expected", "median", "median_low", "median_high", "within"]
     return pd.DataFrame(rows, columns=columns, index=pd.Index(sizes, name="m"))
 
@@ -81,11 +88,6 @@ def _rank_of_best(n: int, m: int) -> FloatArray:
     i = np.arange(n)
     beyond = np.cumprod(np.maximum(n - i - m, 0) / (n - i))
     return -np.diff(beyond, prepend=1.0)
-
-
-def _mean(values: FloatArray, weights: FloatArray) -> float:
-    possible = weights > 0  # an infinite error that cannot be the best must not count
-    return float(values[possible] @ weights[possible])
 
 
 def _share(

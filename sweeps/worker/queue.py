@@ -18,6 +18,9 @@ CHEAP_SECONDS = 0.02
 """A look that takes less is repeated at each trial."""
 SHARE = 10
 """A look that takes longer is valid for so many times what it took."""
+EARLY_RESULTS = 16
+"""Before that many, each trial is followed by a look: whether a sweep has to stop, since its unit
+has to be named or everything fails alike, is decided by the first results."""
 
 
 class TrialQueue:
@@ -47,7 +50,8 @@ class TrialQueue:
         self._looked = _clocks()
         self._ledger.refresh()
         took = self._age()
-        self._valid = min(SHARE * took, claims.VIEW_SECONDS) if took > CHEAP_SECONDS else 0.0
+        looks_each_time = took <= CHEAP_SECONDS or len(self._ledger.rows) < EARLY_RESULTS
+        self._valid = 0.0 if looks_each_time else min(SHARE * took, claims.VIEW_SECONDS)
         self._attempted.clear()
 
     def is_still_open(self, trial: str) -> bool:

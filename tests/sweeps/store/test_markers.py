@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def rarely(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(Ledger, "refresh", refresh)
     monkeypatch.setattr(waiting, "CHEAP_SECONDS", -1.0)
     monkeypatch.setattr(waiting, "SHARE", 1e12)
+    monkeypatch.setattr(waiting, "EARLY_RESULTS", 0)
     return looks
 
 
@@ -95,6 +97,22 @@ def test_workers_that_rarely_look_train_each_trial_once(
     assert rarely["all"] < len(ids)  # else they would look twice for each
     assert attempts(run) == {(trial, "ok"): 1 for trial in ids}
     assert claims.held(run) == {}
+
+
+def test_each_of_the_first_results_is_followed_by_a_look(
+    run: RunDirectory, rarely: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They decide whether the sweep stops: a worker sees what others have trained first."""
+    monkeypatch.setattr(waiting, "EARLY_RESULTS", 10)
+    looks = []
+    worker = Worker(run, "a")
+    for _ in range(15):
+        assert worker.take()
+        worker.end(set())
+        looks.append(rarely["all"])
+    gained = [later - earlier for earlier, later in pairwise(looks)]
+    assert min(gained[:9]) >= 1
+    assert sum(gained[10:]) == 0
 
 
 def test_markers_do_not_hide_a_failed_trial_that_is_to_be_tried_first(
