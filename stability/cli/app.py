@@ -183,7 +183,7 @@ def edf(
     output: o.Output = None,
     delta: o.Delta = False,
     policy: o.Policy = "chance",
-    band: o.Band = "ks",
+    band: o.Band = None,
     within: o.Within = None,
     as_json: o.AsJson = False,
 ) -> None:

@@ -217,9 +217,10 @@ Policy = Annotated[
     str, Option(help="Where diverged runs count: chance, last, best or drop.", metavar="NAME")
 ]
 Band = Annotated[
-    str,
+    str | None,
     Option(
-        help="Method of the simultaneous 95% confidence bands: ks, dkw, ld or ld-equal-tailed.",
+        help="Method of the simultaneous 95% confidence bands: ld, ks, dkw or ld-equal-tailed  "
+        "[default: ld up to 10,000 trials, ks beyond]",
         metavar="NAME",
     ),
 ]

@@ -41,7 +41,7 @@ def notice(wall_seconds: float | None) -> float:
 
 
 class SlurmJobLifetime(JobLifetime):
-    """The shift of one job, which may end at any signal."""
+    """Lifetime of a worker in a Slurm job, which may end at any signal."""
 
     def __init__(self, seconds: float | None, node: str = "") -> None:
         """`seconds`: wall time that is left; None for no limit. `node`: where the job runs."""

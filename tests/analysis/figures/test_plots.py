@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from analysis import EDF, Sample, draw_edf, plot_edfs, samples, save_edf
 from analysis.figures import save as figures_module
 from analysis.figures.edf import footnote
+from stability.cli import app
 from stability.cli.commands.edf import EdfOptions, write_picture
 
 
@@ -132,7 +133,8 @@ def test_the_footnote_names_the_band_that_was_drawn(ax: Axes) -> None:
 def test_command_line_and_api_draw_the_same_band(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ax: Axes
 ) -> None:
-    table = pd.DataFrame({"model": "a", "error": np.linspace(4.0, 44.0, 40)})
+    errors = np.linspace(4.0, 44.0, 40)
+    table = pd.DataFrame({"model": "a", "outcome": "ok", "error": errors, "chance": 90.0})
     (group,) = samples(table)
     drawn: list[tuple[EDF, EDF]] = []
 
@@ -141,11 +143,15 @@ def test_command_line_and_api_draw_the_same_band(
         return draw_edf(edf, ax, band=band, **look)  # type: ignore[arg-type]
 
     monkeypatch.setattr("analysis.figures.edf.draw_edf", recorded)
-    write_picture(table, tmp_path / "cli.png", EdfOptions())
+    write_picture(table, tmp_path / "sweep.png", EdfOptions())
+    table.to_csv(tmp_path / "table.csv", index=False)
+    app(
+        ["edf", str(tmp_path / "table.csv"), "-o", str(tmp_path / "edf.png")], standalone_mode=False
+    )
     save_edf([group], tmp_path / "api.png")
     plot_edfs([group], ax)
     bounds = [[bound.height.tolist() for bound in band] for band in drawn]
-    assert bounds == [[bound.height.tolist() for bound in group.band()]] * 3
+    assert bounds == [[bound.height.tolist() for bound in group.band()]] * 4
     assert bounds[0] != [bound.height.tolist() for bound in group.band(method="ks")]
 
 
