@@ -34,6 +34,7 @@ from analysis.edf.intervals import (
     Interval,
     area_interval,
     quantile_interval,
+    sample_quantile,
     share_interval,
     within_interval,
 )
@@ -42,6 +43,7 @@ from analysis.edf.samples import Sample, samples
 from analysis.edf.step_function import EDF
 from analysis.edf.summary import clopper_pearson, diverged_share, summarise
 from analysis.errors import TableError
+from analysis.importers import ImportOptions
 from analysis.planning import (
     Scenario,
     cost,
@@ -80,6 +82,7 @@ __all__ = [
     "OUTCOMES",
     "Comparison",
     "Estimand",
+    "ImportOptions",
     "Interval",
     "MixedCodeWarning",
     "Sample",
@@ -135,6 +138,7 @@ __all__ = [
     "range_for",
     "read_search_space",
     "reweighted",
+    "sample_quantile",
     "samples",
     "save_edf",
     "schedule_length",

@@ -11,10 +11,13 @@ class TableError(ValueError):
     2 problems: a.csv: no column 'error'; b.csv: no rows
     """
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], hint: str = "") -> None:
         self.faults = tuple(faults)
+        self.hint = hint
+        """A command that would settle the faults; empty where there is none."""
         count = f"{len(self.faults)} problem" + ("s" if len(self.faults) != 1 else "")
-        super().__init__(f"{count}: " + "; ".join(self.faults))
+        text = f"{count}: " + "; ".join(self.faults)
+        super().__init__(f"{text}. Try: {hint}" if hint else text)
 
 
 def check_confidence(confidence: float) -> None:

@@ -1,4 +1,4 @@
-"""Confirmation: the best configuration of each group is trained again with fresh seeds.
+"""Confirmation: the selected configuration of each group is trained again with fresh seeds.
 
 The best of n runs is best partly because of a lucky seed. Trained again with seeds that chose
 nothing, its configuration has an error without that luck. It is the seed-robust reference of
@@ -20,9 +20,9 @@ GROUP_COLUMNS = ("model", "optim", "epochs")
 
 
 def confirmation(run: RunDirectory, seeds: int) -> Study:
-    """Return the study that trains the best of each group with `seeds` fresh seeds.
+    """Return the study that trains the selected run of each group with `seeds` fresh seeds.
 
-    A group is a model, optimizer and length. The best is chosen on the validation part (lowest
+    A group is a model, optimizer and length. It is selected on the validation part (lowest
     error, then lower loss, then earlier draw), or by `error` if the objective gives no validation
     error. A group without a usable run is left out.
 
@@ -34,12 +34,12 @@ def confirmation(run: RunDirectory, seeds: int) -> Study:
         raise SpecError(
             [
                 f"--confirm: {len(rows)} of {study.trials} trials of {run.path} have ended; the "
-                "best is known when all have"
+                "configurations are selected when all have"
             ]
         )
     best = best_rows(rows)
     if not best:
-        raise SpecError([f"--confirm: no run of {run.path} is usable, there is no best"])
+        raise SpecError([f"--confirm: no run of {run.path} is usable, there is none to select"])
     names = axis_names(study.space)
     listed = [
         {

@@ -2,7 +2,7 @@
 
 Not the question of schedule length: here all curves are of one schedule, whose learning rate has
 not come down before its end, so that an early epoch of it is no short schedule. Both functions keep
-the failures in the denominator. What a curve has reached before it diverged it has reached.
+every trial in the denominator. What a curve has reached before it diverged it has reached.
 """
 
 import os
@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.arrays import FloatArray
-from analysis.edf.intervals import if_band, quantile_interval, share_interval
-from analysis.edf.measured import QUARTILES, SampleGroup, quartiles, sample_groups
+from analysis.edf.intervals import if_band, quantile_interval, sample_quantile, share_interval
+from analysis.edf.measured import QUARTILES, SampleGroup, sample_groups
 from analysis.edf.samples import Sample
 from analysis.errors import TableError
 from analysis.table.guarded_reading import read_bytes
@@ -26,8 +26,8 @@ from analysis.table.units import unit_of
 CURVE_COLUMNS = ("trial", "epoch", "val_error")
 REACHED = (
     "Epochs until the validation error first reaches a level, over all trials: those that never do "
-    "are censored at the end of the schedule and count as infinite. Intervals are from one "
-    "simultaneous band per level."
+    "are censored at the end of the schedule and count as infinite. q25, q50, q75: first epoch by "
+    "which that share has arrived. Intervals are from one simultaneous band per level."
 )
 SPREAD = (
     "Quantiles of the validation error over all trials at each epoch, not one training's curve; "
@@ -95,9 +95,10 @@ def epochs_to_reach(
 
     Returns:
         A row per group and level: `group`, `level`, `n` (all trials), `reached`, `share` (reached
-        / n) with `share_low`, `share_high`; `q25`, `q50`, `q75` (epochs, inf for never) and
-        `q50_low`, `q50_high`; `length` (the longest curve, epochs), where censoring is. Intervals
-        are NaN where draws are not independent.
+        / n) with `share_low`, `share_high`; `q25`, `q50`, `q75` (first epoch by which that share
+        of n has arrived, as the median of Kaplan and Meier is; inf for never) and `q50_low`,
+        `q50_high`; `length` (the longest curve, epochs), where censoring is. Intervals are NaN
+        where draws are not independent.
 
     Raises:
         TableError: missing columns, finished trials without a curve, faults of the table.
@@ -140,22 +141,22 @@ def training_curves(
     Args:
         curves: of `load_curves`.
         table: of `load`, the trials of the curves, with the column `trial`.
-        quantiles: each in (0, 1].
+        quantiles: each in [0, 1], see `sample_quantile`.
 
     Returns:
         A row per group and epoch: `group`, `epoch`, `n`, `alive` (trials with a finite error),
-        and `q25`, ... (percent; inf where failures have no chance to count at).
+        and `q25`, ... (percent; inf where diverged trials have no chance to count at).
 
     Raises:
         TableError: as `epochs_to_reach`.
-        ValueError: a quantile outside (0, 1].
+        ValueError: a quantile outside [0, 1].
 
     >>> table = pd.DataFrame({"model": "a", "trial": ["s", "t"], "error": [9.0, None],
     ...                       "chance": 90.0})
     >>> curves = pd.DataFrame({"trial": ["s", "s", "t"], "epoch": [0, 1, 0],
     ...                        "val_error": [91.0, 8.0, 90.0]})
     >>> training_curves(curves, table, [0.5, 1.0])[["alive", "q50", "q100"]].values.tolist()
-    [[2.0, 90.0, 90.0], [1.0, 8.0, 90.0]]
+    [[2.0, 90.0, 90.0], [1.0, 49.0, 90.0]]
 
     """
     rows = []
@@ -165,16 +166,14 @@ def training_curves(
         for epoch in errors.columns:
             now = errors[epoch].to_numpy(np.float64)
             values = np.minimum(np.where(np.isnan(now), np.inf, now), worst)
-            spread = Sample(
-                label="", errors=values, unknown=sample.unknown, chance=sample.chance
-            ).edf()
+            spread = Sample(label="", errors=values, unknown=sample.unknown, chance=sample.chance)
             rows.append(
                 {
                     "group": sample.label,
                     "epoch": epoch,
                     "n": sample.n,
                     "alive": int(np.isfinite(now).sum()),
-                    **{f"q{100 * p:g}": spread.quantile(p) for p in quantiles},
+                    **{f"q{100 * p:g}": sample_quantile(spread, p) for p in quantiles},
                 }
             )
     names = [f"q{100 * p:g}" for p in quantiles]
@@ -227,6 +226,7 @@ def _times_row(times: Sample, level: float, length: float, confidence: float) ->
     share = if_band(share_interval, times, float(length), confidence)
     median = if_band(quantile_interval, times, 0.5, confidence)
     reached = int(np.isfinite(times.errors).sum())
+    arrived = {f"q{100 * p:g}": times.edf().quantile(p) if times.n else np.nan for p in QUARTILES}
     return {
         "group": times.label,
         "level": float(level),
@@ -235,7 +235,7 @@ def _times_row(times: Sample, level: float, length: float, confidence: float) ->
         "share": reached / times.n if times.n else np.nan,
         "share_low": share.low,
         "share_high": share.high,
-        **quartiles(times),
+        **arrived,
         "q50_low": median.low,
         "q50_high": median.high,
         "length": length,

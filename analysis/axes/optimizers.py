@@ -7,20 +7,22 @@ import pandas as pd
 
 from analysis.comparison.dominance import difference_of
 from analysis.edf.intervals import NO_INTERVAL, Interval
-from analysis.edf.measured import BestRun, SampleGroup, choose_best, how_chosen, series
+from analysis.edf.measured import SampleGroup, SelectedRun, how_selected, select_run, series
 from analysis.edf.summary import clopper_pearson
 from analysis.errors import TableError, invalid_choice
 from analysis.table.policies import Policy, error_name
 from analysis.table.units import unit_of
 
-GAP = "Each optimizer at its own best run: chosen for being the best, so the gap has no interval."
+GAP = (
+    "Each optimizer at its own selected run: an extreme of its sample, so the gap has no interval."
+)
 EVALUATION = (
     "eval_low and eval_high cover the sampling of the test images for these two trained networks, "
     "not other draws or seeds."
 )
 COPIED = (
-    "Copied, dashed: where every run of a length failed, the best of the longest shorter schedule "
-    "stands in (the rule of Xiao et al.)."
+    "Copied, dashed: where no run of a length is better than chance, the one selected at the "
+    "longest shorter schedule stands in (the rule of Xiao et al.)."
 )
 
 
@@ -32,25 +34,26 @@ def optimizer_gap(
     copy_shorter: bool = False,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Compare two optimizers, each at its best: err(SGD) - err(AdamW), per model and length.
+    """Compare two optimizers, each at its selected run: err(SGD) - err(AdamW), by model and length.
 
-    The measure of Xiao et al. (arXiv 2106.14881, section 5.2, "optimizer stability"). The best is
-    chosen by validation error and reported by test error where the table has both.
+    The measure of Xiao et al. (arXiv 2106.14881, section 5.2, "optimizer stability"). The run is
+    selected by validation error and reported by test error where the table has both.
 
     Args:
         table: with the column `optim`.
         policy: where diverged runs count.
         optims: two names; the gap is the first minus the second.
-        copy_shorter: where no run of a length is usable, copy the best of the longest shorter
-            schedule that has one (the paper's rule).
+        copy_shorter: where no run of a length is better than chance, copy the run selected at the
+            longest shorter schedule that has one (the paper's rule).
         confidence: of the evaluation interval, in (0, 1).
 
     Returns:
         A row per group: `group`, its columns (`model`, `epochs`, ...), and for each optimizer
-        `<optim>` (percent, NaN where no run is usable), `n_<optim>` and `from_<optim>` (the length
-        that the error is of; another than `epochs` where it was copied); `gap` (points);
-        `eval_low`, `eval_high` (points, from two exact binomial intervals at 1 - alpha/2; NaN
-        unless one run of each was chosen on other images, with `wrong` and `n_eval`);
+        `<optim>` (error of the selected run in percent, NaN where none is better than chance),
+        `n_<optim>` and `from_<optim>` (the length that the error is of; another than `epochs` where
+        it was copied); `gap` (points); `eval_low`, `eval_high` (points, from two exact binomial
+        intervals at 1 - alpha/2; NaN unless one run of each was selected on other images, with
+        `wrong` and `n_eval`);
         `selected_on`. `attrs["note"]` and `attrs["evaluation"]` say what has an interval.
 
     Raises:
@@ -78,7 +81,7 @@ def optimizer_gap(
         _copy_shorter(rows, optims)
     result = pd.DataFrame(rows)
     copied = COPIED if any(_is_copied(row, name) for row in rows for name in optims) else ""
-    notes = (GAP, how_chosen(result["selected_on"], policy), copied)
+    notes = (GAP, how_selected(result["selected_on"], policy), copied)
     note = " ".join(filter(None, notes))
     error = error_name(policy, unit_of(table))
     result.attrs.update(note=note, evaluation=EVALUATION, optims=optims, error=error)
@@ -88,7 +91,7 @@ def optimizer_gap(
 def _row(
     label: str, pair: tuple[SampleGroup, SampleGroup], optims: tuple[str, str], confidence: float
 ) -> dict[str, Any]:
-    choices = choose_best(pair[0]), choose_best(pair[1])
+    choices = select_run(pair[0]), select_run(pair[1])
     group = {c: v for c, v in pair[0].sample.group.items() if c != "optim"}
     noise = _evaluation(choices, confidence)
     on_test = any(choice.selected_on == "test" for choice in choices)
@@ -105,7 +108,7 @@ def _row(
     return {**row, "gap": gap, **ends, "selected_on": "test" if on_test else "validation"}
 
 
-def _evaluation(choices: tuple[BestRun, BestRun], confidence: float) -> Interval:
+def _evaluation(choices: tuple[SelectedRun, SelectedRun], confidence: float) -> Interval:
     """Bound the difference of two trained networks' errors, given the size of the test part."""
     limits = []
     for choice in choices:
@@ -125,7 +128,7 @@ def _evaluation(choices: tuple[BestRun, BestRun], confidence: float) -> Interval
 
 
 def _copy_shorter(rows: list[dict[str, Any]], optims: tuple[str, str]) -> None:
-    """Fill each length in which all runs failed from the longest shorter one that has a best."""
+    """Fill each length without a selected run from the longest shorter one that has one."""
     measured = [{**row} for row in rows]
     for row in rows:
         for name in optims:

@@ -1,4 +1,4 @@
-"""Confirmed peaks: the best configuration of each group, trained again with fresh seeds.
+"""Confirmed peaks: the selected configuration of each group, trained again with fresh seeds.
 
 A run directory keeps them in `confirm-r<seeds>/`, itself a run directory. Their mean error is the
 reference of "within d points" that no lucky run has moved, and the peak that may be compared with
@@ -157,7 +157,7 @@ def peak_sentence(
 
     >>> a, b = (Confirmed(errors=np.array(x), group={}) for x in ([4.0, 6.0], [9.0, 11.0]))
     >>> print(peak_sentence(("a", "b"), (a, b)))
-    Peak: the best configuration of a, trained again with 2 fresh seeds, has 5.00% on average, \
+    Peak: the selected configuration of a, trained again with 2 fresh seeds, has 5.00% on average, \
 that of b (2 seeds) 10.00%; difference -5.00 points, 95% interval -11.08 to +1.08 (Welch).
     """
     (a, b), difference = peaks, peak_difference(*peaks, confidence)
@@ -165,9 +165,9 @@ that of b (2 seeds) 10.00%; difference -5.00 points, 95% interval -11.08 to +1.0
     bounds = " to ".join(format_number(x, unit, "+") for x in difference[1:])
     gap = format_distance(format_number(difference.estimate, unit, "+"), unit)
     return (
-        f"Peak: the best configuration of {labels[0]}, trained again with {a.errors.size} fresh "
-        f"seeds, has {format_error(a.mean, unit)} on average, that of {labels[1]} ({b.errors.size} "
-        f"seeds) {format_error(b.mean, unit)}; difference {gap}, "
+        f"Peak: the selected configuration of {labels[0]}, trained again with {a.errors.size} "
+        f"fresh seeds, has {format_error(a.mean, unit)} on average, that of {labels[1]} "
+        f"({b.errors.size} seeds) {format_error(b.mean, unit)}; difference {gap}, "
         f"{100 * confidence:g}% interval {bounds} (Welch)."
     )
 

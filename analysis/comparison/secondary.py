@@ -1,7 +1,7 @@
 """Secondary statistics of two samples: described, not decided by; no p-value is adjusted.
 
 Without a reference from elsewhere they are of raw errors, and then mix peak and stability: a model
-that is one point better everywhere wins every pair at equal stability. All failures tie.
+that is one point better everywhere wins every pair at equal stability. All runs at chance tie.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from analysis.comparison.confirmed import Confirmed, peak_sentence, peaks_of
 from analysis.comparison.estimand import Estimand
 from analysis.edf.samples import Sample, samples
 from analysis.errors import TableError, invalid_choice
-from analysis.table.groups import GROUPS, describe
+from analysis.table.groups import GROUPS, SWEEP, describe, grouping_faults
 from analysis.table.policies import Policy
 
 CONFIRMED = "confirmed"
@@ -51,20 +51,47 @@ def compared_column(table: pd.DataFrame) -> str:
 def strata_of(table: pd.DataFrame, by: str) -> list[pd.DataFrame]:
     """Cut a table at every value of the grouping columns other than `by`.
 
+    In each part the groups come in the order of their first appearance in the whole table, so that
+    A - B has one sign in all of them.
+
     Raises:
         TableError: there is no such column.
 
-    >>> table = pd.DataFrame({"model": ["a", "b"] * 2, "optim": ["sgd"] * 2 + ["adamw"] * 2})
-    >>> [len(part) for part in strata_of(table, "model")]
-    [2, 2]
+    >>> table = pd.DataFrame({"model": ["a", "b", "b", "a"], "optim": ["sgd"] * 2 + ["adamw"] * 2})
+    >>> [part["model"].tolist() for part in strata_of(table, "model")]
+    [['a', 'b'], ['a', 'b']]
 
     """
     if by not in table:
         raise TableError([invalid_choice("by", by, [c for c in GROUPS if c in table])])
+    table = table.reset_index(drop=True)
     others = [c for c in GROUPS if c in table and c != by]
-    if not others:
-        return [table]
-    return [part for _, part in table.groupby(others, sort=False, dropna=False)]
+    if SWEEP in others and table.groupby(by, dropna=False)[SWEEP].nunique(dropna=False).max() == 1:
+        others.remove(SWEEP)  # each model comes from one sweep, so the sweep is no stratum
+    number = pd.Series(pd.factorize(table[by], use_na_sentinel=False)[0], index=table.index)
+    parts = [p for _, p in table.groupby(others, sort=False, dropna=False)] if others else [table]
+    return [part.loc[number.loc[part.index].sort_values(kind="stable").index] for part in parts]
+
+
+def left_out(table: pd.DataFrame, by: str | None = None) -> list[str]:
+    """Name the strata that hold one group and cannot be compared, while others can.
+
+    >>> table = pd.DataFrame({"model": ["a", "b", "a"], "optim": ["sgd", "sgd", "adamw"]})
+    >>> left_out(table, "model")
+    ['adamw is not compared: its only model is a']
+
+    """
+    column = compared_column(table) if by is None else by
+    parts = strata_of(table, column)
+    alone = [part for part in parts if part[column].nunique(dropna=False) < 2]
+    if len(alone) == len(parts):
+        return []
+    names = describe([{c: p[c].iloc[0] for c in GROUPS if c in p and c != column} for p in parts])
+    return [
+        f"{name} is not compared: its only {column} is {part[column].iloc[0]}"
+        for name, part in zip(names[1], parts, strict=True)
+        if any(part is one for one in alone)
+    ]
 
 
 def compare_strata(
@@ -90,11 +117,12 @@ def compare_strata(
         rng: for the permutation tests.
 
     Returns:
-        One per stratum, in the order of the table.
+        One per stratum of two groups or more, in the order of the table; `left_out` names the
+        others. Groups have the same order in all of them.
 
     Raises:
-        TableError: a fault of the table, a stratum of less than two groups, a group without a
-            confirmed peak.
+        TableError: a fault of the table, no stratum of two groups, a group without a confirmed
+            peak.
         ValueError: as `compare`.
 
     >>> table = pd.DataFrame({"model": ["a"] * 9 + ["b"] * 9, "error": [5.0, 6.0, 7.0] * 6})
@@ -103,14 +131,17 @@ def compare_strata(
 
     """
     column = compared_column(table) if by is None else by
+    if column in table and column not in GROUPS and (faults := grouping_faults(table, [column])):
+        raise TableError(faults)
     found = []
-    for part in strata_of(table, column):
+    parts = strata_of(table, column)
+    compared = [part for part in parts if part[column].nunique(dropna=False) > 1]
+    if not compared:
+        here = ", ".join(dict.fromkeys(str(part[column].iloc[0]) for part in parts))
+        one = "one value" if table[column].nunique() < 2 else "one value in each stratum"
+        raise TableError([f"by: {column} has {one} ({here}), allowed is a column with two or more"])
+    for part in compared:
         groups = samples(part, policy, by=[column])
-        if len(groups) < 2:
-            here = ", ".join(str(g.group.get(column, g.label)) for g in groups)
-            raise TableError(
-                [f"by: {column} has one value ({here}), allowed is a column with two or more"]
-            )
         mine = peaks_of(groups, peaks)
         asked = with_peaks(estimand, groups, mine, reference)
         found.append(

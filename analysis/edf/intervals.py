@@ -100,7 +100,9 @@ def quantile_interval(
 
     Q(p) = min{x: F(x) >= p} lies between the quantiles of the upper and of the lower bound. An
     end beyond the sample is infinite for an `EDF`; for a `Sample` it is 0 or the error of chance,
-    where that is known.
+    where that is known. The estimate here is Q of the EDF, one of the errors; `sample_quantile`,
+    which tables and figures report, lies at most one order statistic from it, and between the same
+    ends.
 
     Args:
         of: independent draws.
@@ -124,6 +126,46 @@ def quantile_interval(
         least = 0.0 if of.unit == "percent" else -np.inf
         low, high = max(low, least), min(high, np.inf if of.chance is None else of.chance)
     return Interval(edf.quantile(p), low, high)
+
+
+def sample_quantile(sample: Sample, p: float) -> float:
+    """Quantile of the errors as tables and figures report it; p = 0.5 is the usual median.
+
+    The linear rule (type 7 of Hyndman and Fan 1996, the default of `numpy.quantile`): the sorted
+    errors e_1 .. e_n lie at 0, 1/(n - 1), .. 1, and Q is interpolated in between, so that the
+    median of an even number of errors is the mean of the middle two. Errors are capped at chance,
+    and unknown ones count there: with failed trials it is an upper bound. Interpolating with an
+    error of +inf gives +inf. `EDF.quantile`, which bands are inverted by, is always one of the
+    errors: e_k with k = ceil(n p). This one lies between e_(k-1) and e_(k+1), and so within the
+    ends of `quantile_interval` at the levels in use (50% and more).
+
+    Args:
+        sample: of any policy and size.
+        p: share, in [0, 1].
+
+    Returns:
+        In the unit of the errors; NaN for an empty sample.
+
+    Raises:
+        ValueError: p outside [0, 1].
+
+    >>> sample_quantile(Sample(label="a", errors=np.array([5.0, 7.0, 10.0, np.inf])), 0.5)
+    8.5
+
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"p: got {p}, allowed: 0 to 1")
+    if not sample.n:
+        return np.nan
+    worst = np.inf if sample.chance is None else sample.chance
+    errors = np.sort(np.append(sample.errors, np.full(sample.unknown, worst)))
+    place = (errors.size - 1) * p
+    if abs(place - round(place)) < 1e-9:  # to rounding: a neighbour may be infinite
+        return float(errors[round(place)])
+    i = int(place)
+    if errors[i] == errors[i + 1]:
+        return float(errors[i])
+    return float((i + 1 - place) * errors[i] + (place - i) * errors[i + 1])
 
 
 def area_interval(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
+from analysis.edf.intervals import sample_quantile
 from analysis.edf.samples import Sample, cut, in_order, samples
 from analysis.errors import TableError
 from analysis.table.groups import complete_prefix, describe
@@ -15,11 +16,13 @@ from analysis.table.policies import Policy
 
 Images = Literal["validation", "test"]
 QUARTILES = (0.25, 0.5, 0.75)
-CHOSEN = {
-    "validation": "Chosen by validation error, reported on the test part.",
-    "test": "Chosen and reported on the same images (no val_error): the best is too good.",
-    "best": "Policy 'best': chosen and reported on the same validation images: too good.",
+SELECTED = {
+    "validation": "Selected: the smallest validation error, reported on the test part.",
+    "test": "Selected: the smallest test error, reported on the same images: too good.",
+    "best": "Selected: the smallest validation error of all epochs (policy 'best'), which is also "
+    "what is reported: too good.",
 }
+"""What `selected` means, for notes. `best` is always the smallest error (`Sample.best`)."""
 
 
 class SampleGroup(NamedTuple):
@@ -35,15 +38,18 @@ class SampleGroup(NamedTuple):
         return self.rows.iloc[: self.sample.errors.size]
 
 
-class BestRun(NamedTuple):
-    """The best configuration of a group."""
+class SelectedRun(NamedTuple):
+    """The configuration of a group that would have been taken, by validation error if there is one.
+
+    Its test error is not the best of the sample: that is the smallest test error (`Sample.best`).
+    """
 
     error: float
-    """Percent, on the test part; the mean where several tie for being the best; NaN for none."""
+    """Percent, on the test part; the mean where several tie for being selected; NaN for none."""
     rows: pd.DataFrame
-    """The row of the best, several where they tie, none where no run is usable."""
+    """The selected row, several where they tie, none where no run is better than chance."""
     selected_on: Images
-    """Images that it was chosen by: `test` where the table has no `val_error`."""
+    """Images that it was selected by: `test` where the table has no `val_error`."""
 
 
 def sample_groups(
@@ -68,14 +74,14 @@ def sample_groups(
 
 
 def ranking(of: SampleGroup) -> tuple[FloatArray, Images]:
-    """Rank the runs for choosing the best: by validation error where there is one.
+    """Rank the runs for selecting one: by validation error where there is one.
 
     Ties in the validation error go to the smaller validation loss; runs that still tie share a
-    rank. What is chosen on the validation part may be reported on the test part; the best of many
-    test errors is too small, the more so the more trials there are.
+    rank. What is selected on the validation part may be reported on the test part; the best of
+    many test errors is too small, the more so the more trials there are.
 
     Returns:
-        (ranks of shape (errors,): 0 for the best, +inf for failures; the images used).
+        (ranks of shape (errors,): 0 for the selected, +inf for runs at chance; the images used).
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, None], "val_error": [8.0, 7.0, 9]})
     >>> [(ranks.tolist(), on) for ranks, on in map(ranking, sample_groups(table))]
@@ -100,17 +106,17 @@ def ranking(of: SampleGroup) -> tuple[FloatArray, Images]:
     return ranks, on
 
 
-def choose_best(of: SampleGroup) -> BestRun:
-    """Choose the best configuration of a group by `ranking`, and report its error.
+def select_run(of: SampleGroup) -> SelectedRun:
+    """Select a configuration of a group by `ranking`, and report its error.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "val_error": [8.0, 7.0]})
-    >>> [choose_best(group).error for group in sample_groups(table)]
+    >>> [select_run(group).error for group in sample_groups(table)]
     [6.0]
     """
     ranks, on = ranking(of)
-    best = ranks == 0
-    error = float(of.sample.errors[best].mean()) if best.any() else np.nan
-    return BestRun(error, of.known[best], on)
+    first = ranks == 0
+    error = float(of.sample.errors[first].mean()) if first.any() else np.nan
+    return SelectedRun(error, of.known[first], on)
 
 
 def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[object, SampleGroup]]:
@@ -139,23 +145,23 @@ def series(table: pd.DataFrame, policy: Policy, along: str) -> dict[str, dict[ob
     return found
 
 
-def how_chosen(selected_on: Iterable[str], policy: Policy) -> str:
-    """Say by which images the best was chosen, for the note of a result.
+def how_selected(selected_on: Iterable[str], policy: Policy) -> str:
+    """Say what `selected` means, for the note of a result.
 
-    >>> how_chosen(["validation"], "chance")
-    'Chosen by validation error, reported on the test part.'
+    >>> how_selected(["validation"], "chance")
+    'Selected: the smallest validation error, reported on the test part.'
     """
     used = ["best"] if policy == "best" else sorted(set(selected_on))
-    return " ".join(CHOSEN[name] for name in used)
+    return " ".join(SELECTED[name] for name in used)
 
 
 def quartiles(sample: Sample) -> dict[str, float]:
-    """Quartiles of the errors, NaN for an empty sample.
+    """Quartiles of the errors (`sample_quantile`), NaN for an empty sample.
 
     >>> quartiles(Sample(label="a", errors=np.arange(4.0)))
-    {'q25': 0.0, 'q50': 1.0, 'q75': 2.0}
+    {'q25': 0.75, 'q50': 1.5, 'q75': 2.25}
     """
-    return {f"q{100 * p:g}": sample.edf().quantile(p) if sample.n else np.nan for p in QUARTILES}
+    return {f"q{100 * p:g}": sample_quantile(sample, p) for p in QUARTILES}
 
 
 def numeric_values(rows: pd.DataFrame, name: str) -> FloatArray:
@@ -169,12 +175,21 @@ def numeric_values(rows: pd.DataFrame, name: str) -> FloatArray:
     [1.0]
 
     """
-    columns = [part.strip() for part in name.split("*")]
+    columns = columns_of(name)
     faults = numeric_faults(rows, columns)
     if faults:
         raise TableError(faults)
     values = [rows[column].to_numpy(dtype=np.float64) for column in columns]
     return np.asarray(np.prod(values, axis=0), dtype=np.float64)
+
+
+def columns_of(name: str) -> list[str]:
+    """Columns that a hyperparameter is the product of.
+
+    >>> columns_of("lr*weight_decay")
+    ['lr', 'weight_decay']
+    """
+    return [part.strip() for part in name.split("*")]
 
 
 def numeric_faults(rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:

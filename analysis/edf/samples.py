@@ -13,7 +13,13 @@ from analysis.edf.bands import Method
 from analysis.edf.step_function import EDF
 from analysis.errors import TableError, invalid_choice
 from analysis.table.code_versions import MixedCodeWarning, code_notes, is_mixed
-from analysis.table.groups import GROUPS, complete_prefix, describe, group_columns
+from analysis.table.groups import (
+    GROUPS,
+    complete_prefix,
+    describe,
+    group_columns,
+    grouping_faults,
+)
 from analysis.table.load import as_table
 from analysis.table.outcomes import COLLAPSED, DIVERGED, KNOWN, MISSING, OK, UNKNOWN
 from analysis.table.policies import Policy, chance_error, errors_under, policy_for
@@ -244,6 +250,8 @@ def cut(
     table = as_table(table)
     columns = group_columns(table) if by is None else list(by)
     faults = [invalid_choice("by", c, list(table.columns)) for c in columns if c not in table]
+    if not faults and set(columns) - {*GROUPS, "study"}:
+        faults = grouping_faults(table, columns)
     if faults:
         raise TableError(faults)
     parts = [part for _, part in table.groupby(columns, sort=False, dropna=False)]

@@ -51,8 +51,8 @@ class EDF:
                 every threshold" and stays in the denominator.
 
         Raises:
-            ValueError: no values, not one-dimensional, a NaN or a -inf. A failed run must be
-                given its place by a policy first (`analysis.errors_under`), never dropped.
+            ValueError: no values, not one-dimensional, a NaN or a -inf. A run without an error must
+                be given its place by a policy first (`analysis.errors_under`), never dropped.
 
         >>> edf = EDF.of([30.0, 20.0, 20.0, np.inf])
         >>> edf(20.0), edf(29.9), edf(1e9), edf(np.inf)
@@ -66,7 +66,7 @@ class EDF:
         if any(refused):
             raise ValueError(
                 f"errors: got {refused[0]} NaN and {refused[1]} -inf, allowed: real numbers and "
-                "+inf; give failed runs a value by a policy (analysis.errors_under)"
+                "+inf; give runs without an error a value by a policy (analysis.errors_under)"
             )
         x, counts = np.unique(values, return_counts=True)
         return cls(x, np.cumsum(counts) / values.size, values.size)

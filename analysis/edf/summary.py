@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.edf.bands import method_for
-from analysis.edf.intervals import if_band, within_interval
+from analysis.edf.intervals import if_band, sample_quantile, within_interval
 from analysis.edf.samples import Sample, samples
 from analysis.errors import check_confidence
 from analysis.table.groups import describe
@@ -39,7 +39,7 @@ def summarise(
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 9.0, 10.0, None], "chance": 90.0})
     >>> summarise(table).loc["a", ["n", "diverged", "best", "median", "within_4"]].tolist()
-    [4.0, 1.0, 5.0, 9.0, 0.5]
+    [4.0, 1.0, 5.0, 9.5, 0.5]
 
     """
     rows = samples(table, policy)
@@ -83,9 +83,10 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
     Returns:
         `trials` of the design; `n`, those that the shares refer to: fewer where a run is
         unfinished (the complete prefix of the design) or the policy drops; `ok`, `collapsed`,
-        `diverged`, `failed` among the trials used; `unfinished`, those without a result; `best`
-        and `median` in percent (NaN where there is none); `within_D`, the share of n that is at
-        most D points above the best of the sample, ties counted exactly; `within_4_low` and
+        `diverged`, `failed` (crashed, out of memory, timed out) among the trials used;
+        `unfinished`, those without a result; `best`, the smallest known error, and `median`, of
+        all n (`sample_quantile`), in percent, NaN where there is none; `within_D`, the share of n
+        at most D points above the best of the sample, ties counted exactly; `within_4_low` and
         `within_4_high`, the ends of a 95% interval (`within_interval`) for the primary one, NaN
         where the points of a design are not independent. With failed trials the
         shares are lower bounds: the upper ones are failed/n higher (`Sample.share_within`), and
@@ -112,7 +113,7 @@ def summary_row(sample: Sample, within: float | None = None) -> dict[str, float 
         "failed": sample.unknown,
         "unfinished": sample.unfinished,
         "best": sample.best,
-        "median": np.nan if empty else sample.edf().quantile(0.5),
+        "median": sample_quantile(sample, 0.5),
         **{f"within_{d:g}": np.nan if empty else sample.share_within(d)[0] for d in distances},
         **ends,
     }

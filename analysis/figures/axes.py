@@ -6,28 +6,34 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from analysis.errors import invalid_choice
 from analysis.figures.edf import finish, new_axes, style
 from analysis.figures.style import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+GAPS = {"selected": ("gap", "selected run's"), "median": ("gap_q50", "median")}
+"""What `plot_schedule_length` draws: the column, and what it is called."""
 MARKERS = ("v", "^")  # SGD down, AdamW up, as Xiao et al. draw them
 
 
 def plot_schedule_length(
-    found: pd.DataFrame, ax: "Axes | None" = None, *, of: Literal["best", "median"] = "best"
+    found: pd.DataFrame, ax: "Axes | None" = None, *, of: Literal["selected", "median"] = "selected"
 ) -> "Axes":
     """Draw how far each schedule length is from the longest, a line per model and optimizer.
 
     Args:
         found: of `schedule_length`.
         ax: where; a new figure by default.
-        of: the best run of each length (it has no interval), or the median configuration, with
+        of: the selected run of each length (it has no interval), or the median of all errors, with
             its interval.
 
     Returns:
         The axes.
+
+    Raises:
+        ValueError: another `of`.
 
     >>> from matplotlib.figure import Figure
     >>> from analysis import schedule_length
@@ -37,11 +43,13 @@ def plot_schedule_length(
     [10.0, 0.0]
 
     """
+    if of not in GAPS:
+        raise ValueError(invalid_choice("of", of, list(GAPS)))
     ax = new_axes() if ax is None else ax
     groups = list(found.groupby("group", sort=False))
     for i, (label, rows) in enumerate(groups):
         look = _line(i, len(groups))
-        y = rows["gap" if of == "best" else "gap_q50"]
+        y = rows[GAPS[of][0]]
         sizes = _sizes(rows["n"])
         ax.plot(rows["epochs"], y, marker="o", label=f"{literal(label)}: {sizes}", **look)
         if of == "median":
@@ -50,15 +58,15 @@ def plot_schedule_length(
             ax.vlines(shift, ends[:, 0], ends[:, 1], color=look["color"], linewidth=0.9, alpha=0.7)
     ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     is_loss = found.attrs.get("unit") == "raw"
-    name = f"{of} loss above that of the longest" if is_loss else None
-    ax.set_ylabel(name or f"{of} error above that of the longest (points)")
+    of_what = f"{GAPS[of][1]} {'loss' if is_loss else 'error'} above that of the longest"
+    ax.set_ylabel(of_what if is_loss else f"{of_what} (points)")
     _lengths(ax, found["epochs"])
     finish(ax, [found.attrs.get("note", "")])
     return ax
 
 
 def plot_optimizer_gap(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
-    """Draw the best error of both optimizers by schedule length: a colour a model, SGD downwards.
+    """Draw each optimizer's selected run by schedule length: a colour a model, SGD downwards.
 
     What was copied from a shorter schedule is dashed, with an open marker.
 
@@ -91,7 +99,7 @@ def plot_optimizer_gap(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         _lengths(ax, found["epochs"])
     else:
         ax.set_xticks([])
-    ax.set_ylabel(f"best run: {found.attrs['error']}")
+    ax.set_ylabel(f"selected run: {found.attrs['error']}")
     ax.margins(y=0.1)
     finish(ax, [found.attrs.get("note", "")])
     return ax

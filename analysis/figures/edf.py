@@ -184,6 +184,7 @@ def footnote(samples: Sequence[Sample], *, delta: bool, band: Band) -> list[str]
     policies = dict.fromkeys(s.policy for s in samples)
     notes = {
         **{f"Policy '{policy}': {policy_meaning(policy, unit)}.": True for policy in policies},
+        "Best: the smallest error of the sample.": any(np.isfinite(s.best) for s in samples),
         "Chance is unknown here: what counts at chance lies beyond the right end.": any(
             np.isinf(s.errors).any() for s in samples if s.unit == "percent"
         ),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -186,6 +187,11 @@ def _write_whole(figure: "Figure", path: Path) -> Path:
     try:
         save(figure, written, format=format_, dpi=200)
         written.replace(path)
+    except OSError as error:
+        if error.filename is not None:  # nobody knows the temporary name
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        written.unlink(missing_ok=True)
+        with suppress(OSError):
+            written.unlink()
     return path

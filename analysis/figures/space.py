@@ -9,7 +9,8 @@ import pandas as pd
 from analysis.figures.edf import TEXT_GREY, finish, new_axes, style
 from analysis.figures.style import literal
 from analysis.space.best_region import EDGE_WIDTH
-from analysis.space.search_space import LINEAR, SearchRange
+from analysis.space.scale import INFERRED, Scale, inferred_scale
+from analysis.space.search_space import SearchRange, scale_note
 from analysis.table.units import Unit, format_error
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ AXIS_NAMES = {
     "batch_size": "batch size",
     "label_smoothing": "label smoothing",
 }
-BEST = "the best run, by validation error where there is one"
-SCATTER_NOTE = f"A point is a trial; crosses failed (at chance). Vertical lines: {BEST}."
-SPACE_NOTE = f"Star: {BEST}. Dotted: 5% of the width (log units) from an edge of the search space."
+USELESS: dict[Unit, tuple[str, str]] = {
+    "percent": ("at chance", "no better than chance or diverged"),
+    "raw": ("beyond every loss", "diverged or collapsed"),
+}
+"""What runs without a usable error are called in a legend, and what the note says of them."""
+SPACE_NOTE = "Dotted: 5% of the width of the search space from its edges."
 
 
 def plot_against(
@@ -57,28 +61,32 @@ def plot_against(
     """
     ax = new_axes() if ax is None else ax
     groups = list(points.groupby("group", sort=False))
+    name = points.attrs.get("error", "error (%)")
+    useless, meaning = USELESS[_unit(name)]
     finite = points["error"].replace(np.inf, np.nan)
     top = float(finite.max()) if finite.notna().any() else 100.0
     for i, (label, rows) in enumerate(groups):
         color = style(i, curves=len(groups))["color"]
         good, bad = rows[rows["usable"]], rows[~rows["usable"]]
-        text = f"{literal(label)}: n = {len(rows)}, {len(bad)} failed"
+        text = f"{literal(label)}: n = {len(rows)}, {len(bad)} {useless}"
         size = 14 if len(rows) < MANY_TRIALS else 5
         ax.scatter(good[hyperparameter], good["error"], s=size, color=color, label=text)
         height = bad["error"].replace(np.inf, 1.05 * top)
         ax.scatter(bad[hyperparameter], height, s=18, color=color, marker="x", linewidth=0.9)
-        for best in rows.loc[rows["best"], hyperparameter]:
-            ax.axvline(best, color=color, linewidth=1.0, linestyle="--", alpha=0.8)
+        for value in rows.loc[rows["selected"], hyperparameter]:
+            ax.axvline(value, color=color, linewidth=1.0, linestyle="--", alpha=0.8)
         if bins is not None:
             steps = bins[bins["group"] == label].replace(np.inf, np.nan)
             _medians(ax, steps, color, many=len(rows) >= MANY_TRIALS)
-    _scale(ax, points[hyperparameter], hyperparameter)
-    name = points.attrs.get("error", "error (%)")
+    scales = _scales(points, hyperparameter)
+    scales |= {} if bins is None else bins.attrs.get("scales", {})
+    _scale(ax, points[hyperparameter], hyperparameter, scales[hyperparameter][0])
     if name.endswith("(%)"):  # a loss may be negative
         ax.set_ylim(bottom=0.0)
     ax.set_ylabel(name)
-    medians = [] if bins is None else ["Steps: medians of the bins, failures included."]
-    finish(ax, [SCATTER_NOTE, *medians])
+    medians = "" if bins is None else f"Steps: medians of the bins, runs {useless} included."
+    what = f"A point is a trial. Crosses: {meaning}. Dashed: the run {_selected(points)}."
+    finish(ax, [what, medians, scale_note(scales)])
     return ax
 
 
@@ -102,6 +110,7 @@ def plot_marginals(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     """
     ax = new_axes() if ax is None else ax
     name = str(found.attrs["hyperparameter"])
+    scale = found.attrs["scales"][name][0]
     groups = list(found.groupby("group", sort=False))
     for i, (label, rows) in enumerate(groups):
         color = style(i, curves=len(groups))["color"]
@@ -112,12 +121,11 @@ def plot_marginals(found: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         heights = np.append(rows["within"], rows["within"].iloc[-1])
         ax.step(edges, heights, where="post", color=color, linewidth=1.6, label=text)
         place = (i + 1) / (len(groups) + 1)  # side by side within a bin
-        log = name not in LINEAR and bool((rows["low"] > 0).all())
         low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
-        x = low * (high / low) ** place if log else low + place * (high - low)
+        x = low * (high / low) ** place if scale == "log" else low + place * (high - low)
         ax.vlines(x, rows["within_low"], rows["within_high"], color=color, linewidth=1.2, alpha=0.8)
         ax.scatter(x, rows["within"], s=14, color=color)
-    _scale(ax, found["low"], name)
+    _scale(ax, found["low"], name, scale)
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("share near the reference")
     finish(ax, [str(found.attrs.get("note", ""))])
@@ -165,32 +173,37 @@ def plot_search_space(
     label = labels[0] if group is None else group
     rows = points[points["group"] == label]
     _colored(ax, rows, x, y, points.attrs.get("error", "error (%)"))
-    _scale(ax, rows[x], x)
-    _scale(ax, rows[y], y, vertical=True)
     drawn = [of for of in ranges if of.name in (x, y)]
+    scales = {
+        **_scales(points, x, y),
+        **{of.name: (of.scale, of.source.endswith(INFERRED)) for of in drawn},
+    }
+    _scale(ax, rows[x], x, scales[x][0])
+    _scale(ax, rows[y], y, scales[y][0], vertical=True)
     for of in drawn:
         _edges(ax, of, vertical=of.name == y)
     ax.set_title(f"{literal(label)}, {len(rows)} trials", loc="left")
-    finish(ax, [SPACE_NOTE] if drawn else [], columns=3)
+    crosses = f"Crosses: {USELESS[_unit(points.attrs.get('error', 'error (%)'))][1]}."
+    finish(ax, [crosses, SPACE_NOTE if drawn else "", scale_note(scales)], columns=3)
     return ax
 
 
 def _colored(ax: "Axes", rows: pd.DataFrame, x: str, y: str, error: str) -> None:
-    """Draw the failed trials as crosses, the usable ones by their error, the best as a star."""
-    good, bad, best = rows[rows["usable"]], rows[~rows["usable"]], rows[rows["best"]]
-    ax.scatter(
-        bad[x], bad[y], s=26, color=TEXT_GREY, marker="x", linewidth=1, label=f"{len(bad)} failed"
-    )
+    """Draw trials at chance as crosses, the usable ones by error, the selected one as a star."""
+    good, bad, chosen = rows[rows["usable"]], rows[~rows["usable"]], rows[rows["selected"]]
+    unit = _unit(error)
+    text = f"{len(bad)} {USELESS[unit][0]}"
+    ax.scatter(bad[x], bad[y], s=26, color=TEXT_GREY, marker="x", linewidth=1, label=text)
     least = float(good["error"].min()) if len(good) else 0.0
-    unit: Unit = "percent" if error.endswith("(%)") else "raw"
     most = least + COLOR_SPAN if unit == "percent" or good.empty else float(good["error"].max())
     dots = ax.scatter(
         good[x], good[y], s=30, label=f"{len(good)} usable",
         c=good["error"], cmap="viridis_r", vmin=least, vmax=most,
     )  # fmt: skip
     ax.scatter(
-        best[x], best[y], s=150, marker="*", facecolor="none", edgecolor="black",
-        label=f"best, {format_error(best['error'].mean(), unit)}" if len(best) else "no best",
+        chosen[x], chosen[y], s=150, marker="*", facecolor="none", edgecolor="black",
+        label=f"{_selected(chosen)}, {format_error(chosen['error'].mean(), unit)}"
+        if len(chosen) else "none selected",
     )  # fmt: skip
     figure = ax.get_figure(root=True)
     if figure is not None and len(good):
@@ -219,11 +232,29 @@ def _medians(ax: "Axes", rows: pd.DataFrame, color: str, *, many: bool) -> None:
     ax.step(edges, heights, where="post", zorder=3 if many else 1, color=color, linewidth=1.8)
 
 
-def _scale(ax: "Axes", values: "pd.Series[float]", name: str, *, vertical: bool = False) -> None:
-    """Name an axis, on a log scale unless the hyperparameter is linear by nature."""
+def _selected(points: pd.DataFrame) -> str:
+    """How the selected runs were selected."""
+    return f"selected by {' or '.join(points['selected_on'].unique())} error"
+
+
+def _unit(error: str) -> Unit:
+    return "percent" if error.endswith("(%)") else "raw"
+
+
+def _scales(points: pd.DataFrame, *names: str) -> dict[str, tuple[Scale, bool]]:
+    """Scales of hyperparameters, as the table of the points has them."""
+    known = points.attrs.get("scales", {})
+    inferred = {n: inferred_scale([points[n].to_numpy(float)]) for n in names if n not in known}
+    return {n: known[n] if n in known else (inferred[n], True) for n in names}
+
+
+def _scale(
+    ax: "Axes", values: "pd.Series[float]", name: str, scale: Scale, *, vertical: bool = False
+) -> None:
+    """Name an axis and set its scale; one on which not all values lie stays linear."""
     axis = ax.yaxis if vertical else ax.xaxis
     axis.set_label_text(AXIS_NAMES.get(name, literal(name.replace("_", " "))))
-    if name in LINEAR or not bool((values.dropna() > 0).all()):
+    if scale == "linear" or not bool((values.dropna() > 0).all()):
         return
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 

@@ -7,7 +7,7 @@ every check, in the same way for all formats.
 
 from analysis.importers.chance import ChanceLevel
 from analysis.importers.convert import ImportedTable, convert_sweep
-from analysis.importers.formats import IMPORT_FORMATS, read_sweep
+from analysis.importers.formats.recognise import IMPORT_FORMATS, read_sweep
 from analysis.importers.source import ExternalSweep, ImportOptions
 
 __all__ = [

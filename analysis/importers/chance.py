@@ -9,13 +9,12 @@ that. A guess that is right with probability 1 - c/100 varies: three standard de
 for it, where the number of evaluated examples is known.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from analysis.importers.cells import is_finite
 from analysis.table.collapse import is_collapsed
 
 WITHOUT_N = "no --n-eval, so no allowance for the luck of a guess"
@@ -76,8 +75,8 @@ def mark_collapsed(table: pd.DataFrame) -> int:
     n_evals = table["n_eval"] if "n_eval" in table else pd.Series(None, table.index, dtype=object)
     useless = [
         outcome == "ok"
-        and is_known(chance)
-        and is_collapsed(error, chance, n if is_known(n) else None)
+        and is_finite(chance)
+        and is_collapsed(error, chance, n if is_finite(n) else None)
         for outcome, error, chance, n in zip(
             table["outcome"], table["error"], table["chance"], n_evals, strict=True
         )
@@ -94,7 +93,7 @@ def counts_of(table: pd.DataFrame) -> list[int | None] | None:
     """
     counts: list[int | None] = []
     for error, n in zip(table["error"], table["n_eval"], strict=True):
-        if not is_known(error) or not is_known(n):
+        if not is_finite(error) or not is_finite(n):
             counts.append(None)
             continue
         wrong = error * n / 100.0
@@ -126,8 +125,3 @@ def error_spikes(errors: Sequence[float]) -> dict[float, int]:
     is_bad = found.index >= min(errors) + SPIKE_DISTANCE
     spikes = found[is_common & is_bad & (found >= SPIKE_FACTOR * others.mean())].sort_index()
     return dict(zip(spikes.index.tolist(), spikes.tolist(), strict=True))
-
-
-def is_known(value: Any) -> bool:
-    """Whether a cell holds a finite number."""
-    return isinstance(value, (int, float)) and math.isfinite(value)

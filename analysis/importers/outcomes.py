@@ -1,54 +1,80 @@
-"""How each run ended, and its error in percent."""
+"""How each run ended: its state, its length and its error together."""
 
-import difflib
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from analysis.importers.cells import is_finite, text_cell
+from analysis.importers.columns import accuracy_columns
+from analysis.importers.rows import mark_shorter
 from analysis.importers.source import ExternalSweep, ImportOptions, join_names
-from analysis.table.outcomes import OUTCOMES, UNKNOWN
-
-PERCENT_COLUMNS = (
-    "error", "chance", "val_error", "best_val_error", "last_finite_error", "raw_error", "ema_error",
-)  # fmt: skip
-"""Columns in the unit of the error."""
-SourceUnit = Literal["percent", "fraction"]
-PERCENT_DIGITS = 10  # of a percentage: what a subtraction from 1 makes of 0.9 is rounded away
+from analysis.importers.states import NO_STATE, SHORTER, outcomes_of_states
 
 
-def outcomes_of_states(
-    cells: "pd.Series[Any]", sweep: ExternalSweep, options: ImportOptions
-) -> tuple[list[str], list[str]]:
-    """What the values of the outcome's column mean: (outcome of each run, faults).
-
-    As the person says, else as the format does, else our own names; in any letter case.
-    """
-    meaning: dict[str, str] = {name: name for name in OUTCOMES}
-    meaning |= {state.lower(): outcome for state, outcome in sweep.outcomes.items()}
-    asked = {state.lower(): outcome for state, outcome in options.outcomes.items()}
-    there = Counter("" if cell is None else str(cell) for cell in cells)
-    refused = {state.lower(): reason for state, reason in sweep.refused.items()}
-    faults = [
-        f"--map-outcome {state}=...: there is no such value, there are: {join_names(there)}"
-        for state in options.outcomes
-        if state.lower() not in {value.lower() for value in there} | set(refused) | set(meaning)
+def name_outcomes(
+    table: pd.DataFrame, sweep: ExternalSweep, options: ImportOptions, notes: list[str]
+) -> list[str]:
+    """Outcomes in place, errors only where they count; returns faults."""
+    before, faults = ["ok"] * len(table), list[str]()
+    if "outcome" in table:
+        before, faults = outcomes_of_states(table["outcome"], sweep, options)
+        if not faults:
+            notes += _said_of_states(table["outcome"], before, sweep, options)
+    elif {state.lower() for state in options.outcomes} - {SHORTER}:
+        faults.append("--map-outcome: which column has the outcomes? --map outcome=COLUMN")
+    if options.empty is None and not faults and (fault := _no_errors(table, before)):
+        faults.append(fault)
+    empty = options.empty or "diverged"
+    settled, why = settle_outcomes(before, table["error"], empty)
+    after, shorter = mark_shorter(table, settled, options)
+    if faults or shorter:
+        return faults + shorter
+    if why["not finite"]:
+        notes.append(f"diverged: {why['not finite']} that ended with an error that is not finite")
+    if why["empty"]:
+        notes.append(
+            f"{empty}: {why['empty']} that ended with no error (--empty crashed where they failed)"
+        )
+    table["outcome"] = after
+    counts = table["outcome"].isin(["ok", "collapsed"])
+    errors = [
+        e if c and is_finite(e) else None for e, c in zip(table["error"], counts, strict=True)
     ]
-    for value, count in there.items():
-        key = value.lower()
-        if key in refused and asked.get(key) not in UNKNOWN:
-            faults.append(f"{count} runs are {value}: {refused[key]}")
-        elif key not in {**meaning, **asked}:
-            near = difflib.get_close_matches(value, OUTCOMES, n=1, cutoff=0.5)
-            guess = near[0] if near else "diverged"
-            faults.append(
-                f"{count} runs have the outcome {value!r}: say what it means, as in "
-                f"--map-outcome {value}={guess}; allowed are {', '.join(OUTCOMES)}"
-            )
-    known = {**meaning, **asked}
-    return ["" if c is None else known.get(str(c).lower(), "") for c in cells], faults
+    table["error"] = pd.Series(errors, table.index, dtype=object)
+    return []
+
+
+def _no_errors(table: pd.DataFrame, outcomes: list[str]) -> str:
+    """A fault where every run that ended well has an empty error: another column has them."""
+    ended = [e for e, o in zip(table["error"], outcomes, strict=True) if o == "ok"]
+    if not ended or any(error is not None for error in ended):
+        return ""
+    accuracies = accuracy_columns(map(str, table))
+    other = f"--accuracy {accuracies[0]}" if accuracies else "--map error=COLUMN"
+    return (
+        f"error: every cell of the {len(ended)} runs that ended well is empty; if another column "
+        f"has the results: {other}; if all of them diverged: --empty diverged"
+    )
+
+
+def _said_of_states(
+    cells: "pd.Series[Any]", outcomes: list[str], sweep: ExternalSweep, options: ImportOptions
+) -> list[str]:
+    """What became of each value of the outcome's column, and what is doubtful about it."""
+    texts = [text_cell(cell) or NO_STATE for cell in cells]
+    pairs = Counter(zip(texts, outcomes, strict=True))
+    said = [f"{state} = {outcome} ({n})" for (state, outcome), n in pairs.items()]
+    mapped = {state.lower() for state in options.outcomes}
+    there = {state for state, _ in pairs}
+    doubts = [
+        note
+        for state, note in sweep.state_notes.items()
+        if state in there and state.lower() not in mapped
+    ]
+    is_ours = all(state == outcome for state, outcome in pairs)
+    return doubts if is_ours else [f"outcomes: {join_names(said)}", *doubts]
 
 
 def settle_outcomes(
@@ -72,64 +98,3 @@ def settle_outcomes(
             why["not finite"] += 1
             settled.append("diverged")
     return settled, why
-
-
-def number_faults(table: pd.DataFrame, taken: Mapping[str, str]) -> list[str]:
-    """Faults of the columns that must hold numbers."""
-    faults = []
-    for name in (*PERCENT_COLUMNS, "n_eval", "wrong"):
-        if name not in table:
-            continue
-        bad = [
-            (row, cell)
-            for row, cell in enumerate(table[name], start=1)
-            if cell is not None and (isinstance(cell, (bool, str)) or cell < 0)
-        ]
-        if bad:
-            row, cell = bad[0]
-            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-            theirs = taken.get(name, name)
-            faults.append(
-                f"{theirs}: row {row} is {cell!r}{more}, allowed is a number of 0 or more, nan, "
-                "inf, or an empty cell"
-            )
-    return faults
-
-
-def detect_unit(
-    errors: "pd.Series[Any]", given: SourceUnit | None, what: str
-) -> tuple[SourceUnit, str, str]:
-    """The unit of errors or accuracies: (unit, how it is known, fault).
-
-    A value above 1 cannot be a fraction; where none is, percent below 1 are as possible.
-    """
-    finite = [value for value in errors if value is not None and math.isfinite(value)]
-    top = max(finite, default=0.0)
-    limit = 1.0 if given == "fraction" else 100.0
-    if top > limit:
-        kind = given or "percent"
-        return "percent", "", f"{what}: got {top:g}, allowed as {kind} is 0 to {limit:g}"
-    if given is not None:
-        return given, "as given", ""
-    if top > 1.0:
-        return "percent", "values above 1 can be nothing else", ""
-    fault = f"{what}: no value is above 1: --unit fraction, or --unit percent"
-    return "percent", "", fault if finite else ""
-
-
-def to_percent(
-    cells: "pd.Series[Any]", unit: SourceUnit, *, accuracy: bool = False
-) -> "pd.Series[Any]":
-    """Cells in percent of errors; what is empty stays so.
-
-    >>> cells = pd.Series([0.9, None, 1.0], dtype=object)
-    >>> to_percent(cells, "fraction", accuracy=True).tolist()
-    [10.0, None, 0.0]
-    """
-    factor = 100.0 if unit == "fraction" else 1.0
-    values = [None if cell is None else round(factor * cell, PERCENT_DIGITS) for cell in cells]
-    if accuracy:
-        values = [
-            None if value is None else round(100.0 - value, PERCENT_DIGITS) for value in values
-        ]
-    return pd.Series(values, dtype=object)

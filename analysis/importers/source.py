@@ -1,7 +1,7 @@
 """What a reader hands over, and what a person asks for."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,30 +11,43 @@ from analysis.importers.chance import ChanceLevel
 
 Value = int | float | str | bool
 """Of a column that is the same in every run."""
+Direction = Literal["minimize", "maximize"]
+SourceUnit = Literal["percent", "fraction", "raw"]
+"""Of errors as a source has them; `raw` are values of a loss."""
 SQLITE = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, the first 16 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalSweep:
-    """A sweep of another tool, its rows in the order in which they were drawn, where it is known.
+    """A sweep of another tool, row by row.
 
-    Cells are numbers, text, or None where the source has nothing: an empty cell and a NaN are two
-    different answers, so columns are of the dtype object.
+    Cells are as the source has them: numbers, text (of a CSV file always text), or None where there
+    is nothing. An empty cell and a NaN are two different answers, so columns are of the dtype
+    object. Numbers in texts are parsed later, when it is known which columns hold names.
     """
 
     name: str
     """Of the source; the model, where nothing else says which."""
     format: str
+    source: str = ""
+    """Path or URL, for messages; empty where there is none."""
     frame: pd.DataFrame
+    """Indexed from 0 in the order of the source, whatever the order of its rows."""
+    places: Sequence[str] = ()
+    """Where each row of the source stands, by the frame's index: "line 5", "row 4"."""
+    experiment: str = ""
+    """What several sources are parts of, each a trial of it; empty where a source is a sweep."""
+    is_ordered: bool = False
+    """Whether the rows are known to be in the order in which they were drawn."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Our names of columns, and theirs, as the format defines them."""
     outcomes: Mapping[str, str] = field(default_factory=dict)
     """What the format's states mean."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """States that need a word from the person, with the reason."""
+    directions: Mapping[str, Direction] = field(default_factory=dict)
+    """Of the columns of objectives, where the format knows: whether less or more is better."""
     constants: Mapping[str, Value] = field(default_factory=dict)
     """Columns that the format itself implies."""
-    unit: Literal["percent", "fraction"] | None = None
+    unit: SourceUnit | None = None
     """Of errors, where the format fixes it."""
     notes: tuple[str, ...] = ()
     """What was assumed."""
@@ -45,6 +58,21 @@ class ExternalSweep:
     details: frozenset[str] = frozenset()
     """Columns that are left out where they are constant: a whole configuration file."""
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.source or self.name
+
+    def place(self, index: int) -> str:
+        """Where a row stands, for messages.
+
+        >>> frame = pd.DataFrame({"error": [5.0]})
+        >>> ExternalSweep(name="a", format="table", frame=frame, source="a.csv").place(0)
+        'a.csv, row 1'
+        """
+        where = self.places[index] if index < len(self.places) else f"row {index + 1}"
+        return f"{self.title}, {where}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
@@ -54,12 +82,19 @@ class ImportOptions:
     """Our names of columns, and theirs."""
     accuracy: str | None = None
     """Column of accuracies, in place of errors."""
-    unit: Literal["percent", "fraction"] | None = None
+    negate: bool = False
+    """Whether the column of errors or accuracies holds minus their values."""
+    unit: SourceUnit | None = None
+    """Of the errors or accuracies."""
+    units: Mapping[str, SourceUnit] = field(default_factory=dict)
+    """Of other columns, where they have another."""
+    last_of: str | None = None
+    """Column that names the run of each row, where several rows are one: the last one counts."""
     constants: Mapping[str, Value] = field(default_factory=dict)
     outcomes: Mapping[str, str] = field(default_factory=dict)
     """What values of the outcome's column mean."""
-    empty: str = "diverged"
-    """What a run that ended without an error is."""
+    empty: str | None = None
+    """What a run that ended without an error is; None for diverged, unless no run has an error."""
     chance: ChanceLevel | None = None
     n_eval: int | None = None
 

@@ -1,4 +1,4 @@
-"""Where the best configurations lie, and whether the search space was wide enough."""
+"""Where the selected configurations lie, and whether the search space was wide enough."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,29 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import FloatArray
-from analysis.edf.measured import SampleGroup, choose_best, numeric_values, ranking, sample_groups
+from analysis.edf.measured import SampleGroup, numeric_values, ranking, sample_groups, select_run
 from analysis.edf.samples import Sample
-from analysis.space.search_space import SearchSpace, names_in, range_for, search_space_of
+from analysis.space.search_space import (
+    SearchRange,
+    SearchSpace,
+    names_in,
+    range_for,
+    scale_note,
+    scales_of,
+    search_space_of,
+)
 from analysis.table.policies import Policy, error_name
 from analysis.table.units import unit_of
 
 EDGE_WIDTH = 0.05
 """Share of the width of a range, on its scale: nearer to an end than this is at the edge."""
 SPAN_COLUMNS = [
-    *("group", "hyperparameter", "best", "low", "median", "high"),
+    *("group", "hyperparameter", "selected", "low", "median", "high"),
     *("n", "m", "runs", "no_winner", "selected_on"),
+]
+EDGE_COLUMNS = [
+    *("group", "hyperparameter", "value", "low", "high", "position", "edge"),
+    *("n", "miss", "source", "selected_on"),
 ]
 SPAN = (
     "Span of the best: where the winners of resamples lie, exactly. It is no interval for the best "
@@ -72,24 +84,25 @@ def span_of_the_best(
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        policy: where diverged runs count; failures stay in n and never win over a usable run.
+        policy: where diverged runs count; runs at chance stay in n and win over no usable run.
         hyperparameters: columns, or products such as `lr*weight_decay`; None for the known ones.
         fraction: of n, in (0, 1]: m = max(1, floor(fraction n)).
         mass: of the percentiles, equal tails, in (0, 1).
 
     Returns:
-        A row per group and hyperparameter: `group`, `hyperparameter`, `best` (the smallest where
-        several tie), `low`, `median`, `high` (in its unit; values that were drawn), `n`, `m`,
-        `runs`, `no_winner` (probability that a resample holds no usable run; the percentiles are
-        of those that do), `selected_on`. It has no interval, and `attrs["note"]` says so.
+        A row per group and hyperparameter: `group`, `hyperparameter`, `selected` (value of the
+        selected run, the smallest where several tie), `low`, `median`, `high` (percentiles of the
+        law of the winner's value, in its unit; each is a value that was drawn), `n`, `m`, `runs`,
+        `no_winner` (probability that a resample holds no usable run; the percentiles are of those
+        that do), `selected_on`. It has no interval, and `attrs["note"]` says so.
 
     Raises:
         TableError: an unknown hyperparameter, faults of the table.
         ValueError: fraction or mass out of range, unknown policy.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, 7.0, 8.0], "lr": [1e-3, 0.1, 1, 2]})
-    >>> span_of_the_best(table, fraction=0.5)[["best", "low", "median", "high"]].values.tolist()
-    [[0.001, 0.001, 0.1, 2.0]]
+    >>> span_of_the_best(table, fraction=0.5)[["low", "median", "high"]].values.tolist()
+    [[0.001, 0.1, 2.0]]
 
     """
     if not (0.0 < fraction <= 1.0 and 0.0 < mass < 1.0):
@@ -103,7 +116,9 @@ def span_of_the_best(
         columns=SPAN_COLUMNS,
     )
     images = " and ".join(sorted(set(found["selected_on"])))
-    found.attrs["note"] = f"{SPAN} Runs are ranked by their {images} error."
+    found.attrs["note"] = (
+        f"{SPAN} Runs are ranked by their {images} error; the first of all n is the selected one."
+    )
     return found
 
 
@@ -112,6 +127,7 @@ def landscape(
     policy: Policy = "chance",
     *,
     hyperparameters: Sequence[str] | None = None,
+    space: SearchSpace = None,
 ) -> pd.DataFrame:
     """List where each trial lies and how it ended: the points of a scatter plot.
 
@@ -119,31 +135,33 @@ def landscape(
         table: of `load`, or any frame with the columns `model` and `error`.
         policy: where diverged runs count.
         hyperparameters: columns or products; None for the known ones that vary.
+        space: what the scales of the hyperparameters are taken from, see `search_space_of`.
 
     Returns:
         A row per trial of known error: `group`, each hyperparameter, `error` (percent), `usable`
-        (better than chance), `best` (chosen by validation error where there is one; several where
-        they tie).
+        (better than chance), `selected` (by validation error where there is one; several where
+        they tie), `selected_on`. `attrs["scales"]` is as `scales_of` has it.
 
     Raises:
         TableError: an unknown hyperparameter, faults of the table.
         ValueError: unknown policy.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, None], "lr": [0.1, 1.0]})
-    >>> landscape(table)[["lr", "usable", "best"]].values.tolist()
+    >>> landscape(table)[["lr", "usable", "selected"]].values.tolist()
     [[0.1, True, True], [1.0, False, False]]
 
     """
     names = names_in(table, hyperparameters)
     found = []
     for group in sample_groups(table, policy):
-        sample, ranks = group.sample, ranking(group)[0]
+        sample, (ranks, on) = group.sample, ranking(group)
         worst = np.inf if sample.chance is None else sample.chance
         values = {name: numeric_values(group.known, name) for name in names}
-        ends = {"error": sample.errors, "usable": sample.errors < worst, "best": ranks == 0}
-        found.append(pd.DataFrame({"group": sample.label, **values, **ends}))
+        ends = {"error": sample.errors, "usable": sample.errors < worst, "selected": ranks == 0}
+        found.append(pd.DataFrame({"group": sample.label, **values, **ends, "selected_on": on}))
     points = pd.concat(found, ignore_index=True)
     points.attrs["error"] = error_name(policy, unit_of(table))
+    points.attrs["scales"] = scales_of(table, names, space)
     return points
 
 
@@ -155,81 +173,105 @@ def edge_warnings(
     hyperparameters: Sequence[str] | None = None,
     near: float = EDGE_WIDTH,
 ) -> pd.DataFrame:
-    """Flag each best configuration at an edge of the search space: a better one may lie outside.
+    """Flag each selected configuration at an edge of the search space: better ones may lie outside.
+
+    No flag does not settle it. If the error falls all the way to one edge, the best of n
+    independent draws still misses the outer share `near` of that side with probability
+    (1 - near)^n: 44% for 16 draws and 5%, 4% for 64.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        space: a run directory, whose `study.toml` has the ranges; `{name: (low, high)}`; ranges; or
-            None for the smallest and largest value observed, where one of the outermost runs is
-            at the edge by definition (`source` says "observed").
+        space: see `search_space_of`. With ranges that are only observed, one of the outermost runs
+            is at the edge by definition (`source` says "observed").
         policy: where diverged runs count.
         hyperparameters: None for those of the search space.
         near: share of the width of each range on its scale (log or linear), in [0, 0.5).
 
     Returns:
-        A row per group, hyperparameter and best run (several where they tie): `group`,
+        A row per group, hyperparameter and selected run (several where they tie): `group`,
         `hyperparameter`, `value`, `low`, `high` (its unit), `position` (0 to 1), `edge` ("low",
-        "high" or ""), `source`, `selected_on`. Groups without a usable run have no row.
+        "high" or ""), `n` (trials of known error), `miss` (probability to miss, as above; NaN
+        where draws are not independent), `source`, `selected_on`. Groups without a usable run have
+        no row.
 
     Raises:
         TableError: as `search_space_of`.
         ValueError: near out of range, unknown policy.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "lr": [0.0011, 0.01]})
-    >>> edge_warnings(table, {"lr": (0.001, 0.1)})[["position", "edge"]].round(3).values.tolist()
-    [[0.021, 'low']]
+    >>> found = edge_warnings(table, {"lr": (0.001, 0.1, "log")})
+    >>> found[["position", "edge", "miss"]].round(4).values.tolist()
+    [[0.0207, 'low', 0.9025]]
 
     """
     if not 0.0 <= near < 0.5:
         raise ValueError(f"near: got {near}, allowed: 0 or more, below 0.5")
     ranges = search_space_of(table, space, hyperparameters)
-    rows = []
-    for group in sample_groups(table, policy):
-        choice = choose_best(group)
-        for name in dict.fromkeys(r.name for r in ranges):
-            of = range_for(ranges, name, group.sample.group)
-            if of is None:
-                continue
-            values = numeric_values(choice.rows, name)
-            rows += [
-                {
-                    "group": group.sample.label,
-                    "hyperparameter": name,
-                    "value": value,
-                    "low": of.low,
-                    "high": of.high,
-                    "position": place,
-                    "edge": "low" if place <= near else "high" if place >= 1.0 - near else "",
-                    "source": of.source,
-                    "selected_on": choice.selected_on,
-                }
-                for value, place in zip(values.tolist(), of.position(values).tolist(), strict=True)
-            ]
-    columns = ["group", "hyperparameter", "value", "low", "high", "position", "edge", "source"]
-    found = pd.DataFrame(rows, columns=[*columns, "selected_on"])
-    found.attrs["note"] = edge_sentence(found)
+    rows = [
+        row
+        for group in sample_groups(table, policy)
+        for name in dict.fromkeys(r.name for r in ranges)
+        if (of := range_for(ranges, name, group.sample.group)) is not None
+        for row in _edge_rows(group, of, near)
+    ]
+    found = pd.DataFrame(rows, columns=EDGE_COLUMNS)
+    scales = scales_of(table, list(dict.fromkeys(r.name for r in ranges)), ranges)
+    found.attrs["note"] = " ".join(filter(None, [edge_sentence(found, near), scale_note(scales)]))
     return found
 
 
-def edge_sentence(found: pd.DataFrame) -> str:
-    """Say which optima lie at an edge, for the foot of a table or figure.
+def edge_sentence(found: pd.DataFrame, near: float = EDGE_WIDTH) -> str:
+    """Say which optima lie at an edge and how much that says, for the foot of a table or figure.
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0], "lr": [0.0011, 0.01]})
-    >>> edge_sentence(edge_warnings(table, {"lr": (0.001, 0.1)}))
+    >>> edge_sentence(edge_warnings(table, {"lr": (0.001, 0.1, "log")}))
     'At an edge of the search space, so that better ones may lie outside: lr of a (low).'
     """
+    if found.empty:
+        return "No run is better than chance: nothing is known about the edges."
     flagged = found[found["edge"].ne("")]
-    observed = found["source"].eq("observed").any()
-    note = (
-        " The search space is not known: its edges are the outermost values drawn."
-        if observed
-        else ""
-    )
-    if flagged.empty:
-        return f"No optimum lies at an edge of the search space.{note}"
     named = [f"{r.hyperparameter} of {r.group} ({r.edge})" for r in flagged.itertuples()]
     said = ", ".join(dict.fromkeys(named))
-    return f"At an edge of the search space, so that better ones may lie outside: {said}.{note}"
+    sentences = [
+        f"At an edge of the search space, so that better ones may lie outside: {said}."
+        if said
+        else f"No selected run lies within {100 * near:g}% of an edge of the search space.",
+        _miss_sentence(found[found["edge"].eq("")], near),
+        "The search space is not known: its edges are the outermost values drawn."
+        if found["source"].str.startswith("observed").any()
+        else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _miss_sentence(rows: pd.DataFrame, near: float) -> str:
+    """Say how likely an optimum at an edge is to be missed; empty where everything is flagged."""
+    known = {n: p for n, p in zip(rows["n"], rows["miss"], strict=True) if np.isfinite(p)}
+    if not known:
+        return "" if rows.empty else "How much that says is not known: draws are not independent."
+    chances = " and ".join(
+        f"{f'{known[n]:.0%}' if known[n] >= 0.01 else 'below 1%'} at n = {n}"
+        for n in dict.fromkeys([min(known), max(known)])
+    )
+    return (
+        "How much a missing flag says depends on n: even if the error fell all the way to an edge, "
+        f"the best of n draws would miss the outer {100 * near:g}% of that side with probability "
+        f"(1 - {near:g})^n, {chances}."
+    )
+
+
+def _edge_rows(group: SampleGroup, of: SearchRange, near: float) -> list[tuple[object, ...]]:
+    """Rows of one group and hyperparameter, as `EDGE_COLUMNS` has them."""
+    choice, sample = select_run(group), group.sample
+    n = sample.errors.size
+    miss = (1.0 - near) ** n if sample.has_band else np.nan
+    values = numeric_values(choice.rows, of.name)
+    rows: list[tuple[object, ...]] = []
+    for value, place in zip(values.tolist(), of.position(values).tolist(), strict=True):
+        edge = "low" if place <= near else "high" if place >= 1.0 - near else ""
+        where = (sample.label, of.name, value, of.low, of.high, place, edge)
+        rows.append((*where, n, miss, of.source, choice.selected_on))
+    return rows
 
 
 def _spans(
@@ -251,7 +293,7 @@ def _spans(
 
 
 def _wins(sample: Sample, ranks: FloatArray, m: int) -> FloatArray:
-    """Probability of each known run to win; trials of unknown error are in n as failures."""
+    """Probability of each known run to win; trials of unknown error are in n and never win."""
     everyone = np.append(ranks, np.full(sample.unknown, np.inf))
     if not everyone.size:
         return np.zeros(0)
@@ -268,7 +310,7 @@ def _runs(shares: FloatArray, mass: float) -> int:
 def _percentiles(
     values: FloatArray, ranks: FloatArray, shares: FloatArray, mass: float
 ) -> tuple[float, ...]:
-    """The best run's value, and the ends and the middle of the winners' law."""
+    """The selected run's value, and the ends and the middle of the winners' law."""
     if not shares.any():
         return (np.nan,) * 4
     order = np.argsort(values, kind="stable")

@@ -11,20 +11,22 @@ from analysis.edf.intervals import NO_INTERVAL, Interval, area_interval
 from analysis.edf.measured import SampleGroup, numeric_values, sample_groups
 from analysis.edf.samples import Sample
 from analysis.errors import TableError, invalid_choice
-from analysis.space.search_space import HYPERPARAMETERS
+from analysis.table.known_columns import hyperparameter_columns
 
 Of = Literal["error", "loss"]
 SWEEP = "sweep of lr"
 BOX_MEAN = "box mean"
 SENSITIVITY_NOTE = (
-    "Sensitivity: mean of min(l, l_0) over lr, minus the smallest (Wortsman et al., arXiv "
-    "2309.14322); failures count at l_0. 0 can also mean that every lr is equally bad: see best."
+    "Sensitivity: mean of min(l, l_0) over lr, minus the least, l* (Wortsman et al., arXiv "
+    "2309.14322); runs no better than l_0 and trials without a result count at l_0. 0 can also "
+    "mean that every lr is equally bad: compare least, l*, with start, l_0."
 )
 BOX_MEAN_NOTE = (
-    "Box mean: lr was drawn together with other hyperparameters, so this is the mean over the "
-    "search space and no LR sensitivity; its interval is from the simultaneous band, at the "
-    "observed best."
+    "Box mean: {lr} varies together with {others}, so this is the mean over the search space and "
+    "no LR sensitivity; its interval is from the simultaneous band, at the observed best. If these "
+    "are no hyperparameters, name those that are (others=)."
 )
+LISTED = 4  # names of columns in a note
 SWEEP_NOTE = "A sweep over chosen learning rates has no interval."
 
 
@@ -41,9 +43,9 @@ def lr_sensitivity(
 
     Wortsman et al. 2023 (arXiv 2309.14322, section 2.2) define it on the final validation loss,
     l_0 its value before training, on a sweep of lr with everything else fixed. So it is computed
-    where no other hyperparameter of the table varies: the mean over the distinct learning rates
-    (several seeds of one are averaged first), l* the smallest of them. Where others vary too, the
-    mean over all configurations is reported and named "box mean".
+    where nothing else in the group varies that may be a hyperparameter: the mean over the distinct
+    learning rates (several seeds of one are averaged first), l* the smallest of them. Where others
+    vary too, the mean over all configurations is reported and named "box mean", l* the best.
 
     Args:
         table: of `load`, with the column of learning rates.
@@ -51,14 +53,14 @@ def lr_sensitivity(
             needed for `of="loss"`.
         of: `error`, in percent, with the error of chance as l_0; or `loss`, in nats.
         lr: name of the column.
-        others: the other hyperparameters of the table; None for the known ones. Where none is
-            known the others cannot be told from further columns, and it counts as a box mean;
-            an empty list says that there are none.
+        others: the other hyperparameters of the table; None for every column that is neither
+            identity, result nor circumstance (`analysis/table/known_columns.py`); an empty list
+            says that there are none.
         confidence: of the interval of a box mean, in (0, 1).
 
     Returns:
         A row per group: `group`, `kind` ("sweep of lr" or "box mean"), `n`, `rates` (distinct
-        learning rates), `lr_low`, `lr_high`, `best` (l*), `start` (l_0, the largest of the group),
+        learning rates), `lr_low`, `lr_high`, `least` (l*), `start` (l_0, the largest of the group),
         `sensitivity`, `low`, `high` (points of error, or nats). NaN without a usable run.
 
     Raises:
@@ -69,7 +71,7 @@ def lr_sensitivity(
     >>> table = pd.DataFrame({"model": "a", "lr": [0.01, 0.1, 1.0], "weight_decay": 0.1,
     ...                       "error": [30.0, 20.0, None], "chance": 90.0})
     >>> found = lr_sensitivity(table)
-    >>> found[["kind", "best", "sensitivity"]].round(3).values.tolist()
+    >>> found[["kind", "least", "sensitivity"]].round(3).values.tolist()
     [['sweep of lr', 20.0, 26.667]]
 
     """
@@ -81,18 +83,32 @@ def lr_sensitivity(
     absent = [c for c in others or () if c not in table]
     if absent:
         raise TableError([f"others: no column {c!r}" for c in absent])
+    names = hyperparameter_columns(table) if others is None else others
+    varying = [[c for c in names if c != lr and _varies(group.known[c])] for group in groups]
     rows = [
-        _row(group, _starts(group, curves, of), of, (lr, others), confidence) for group in groups
+        _row(group, _starts(group, curves, of), of, lr, confidence, is_sweep=not found)
+        for group, found in zip(groups, varying, strict=True)
     ]
     found = pd.DataFrame(rows)
-    kinds = set(found["kind"])
+    found.attrs["note"] = _note(lr, varying)
+    return found
+
+
+def _note(lr: str, varying: Sequence[Sequence[str]]) -> str:
+    """Say what the numbers are, and what varies together with the learning rate."""
+    others = list(dict.fromkeys(name for names in varying for name in names))
+    more = len(others) - LISTED
+    listed = ", ".join(others[:LISTED]) + (f" and {more} more" if more > 0 else "")
     notes = (
         SENSITIVITY_NOTE,
-        BOX_MEAN_NOTE if BOX_MEAN in kinds else "",
-        SWEEP_NOTE if SWEEP in kinds else "",
+        BOX_MEAN_NOTE.format(lr=lr, others=listed) if others else "",
+        SWEEP_NOTE if not all(varying) else "",
     )
-    found.attrs["note"] = " ".join(filter(None, notes))
-    return found
+    return " ".join(filter(None, notes))
+
+
+def _varies(column: "pd.Series[Any]") -> bool:
+    return column.map(repr).nunique() > 1  # of lists and the like, which cannot be counted, too
 
 
 def _needs_loss(table: pd.DataFrame, curves: pd.DataFrame | None) -> None:
@@ -111,7 +127,7 @@ def _starts(group: SampleGroup, curves: pd.DataFrame | None, of: Of) -> FloatArr
     sample = group.sample
     if of == "error" or curves is None:
         if sample.chance is None:
-            raise TableError([f"group {sample.label!r}: no chance, which failures count at"])
+            raise TableError([f"group {sample.label!r}: no chance, which diverged runs count at"])
         return np.full(sample.errors.size, sample.chance)
     first = curves[curves["epoch"].eq(0)].drop_duplicates("trial").set_index("trial")["loss"]
     starts = first.reindex(group.known["trial"]).to_numpy(dtype=np.float64)
@@ -125,10 +141,12 @@ def _row(
     group: SampleGroup,
     starts: FloatArray,
     of: Of,
-    names: tuple[str, Sequence[str] | None],
+    lr: str,
     confidence: float,
+    *,
+    is_sweep: bool,
 ) -> dict[str, Any]:
-    rates = numeric_values(group.known, names[0])
+    rates = numeric_values(group.known, lr)
     values = group.sample.errors if of == "error" else group.known["loss"].to_numpy(np.float64)
     values = np.minimum(np.where(np.isnan(values), np.inf, values), starts)
     start = float(starts.max(initial=-np.inf))
@@ -140,27 +158,19 @@ def _row(
         chance=start,
         sampler=group.sample.sampler,
     )
-    kind = SWEEP if _alone(group.known, *names) else BOX_MEAN
-    best, found = _sweep(sample, rates) if kind == SWEEP else _box(sample, confidence)
+    least, found = _sweep(sample, rates) if is_sweep else _box(sample, confidence)
     ends = (rates.min(), rates.max()) if rates.size else (np.nan, np.nan)
     return {
         "group": sample.label,
-        "kind": kind,
+        "kind": SWEEP if is_sweep else BOX_MEAN,
         "n": sample.n,
         "rates": np.unique(rates).size,
         "lr_low": ends[0],
         "lr_high": ends[1],
-        "best": best,
+        "least": least,
         "start": start if rates.size else np.nan,
         **dict(zip(("sensitivity", "low", "high"), found, strict=True)),
     }
-
-
-def _alone(rows: pd.DataFrame, lr: str, others: Sequence[str] | None) -> bool:
-    """Whether lr is known to be the only hyperparameter that varies."""
-    known = [c for c in HYPERPARAMETERS if c in rows and c != lr]
-    fixed = all(rows[c].nunique(dropna=False) <= 1 for c in (known if others is None else others))
-    return fixed and (bool(known) or others is not None)
 
 
 def _sweep(sample: Sample, rates: FloatArray) -> tuple[float, Interval]:
@@ -168,8 +178,8 @@ def _sweep(sample: Sample, rates: FloatArray) -> tuple[float, Interval]:
     means = np.bincount(place, sample.errors) / counts
     if np.isnan(sample.best):
         return np.nan, NO_INTERVAL
-    best = float(means.min())
-    return best, Interval(float(means.mean()) - best, np.nan, np.nan)
+    least = float(means.min())
+    return least, Interval(float(means.mean()) - least, np.nan, np.nan)
 
 
 def _box(sample: Sample, confidence: float) -> tuple[float, Interval]:

@@ -15,12 +15,14 @@ from analysis.edf.measured import SampleGroup, numeric_values, quartiles, rankin
 from analysis.edf.samples import Sample
 from analysis.edf.summary import clopper_pearson
 from analysis.errors import TableError
+from analysis.space.scale import Scale
 from analysis.space.search_space import (
-    LINEAR,
     SearchRange,
     SearchSpace,
     names_in,
     range_for,
+    scale_note,
+    scales_of,
     search_space_of,
 )
 from analysis.space.subspace import SLACK
@@ -36,7 +38,7 @@ BIN_COLUMNS = [
 EXACT = "Intervals are those of Clopper and Pearson"
 BAND = "Intervals are from a simultaneous band in each bin, at the observed best of the group"
 IMPORTANCE = (
-    "Secondary: tau-b sees monotone dependence, tau_distance growth away from the observed best; "
+    "Secondary: tau-b sees monotone dependence, tau_distance growth away from the selected run; "
     "p-values are by permutation, one test each, not adjusted; there is no interval."
 )
 
@@ -70,8 +72,8 @@ def marginals(
     Returns:
         A row per group and bin: `group`, `low`, `high` (ends of the bin, in its unit), `n`,
         `diverged`, `within`, `within_low`, `within_high`, `q25`, `q50`, `q75` (percent, of all
-        trials of the bin, failures included), `source` of the range. Groups that the
-        hyperparameter was not drawn for have no row.
+        trials of the bin, those at chance included, see `sample_quantile`), `source` of the range.
+        Groups that the hyperparameter was not drawn for have no row.
 
     Raises:
         TableError: as `search_space_of`; trials that lie outside the search space.
@@ -79,7 +81,7 @@ def marginals(
 
     >>> table = pd.DataFrame({"model": "a", "error": [5.0, 6.0, 30.0], "lr": [0.01, 0.02, 1.0]})
     >>> marginals(table, "lr", {"lr": (0.01, 1.0)}, bins=2)[["n", "within", "q50"]].values.tolist()
-    [[2.0, 1.0, 5.0], [1.0, 0.0, 30.0]]
+    [[2.0, 1.0, 5.5], [1.0, 0.0, 30.0]]
 
     """
     asked = Estimand(unit=unit_of(table)) if estimand is None else estimand
@@ -95,8 +97,9 @@ def marginals(
     found = pd.DataFrame(rows, columns=BIN_COLUMNS)
     kind = EXACT if asked.fixed else BAND
     level = f"{100 * asked.confidence:g}% for each bin alone"
-    found.attrs["note"] = f"Share {asked.wording}. {kind}, {level}."
-    found.attrs["hyperparameter"] = hyperparameter
+    scales = scales_of(table, [hyperparameter], ranges)
+    note = f"Share {asked.wording}. {kind}, {level}. {scale_note(scales)}"
+    found.attrs.update(note=note.strip(), hyperparameter=hyperparameter, scales=scales)
     return found
 
 
@@ -105,21 +108,23 @@ def importance(
     policy: Policy = "chance",
     *,
     hyperparameters: Sequence[str] | None = None,
+    space: SearchSpace = None,
     rng: np.random.Generator | None = None,
     permutations: int = IMPORTANCE_PERMUTATIONS,
 ) -> pd.DataFrame:
     """Say how much the error depends on each hyperparameter: Kendall's tau-b, twice.
 
     `tau`, of the value with the error, is large where more (or less) of it is always worse.
-    `tau_distance`, of its distance from the best configuration with the error, is large where the
-    error grows away from an optimum; on a log scale the distance is |log x - log x_best|. The best
-    is found anew in each permutation, so that having looked for it is part of the test:
+    `tau_distance`, of its distance from the selected configuration with the error, is large where
+    the error grows away from an optimum; on a log scale the distance is |log x - log x_selected|.
+    It is selected anew in each permutation, so that having looked for it is part of the test:
     p = (1 + b) / (1 + B) of the B permutations of the errors over the configurations, two-sided.
 
     Args:
         table: of `load`, or any frame with the columns `model` and `error`.
-        policy: where diverged runs count; failures tie at chance.
+        policy: where diverged runs count; runs no better than chance tie there.
         hyperparameters: columns or products; None for the known ones that vary.
+        space: what the scales of the hyperparameters are taken from, see `search_space_of`.
         rng: draws the permutations; without it there are no p-values.
         permutations: B, at least 1.
 
@@ -141,11 +146,12 @@ def importance(
         raise ValueError(f"permutations: got {permutations}, allowed: 1 or more")
     groups = sample_groups(table, policy)
     names = names_in(table, hyperparameters)
+    scales = scales_of(table, names, space)
     rows = []
     for group in groups:
         ranks = ranking(group)[0]
         for name in names:
-            x = _scaled(numeric_values(group.known, name), name)
+            x = _scaled(numeric_values(group.known, name), scales[name][0])
             if x.size and np.isnan(x).all():
                 continue  # a hyperparameter of the other optimizer
             taus, p = _taus(x, group.sample.errors, ranks, rng, permutations)
@@ -161,7 +167,7 @@ def importance(
                 }
             )
     found = pd.DataFrame(rows)
-    found.attrs["note"] = IMPORTANCE
+    found.attrs["note"] = " ".join(filter(None, [IMPORTANCE, scale_note(scales)]))
     return found
 
 
@@ -235,9 +241,9 @@ def _near(inside: Sample, whole: Sample, estimand: Estimand) -> dict[str, float]
     return {"within": share, "within_low": low, "within_high": high}
 
 
-def _scaled(values: FloatArray, name: str) -> FloatArray:
+def _scaled(values: FloatArray, scale: Scale) -> FloatArray:
     positive = bool((values[np.isfinite(values)] > 0).all())
-    return np.log(values) if positive and name not in LINEAR else values
+    return np.log(values) if positive and scale == "log" else values
 
 
 def _taus(
@@ -261,6 +267,6 @@ def _taus(
 
 
 def _pair(x: FloatArray, errors: FloatArray, ranks: FloatArray) -> tuple[float, float]:
-    best = ranks == 0
-    distance = np.abs(x - x[best].mean()) if best.any() else np.zeros(x.size)
+    first = ranks == 0
+    distance = np.abs(x - x[first].mean()) if first.any() else np.zeros(x.size)
     return tau_b(x, errors), tau_b(distance, errors)

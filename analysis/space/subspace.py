@@ -67,6 +67,7 @@ def subspace(
     wanted = _wanted(inside)
     whole = search_space_of(table, space, list(dict.fromkeys(r[0] for r in wanted)))
     kept = np.ones(len(table), dtype=bool)
+    narrowed: list[dict[str, object]] = []
     faults: list[str] = []
     for columns, rows in drawn_alike(table):
         for name, ends, applies in wanted:
@@ -82,6 +83,7 @@ def subspace(
             if not -SLACK <= low <= high <= 1.0 + SLACK:
                 allowed = "0 to 1" if relative else f"{of.low:g} to {of.high:g}"
                 faults.append(f"{name}: got {ends[0]:g} to {ends[1]:g}, allowed: within {allowed}")
+            narrowed += [_entry(of, low, high, columns)] if low < high else []
             position = of.position(numeric_values(table.iloc[rows], name))
             kept[rows] &= (low - SLACK <= position) & (position <= high + SLACK)
     if not faults and not kept.any():
@@ -90,12 +92,23 @@ def subspace(
         raise TableError(list(dict.fromkeys(faults)))
     result = table[kept].reset_index(drop=True)
     result.attrs["note"] = _note(whole, kept, beforehand=beforehand)
+    if known := table.attrs.get("search_space"):  # the first entry that applies is the one used
+        result.attrs["search_space"] = [*narrowed, *known]
     return result if beforehand else result.assign(sampler=SELECTED)
+
+
+def _entry(
+    of: SearchRange, low: float, high: float, columns: Mapping[str, object]
+) -> dict[str, object]:
+    """The part of a range between two positions, as `ranges_from` reads it."""
+    groups = {f"{c}s": [columns[c]] for c in ("model", "optim") if isinstance(columns.get(c), str)}
+    ends = {"low": float(of.at(low)), "high": float(of.at(high))}
+    return {"name": of.name, **ends, "scale": of.scale, **groups}
 
 
 def _note(whole: Sequence[SearchRange], kept: "npt.NDArray[np.bool_]", *, beforehand: bool) -> str:
     count = f"{int(kept.sum())} of {kept.size} trials inside the subspace"
-    observed = any(r.source == "observed" for r in whole)
+    observed = any(r.source.startswith("observed") for r in whole)
     edges = "; the search space is known only by the values observed" if observed else ""
     if not beforehand:
         return f"{count}{edges}; chosen after its errors were seen: no band."

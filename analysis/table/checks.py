@@ -1,7 +1,8 @@
 """What makes a table unfit for analysis: each check returns the faults that it finds."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from difflib import get_close_matches
 from typing import Any
 
@@ -166,8 +167,25 @@ def _one_chance(table: pd.DataFrame) -> list[str]:
 
 
 def _trials_once(table: pd.DataFrame) -> list[str]:
-    twice = table["trial"][table["trial"].duplicated() & table["trial"].notna()].unique()
-    return [f"trial: {name!r} appears more than once" for name in twice]
+    counts = Counter(trial_keys(table))
+    return [f"trial: {key[-1]!r} appears more than once" for key, n in counts.items() if n > 1]
+
+
+def trial_keys(table: pd.DataFrame) -> list[tuple[Hashable, ...]]:
+    """What must not be there twice: the trial, and with its group where it is only a number.
+
+    >>> trial_keys(pd.DataFrame({"model": ["a", "b"], "trial": ["0", "vit-3f2a"]}))
+    [('a', '0'), ('vit-3f2a',)]
+    """
+    if "trial" not in table:
+        return []
+    columns = [c for c in GROUPS if c in table]
+    rows = table.loc[table["trial"].notna(), [*columns, "trial"]].astype(object)
+    rows = rows.where(rows.notna(), None)
+    return [
+        row if str(row[-1]).isdigit() else (row[-1],)
+        for row in rows.itertuples(index=False, name=None)
+    ]
 
 
 CHECKS: tuple[tuple[Callable[[pd.DataFrame], list[str]], set[str]], ...] = (

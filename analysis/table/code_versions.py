@@ -62,6 +62,8 @@ def is_mixed(table: pd.DataFrame) -> bool:
 def _versions(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, int], int]]:
     """For each of the user's modules, results of each version and of unknown ones."""
     rows = table[table["outcome"].isin(KNOWN)] if "outcome" in table else table
+    if rows.empty:
+        return
     code = rows["code"] if "code" in rows else pd.Series(index=rows.index, dtype=object)
     code = code.astype(object).where(code.astype(str).str.fullmatch(DIGEST), None)
     for module, part in code.groupby(_modules(rows), sort=False):

@@ -18,47 +18,71 @@ they exist, and every further column is kept as it is.
 | `objective` | `module:function` that trained it | unknown |
 """
 
-import json
 import os
-import warnings
-from collections.abc import Callable, Iterable
-from io import BytesIO
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from analysis.errors import TableError
-from analysis.table.checks import RANGES, impossible_rows, table_faults
-from analysis.table.guarded_reading import read_bytes, read_toml
-from analysis.table.outcomes import DIVERGED, FAILED, KNOWN, MISSING, OK
+from analysis.importers import (
+    ExternalSweep,
+    ImportedTable,
+    ImportOptions,
+    convert_sweep,
+    read_sweep,
+)
+from analysis.importers.source import join_names
+from analysis.table.checks import table_faults
+from analysis.table.combine import Source, combine, short_names
+from analysis.table.outcomes import DIVERGED, OK
+from analysis.table.run_directory import (
+    FILES,
+    is_results_table,
+    is_run_directory,
+    read_results,
+    read_run,
+    read_study,
+)
 from analysis.table.units import unit_of
 
 TableSource = str | os.PathLike[str]
-FROM_STUDY = ("sampler", "objective")
-"""Columns of a run directory's table that study.toml says."""
-T = TypeVar("T")
 
 
-def load(paths: TableSource | Iterable[TableSource]) -> pd.DataFrame:
+def load(
+    paths: TableSource | Iterable[TableSource],
+    options: ImportOptions | None = None,
+    *,
+    pool: bool = False,
+) -> pd.DataFrame:
     r"""Read one source or several into one table, checked, in the order of the design.
 
     A folder is a run directory: the rows are those of `design.parquet`, joined with
     `results.parquet`, so that a trial without a result appears with the outcome `missing`; the
-    columns `sampler` and `objective` are read from `study.toml`. A file is read by its ending:
-    `.parquet`, `.csv`, `.jsonl`. A trial that several sources hold (a larger study adopts finished
-    trials) counts once, finished before missing.
+    columns `sampler` and `objective` are read from `study.toml`. A parquet file that a sweep or
+    `stability import` wrote is taken as it is. Any other file is read as `stability import` reads
+    it, with `options`.
+
+    One sample has one law. Sources of the same model that differ in search space, data, recipe,
+    code or seed get different values in the column `sweep`, which makes groups; sources whose law
+    is not known are told apart by their names.
 
     Args:
         paths: run directories or files.
+        options: what is to be said about files of other tools (columns, unit, states); run
+            directories and tables of this project need nothing.
+        pool: take sources that differ in their seed alone, or whose law is not known, as one.
 
     Returns:
         One row per trial; columns as in the description of this module; plain dtypes.
+        `attrs["notes"]` lists what was assumed, `attrs["search_space"]` the ranges that were drawn
+        from, where all sources have the same.
 
     Raises:
-        TableError: anything unreadable or outside its range; every fault of every source at once.
+        TableError: anything unreadable, outside its range or ambiguous; a trial or a file that is
+            there twice. Every fault of every source at once; `hint` is a command that settles them.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -69,28 +93,54 @@ def load(paths: TableSource | Iterable[TableSource]) -> pd.DataFrame:
     >>> folder.cleanup()
 
     """
-    sources = [Path(p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
-    if not sources:
+    names = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not names:
         raise TableError(["no run directory or file was given"])
-    tables: list[pd.DataFrame] = []
+    sources: list[Source] = []
     faults: list[str] = []
-    for source in sources:
+    hints: list[str] = []
+    for name in names:
         try:
-            tables.append(as_table(read_source(source)))
+            sources.append(read_source(os.fspath(name), options))
         except TableError as error:
-            faults += [f"{source}: {fault}" for fault in error.faults]
-    units = [unit_of(table) for table in tables]
-    if len(set(units)) > 1:
-        listed = ", ".join(
-            f"{source}: {unit}" for source, unit in zip(sources, units, strict=False)
-        )
-        faults.append(f"errors in different units cannot be put together ({listed})")
+            faults += [f if f.startswith(str(name)) else f"{name}: {f}" for f in error.faults]
+            hints += [error.hint] if error.hint else []
     if faults:
-        raise TableError(faults)
-    together = pd.concat(tables, ignore_index=True)
-    if twice := _of_several_versions(together):
-        raise TableError(twice)
-    return as_table(_each_trial_once(together))
+        raise TableError(faults, hint="\n".join(hints))
+    together, notes = combine(sources, pool=pool)
+    table = as_table(together)
+    table.attrs["notes"] = [*_merged_notes(sources), *notes]
+    return table
+
+
+def read_source(name: str, options: ImportOptions | None = None) -> Source:
+    """Read one run directory, file or storage.
+
+    Raises:
+        TableError: it does not exist, cannot be read, or leaves something open.
+
+    """
+    path = Path(name)
+    if path.name in FILES and os.path.lexists(path.parent / "study.toml"):
+        path = path.parent  # a view of a run: the design and the law are beside it
+    if path.is_dir() and is_run_directory(path):
+        return Source(name=name, table=as_table(read_run(path)), study=read_study(path))
+    if path.suffix.lower() == ".parquet" and is_results_table(path):
+        return Source(name=name, table=as_table(read_results(path)))
+    if "://" not in name and not os.path.lexists(path):
+        raise TableError(["no such file or folder"])
+    sweep = replace(read_sweep(name), source=name)
+    return source_of(sweep, convert_sweep(sweep, options))
+
+
+def source_of(sweep: ExternalSweep, imported: ImportedTable) -> Source:
+    """A sweep of another tool as a source, with what was assumed."""
+    return Source(
+        name=sweep.title,
+        table=as_table(imported.table),
+        experiment=sweep.experiment,
+        notes=imported.said,
+    )
 
 
 def as_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +161,8 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     analysis.errors.TableError: 1 problem: error: row 1 is -1.0, allowed: 0 to 100
 
     """
-    table = frame.reset_index(drop=True).apply(_plain)
+    table = frame.reset_index(drop=True).apply(plain_dtype)
+    table.attrs = dict(frame.attrs)
     if "error" in table and "outcome" not in table:
         # text that is no number is left to the checks: it is a fault, not a diverged run
         empty = table["error"].isna() | table["error"].eq(float("inf"))
@@ -125,119 +176,16 @@ def as_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def read_source(source: Path) -> pd.DataFrame:
-    """Read one run directory or file, unchecked.
-
-    Raises:
-        TableError: it does not exist, cannot be read, or has an unknown ending.
-
-    """
-    if not source.exists():
-        raise TableError(["no such file or folder"])
-    if source.is_dir():
-        return _read_run(source)
-    readers: dict[str, Callable[[BytesIO], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet,
-        ".csv": pd.read_csv,
-        ".jsonl": _read_jsonl,
-    }
-    if source.suffix.lower() not in readers:
-        raise TableError([f"got {source.name!r}, allowed: a run directory, {', '.join(readers)}"])
-    try:
-        return readers[source.suffix.lower()](BytesIO(read_bytes(source)))
-    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
-        raise TableError([f"cannot be read: {' '.join(str(error).split())}"]) from error
+def _merged_notes(sources: Sequence[Source]) -> list[str]:
+    """The notes of all sources; what holds for several is said once, with their names."""
+    names: dict[str, list[str]] = {}
+    for source, name in zip(sources, short_names([s.name for s in sources]), strict=True):
+        for note in source.notes:
+            names.setdefault(note, []).append(name)
+    return [f"{join_names(of)}: {note}" for note, of in names.items()]
 
 
-def _read_run(folder: Path) -> pd.DataFrame:
-    """Join the design with its results, keeping the design's order."""
-    names = [n for n in ("design.parquet", "results.parquet") if os.path.lexists(folder / n)]
-    if not names:
-        raise TableError(["not a run directory: no design.parquet and no results.parquet"])
-    parts = [_named(folder / name, read_source) for name in names]
-    table = parts[0] if len(parts) == 1 else _join(*parts)
-    if "results.parquet" not in names:
-        table = table.assign(outcome=MISSING, error=float("nan"))
-    path = folder / "study.toml"
-    study = _named(path, read_toml) if os.path.lexists(path) else {}
-    if "error_unit" in table or study.get("unit") == "raw":
-        is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
-        table = table.assign(error_unit="raw" if is_raw else "percent")
-    table = _without_impossible(table, folder)
-    said = {name: study[name] for name in FROM_STUDY if isinstance(study.get(name), str)}
-    return table.assign(**said)
-
-
-def _without_impossible(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Count results with impossible values as failed, with a warning: one must not block the rest.
-
-    An earlier version stored whatever an objective returned.
-    """
-    found = impossible_rows(table)
-    if not found:
-        return table
-    names = [name for name in RANGES if name in table]
-    bad = np.isin(np.arange(len(table)), list(found))
-    table = table.assign(
-        outcome=table["outcome"].mask(bad, "crashed"),
-        **{name: table[name].mask(bad) for name in names},
-    )
-    place, why = next(iter(found.items()))
-    which = table["trial"].iloc[place] if "trial" in table else f"row {place + 1}"
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    warnings.warn(f"{folder}: {which} counts as failed: {why}{more}", stacklevel=2)
-    return table
-
-
-def _named(path: Path, reader: Callable[[Path], T]) -> T:
-    """What `reader` reads; its faults name the file."""
-    try:
-        return reader(path)
-    except TableError as error:
-        raise TableError([f"{path.name}: {fault}" for fault in error.faults]) from error
-
-
-def _join(design: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    faults = [
-        f"{name}: no column {column!r}"
-        for name, part, columns in (
-            ("design.parquet", design, ["trial"]),
-            ("results.parquet", results, ["trial", "outcome", "error"]),
-        )
-        for column in columns
-        if column not in part
-    ]
-    faults += [
-        f"{name}: trial has values that are not text"
-        for name, part in (("design.parquet", design), ("results.parquet", results))
-        if "trial" in part and not all(isinstance(trial, str) for trial in part["trial"])
-    ]
-    if not faults:
-        strangers = sorted(set(results["trial"]) - set(design["trial"]))
-        faults += [f"results.parquet: trial {trial!r} is not in the design" for trial in strangers]
-        twice = results["trial"][results["trial"].duplicated()].unique()
-        faults += [f"results.parquet: trial {trial!r} has several results" for trial in twice]
-    if faults:
-        raise TableError(faults)
-    new = ["trial", *(column for column in results if column not in design)]
-    table = design.merge(results[new], how="left", on="trial")
-    finished = design["trial"].isin(results["trial"])
-    return table.assign(outcome=table["outcome"].astype(object).where(finished, MISSING))
-
-
-def _read_jsonl(content: BytesIO) -> pd.DataFrame:
-    """One JSON object per line; NaN and Infinity are understood, empty lines are passed over."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(content.read().decode().splitlines(), start=1):
-        if line.strip():
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not an object: {line[:40]}")
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+def plain_dtype(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Categories, nullable and arrow-backed types become text, float, int or bool.
 
     Categories would make groups of models that are not there; `pd.NA` compares to nothing.
@@ -246,29 +194,3 @@ def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return column
     plain = column.astype(object).where(column.notna(), None)
     return pd.Series(plain.tolist(), index=column.index, name=column.name)
-
-
-def _of_several_versions(table: pd.DataFrame) -> list[str]:
-    """A fault where sources hold the same trial, trained by different versions of the code."""
-    if not {"trial", "code"} <= set(table.columns):
-        return []
-    trained = table[table["trial"].notna() & table["outcome"].isin(KNOWN)]
-    versions = trained.groupby("trial", sort=False)["code"].nunique()
-    if not len(several := versions[versions > 1]):
-        return []
-    more = f" (and {len(several) - 1} more)" if len(several) > 1 else ""
-    return [
-        f"trial {several.index[0]!r}{more} has results of different versions of your code in "
-        "these sources: read them one at a time"
-    ]
-
-
-def _each_trial_once(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row per trial: the first with a result, else the first failure, else the first."""
-    if "trial" not in table:
-        return table
-    named = table["trial"].notna()
-    key = table["trial"].astype(object).where(named, table.index.to_series())
-    rank = 2 * table["outcome"].eq(MISSING).astype(int) + table["outcome"].isin(FAILED)
-    first = rank.groupby(key, sort=False).idxmin()
-    return table.loc[first.to_numpy()]

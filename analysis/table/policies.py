@@ -1,4 +1,4 @@
-"""Which number stands for a run that failed: the choice that moves a curve the most."""
+"""Which number stands for a run without a usable error: the choice that moves a curve the most."""
 
 import math
 from typing import Any, Literal, get_args
@@ -78,8 +78,8 @@ def errors_under(group: pd.DataFrame, policy: Policy = "chance") -> FloatArray:
         policy: `chance`, `last`, `best` or `drop`.
 
     Returns:
-        Percent, in [0, c], or +inf for failures where c is unknown; one per row with the outcome
-        ok, collapsed or diverged (under `drop` without the diverged), in the order of the rows.
+        Percent, in [0, c], or +inf for those at chance where c is unknown; one per row with the
+        outcome ok, collapsed or diverged (under `drop` without the diverged), in their order.
 
     Raises:
         ValueError: unknown policy.

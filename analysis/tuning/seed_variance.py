@@ -16,8 +16,8 @@ from analysis.table.outcomes import FAILED
 from analysis.table.policies import Policy, chance_error, errors_under
 
 VARIANCE_NOTE = (
-    "Shares of variance, one-way random effects; failures count by the policy. The interval of "
-    "share_hyper is exact for normal effects and equal numbers of seeds, and for no other law: "
+    "Shares of variance, one-way random effects; runs at chance count by the policy. The interval "
+    "of share_hyper is exact for normal effects and equal numbers of seeds, and for no other law: "
     "where a few configurations are far worse than the rest it covers far less. `same_order` has "
     "an exact interval whatever the law."
 )
@@ -89,7 +89,7 @@ def variance_shares(
     """Compare the luck of the seed with the choice of hyperparameters: k configurations x R seeds.
 
     Beside the shares of variance (`variance_components`), `same_order`: the probability that two
-    configurations rank alike under two seeds (two failures tie, and a tie is alike where both
+    configurations rank alike under two seeds (two at chance tie, and a tie is alike where both
     seeds have it). It is counted over disjoint pairs of configurations, in the order of their
     draws, so that its interval is exact (Clopper and Pearson 1934), whatever the law.
 
@@ -103,11 +103,11 @@ def variance_shares(
         A row per group: `group`, `configurations` (those with two seeds or more), `seeds` (the
         fewest), `seed_sd`, `hyper_sd` (points of error), `share_hyper` with `share_low`,
         `share_high`; `same_order`, `same_low`, `same_high`, of `pairs`; `mixed` (configurations
-        that fail under some seeds only), `unknown` (trials without a known error, left out).
+        at chance under some seeds only), `unknown` (trials without a known error, left out).
 
     Raises:
         TableError: no column `draw`, a group in which fewer than two draws have two seeds, no
-            chance where runs failed, other faults of the table.
+            chance where runs diverged, other faults of the table.
         ValueError: unknown policy, bad confidence.
 
     >>> table = pd.DataFrame({"model": "a", "draw": [0, 0, 1, 1], "error": [1.0, 3.0, 7.0, 9.0]})
@@ -137,7 +137,7 @@ def _row(part: pd.DataFrame, label: str, policy: Policy, confidence: float) -> d
     if len(values) < 2:
         faults.append(f"group {label!r}: {len(values)} draws with two seeds, allowed: 2 or more")
     if np.isinf(errors).any():
-        faults.append(f"group {label!r}: runs failed and there is no chance to count them at")
+        faults.append(f"group {label!r}: runs diverged and there is no chance to count them at")
     if faults:
         raise TableError(faults)
     parts = variance_components(values, confidence)

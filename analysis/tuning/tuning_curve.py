@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.arrays import FloatArray
 from analysis.edf.bands import Method
-from analysis.edf.intervals import quantile_interval
+from analysis.edf.intervals import quantile_interval, sample_quantile
 from analysis.edf.samples import Sample
 from analysis.edf.step_function import TIE
 from analysis.table.units import near_distance
@@ -27,8 +27,9 @@ def score_by_trials(
     the n - i above it. The share within d of the best falls with m, for some models faster than
     for others: that is why studies of unequal size cannot be compared by it.
 
-    The median of the best of m draws is the quantile 1 - 2^(-1/m) of F; its interval inverts the
-    simultaneous band, so that all rows hold together.
+    The median of the best of m draws is the quantile 1 - 2^(-1/m) of F (`sample_quantile`; for
+    m = 1 the median of the sample); its interval inverts the simultaneous band, so that all rows
+    hold together.
 
     Args:
         sample: independent draws; failed trials count as bad.
@@ -67,12 +68,14 @@ def score_by_trials(
     rows = []
     for m in sizes:
         chosen = _rank_of_best(n, m)
-        median = quantile_interval(sample, 1.0 - 0.5 ** (1.0 / m), confidence, method)
+        p = 1.0 - 0.5 ** (1.0 / m)
+        ends = quantile_interval(sample, p, confidence, method)[1:]
         possible = chosen > 0  # an infinite error that cannot be the best must not count
         rows.append(
             (
                 float(values[possible] @ chosen[possible]),
-                *median,
+                sample_quantile(sample, p),
+                *ends,
                 _share(reached, chosen, m),
             )
         )

@@ -48,7 +48,12 @@ def fault_of(error: Exception) -> str | None:
 
     analysis_errors = sys.modules.get("analysis.errors")
     if analysis_errors is not None and isinstance(error, analysis_errors.TableError):
-        return str(SpecError(list(error.faults)))
+        faults = str(SpecError(list(error.faults)))
+        return (
+            f"{faults}\nTo settle it, check that this is what you mean, and run:\n{error.hint}"
+            if error.hint
+            else faults
+        )
     if isinstance(error, UnicodeEncodeError):  # of a path: output can be encoded, whatever it is
         return f"{error.object} is not valid UTF-8, take another name"
     return None

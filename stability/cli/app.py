@@ -185,12 +185,13 @@ def edf(
     policy: o.Policy = "chance",
     band: o.Band = None,
     within: o.Within = None,
+    pool: o.PoolSweeps = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Draw the EDFs of runs or tables, with 95% bands."""
     from stability.cli.commands.edf import EdfOptions, show_edf
 
-    options = EdfOptions(delta=delta, policy=policy, band=band)
+    options = EdfOptions(delta=delta, policy=policy, band=band, pool=pool)
     show_edf(runs, output, options, within, as_json=as_json)
 
 
@@ -203,12 +204,13 @@ def compare(
     policy: o.ComparePolicy = None,
     pilot: o.Pilot = "0",
     confidence: o.Confidence = "0.95",
+    pool: o.PoolSweeps = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Say which of several models is more stable, and how sure that is."""
     from stability.cli.commands.compare import CompareOptions, show_comparison
 
-    options = CompareOptions(by, reference, within, policy, pilot, confidence)
+    options = CompareOptions(by, reference, within, policy, pilot, confidence, pool)
     show_comparison(runs, options, as_json=as_json)
 
 
@@ -222,6 +224,7 @@ def plan(
     by: o.PlanBy = None,
     draws: o.Draws = None,
     workers: o.PlannedWorkers = None,
+    pool: o.PoolSweeps = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Say how many trials a study needs; of a pilot, power and cost."""
@@ -235,6 +238,7 @@ def plan(
         by=by,
         draws=draws,
         workers=workers,
+        pool=pool,
     )
     show_plan(runs or [], options, as_json=as_json)
 
@@ -245,16 +249,19 @@ def import_(
     out: o.ImportOut = None,
     map_: o.Map = None,
     accuracy: o.Accuracy = None,
+    negate: o.Negate = False,
     unit: o.Unit = None,
     set_: o.SetConstant = None,
     map_outcome: o.MapOutcome = None,
-    empty: o.Empty = "diverged",
+    empty: o.Empty = None,
+    last_of: o.LastOf = None,
     chance: o.Chance = None,
     classes: o.Classes = None,
     class_counts: o.ClassCounts = None,
     n_eval: o.NEval = None,
     format_: o.Format = None,
     study: o.OfStudy = None,
+    pool: o.PoolSweeps = False,
     dry_run: o.ImportDryRun = False,
     force: o.Force = False,
 ) -> None:
@@ -267,16 +274,19 @@ def import_(
     arguments = ImportArguments(
         map=map_ or [],
         accuracy=accuracy,
-        unit=unit,
+        negate=negate,
+        unit=unit or [],
         set=set_ or [],
         map_outcome=map_outcome or [],
         empty=empty,
+        last_of=last_of,
         chance=chance,
         classes=classes,
         class_counts=class_counts,
         n_eval=n_eval,
         format=format_,
         study=study or [],
+        pool=pool,
     )
     import_sources(sources, arguments, out, dry_run=dry_run, force=force)
 

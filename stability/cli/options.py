@@ -15,7 +15,15 @@ AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")
 Run = Annotated[Path, Argument(help="A run directory.", show_default=False)]
 Tables = Annotated[
     list[Path],
-    Argument(help="Run directories, or parquet, CSV or JSONL tables.", show_default=False),
+    Argument(help="Run directories, or tables as stability import reads them.", show_default=False),
+]
+PoolSweeps = Annotated[
+    bool,
+    Option(
+        "--pool",
+        help="Show sweeps that differ in their seed alone, or tables of the same model, as one "
+        "sample.",
+    ),
 ]
 
 # sweep, resume: what is trained
@@ -151,8 +159,8 @@ Out = Annotated[
 Confirm = Annotated[
     str | None,
     Option(
-        help="At the end, retrain the best configuration of each group with R new seeds: the "
-        "reference of stability compare.",
+        help="At the end, retrain the selected configuration of each group (by validation error "
+        "where there is one) with R new seeds: the reference of stability compare.",
         metavar="R",
     ),
 ]
@@ -300,7 +308,9 @@ ImportOut = Annotated[
 ]
 Format = Annotated[
     str | None,
-    Option("--format", help="table, optuna, wandb or pycls  [default: recognised]", metavar="NAME"),
+    Option(
+        "--format", help="optuna, pycls, ray, wandb or table  [default: recognised]", metavar="NAME"
+    ),
 ]
 Map = Annotated[
     list[str] | None,
@@ -314,9 +324,24 @@ Map = Annotated[
 Accuracy = Annotated[
     str | None, Option(help="Column of accuracies, in place of errors.", metavar="COLUMN")
 ]
+Negate = Annotated[
+    bool, Option("--negate", help="The column holds minus the errors or accuracies.")
+]
 Unit = Annotated[
+    list[str] | None,
+    Option(
+        help="Unit of the errors or accuracies: percent, fraction, or raw (any loss). "
+        "COLUMN=NAME sets the unit of another column.",
+        metavar="NAME",
+    ),
+]
+LastOf = Annotated[
     str | None,
-    Option(help="Unit of the errors or accuracies: percent or fraction.", metavar="NAME"),
+    Option(
+        help="Column that names the run of each row, where rows are epochs or steps: the last row "
+        "of each run counts.",
+        metavar="COLUMN",
+    ),
 ]
 SetConstant = Annotated[
     list[str] | None,
@@ -325,12 +350,16 @@ SetConstant = Annotated[
 MapOutcome = Annotated[
     list[str] | None,
     Option(
-        help="Meaning of a value in the outcome column: done=ok, nan=diverged, oom=crashed.",
+        help="Meaning of a value in the outcome column: good=ok, nan=diverged, (empty)=missing. "
+        "Known words need none.",
         metavar="VALUE=OUTCOME",
     ),
 ]
 Empty = Annotated[
-    str, Option(help="Outcome of a run that ended without an error.", metavar="OUTCOME")
+    str | None,
+    Option(
+        help="Outcome of a run that ended without an error  [default: diverged]", metavar="OUTCOME"
+    ),
 ]
 Chance = Annotated[
     str | None, Option(help="Error of always answering the largest class.", metavar="PERCENT")

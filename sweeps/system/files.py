@@ -51,13 +51,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield an empty file with a unique name in the folder of `path`; remove it at the end."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the temporary name
+        raise
     os.close(handle)
     temporary = Path(name)
     try:
         # mkstemp makes files that only their owner can read. No file is writable by others.
         temporary.chmod(0o644 & ~_UMASK)
         yield temporary
+    except OSError as error:
+        if error.filename in (name, temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

@@ -90,7 +90,7 @@ def test_the_span_is_the_percentiles_of_the_winners_value() -> None:
     assert np.abs(
         np.log(row[["low", "median", "high"]].astype(float) / near)
     ).max() <= 1.01 * np.log(step)
-    assert row["best"] == lr[-1]
+    assert row["selected"] == lr[-1]
     assert row["m"] == 16
     assert 10 <= row["runs"] <= 13  # "about the top 12, whatever n"
     assert span_of_the_best(drawn(1024)).iloc[0]["runs"] == pytest.approx(row["runs"], abs=2)
@@ -112,7 +112,7 @@ def test_failures_stay_in_the_resample_and_never_win() -> None:
 
 def test_products_and_unknown_hyperparameters() -> None:
     row = span_of_the_best(drawn(4), hyperparameters=["lr*weight_decay"]).iloc[0]
-    assert row["best"] == pytest.approx(drawn(4).eval("lr * weight_decay").iloc[-1])
+    assert row["selected"] == pytest.approx(drawn(4).eval("lr * weight_decay").iloc[-1])
     with pytest.raises(TableError, match="no column 'momentum'"):
         span_of_the_best(drawn(4), hyperparameters=["momentum"])
     with pytest.raises(TableError, match="model: got"):
@@ -148,7 +148,7 @@ def test_the_optimum_is_the_one_chosen_on_validation_and_ties_have_a_row_each() 
 
 def test_an_unknown_box_is_the_observed_one_and_says_so() -> None:
     found = edge_warnings(drawn(8))
-    assert found["source"].eq("observed").all()
+    assert found["source"].eq("observed, scale inferred").all()
     assert found["edge"].tolist() == ["high", "low"]  # the outermost run is the best here
     assert "outermost values drawn" in found.attrs["note"]
 
@@ -297,7 +297,8 @@ def test_the_landscape_holds_every_trial() -> None:
         90.0,
         7.0,
     ]
-    assert found.loc[found["best"], "error"].tolist() == [7.0]
+    assert found.loc[found["selected"], "error"].tolist() == [7.0]
+    assert found["selected_on"].eq("validation").all()
     assert found["usable"].sum() == 2
 
 

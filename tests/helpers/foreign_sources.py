@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
+
+from analysis.importers import ExternalSweep, ImportOptions, convert_sweep
 
 HEADER = [
     # Order and names of an export of the W&B runs table: columns of the run, config, summary.
@@ -32,6 +35,25 @@ def write_wandb(path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerows([HEADER, *reversed(wandb_rows())])
+
+
+def wandb_api_runs() -> list[dict[str, Any]]:
+    """Runs as `wandb.Api().runs` has them: summary, config, name and state; NaN is a text."""
+    summaries = [
+        {"test_err": 12.5, "_runtime": 10, "_wandb": {"runtime": 10}},
+        {"test_err": "NaN", "_runtime": 11},
+        {"test_err": 80, "_runtime": 3},
+    ]
+    states = ["finished", "finished", "crashed"]
+    return [
+        {
+            "summary": summary,
+            "config": {"lr": (i + 1) / 10, "opt": {"name": "sgd"}},
+            "name": f"run-{i}",
+            "state": state,
+        }
+        for i, (summary, state) in enumerate(zip(summaries, states, strict=True))
+    ]
 
 
 def pycls_job(number: int, **changes: Any) -> dict[str, Any]:
@@ -130,4 +152,79 @@ def write_runs(path: Path) -> None:
 
 def write_states(path: Path) -> None:
     """A person's table with a column of states."""
-    path.write_text("status,acc\ndone,0.9\ndone,0.8\nnan,0.1\noom,\nmissing,\ndone,0.7\n")
+    path.write_text("status,acc\ndone,0.9\ndone,0.8\nweird,0.1\noom,\nmissing,\ndone,0.7\n")
+
+
+def ray_line(trial: str, iteration: int, loss: Any, lr: float, *, done: bool) -> dict[str, Any]:
+    """A result as Ray's JsonLoggerCallback writes it: metrics, what Tune adds, the config."""
+    return {
+        "loss": loss,
+        "info": {"val": {"err": 10.0 + iteration}},
+        "timestamp": 1700000000 + iteration,
+        "done": done,
+        "training_iteration": iteration,
+        "trial_id": trial,
+        "date": "2025-11-01_10-00-00",
+        "time_total_s": 1.5 * iteration,
+        "pid": 4711,
+        "hostname": "node1",
+        "node_ip": "10.0.0.1",
+        "config": {"lr": lr, "model": {"width": 64}, "done": "config's own"},
+        "experiment_tag": f"{trial[-1]}_lr={lr}",
+    }
+
+
+def write_ray_trial(folder: Path, lines: list[dict[str, Any]], *, csv_only: bool = False) -> None:
+    """Files of a trial: `result.json`, `progress.csv` without the config, `params.json`."""
+    folder.mkdir(parents=True)
+    (folder / "params.pkl").write_bytes(b"\x80\x05never read")
+    (folder / "result.json").write_text(
+        "" if csv_only else "".join(json.dumps(line) + "\n" for line in lines)
+    )
+    if not lines:
+        (folder / "progress.csv").write_text("")
+        return
+    (folder / "params.json").write_text(json.dumps(lines[0]["config"], indent=2, sort_keys=True))
+    flat = [{**line, "info/val/err": line["info"]["val"]["err"]} for line in lines]
+    names = [name for name in flat[0] if name not in ("config", "info")]
+    with (folder / "progress.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def write_ray(experiment: Path, *, state: bool = True) -> None:
+    """An experiment of six trials: ended, ended by a scheduler, NaN, failed twice, not begun."""
+    names = [f"a826b_{i:05}" for i in range(6)]
+    folders = [experiment / f"train_{name}_{i}_lr=0.{i}_2025" for i, name in enumerate(names)]
+    first, second, third, fourth, *_ = names
+    # a function that returns leaves done = false
+    write_ray_trial(folders[0], [ray_line(first, i, 50.0 / i, 0.1, done=False) for i in (1, 2)])
+    write_ray_trial(folders[1], [ray_line(second, 1, 60.0, 0.2, done=True)], csv_only=True)
+    write_ray_trial(folders[2], [ray_line(third, i, math.nan, 0.3, done=i == 2) for i in (1, 2)])
+    write_ray_trial(folders[3], [ray_line(fourth, 1, 70.0, 0.4, done=False)])
+    (folders[3] / "error.txt").write_text("Traceback")
+    write_ray_trial(folders[4], [])
+    (folders[4] / "error.pkl").write_bytes(b"\x80\x05never read")
+    (folders[4] / "params.json").write_text('{"lr": 0.5}')
+    write_ray_trial(folders[5], [])
+    (experiment / "checkpoints").mkdir()
+    if state:
+        status = ["TERMINATED", "TERMINATED", "TERMINATED", "ERROR", "ERROR", "PENDING"]
+        trials = [
+            [json.dumps({"trial_id": name, "status": each}), "{}"]
+            for name, each in zip(names, status, strict=True)
+        ]
+        content = {"trial_data": trials, "runner_data": {}, "stats": {"start_time": 1.0}}
+        (experiment / "experiment_state-2025-11-01_09-00-00.json").write_text("{}")
+        (experiment / "experiment_state-2025-11-01_10-00-00.json").write_text(json.dumps(content))
+
+
+def table_of(source: ExternalSweep, **wish: Any) -> pd.DataFrame:
+    """The results table of a source."""
+    return convert_sweep(source, ImportOptions(**wish)).table
+
+
+def cells(column: "pd.Series[Any]") -> list[Any]:
+    """Cells of a column, None where there is nothing."""
+    return [None if pd.isna(cell) else cell for cell in column]

@@ -134,7 +134,7 @@ def test_the_guard_can_fail() -> None:
 def test_only_analysis_parses_tables_of_other_tools() -> None:
     found = {name: bad for name, source in modules().items() if (bad := table_parsers(source))}
     assert [name for name in found if not name.startswith("analysis.")] == []
-    assert "analysis.importers.optuna_storage" in found
+    assert "analysis.importers.formats.optuna_storage" in found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import refresh
-from stability.cli.output.tables import console, escape_cell, grid_of, print_wrapped
+from stability.cli.output.tables import (
+    console,
+    escape_cell,
+    grid_of,
+    print_assumed,
+    print_wrapped,
+)
 from stability.cli.study.code import outdated_code
 from stability.cli.study.parsing import FaultList, parse_number
 from sweeps.errors import SpecError, StabilityError
@@ -16,6 +22,8 @@ from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Estimand as Declared
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis import Comparison, Estimand
     from analysis.comparison.strata import Stratum
     from analysis.table.units import Unit
@@ -40,26 +48,32 @@ class CompareOptions:
     policy: str | None
     pilot: str
     confidence: str
+    pool: bool = False
 
 
 def show_comparison(runs: list[Path], options: CompareOptions, *, as_json: bool) -> None:
     """Compare the groups of `runs` and print what came out. Raises SpecError with every fault."""
+    from analysis import load
+    from analysis.table.units import unit_of
+
     faults = FaultList([fault for run in runs if (fault := refresh(run))])
     declared = declared_by(faults, runs)
-    unit = None if faults.found else unit_of_runs(runs)
-    estimand, policy = estimand_of(faults, options, declared, unit or "percent")
-    if faults.found or estimand is None:
+    table = None if faults.found else load(runs, pool=options.pool)
+    unit = "percent" if table is None else unit_of(table)
+    estimand, policy = estimand_of(faults, options, declared, unit)
+    if faults.found or estimand is None or table is None:
         raise SpecError(faults.found)
-    strata = compared(runs, options, estimand, policy)
-    edited = outdated_code(runs)
+    strata, absent = compared(table, runs, options, estimand, policy)
+    notes = [*absent, *outdated_code(runs)]
     if as_json:
-        print(json.dumps([as_data(stratum, edited) for stratum in strata], indent=2))
+        print(json.dumps([as_data(stratum, notes) for stratum in strata], indent=2))
         return
     for place, stratum in enumerate(strata):
         print("\n" if place else "", end="")
         print_stratum(stratum)
-    for line in edited:
+    for line in notes:
         print_wrapped(f"Note: {line}")
+    print_assumed(table.attrs.get("notes", []))
 
 
 def declared_by(faults: FaultList, runs: Sequence[Path]) -> Declared:
@@ -81,14 +95,6 @@ def declared_by(faults: FaultList, runs: Sequence[Path]) -> Declared:
         listed = "; ".join(f"{run.name}: {d}" for run, d in found.items())
         faults.add("runs", f"they declare different questions ({listed}); compare them apart")
     return next(iter(found.values()), Declared())
-
-
-def unit_of_runs(runs: list[Path]) -> "Unit":
-    """Unit of the errors of all tables. Raises TableError."""
-    from analysis import load
-    from analysis.table.units import unit_of
-
-    return unit_of(load(runs))
 
 
 def estimand_of(
@@ -139,18 +145,22 @@ def reference_of(faults: FaultList, text: str | None) -> dict[str, Any]:
 
 
 def compared(
-    runs: list[Path], options: CompareOptions, estimand: "Estimand", policy: str
-) -> list["Stratum"]:
-    """The comparisons. Raises SpecError where the tables do not admit them."""
+    table: "pd.DataFrame",
+    runs: list[Path],
+    options: CompareOptions,
+    estimand: "Estimand",
+    policy: str,
+) -> tuple[list["Stratum"], list[str]]:
+    """The comparisons, and which strata have none. Raises SpecError where the tables admit none."""
     import numpy as np
 
-    from analysis import load
+    from analysis import TableError
     from analysis.comparison.confirmed import confirmed
-    from analysis.comparison.strata import compare_strata
+    from analysis.comparison.strata import compare_strata, left_out
 
     try:
-        return compare_strata(
-            load(runs),
+        strata = compare_strata(
+            table,
             estimand,
             by=options.by,
             policy=policy,  # type: ignore[arg-type]
@@ -158,8 +168,11 @@ def compared(
             reference=options.reference,
             rng=np.random.default_rng(PERMUTATION_SEED),
         )
+        return strata, left_out(table, options.by)
+    except TableError:
+        raise
     except ValueError as error:
-        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+        raise SpecError([str(error)]) from error
 
 
 def print_stratum(stratum: "Stratum") -> None:

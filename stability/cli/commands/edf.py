@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from stability.cli.output.failures import few_lines
 from stability.cli.output.pictures import import_matplotlib
-from stability.cli.output.tables import print_groups, print_wrapped, shown_path
+from stability.cli.output.tables import print_assumed, print_groups, print_wrapped, shown_path
 from stability.cli.study.code import outdated_code
 from stability.cli.study.parsing import FaultList, not_one_of
 from sweeps.errors import SpecError, StabilityError
@@ -29,6 +29,7 @@ class EdfOptions:
     policy: str = "chance"
     band: str | None = None
     """None for the one that `analysis` takes by default."""
+    pool: bool = False
 
     def faults(self) -> list[str]:
         """What it is not allowed to be."""
@@ -59,7 +60,7 @@ def show_edf(
         faults.append(f"--output: {target.parent} is no folder")
     if faults:
         raise SpecError(faults)
-    table = load(runs)
+    table = load(runs, pool=options.pool)
     edited = outdated_code(runs)
     picture = write_picture(table, target, options, d, edited)
     if as_json:
@@ -69,6 +70,7 @@ def show_edf(
         print(shown_path(picture))
         for line in edited:
             print_wrapped(line)
+        print_assumed(table.attrs.get("notes", []))
 
 
 def declared_loss(runs: Sequence[Path]) -> float | None:
@@ -108,7 +110,9 @@ def write_picture(
 
 def refresh(path: Path) -> str | None:
     """Rebuild the views of a run directory; a fault where it is none. Other tables are let pass."""
-    if path.is_file():
+    from analysis.table.run_directory import is_run_directory
+
+    if not path.is_dir() or not is_run_directory(path):
         return None
     run = RunDirectory(path)
     try:
@@ -139,4 +143,5 @@ def to_json(
     rows = json.loads(summary.reset_index().to_json(orient="records"))
     used, unit = policy_for(policy, summary.attrs["unit"]), summary.attrs["unit"]  # type: ignore[arg-type]
     content = {"policy": used, "unit": unit, "picture": str(picture), "groups": rows}
-    return json.dumps({**content, "notes": [*code_notes(table), *notes]}, indent=2)
+    said = {"notes": [*code_notes(table), *notes], "assumed": table.attrs.get("notes", [])}
+    return json.dumps({**content, **said}, indent=2)

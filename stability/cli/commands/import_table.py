@@ -5,9 +5,10 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
+from typing import get_args
 
 import pandas as pd
 import pyarrow as pa
@@ -23,10 +24,12 @@ from analysis.importers import (
     convert_sweep,
     read_sweep,
 )
+from analysis.importers.source import SourceUnit
+from analysis.table.combine import combine
+from analysis.table.load import source_of
 from analysis.table.outcomes import OUTCOMES
-from stability.cli.output.tables import TERMINAL_WIDTH, print_groups, shown_path
+from stability.cli.output.tables import TERMINAL_WIDTH, print_groups, print_wrapped, shown_path
 from stability.cli.study.parsing import FaultList, parse_number
-from sweeps.errors import SpecError
 from sweeps.study.schema import METADATA
 from sweeps.system.files import atomic_write
 from sweeps.system.trust import printable
@@ -38,16 +41,19 @@ class ImportArguments:
 
     map: list[str]
     accuracy: str | None
-    unit: str | None
+    negate: bool = False
+    unit: list[str]
     set: list[str]
     map_outcome: list[str]
-    empty: str
+    empty: str | None
+    last_of: str | None = None
     chance: str | None
     classes: str | None
     class_counts: str | None
     n_eval: str | None
     format: str | None
     study: list[str]
+    pool: bool = False
 
 
 def import_sources(
@@ -56,29 +62,30 @@ def import_sources(
     """Read, convert, check, say what was done, and write. Raises with every fault.
 
     Raises:
-        SpecError: faults of the options and of single sources.
-        TableError: a trial that two sources hold.
+        TableError: faults of the options and the sources, with commands that would settle them.
+
     """
     faults = FaultList()
     options = options_of(faults, arguments)
     _check_target(faults, out, dry_run=dry_run, force=force)
     if out is not None and any(out.resolve() == Path(source).resolve() for source in sources):
         faults.add("--out", f"{out} is what shall be read")
-    read_in = [_read_source(faults, source, arguments) for source in sources]
-    found = [f for f in read_in if f is not None]
-    done = [] if options is None else [_converted(faults, sweep, options) for sweep in found]
+    done, hints = _converted(faults, sources, options, arguments, out)
     if faults.found:
-        raise SpecError(faults.found)
-    imported = [one for one in done if one is not None]
-    table = pd.concat([one.table for one in imported], ignore_index=True)
-    samples(table)  # no trial is in two sources
-    for sweep, one in zip(found, imported, strict=True):
-        _say(sweep, one)
+        raise TableError(faults.found, hint="\n".join(hints))
+    table, notes = combine(
+        [source_of(sweep, imported) for sweep, imported in done], pool=arguments.pool
+    )
+    samples(table)  # no configuration is there twice
+    for sweep, imported in done:
+        _say(sweep, imported)
+    for note in notes:
+        print_wrapped(note)
     print_groups(table)
     if dry_run or out is None:
         print("nothing was written")
         return
-    write_table(table, [note for one in imported for note in one.notes], out)
+    write_table(table, [note for _, one in done for note in one.notes] + notes, out)
     print(f"{shown_path(out)}; draw it: stability edf {shlex.quote(shown_path(out))}")
 
 
@@ -86,13 +93,13 @@ def options_of(faults: FaultList, arguments: ImportArguments) -> ImportOptions |
     """What is asked for; None where there is a fault."""
     before = len(faults.found)
     outcomes = _pairs(faults, "--map-outcome", arguments.map_outcome)
-    for value, outcome in {**outcomes, "--empty": arguments.empty}.items():
-        option = value if value == "--empty" else f"--map-outcome {value}"
-        faults.one_of(option, outcome, OUTCOMES)
+    for value, outcome in outcomes.items():
+        faults.one_of(f"--map-outcome {value}", outcome, OUTCOMES)
+    if arguments.empty is not None:
+        faults.one_of("--empty", arguments.empty, OUTCOMES)
     if arguments.empty in ("ok", "collapsed"):
         faults.add("--empty", f"got {arguments.empty!r}, a run without an error is neither")
-    if arguments.unit is not None:
-        faults.one_of("--unit", arguments.unit, ("percent", "fraction"))
+    units = _units(faults, arguments.unit)
     if arguments.format is not None:
         faults.one_of("--format", arguments.format, IMPORT_FORMATS)
     constants = _pairs(faults, "--set", arguments.set)
@@ -104,7 +111,10 @@ def options_of(faults: FaultList, arguments: ImportArguments) -> ImportOptions |
     return ImportOptions(
         columns=columns,
         accuracy=arguments.accuracy,
-        unit=arguments.unit,  # type: ignore[arg-type]
+        negate=arguments.negate,
+        unit=units.pop("", None),
+        units=units,
+        last_of=arguments.last_of,
         constants={name: _value(text) for name, text in constants.items()},
         outcomes=outcomes,
         empty=arguments.empty,
@@ -159,6 +169,18 @@ def _chance(faults: FaultList, arguments: ImportArguments) -> ChanceLevel | None
     return None
 
 
+def _units(faults: FaultList, texts: list[str]) -> dict[str, SourceUnit]:
+    """Units by column; that of the errors has the name ""."""
+    found: dict[str, SourceUnit] = {}
+    for text in texts:
+        column, _, unit = text.rpartition("=")
+        if column in found:
+            faults.add("--unit", f"{column or 'the unit of the errors'} is named twice")
+        elif faults.one_of("--unit", unit, get_args(SourceUnit)) is not None:
+            found[column] = unit  # type: ignore[assignment]
+    return found
+
+
 def _pairs(faults: FaultList, option: str, texts: list[str]) -> dict[str, str]:
     """`NAME=TEXT` of an option that is given again and again."""
     found: dict[str, str] = {}
@@ -194,49 +216,42 @@ def _check_target(faults: FaultList, out: Path | None, *, dry_run: bool, force: 
         faults.add("--out", f"{out} is there already; --force replaces it")
 
 
-def _kind(out: Path) -> str:
-    return "file" if out.is_dir() else "folder"
-
-
-def _read_source(
-    faults: FaultList, source: str, arguments: ImportArguments
-) -> ExternalSweep | None:
+def _converted(
+    faults: FaultList,
+    sources: list[str],
+    options: ImportOptions | None,
+    arguments: ImportArguments,
+    out: Path | None,
+) -> tuple[list[tuple[ExternalSweep, ImportedTable]], list[str]]:
+    """The sources that can be read and converted, and the commands that would settle the others."""
+    done, hints = [], []
     # A wrong format is a fault already.
     known = arguments.format if arguments.format in IMPORT_FORMATS else None
-    try:
-        return read_sweep(source, known, tuple(arguments.study))
-    except TableError as error:
-        faults.found += error.faults
-        return None
+    for source in sources:
+        try:
+            sweep = read_sweep(source, known, tuple(arguments.study))
+            sweep = replace(sweep, source=source)
+            if options is not None:
+                done.append((sweep, convert_sweep(sweep, options)))
+        except TableError as error:
+            faults.found += error.faults
+            hints += [_as_typed(error.hint, arguments, out)] if error.hint else []
+    return done, hints
 
 
-def _converted(
-    faults: FaultList, sweep: ExternalSweep, options: ImportOptions
-) -> ImportedTable | None:
-    try:
-        imported = convert_sweep(sweep, options)
-    except TableError as error:
-        faults.found += error.faults
-        return None
-    try:
-        samples(imported.table)
-    except TableError as error:
-        faults.found += [f"{sweep.name}: {fault}" for fault in error.faults]
-        return None
-    return imported
+def _as_typed(hint: str, arguments: ImportArguments, out: Path | None) -> str:
+    """A proposed command with the options about reading and writing that were typed."""
+    words = shlex.split(hint)[:-2]
+    words += ["--format", arguments.format] if arguments.format else []
+    words += [word for study in arguments.study for word in ("--study", study)]
+    return shlex.join([*words, *(["--dry-run"] if out is None else ["--out", str(out)])])
 
 
 def _say(sweep: ExternalSweep, imported: ImportedTable) -> None:
     """Print what became of a source."""
     rows = f"{len(imported.table)} runs"
     print(printable(f"{sweep.name}: {rows}, read as {sweep.format}"))
-    moved = [
-        f"{ours}={theirs}" + (" (by its name)" if ours in imported.guessed else "")
-        for ours, theirs in imported.taken.items()
-        if ours != theirs
-    ]
-    lines = [f"columns: {', '.join(moved)}"] if moved else []
-    for note in [*lines, *imported.notes]:
+    for note in imported.said:
         print(
             "\n".join(
                 wrap(printable(note), TERMINAL_WIDTH, initial_indent="- ", subsequent_indent="  ")

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from stability.cli.commands.edf import declared_loss, refresh
-from stability.cli.output.tables import TERMINAL_WIDTH, sample_notes
+from stability.cli.output.tables import TERMINAL_WIDTH, print_assumed, sample_notes
 from stability.cli.study.code import outdated_code
 from stability.cli.study.parsing import FaultList, not_one_of, parse_number
 from sweeps.errors import SpecError
@@ -41,6 +41,7 @@ class PlanOptions:
     by: str | None = None
     draws: str | None = None
     workers: str | None = None
+    pool: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class CheckedPlan:
     draws: int | None
     """None for as many as the pilot has."""
     workers: int
+    pool: bool = False
 
 
 def show_plan(runs: list[Path], options: PlanOptions, *, as_json: bool) -> None:
@@ -76,6 +78,7 @@ def show_plan(runs: list[Path], options: PlanOptions, *, as_json: bool) -> None:
     if runs:
         lines += ["", *_describe_power(found), "", *_describe_cost(found)]
     print(printable("\n".join(lines)))
+    print_assumed(found.get("assumed", []))
 
 
 def check_plan_options(runs: list[Path], options: PlanOptions) -> CheckedPlan:
@@ -108,6 +111,7 @@ def check_plan_options(runs: list[Path], options: PlanOptions) -> CheckedPlan:
         by=None if options.by is None else [name.strip() for name in options.by.split(",")],
         draws=whole.get("--draws"),
         workers=whole.get("--workers") or 1,
+        pool=options.pool,
     )
 
 
@@ -141,6 +145,7 @@ def _of_pilot(runs: list[Path], plan: CheckedPlan) -> dict[str, Any]:
         "power": powers,
         "no_power": None if powers else no_power,
         "notes": [*sample_notes(groups), *outdated_code(runs)],
+        "assumed": table.attrs.get("notes", []),
     }
     try:
         seconds = seconds_by_group(table)
@@ -156,20 +161,22 @@ def _pilot_question(
     runs: list[Path], plan: CheckedPlan
 ) -> "tuple[pd.DataFrame, list[Sample], Estimand]":
     """The table of the pilots, its groups, and the question. Raises SpecError."""
-    from analysis import Estimand, load, samples
+    from analysis import Estimand, TableError, load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
     from analysis.comparison.strata import with_peaks
     from analysis.table.units import near_distance, unit_of
 
     try:
-        table = load(runs)
+        table = load(runs, pool=plan.pool)
         d = declared_loss(runs) if plan.within is None else plan.within
         unit = unit_of(table)
         estimand = Estimand(d=near_distance(d, unit), confidence=plan.confidence, unit=unit)
         groups = samples(table, plan.policy, by=plan.by)  # type: ignore[arg-type]
         peaks = peaks_of(groups, [peak for run in runs for peak in confirmed(run)])
+    except TableError:
+        raise
     except ValueError as error:
-        raise SpecError(list(getattr(error, "faults", [str(error)]))) from error
+        raise SpecError([str(error)]) from error
     return table, groups, with_peaks(estimand, groups, peaks)
 
 

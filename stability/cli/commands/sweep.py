@@ -101,7 +101,10 @@ def next_request(request: Request, *, dry_run: bool) -> Request | None:
     if request.confirm is None:
         return None
     if dry_run:
-        print(f"then the best of each group is trained again with {request.confirm} fresh seeds")
+        print(
+            "then the selected configuration of each group (by validation error where there is "
+            f"one) is trained again with {request.confirm} fresh seeds"
+        )
         return None
     study = confirmation(request.run, request.confirm)
     run = request.run.confirmation(request.confirm)

@@ -102,7 +102,8 @@ def comma_lines(head: str, parts: list[str]) -> list[str]:
 def _describe_confirmation(study: Study) -> str:
     """Describe the configurations that are trained again."""
     lines = [
-        f"the best of each group by validation error, with {count(study.draws, 'fresh seed')}:"
+        "the selected configuration of each group (by validation error where there is one), with "
+        f"{count(study.draws, 'fresh seed')}:"
     ]
     for c in study.configurations:
         settings = ", ".join(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_peaks(run: Path) -> None:
-    """A row per group of the sweep: its best run, and the mean of that configuration again."""
+    """A row per group of the sweep: its best error, and the mean of the selected configuration."""
     from analysis import load, samples
     from analysis.comparison.confirmed import confirmed, peaks_of
     from analysis.table.policies import error_name
@@ -31,8 +31,9 @@ def print_peaks(run: Path) -> None:
         grid.add_row(escape_cell(group.label), format_number(group.best, group.unit), *cells)
     console().print(grid)
     legend = [
-        f"best: {error_name('chance', groups[0].unit)} of the luckiest run of the sweep",
-        "mean: of the configuration that was best in validation, trained again with fresh seeds; "
+        f"best: smallest {error_name('chance', groups[0].unit)} of the sweep",
+        "mean: of the selected configuration (by validation error where there is one), trained "
+        "again with fresh seeds; "
         "Student's interval over the seeds (div: diverged, "
         f"{'at chance' if groups[0].unit == 'percent' else 'an infinite mean'})",
     ]

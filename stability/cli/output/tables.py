@@ -1,6 +1,7 @@
 """Tables for a terminal 80 columns wide."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -28,11 +29,11 @@ def print_groups(
     """Print a row per group: n, outcomes, best, median, and the shares within d of the best."""
     from analysis import samples
     from analysis.edf.summary import summarise
-    from analysis.table.policies import policy_for
+    from analysis.table.policies import error_name, policy_for
 
     summary = summarise(table, policy, within=within)  # type: ignore[arg-type]
     distances, unit = summary.attrs["distances"], summary.attrs["unit"]
-    is_loss = unit == "raw"
+    is_loss, used = unit == "raw", policy_for(policy, unit)  # type: ignore[arg-type]
     headings = [*COUNTS.values(), *ERRORS.values(), *(f"≤{d:g}" for d in distances)]
     grid = grid_of(escape_cell(summary.attrs["title"] or ""), *headings)
     for label, row in summary.iterrows():
@@ -41,15 +42,31 @@ def print_groups(
         shares = [_share(row[f"within_{d:g}"]) for d in distances]
         grid.add_row(escape_cell(label), *counts, *errors, *shares)
     console().print(grid)
+    groups = samples(table, policy)  # type: ignore[arg-type]
+    failed = any(group.unknown for group in groups)
     legend = [
-        "best, med: loss" if is_loss else "best, med: test error in percent",
+        f"best: smallest {error_name(used, unit)}; med: median of all n",
         *_legend_of_shares(len(distances), is_loss=is_loss),
         "coll: collapsed",
-        f"div: diverged (at: {policy_for(policy, unit)})",  # type: ignore[arg-type]
-        "fail: no result",
-        *sample_notes(samples(table, policy)),  # type: ignore[arg-type]
+        f"div: diverged, {_place_of_diverged(used, groups)}",
+        "fail: failed (crashed, out of memory or timed out): no result",
+        *(["Failed runs count as worse here: shares are lower bounds."] if failed else []),
+        *sample_notes(groups),
     ]
     print("\n".join(line for text in legend for line in wrap(printable(text), TERMINAL_WIDTH)))
+
+
+def _place_of_diverged(policy: str, groups: "list[Sample]") -> str:
+    """Where diverged runs count, for the legend."""
+    if policy == "chance" and all(group.chance is None for group in groups):
+        return "beyond all errors, since chance is not known"
+    return {
+        "chance": "at chance",
+        "last": "at its last finite error",
+        "best": "at its best epoch",
+        "drop": "left out",
+        "beyond": "beyond every loss",
+    }[policy]
 
 
 def grid_of(first: str, *headings: str) -> "Table":
@@ -90,6 +107,15 @@ def print_wrapped(text: str) -> None:
     """Print a text, wrapped at 80 columns."""
     for line in printable(text).splitlines():
         print("\n".join(wrap(line, TERMINAL_WIDTH)))
+
+
+def print_assumed(notes: Sequence[str]) -> None:
+    """Print what `load` assumed about the sources (`attrs["notes"]`), one line each."""
+    if notes:
+        print("Assumed:")
+    for note in notes:
+        lines = wrap(printable(note), TERMINAL_WIDTH, initial_indent="- ", subsequent_indent="  ")
+        print("\n".join(lines))
 
 
 def shown_path(path: Path) -> str:

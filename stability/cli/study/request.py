@@ -29,7 +29,7 @@ class Request:
     run: RunDirectory
     site: Site
     confirm: int | None = None
-    """Number of new seeds for the best of each group; None does not retrain it."""
+    """Number of new seeds for the selected run of each group; None does not retrain it."""
     if_changed: IfChanged = "stop"
 
 

@@ -41,7 +41,7 @@ def test_bins_are_equal_in_log_units_and_count_everything() -> None:
     assert found["n"].tolist() == [3, 2, 1]
     assert found["diverged"].tolist() == [0, 1, 1]
     assert found["within"].tolist() == [2 / 3, 0.5, 0.0]
-    assert found["q50"].tolist() == [12.0, 11.0, 90.0]
+    assert found["q50"].tolist() == [12.0, (11.0 + 90.0) / 2, 90.0]
 
 
 def test_an_interval_at_the_observed_best_is_that_of_the_bins_band() -> None:
@@ -131,7 +131,7 @@ def test_sensitivity_of_a_sweep_is_the_definition() -> None:
     """By hand: min(l, 90) = 30, 20, 25, 90; mean 41.25, minus the least."""
     table = table_of([0.001, 0.01, 0.1, 1.0], [30.0, 20.0, 25.0, None])
     (row,) = lr_sensitivity(table).to_dict("records")
-    assert (row["kind"], row["best"], row["start"], row["rates"]) == ("sweep of lr", 20.0, 90.0, 4)
+    assert (row["kind"], row["least"], row["start"], row["rates"]) == ("sweep of lr", 20.0, 90.0, 4)
     assert row["sensitivity"] == pytest.approx(21.25)
     assert np.isnan(row["low"])
     twice = pd.concat([table, table.assign(draw=range(4, 8), error=[40.0, 20.0, 25.0, 80.0])])
@@ -149,7 +149,7 @@ def test_on_random_configurations_it_is_a_box_mean_with_its_interval() -> None:
         (row,) = lr_sensitivity(table).to_dict("records")
         assert row["kind"] == "box mean"
         assert row["sensitivity"] == pytest.approx(errors.mean() - errors.min())
-        truth = np.mean(np.maximum(np.linspace(10, 50, 10_001) - row["best"], 0.0))
+        truth = np.mean(np.maximum(np.linspace(10, 50, 10_001) - row["least"], 0.0))
         covered += row["low"] <= truth <= row["high"]
     assert covered >= 38
     grid = lr_sensitivity(table.assign(sampler="grid"))
@@ -157,11 +157,22 @@ def test_on_random_configurations_it_is_a_box_mean_with_its_interval() -> None:
     assert grid["sensitivity"].iloc[0] == pytest.approx(row["sensitivity"])
 
 
-def test_without_known_others_it_is_no_sweep() -> None:
+def test_whatever_else_varies_makes_it_no_sweep_and_is_named() -> None:
     """Further columns of a foreign table may be hyperparameters."""
-    table = table_of([0.1, 0.2], [5.0, 7.0]).drop(columns="weight_decay").assign(depth=[3, 4])
+    table = table_of([0.1, 0.2], [5.0, 7.0]).assign(depth=[3, 4], weight_decay=0.1)
     kinds = [lr_sensitivity(table, others=o)["kind"].iloc[0] for o in (None, [], ["depth"])]
     assert kinds == ["box mean", "sweep of lr", "box mean"]
+    assert "lr varies together with depth" in lr_sensitivity(table).attrs["note"]
+    fixed = table.assign(
+        depth=3, seed=[1, 2], val_error=[6.0, 8.0], host=["x", "y"], seconds=[1, 2]
+    )
+    assert lr_sensitivity(fixed)["kind"].tolist() == ["sweep of lr"]
+    fixed["score"] = [0.1, 0.2]  # a metric of the objective, as the study of the table shows
+    assert lr_sensitivity(fixed)["kind"].tolist() == ["box mean"]
+    fixed.attrs["search_space"] = [{"name": "lr", "low": 0.01, "high": 1.0}]
+    assert lr_sensitivity(fixed)["kind"].tolist() == ["sweep of lr"]
+    fixed.attrs["search_space"].append({"name": "depth", "choices": [3, 4]})
+    assert lr_sensitivity(fixed.assign(depth=[3, 4]))["kind"].tolist() == ["box mean"]
     with pytest.raises(TableError, match="others: no column 'width'"):
         lr_sensitivity(table, others=["width"])
 
@@ -184,7 +195,7 @@ def test_the_loss_is_cut_at_its_value_before_training() -> None:
 def test_without_a_usable_run_there_is_no_sensitivity() -> None:
     (row,) = lr_sensitivity(table_of([0.1, 0.2], [None, None])).to_dict("records")
     assert np.isnan(row["sensitivity"])
-    assert np.isnan(row["best"])
+    assert np.isnan(row["least"])
 
 
 def seeds(values: np.ndarray, **columns: object) -> pd.DataFrame:  # type: ignore[type-arg]

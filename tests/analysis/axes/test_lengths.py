@@ -17,6 +17,7 @@ from analysis import (
     optimizer_gap,
     schedule_length,
     span_of_the_best,
+    summarise,
     tau_b,
     training_curves,
 )
@@ -37,9 +38,12 @@ BOTH = pd.concat([runs(50, LONG), runs(5, SHORT)], ignore_index=True)
 def test_gaps_of_best_and_quartiles_are_those_of_each_length_alone() -> None:
     found = schedule_length(BOTH).set_index("epochs")
     assert found.index.tolist() == [5, 50]
-    assert found.loc[5, ["n", "diverged", "best", "gap"]].tolist() == [4, 1, 28.0, 8.0]
-    assert found.loc[5, ["q25", "q50", "q75"]].tolist() == [28.0, 30.0, 80.0]
-    assert found.loc[5, ["gap_q25", "gap_q50", "gap_q75"]].tolist() == [8.0, 5.0, 40.0]
+    assert found.loc[5, ["n", "diverged", "selected", "gap"]].tolist() == [4, 1, 28.0, 8.0]
+    quartiles = [np.quantile([*e[:3], CHANCE], [0.25, 0.5, 0.75]) for e in (SHORT, LONG)]
+    assert quartiles[0].tolist() == [29.5, 55.0, 82.5]
+    assert found.loc[5, ["q25", "q50", "q75"]].tolist() == [29.5, 55.0, 82.5]
+    gaps = (quartiles[0] - quartiles[1]).tolist()
+    assert found.loc[5, ["gap_q25", "gap_q50", "gap_q75"]].tolist() == gaps
     assert found.loc[50, ["gap", "gap_q50", "gap_q50_low", "gap_q50_high"]].tolist() == [0.0] * 4
     assert found["within"].tolist() == [0.5, 0.25]  # 28 and 30; 20 alone
     tau = tau_b(np.array([*SHORT[:3], CHANCE]), np.array([*LONG[:3], CHANCE]))
@@ -50,24 +54,51 @@ def test_gaps_of_best_and_quartiles_are_those_of_each_length_alone() -> None:
 def test_the_best_is_chosen_on_validation_and_reported_on_test() -> None:
     table = BOTH.assign(val_error=[22.0, 21.0, 41.0, None, 29.0, 31.0, 80.0, None])
     found = schedule_length(table)
-    assert found["best"].tolist() == [30.0, 25.0]
+    assert found["selected"].tolist() == [30.0, 25.0]
     assert found["selected_on"].tolist() == ["validation"] * 2
     assert "reported on the test part" in found.attrs["note"]
     assert "too good" in schedule_length(BOTH).attrs["note"]
 
 
+def test_best_and_selected_are_two_names_for_two_numbers() -> None:
+    """Issue: 'best' was the smallest test error in one table and the selected run in the other."""
+    table = BOTH.assign(val_error=[22.0, 21.0, 41.0, None, 29.0, 31.0, 80.0, None])
+    assert summarise(table)["best"].tolist() == [20.0, 28.0]
+    found = schedule_length(table)
+    assert "best" not in found
+    assert (
+        "Selected: the smallest validation error, reported on the test part."
+        in (found.attrs["note"])
+    )
+    points = landscape(table.assign(lr=[0.1, 0.2, 0.3, 0.4] * 2))
+    assert points.loc[points["selected"], "error"].tolist() == [25.0, 30.0]
+    assert points["selected_on"].eq("validation").all()
+
+
 def test_a_tie_on_validation_goes_to_the_smaller_loss_and_else_to_the_mean() -> None:
     tied = runs(5, [10.0, 20.0, 50.0], val_error=[12.0, 12.0, 40.0])
-    assert schedule_length(tied)["best"].tolist() == [15.0]
-    assert schedule_length(tied.assign(loss=[0.5, 0.4, 2.0]))["best"].tolist() == [20.0]
+    assert schedule_length(tied)["selected"].tolist() == [15.0]
+    assert schedule_length(tied.assign(loss=[0.5, 0.4, 2.0]))["selected"].tolist() == [20.0]
 
 
 def test_one_configuration_can_be_followed_through_the_lengths() -> None:
     found = schedule_length(BOTH, tuned_at=5).set_index("epochs")
-    assert found["best"].to_dict() == {5: 28.0, 50: 25.0}
+    assert found["selected"].to_dict() == {5: 28.0, 50: 25.0}
     assert found.loc[5, "gap"] == 3.0
     with pytest.raises(TableError, match="tuned_at: got 7, allowed in 'a': one of 5, 50"):
         schedule_length(BOTH, tuned_at=7)
+
+
+def test_draws_that_do_not_repeat_over_the_lengths_cannot_be_followed() -> None:
+    apart = BOTH.assign(study=BOTH["epochs"].map({5: "s", 50: "t"}))  # two studies, own draws
+    with pytest.raises(TableError, match="has no trial at 50 epochs: draws do not repeat over"):
+        schedule_length(apart, tuned_at=5)
+    assert schedule_length(apart)["selected"].tolist() == [28.0, 20.0]
+    half = BOTH.assign(outcome=["missing"] * 4 + ["ok"] * 3 + ["diverged"])
+    half["error"] = half["error"].where(half["outcome"].eq("ok"))
+    found = schedule_length(half, tuned_at=5).set_index("epochs")  # it may still arrive
+    assert found.loc[5, "selected"] == 28.0
+    assert np.isnan(found.loc[50, "selected"])
 
 
 def test_the_interval_of_the_median_gap_covers_and_needs_independent_draws() -> None:
@@ -81,7 +112,7 @@ def test_the_interval_of_the_median_gap_covers_and_needs_independent_draws() -> 
     assert covered >= 28  # conservative: two simultaneous bands
     row = schedule_length(BOTH.assign(sampler="sobol")).iloc[0]
     assert np.isnan(row[["gap_q50_low", "within_low"]].astype(float)).all()
-    assert row["gap_q50"] == 5.0
+    assert row["gap_q50"] == 55.0 - 32.5
 
 
 @pytest.mark.parametrize("errors", [[None, None], [7.0], [7.0, 7.0], [None]])
@@ -208,7 +239,8 @@ def test_quantiles_of_curves_hold_failures_in_the_denominator() -> None:
     assert found["alive"].tolist() == [3, 3, 2, 2]
     assert found["n"].eq(4).all()
     assert found.loc[0, ["q25", "q50", "q100"]].tolist() == [90.0, 90.0, 90.0]  # capped at chance
-    assert found.loc[2, ["q25", "q30", "q50", "q100"]].tolist() == [8.0, 40.0, 40.0, 90.0]
+    now = np.quantile([8.0, 40.0, 90.0, 90.0], [0.25, 0.3, 0.5, 1.0])
+    assert found.loc[2, ["q25", "q30", "q50", "q100"]].tolist() == pytest.approx(now)
     without = training_curves(CURVES, TRIALS.drop(columns="chance"), [1.0])
     assert np.isinf(without["q100"].iloc[-1])
 
@@ -217,7 +249,7 @@ def test_an_epoch_that_a_trial_did_not_log_keeps_its_last_error() -> None:
     made = CURVES[~((CURVES["trial"] == "q") & (CURVES["epoch"] == 2))]
     found = training_curves(made, TRIALS, [0.5]).set_index("epoch")
     assert found["alive"].tolist() == [3, 3, 2, 2]
-    assert found.loc[2, "q50"] == 60.0
+    assert found.loc[2, "q50"] == (60.0 + 90.0) / 2
 
 
 def test_the_row_of_the_epoch_of_divergence_has_no_error_and_changes_nothing() -> None:
@@ -258,7 +290,7 @@ def test_a_half_finished_study_has_numbers_for_what_is_there() -> None:
     found = schedule_length(rows).set_index("epochs")
     assert found["n"].to_dict() == {5: 4, 50: 0}
     assert np.isnan(found.loc[5, "gap"])
-    assert found.loc[5, "best"] == 28.0
+    assert found.loc[5, "selected"] == 28.0
     made = curves(t4=[90, 30], t5=[90, 28], t6=[90, 80], t7=[90, None])
     assert epochs_to_reach(made, rows, [30.0])["n"].tolist() == [0, 4]
     assert training_curves(made, rows)["epoch"].tolist() == [0, 1]

@@ -94,7 +94,7 @@ def test_a_band_of_curves_is_drawn_around_its_median(ax: Axes) -> None:
     plot_convergence(found, ax)
     assert ax.lines[0].get_ydata().tolist() == [90.0, 30.0]
     corners = ax.collections[0].get_paths()[0].vertices
-    assert {5.0, 90.0} <= set(corners[corners[:, 0] == 1.0, 1])
+    assert {17.5, 60.0} <= set(corners[corners[:, 0] == 1.0, 1])
     assert "a: n = 3, 1 without an error at the end" in text_of(ax)
     assert "50% quantile" in text_of(ax)
 
@@ -106,13 +106,67 @@ def test_every_trial_is_a_point_and_failures_are_crosses(ax: Axes) -> None:
     drawn = [c.get_offsets() for c in ax.collections]
     assert sum(len(xy) for xy in drawn) == 8
     assert np.asarray(drawn[1])[:, 1].tolist() == [90.0] * 4  # p: all failed
-    assert "p: n = 4, 4 failed" in text_of(ax)
+    assert "p: n = 4, 4 at chance" in text_of(ax)
+    assert "Crosses: no better than chance or diverged" in text_of(ax)
+    assert "selected by test error" in text_of(ax)
+    assert "failed" not in text_of(ax)
     dashed = [line.get_xdata() for line in ax.lines if line.get_linestyle() == "--"]
     assert dashed == [[0.01, 0.01]]
     assert ax.get_xscale() == "log"
     assert ax.get_ylabel() == "test error (%)"
     steps = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
-    assert steps[-1].get_ydata().tolist() == [8.0, 18.0, 18.0]
+    assert steps[-1].get_ydata().tolist() == [10.5, 20.5, 20.5]  # of 8, 13 and of 18, 23
+
+
+def test_an_axis_is_linear_where_the_values_were_drawn_so(ax: Axes) -> None:
+    table = study().query("epochs == 20 and model == 'c' and optim == 'sgd'")
+    table = table.assign(dropout=[0.05, 0.1, 0.15, 0.2])
+    points = landscape(table, hyperparameters=["dropout", "lr"])
+    plot_against(points, "dropout", ax)
+    assert ax.get_xscale() == "linear"
+    assert "Scale inferred from the values: dropout linear." in text_of(ax)
+    bins = plot_marginals(marginals(table, "dropout", bins=3), Figure().subplots())
+    assert bins.get_xscale() == "linear"
+    middle = np.asarray(bins.collections[-1].get_offsets())[:, 0]
+    assert middle == pytest.approx([0.075, 0.125, 0.175])
+    given = landscape(table, hyperparameters=["dropout"], space={"dropout": (0.01, 0.3, "log")})
+    log = plot_against(given, "dropout", Figure().subplots())
+    assert log.get_xscale() == "log"
+    assert "inferred" not in text_of(log)
+    both = plot_search_space(points, "dropout", "lr", Figure().subplots())
+    assert (both.get_xscale(), both.get_yscale()) == ("linear", "log")
+    ranges = [SearchRange(name="dropout", low=0.01, high=0.3)]
+    drawn = plot_search_space(points, "dropout", "lr", Figure().subplots(), ranges=ranges)
+    assert drawn.get_xscale() == "log"
+    assert "dropout" not in text_of(drawn)  # the scale of a given range is no guess
+    log_bins = marginals(table, "dropout", {"dropout": (0.01, 0.3, "log")}, bins=2)
+    stepped = plot_against(points, "dropout", Figure().subplots(), bins=log_bins)
+    assert stepped.get_xscale() == "log"  # the bins are equal on it
+    plain = pd.DataFrame(points.to_dict("list"))  # as read from a file
+    assert plot_against(plain, "dropout", Figure().subplots()).get_xscale() == "linear"
+
+
+def test_a_figure_says_how_its_run_was_selected_and_what_its_crosses_are(ax: Axes) -> None:
+    table = study().query("epochs == 20 and model == 'c' and optim == 'sgd'")
+    error, val_error = [8.0, 13.0, 18.0, None], [14.0, 12.0, 19.0, None]
+    table = table.assign(error=error, val_error=val_error, outcome=["ok"] * 3 + ["diverged"])
+    plot_search_space(landscape(table), ax=ax)
+    assert "selected by validation error, 13.00%" in text_of(ax)
+    assert "1 at chance" in text_of(ax)
+    assert "Crosses: no better than chance or diverged." in text_of(ax)
+    loss = table.drop(columns="chance").assign(error_unit="raw")
+    of_loss = plot_against(landscape(loss, "beyond"), "lr", Figure().subplots())
+    assert "n = 4, 1 beyond every loss" in text_of(of_loss)
+    assert "Crosses: diverged or collapsed." in text_of(of_loss)
+
+
+def test_only_what_has_a_name_can_be_drawn_by_length(ax: Axes) -> None:
+    found = schedule_length(study())
+    plot_schedule_length(found, ax)
+    assert ax.get_ylabel() == "selected run's error above that of the longest (points)"
+    assert "Selected: the smallest test error" in text_of(ax)
+    with pytest.raises(ValueError, match="of: 'best' is not one of 'selected', 'median'"):
+        plot_schedule_length(found, ax, of="best")  # type: ignore[arg-type]
 
 
 def test_shares_are_drawn_bin_by_bin(ax: Axes) -> None:
@@ -121,6 +175,8 @@ def test_shares_are_drawn_bin_by_bin(ax: Axes) -> None:
     assert ax.lines[0].get_ydata().tolist() == [*found["within"], found["within"].iloc[-1]]
     segments = np.array(ax.collections[0].get_segments())
     assert segments[:, :, 1].tolist() == found[["within_low", "within_high"]].values.tolist()
+    middle = np.asarray(ax.collections[-1].get_offsets())[:, 0]
+    assert middle == pytest.approx(np.sqrt(found["low"] * found["high"]))  # the axis is log
     assert "n = 4, 2 to 2 a bin" in text_of(ax)
     assert "95% for each bin alone" in text_of(ax)
 

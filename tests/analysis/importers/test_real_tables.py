@@ -88,6 +88,6 @@ def test_without_class_shares_the_heaps_are_named() -> None:
     source = read_sweep(str(Path(FOLDER, "deberta-base.csv")))
     imported = convert_sweep(source, ImportOptions(columns={"error": "final_err"}))
     assert set(imported.table["outcome"]) == {"ok"}
-    (note,) = [note for note in imported.notes if "heap" in note]
+    (note,) = [note for note in imported.notes if "many runs have the same error" in note]
     assert "76 at 64.5543%, 100 at 67.2644%, 86 at 68.1814%" in note
     assert np.isclose(ChanceLevel.of_counts(CLASS_COUNTS).error, 64.5543, atol=5e-5)

@@ -138,18 +138,6 @@ def test_a_million_rows_are_read_counted_and_banded(tmp_path: Path) -> None:
     assert upper(25.0) - lower(25.0) == pytest.approx(2 * 1.358 / 1000, rel=1e-3)
 
 
-def test_several_sources_are_one_table_in_which_a_trial_counts_once(run: Path) -> None:
-    """A larger study adopts finished trials; what is missing in one may be finished in another."""
-    more = run / "more.parquet"
-    results(6).iloc[[0, 1, 4]].to_parquet(more)
-    bare = run / "bare.csv"
-    bare.write_text("model,error\nother,1\nother,2\n")
-    table = load([run, more, bare])
-    assert table["trial"].tolist()[:5] == ["t0", "t1", "t2", "t3", "t4"]
-    assert table["outcome"].tolist()[:5] == ["ok", "ok", "ok", "missing", "ok"]
-    assert table["error"].tolist()[5:] == [1.0, 2.0]
-
-
 def test_sources_of_every_kind_are_one_table_whose_unfinished_trials_are_cut_or_bounded(
     run: Path,
 ) -> None:
@@ -189,20 +177,18 @@ def test_every_fault_of_every_source_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(TableError) as caught:
         load([tmp_path / name for name in names])
     said = [fault.removeprefix(f"{tmp_path}/") for fault in caught.value.faults]
-    assert said[:5] == [
-        "a.csv: no column 'model' (got 'modle')",
-        "a.csv: error: row 1 is -1, allowed: 0 to 100",
-        "b.csv: error: row 2 is abc, allowed: a number",
-        "b.csv: outcome: 'divergd' is not one of 'ok', 'collapsed', 'diverged', 'crashed', "
-        "'out_of_memory', 'timed_out', 'missing' (did you mean 'diverged'?)",
-        "c.txt: got 'c.txt', allowed: a run directory, .parquet, .csv, .jsonl",
+    assert said[:3] == [
+        "a.csv: no column 'model' (got 'modle'): --map model=modle, or --set model=NAME",
+        "b.csv, line 3: error is 'abc', expected a number, nan, inf or an empty cell. If it says "
+        "how a run ended: --map outcome=COLUMN",
+        "c.txt: no rows, the file is empty",
     ]
-    assert said[5].startswith("d.parquet: cannot be read: ")
-    assert said[6] == "e.jsonl: cannot be read: line 2 is not an object: [1]"
-    assert said[7] == "f: not a run directory: no design.parquet and no results.parquet"
-    assert said[8].startswith("g.csv: cannot be read: ")
-    assert said[9] == "h: no such file or folder"
-    assert str(caught.value).startswith("10 problems: ")
+    assert said[3].startswith("d.parquet: cannot be read: ")
+    assert said[4].startswith("e.jsonl, line 2: a list; allowed is one object for each run")
+    assert said[5].startswith("f: a folder without design.parquet")
+    assert said[6] == "g.csv: no rows, the file is empty"
+    assert said[7] == "h: no such file or folder"
+    assert str(caught.value).startswith("8 problems: ")
 
 
 def test_no_source_is_a_fault() -> None:

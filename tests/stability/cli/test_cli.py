@@ -254,7 +254,11 @@ def test_status_and_edf_of_what_is_no_run_directory(tmp_path: Path) -> None:
     wrong = ["--policy", "hope", "--band", "wide", "-o", "no/where.png"]
     done = call("edf", "nowhere", ".", *wrong, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("stability: 5 problems:\n")
+    assert done.stderr.startswith("stability: 3 problems:\n")  # of the options; then of the tables
+    done = call("edf", "nowhere", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere: no such file or folder" in done.stderr
+    assert ".: a folder without design.parquet" in done.stderr
 
 
 def test_faults_of_a_table_are_reported_like_those_of_options(tmp_path: Path) -> None:
@@ -264,7 +268,9 @@ def test_faults_of_a_table_are_reported_like_those_of_options(tmp_path: Path) ->
     assert done.returncode == 2
     count, *faults = done.stderr.splitlines()
     assert count == "stability: 2 problems:"
-    assert [fault.partition(": ")[0] for fault in faults] == ["  table.csv", "  names.csv"]
+    assert [f.partition(": ")[0] for f in faults[:2]] == ["  table.csv, line 2", "  names.csv"]
+    assert faults[2].startswith("To settle it")
+    assert faults[3:] == ["stability import names.csv --map model=modle --out names.parquet"]
     done = call("edf", "table.csv", "--policy", "hope", cwd=tmp_path)
     assert done.stderr.startswith("stability: 1 problem:\n  --policy: 'hope' is not one of")
 

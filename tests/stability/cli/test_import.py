@@ -10,7 +10,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from command_line import COMMAND, call
-from foreign_sources import write_optuna, write_pycls, write_runs, write_states, write_wandb
+from foreign_sources import (
+    write_optuna,
+    write_pycls,
+    write_ray,
+    write_runs,
+    write_states,
+    write_wandb,
+)
 from toys import ROOT
 from typer.testing import CliRunner
 
@@ -59,6 +66,7 @@ def sources(here: Path, storage: Path) -> Path:
     shutil.copy(storage, here)
     write_wandb(here / "wandb_export.csv")
     write_pycls(here / "sweep.json")
+    write_ray(here / "ray_results" / "exp")
     return here
 
 
@@ -73,7 +81,7 @@ def test_each_command_of_the_page_works_and_its_table_is_analysed(sources: Path)
         assert done.exit_code == 0, (command, done.output, done.exception)
     counts = {
         name: load(f"{name}.parquet")["outcome"].value_counts().to_dict()
-        for name in ("mine", "states", "optuna", "wandb", "pycls")
+        for name in ("mine", "states", "optuna", "wandb", "ray", "pycls")
     }
     assert counts == {
         "mine": {"ok": 21, "diverged": 2, "collapsed": 1},
@@ -81,12 +89,21 @@ def test_each_command_of_the_page_works_and_its_table_is_analysed(sources: Path)
         # COMPLETE: 7 with a number, 1 inf; FAIL: 2, and 1 whose report says NaN; PRUNED: 1 and 1
         "optuna": {"ok": 6, "diverged": 3, "crashed": 2, "timed_out": 1, "missing": 2},
         "wandb": {"ok": 6, "diverged": 2, "crashed": 2, "timed_out": 1, "missing": 1},
-        "pycls": {"ok": 2, "diverged": 1, "missing": 3},
+        "ray": {"ok": 1, "diverged": 1, "crashed": 2, "timed_out": 1, "missing": 1},
+        # a job between others that left no log has crashed
+        "pycls": {"ok": 2, "diverged": 1, "crashed": 1, "missing": 2},
     }
     groups = {name: [s.trials for s in samples(load(f"{name}.parquet"))] for name in counts}
-    assert groups == {"mine": [24], "states": [6], "optuna": [14], "wandb": [6, 6], "pycls": [6]}
+    assert groups == {
+        "mine": [24],
+        "states": [6],
+        "optuna": [14],
+        "wandb": [6, 6],
+        "ray": [6],
+        "pycls": [6],
+    }
     assert (sources / "mine.png").stat().st_size > 10_000
-    assert len(documented()) == 6
+    assert len(documented()) == 7
 
 
 def test_nothing_leaves_the_denominator(sources: Path) -> None:
@@ -105,7 +122,7 @@ def test_what_was_assumed_is_said_and_kept_in_the_file(sources: Path) -> None:
         "test_err, taken as percent (values above 1 can be nothing else)",
         "the rows are taken as independent random draws",
         "diverged: 1 that ended with an error that is not finite",
-        "diverged: 1 that ended with no error (--empty)",
+        "diverged: 1 that ended with no error (--empty crashed where they failed)",
         "chance: 90%, 10 classes taken as balanced",
         "collapsed: 0 with an error of at least chance (no --n-eval",
         "draw it: stability edf mine.parquet",
@@ -155,15 +172,15 @@ def test_every_fault_is_said_at_once_and_nothing_is_written(sources: Path) -> No
     expected = [
         "--map-outcome a: 'fine' is not one of ok, collapsed",
         "--empty: got 'ok', a run without an error is neither",
-        "--unit: 'percents' is not one of percent, fraction (did you mean 'percent'?)",
-        "--format: 'tabel' is not one of table, optuna, wandb, pycls (did you mean 'table'?)",
+        "--unit: 'percents' is not one of percent, fraction, raw (did you mean 'percent'?)",
+        "--format: 'tabel' is not one of optuna, pycls, ray, wandb, table (did you mean 'table'?)",
         "--set: got 'x=', allowed is NAME=VALUE",
         "--chance: got '0.9', allowed is percent: above 1, at most 100",
         "--n-eval: got '0', allowed is a whole number from 1",
         "--map: got 'error', allowed is NAME=VALUE",
         "--out: got 'mine.csv', allowed is a .parquet file",
         "no.csv: no such file",
-        ". is a folder; a run directory needs no import: stability edf .",
+        ".: a folder without design.parquet, results.parquet and study.toml",
     ]
     assert [
         (got, want) for got, want in zip(faults, expected, strict=True) if want not in got
@@ -183,9 +200,12 @@ def test_every_fault_is_said_at_once_and_nothing_is_written(sources: Path) -> No
         (["--map", "model=run", "--set", "model=a"], "there is --map model=run already"),
         (["--set", "run=1"], "the file has a column 'run' already"),
         (["--map-outcome", "done=ok"], "which column has the outcomes?"),
-        (["--accuracy", "test_err", "--map", "error=test_err"], "one of them is enough"),
+        (["--accuracy", "run", "--map", "error=test_err"], "one of them is enough"),
         (["--study", "cnn"], "only Optuna storages have studies"),
-        (["--unit", "fraction"], "test_err: got 89.8, allowed as fraction is 0 to 1"),
+        (
+            ["--unit", "fraction"],
+            "runs.csv, line 2: test_err: got 12, allowed as fraction is 0 to 1",
+        ),
         (["--out", "no/where.parquet"], "--out: no is no folder"),
         (["--set", "draw=1"], "draw 1 appears more than once"),
     ],
@@ -208,7 +228,7 @@ def test_a_trial_that_is_in_two_files_is_refused(here: Path) -> None:
     for name in "ab":
         pd.DataFrame({"trial": ["t"], "error": [5.0]}).to_csv(here / f"{name}.csv", index=False)
     (fault,) = faults_of("a.csv", "b.csv", "--dry-run")
-    assert fault == "trial: 't' appears more than once"
+    assert fault.startswith("b.csv: trial 't' is in a.csv too. A trial counts once")
 
 
 def test_as_a_command_it_helps_and_stops_with_status_2(sources: Path) -> None:
@@ -218,5 +238,7 @@ def test_as_a_command_it_helps_and_stops_with_status_2(sources: Path) -> None:
     before = sorted(sources.iterdir())
     done = call("import", "runs.csv", "--unit", "fraction", "-o", "mine.parquet", cwd=sources)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("stability: 1 problem:\n  runs: test_err: got 89.8, allowed")
+    assert done.stderr.startswith(
+        "stability: 1 problem:\n  runs.csv, line 2: test_err: got 12, allowed"
+    )
     assert sorted(sources.iterdir()) == before

@@ -147,7 +147,7 @@ def test_an_impossible_value_of_an_earlier_version_counts_as_failed(tmp_path: Pa
 def test_a_table_from_elsewhere_with_such_a_value_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("model,error\na,12\na,250\na,-1\n")
-    with pytest.raises(TableError, match="row 2 is 250"):
+    with pytest.raises(TableError, match="line 3: error: got 250"):
         load(path)
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from toys import make_run, make_toy
 
-from analysis import TableError, load
 from stability.cli.study.code import versions_in
 from sweeps.store.accepted import Accepted, CodeDecision
 from sweeps.store.answers import unit_question
@@ -90,17 +88,6 @@ def test_a_unit_is_named_for_confirmations_too(tmp_path: Path) -> None:
     run, again = make_run(tmp_path / "run"), make_run(tmp_path / "run" / "confirm-r3")
     run.name_unit(run.read_study().in_unit("fraction", None))
     assert (run.unit, again.unit) == ("fraction", "fraction")
-
-
-def test_a_failure_by_another_version_does_not_hide_a_result(tmp_path: Path) -> None:
-    failed = {"trial": "t", "model": "a", "outcome": "crashed", "error": None, "code": "a" * 12}
-    trained = failed | {"outcome": "ok", "error": 5.0, "code": "b" * 12}
-    paths = [tmp_path / f"{name}.csv" for name in ("failed", "trained", "other")]
-    for path, row in zip(paths, (failed, trained, trained | {"code": "c" * 12}), strict=True):
-        pd.DataFrame([row]).to_csv(path, index=False)
-    assert load(paths[:2])["outcome"].tolist() == ["ok"]
-    with pytest.raises(TableError, match="trial 't' has results of different versions"):
-        load(paths[1:])
 
 
 def test_a_folder_that_is_no_text_in_provenance_is_ignored(tmp_path: Path) -> None:

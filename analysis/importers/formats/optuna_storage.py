@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from analysis.errors import TableError
 from analysis.importers.cells import frame_of_rows
-from analysis.importers.source import SQLITE, ExternalSweep
+from analysis.importers.formats.text_files import read_head
+from analysis.importers.source import SQLITE, Direction, ExternalSweep
 
 if TYPE_CHECKING:
     import optuna
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 NAN_SUFFIX = "_NAN"  # appended to a state: the last value that the trial reported is not finite
-OPTUNA_OUTCOMES = {
-    "COMPLETE": "ok",
-    "FAIL": "crashed",
-    "FAIL_NAN": "diverged",
-    "PRUNED_NAN": "diverged",
-    "RUNNING": "missing",
-    "WAITING": "missing",
-}
-REFUSED_STATES = {
-    "PRUNED": "stopped because they looked bad, so that their last value belongs to a shorter "
-    "training and those that ended are a biased sample; allowed: PRUNED=timed_out, which counts "
-    "them as unknown (shares become bounds)"
-}
 NOTE_SAMPLER = (
     "Optuna keeps no sampler, and its default (TPE) draws by earlier results, so no band is drawn; "
     "were the trials drawn by RandomSampler: --set sampler=random"
@@ -68,19 +56,28 @@ def read_optuna(source: str | Path, studies: tuple[str, ...] = ()) -> ExternalSw
             raise TableError([f"--study: no study {name!r}, there are: {there}" for name in absent])
         found = [optuna.load_study(study_name=n, storage=storage) for n in studies or names]
         rows = [row for study in found for row in _rows(study)]
+        directions, notes = _directions(found)
     if not rows:
         raise TableError([f"{without_password(source)}: no trials"])
     frame = frame_of_rows(rows)
-    retried = "a trial that was retried counts once, with its last attempt"
+    if "attempt" in frame:
+        notes.append("a trial that was retried counts once, with its last attempt")
+    several = len(found) > 1
     return ExternalSweep(
         name=Path(str(source)).stem,
         format="optuna",
+        is_ordered=True,
         frame=frame,
+        places=[
+            f"study {row['study']!r}, trial {row['number']}"
+            if several
+            else f"trial {row['number']}"
+            for row in rows
+        ],
+        directions=directions,
         columns={"outcome": "state", "draw": "number", "study": "study"},
-        outcomes=OPTUNA_OUTCOMES,
-        refused=REFUSED_STATES,
         constants={"sampler": "unknown"},
-        notes=(retried,) if "attempt" in frame else (),
+        notes=tuple(notes),
         state_notes={"FAIL": NOTE_FAIL},
         sampler_note=NOTE_SAMPLER,
     )
@@ -109,7 +106,7 @@ def _reading(source: str | Path) -> "Iterator[BaseStorage]":
         text = str(source)
         if "://" in text and not text.startswith("sqlite"):
             yield RDBStorage(text)
-        elif (path := _file_of(text)).read_bytes()[: len(SQLITE)] == SQLITE:
+        elif read_head(path := _file_of(text)).startswith(SQLITE):
             yield RDBStorage(_read_only(path))
         else:
             with tempfile.TemporaryDirectory() as folder:
@@ -146,6 +143,22 @@ def _file_of(text: str) -> Path:
     if not path.is_file():
         raise TableError([f"{text}: no such file"])
     return path
+
+
+def _directions(studies: "list[optuna.Study]") -> tuple[dict[str, Direction], list[str]]:
+    """Direction of each objective, and what is said of those that studies disagree on."""
+    found: dict[str, set[Direction]] = {}
+    words: dict[str, Direction] = {"MINIMIZE": "minimize", "MAXIMIZE": "maximize"}
+    for study in studies:
+        for name, direction in zip(_value_names(study), study.directions, strict=True):
+            if direction.name in words:
+                found.setdefault(name, set()).add(words[direction.name])
+    notes = [
+        f"{name}: some studies minimize it, others maximize it; read one kind at a time (--study)"
+        for name, ways in found.items()
+        if len(ways) > 1
+    ]
+    return {name: ways.pop() for name, ways in found.items() if len(ways) == 1}, notes
 
 
 def _rows(study: "optuna.Study") -> list[dict[str, Any]]:

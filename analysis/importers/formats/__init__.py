@@ -1,0 +1,1 @@
+"""Readers of the files and storages of other tools, one module each."""
