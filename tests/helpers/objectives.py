@@ -1,5 +1,6 @@
 """Objectives of the tests, imported by workers as a user's own would be."""
 
+import math
 import os
 import sys
 import time
@@ -150,6 +151,11 @@ def answered(trial: dict[str, Any]) -> Any:
     """Return what a test has written down."""
     ASKED.append(trial["which"])
     return ANSWERS[trial["which"]]
+
+
+def bowl(trial: dict[str, Any]) -> float:
+    """Return an error that is smallest at C = 1."""
+    return 5.0 + 20.0 * abs(math.log10(trial["C"]))
 
 
 def yielded(cohort: Cohort) -> Iterator[Result]:

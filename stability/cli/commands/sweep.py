@@ -3,32 +3,30 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
-from stability.cli.commands.edf import EdfOptions, declared_loss, write_picture
+from stability.cli.commands.conclusion import DONE, LEFT_FAILED, conclude, print_stopped
 from stability.cli.output.announce import describe_cost, describe_study
-from stability.cli.output.failures import few_lines
-from stability.cli.output.peaks import print_peaks
 from stability.cli.output.pictures import import_matplotlib
 from stability.cli.output.progress import Display
-from stability.cli.output.reporter import TerminalReporter, print_adopted
-from stability.cli.output.tables import print_groups, print_wrapped, shown_path
+from stability.cli.output.reporter import TerminalReporter, describe_adopted
+from stability.cli.output.tables import shown_path
 from stability.cli.site.cluster import Site
-from stability.cli.site.engine import check_engine, describe_engine, describe_spared
+from stability.cli.site.engine import check_engine, describe_engine
 from stability.cli.site.machine import Machine, known_slots, machine_of, measure, probe_question
 from stability.cli.site.remembered import site_record
-from stability.cli.study.code import code_notes_of, decide_versions, outdated_code
+from stability.cli.study.code import decide_versions
 from stability.cli.study.data_names import check_unchanged
 from stability.cli.study.options import IMAGE_OBJECTIVE
 from stability.cli.study.request import Request
 from stability.cli.study.unit import check_unit
 from stability.models.names import is_external
 from sweeps.confirm import confirmation
-from sweeps.driver.tally import RETRIES, Tally
 from sweeps.errors import ExecutorError, SpecError
 from sweeps.executors import EXECUTORS, Executor, LocalExecutor, SlurmExecutor
 from sweeps.executors.forked import SideTask
@@ -43,16 +41,15 @@ from sweeps.run import (
     find_adoptable,
     prepare,
 )
-from sweeps.store import claims
-from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Study
 from sweeps.system.trust import printable
 from sweeps.words import count
 
-DONE, LEFT_FAILED, INTERRUPTED = 0, 1, 130
+INTERRUPTED = 130
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Training:
     """What is dispatched."""
 
@@ -60,26 +57,24 @@ class Training:
     executor: Executor
     options: DispatchOptions
     reporter: TerminalReporter
+    circumstances: dict[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those of `dispatch`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
     """Train what is missing of a study, then of its confirmation; returns the exit status."""
-    if request.confirm is not None and request.study.sampler == "listed":
-        raise SpecError([f"--confirm: {shown_path(request.run.path)} is a confirmation itself"])
-    import_matplotlib()  # before threads are started
+    check_request(request)
     asked: Request | None = request
     status = DONE
     while asked is not None:
         training = prepare_training(asked, retry_failed=retry_failed, dry_run=dry_run)
         if isinstance(training, Training):
             try:
-                dispatch(
-                    training.run,
-                    training.executor,
-                    training.options,
-                    reporter=training.reporter,
-                    circumstances=site_record(asked.site),
-                )
+                dispatch(**training.arguments)
             except KeyboardInterrupt:
                 print_stopped(training.run)
                 return INTERRUPTED
@@ -90,10 +85,51 @@ def run_request(request: Request, *, retry_failed: bool, dry_run: bool) -> int:
                 if parting := training.executor.closing_note:
                     print(f"stability: {printable(parting)}", file=sys.stderr)
             status = conclude_training(asked, training)
-        else:
-            status = training
+        elif training is not None:
+            status = show_finished(training, dry_run=dry_run)
         asked = next_request(asked, dry_run=dry_run) if status == DONE else None
     return status
+
+
+def train_request(request: Request, *, retry_failed: bool, show_progress: bool) -> None:
+    """Train what is missing of a study, then of its confirmation, and collect the results.
+
+    Nothing is drawn, and only progress is printed.
+
+    Raises:
+        SpecError: the study cannot be trained as asked; a unit has to be named.
+        ExecutorError: workers cannot be started, or all trials fail alike.
+        KeyboardInterrupt: somebody asked for the end; what is finished is kept.
+    """
+    check_request(request)
+    say = print_line if show_progress else _say_nothing
+    asked: Request | None = request
+    while asked is not None:
+        training = prepare_training(asked, retry_failed=retry_failed, dry_run=False, say=say)
+        if isinstance(training, Training):
+            dispatch(**training.arguments)
+            if not training.options.detach:
+                training.run.tally.look()
+                check_unit(training.run.directory, training.run.tally.ledger)
+        elif training is not None:
+            collect(training)
+        asked = next_request(asked, dry_run=False)
+
+
+def check_request(request: Request) -> None:
+    """Refuse to confirm a confirmation; import what has to be there before threads are started."""
+    if request.confirm is not None and request.study.sampler == "listed":
+        raise SpecError([f"--confirm: {shown_path(request.run.path)} is a confirmation itself"])
+    import_matplotlib()
+
+
+def print_line(text: str) -> None:
+    """Print a text, at once."""
+    print(printable(text), flush=True)
+
+
+def _say_nothing(text: str) -> None:
+    """Print nothing."""
 
 
 def next_request(request: Request, *, dry_run: bool) -> Request | None:
@@ -113,21 +149,22 @@ def next_request(request: Request, *, dry_run: bool) -> Request | None:
     return replace(request, study=study, run=run, confirm=None)
 
 
-def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> Training | int:
-    """Check and announce what is missing of a study; the exit status where that is nothing."""
+def prepare_training(
+    request: Request, *, retry_failed: bool, dry_run: bool, say: Say = print_line
+) -> Training | StudyRun | None:
+    """Check and announce what is missing of a study.
+
+    Returns:
+        What is to be dispatched; the study where nothing is missing; None after a dry run.
+
+    """
     study, site = request.study, request.site
-    print(printable(describe_study(study)))
-    code = UserCode.search(study.objective, study.models, Path.cwd())
-    run = prepare(
-        request.run,
-        study,
-        code=code,
-        decide=lambda versions: decide_versions(request.run, versions, request.if_changed),
-    )
+    say(describe_study(study))
+    run = prepare_study(request, say)
     if run.is_created and not study.unit:
         check_unit(run.directory, run.tally.ledger)
     if run.is_created and not (run.tally.open if retry_failed else run.tally.left()):
-        return show_finished(run, dry_run=dry_run)
+        return run
     if study.objective == IMAGE_OBJECTIVE:
         check_unchanged(study)
     machine = (None if dry_run else machine_known(request)) or machine_measured(request)
@@ -136,25 +173,38 @@ def prepare_training(request: Request, *, retry_failed: bool, dry_run: bool) -> 
     reporter = TerminalReporter()
     is_known = request.if_changed != "retrain"
     adopted = find_adoptable(run, device, reporter, take_unknown=is_known)
-    print_adopted(run)
+    for line in describe_adopted(run):
+        say(line)
     before = run.tally.done + sum(map(len, adopted.values()))
     slots = chosen(machine.slots, site, len(run.trials) - before)
     headline = Headline(machine, partial(describe_cost, study, before, slots=slots, site=site))
     if dry_run:
-        return show_dry(request, slots, headline)
+        show_dry(request, slots, headline)
+        return None
     create(run)
-    reporter.display = Display(run.trials, len(slots), headline)
     executor = executor_of(request, run, reporter, headline)
-    reporter.display.workers = executor.state
+    if say is print_line:
+        reporter.display = Display(run.trials, len(slots), headline, executor.state)
     options = DispatchOptions(
         slots=slots,
-        submission_folder=Path.cwd() if code.modules else None,
+        submission_folder=Path.cwd() if run.code and run.code.modules else None,
         retry_failed=retry_failed,
         detach=site.detach,
         engine=site.engine,
         wall_seconds=60.0 * site.slurm.time if site.executor == "slurm" else None,
     )
-    return Training(run=run, executor=executor, options=options, reporter=reporter)
+    return Training(run, executor, options, reporter, site_record(site))
+
+
+def prepare_study(request: Request, say: Say) -> StudyRun:
+    """What is there of a study, by the versions of the user's code that count."""
+    study = request.study
+    return prepare(
+        request.run,
+        study,
+        code=UserCode.search(study.objective, study.models, Path.cwd()),
+        decide=lambda versions: decide_versions(request.run, versions, request.if_changed, say),
+    )
 
 
 def show_finished(run: StudyRun, *, dry_run: bool) -> int:
@@ -166,7 +216,7 @@ def show_finished(run: StudyRun, *, dry_run: bool) -> int:
     return conclude(run)
 
 
-def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> int:
+def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> None:
     """What a dry run ends with."""
     print(printable(headline(wait=False) or ""))
     site, run = request.site, request.run
@@ -174,7 +224,6 @@ def show_dry(request: Request, slots: tuple[str, ...], headline: "Headline") -> 
         text = script(site.slurm, run.jobs / ("0" * 32), "stability-" + "0" * 12, len(slots))
         print(printable(text))
     print("dry run: nothing was written")
-    return DONE
 
 
 def machine_known(request: Request) -> Machine | None:
@@ -215,15 +264,6 @@ def load_for_the_end() -> None:
         "scipy.stats",
     ):
         import_module(name)
-
-
-def print_stopped(run: StudyRun) -> None:
-    """Say what is kept of an interrupted training."""
-    run.tally.look()
-    print(
-        f"stopped: {run.tally.done} of {count(len(run.trials), 'trial')} finished and kept in "
-        f"{shown_path(run.directory.path)}; the same command goes on from there"
-    )
 
 
 def conclude_training(request: Request, training: Training) -> int:
@@ -298,52 +338,6 @@ def shared_module(study: Study, *, is_cpu: bool) -> str | None:
     if study.objective != IMAGE_OBJECTIVE:
         return "sweeps.executors.forked"
     return IMAGE_OBJECTIVE.partition(":")[0] if is_cpu else None
-
-
-def conclude(study_run: StudyRun) -> int:
-    """Table and picture of what is there; exit status 1 where trials are left without a result."""
-    run, there = study_run.directory, study_run.tally
-    is_sweep = study_run.study.sampler != "listed"  # what is mixed stands under its table
-    if not is_sweep:
-        print_peaks(run.path.parent)
-    else:
-        from analysis import load
-
-        table, d = load([run.path]), declared_loss([run.path])
-        print_groups(table, within=d)
-        print(shown_path(write_picture(table, run.edf, EdfOptions(), d, outdated_code([run.path]))))
-    print(shown_path(run.results))
-    for line in outdated_code([run.path]) if is_sweep else code_notes_of(run):
-        print_wrapped(line)
-    there.look()
-    for line in describe_spared(there.spared):
-        print(line)
-    for line in complaints(run, there):
-        print(printable(line), file=sys.stderr)
-    return LEFT_FAILED if there.open else DONE
-
-
-def complaints(run: RunDirectory, there: Tally) -> list[str]:
-    """Why trials have no result, and what to do."""
-    held = {trial: owner for trial, owner in claims.held(run).items() if trial in there.open}
-    lines = few_lines(
-        (
-            f"held: {trial} by {owner or 'an unknown worker'}, of which nothing can be proved from "
-            f"here; if it is gone, remove {shown_path(run.claim(trial))}",
-            owner.name if owner else None,
-        )
-        for trial, owner in held.items()
-    )
-    failed = [trial for trial in there.open if trial not in held]
-    messages = ((trial, there.ledger[trial].message) for trial in failed)
-    lines += few_lines((f"failed: {trial}: {message}", message) for trial, message in messages)
-    if failed:
-        lines.append(
-            f"{count(len(failed), 'trial')} failed: {RETRIES + 1} attempts each, or 1 where the "
-            "objective's return value cannot be used. To try again, add --retry-failed to the "
-            "same command"
-        )
-    return lines
 
 
 def chosen(places: tuple[str, ...], site: Site, left: int) -> tuple[str, ...]:

@@ -24,18 +24,19 @@ class Display:
         trials: Sequence[Trial],
         slots: int,
         headline: Callable[..., str | None] | None = None,
+        workers: Callable[[], str] = lambda: "",
         console: Console | None = None,
     ) -> None:
         """Print `headline(wait=...)` to standard output before anything else.
 
-        It returns None while it is unknown; it is waited for a limited time.
+        It returns None while it is unknown; it is waited for a limited time. `workers` describes
+        the state of the workers.
         """
         self.trials = trials
         self.slots = slots
         self._headline = headline
         self._is_begun = False
-        self.workers: Callable[[], str] = lambda: ""
-        """Describes the state of the workers."""
+        self.workers = workers
         self.console = console or Console(stderr=True)
         self._tally: Tally | None = None
         self._start = time.monotonic()

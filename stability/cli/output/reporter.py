@@ -57,12 +57,15 @@ class TerminalReporter(Reporter):
             self.display.close()
 
 
-def print_adopted(run: StudyRun) -> None:
+def describe_adopted(run: StudyRun) -> list[str]:
     """Say which results of other run directories a new study takes over."""
+    lines = []
     for neighbour, rows in run.adopted.items():
-        print(f"{count(len(rows), 'trial')} taken over from {printable(shown_path(neighbour))}")
+        lines.append(f"{count(len(rows), 'trial')} taken over from {shown_path(neighbour)}")
         modules = run.code.modules if run.code else {}
         if modules and (unknown := rows["code"].null_count):
-            print(f"  {unknown} of them come from an unknown version of {', '.join(modules)}")
-    if earlier := earlier_version(run.study, run.directory):
-        print(printable(earlier))
+            lines.append(
+                f"  {unknown} of them come from an unknown version of {', '.join(modules)}"
+            )
+    earlier = earlier_version(run.study, run.directory)
+    return [*lines, *([earlier] if earlier else [])]

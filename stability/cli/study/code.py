@@ -1,6 +1,6 @@
 """After an edit of the user's code: which results count, and what is said about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,13 +26,16 @@ def if_changed(*, retrain: bool, keep: bool) -> IfChanged:
     return "retrain" if retrain else "keep" if keep else "stop"
 
 
-def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> CodeDecision | None:
+def decide_versions(
+    run: RunDirectory, versions: Versions, asked: IfChanged, say: Callable[[str], None] = print
+) -> CodeDecision | None:
     """Decide which results count; results of different code are pooled only on request.
 
     Args:
         run: the run directory; nothing is written.
         versions: versions of its results and of the current code.
         asked: what to do with results of other versions.
+        say: prints what was decided.
 
     Returns:
         The decision to store before anything is trained; None where nothing changes.
@@ -50,9 +53,9 @@ def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> 
         dropped = others.total() + versions.unknown
         now = Accepted(codes=versions.current, unknown=False)
         if not dropped and (known.codes is None or versions.current <= known.codes):
-            print(NOTHING_CHANGED)
+            say(NOTHING_CHANGED)
             return None
-        print(
+        say(
             f"{count(dropped, 'result')} of another or an unknown version of your code: to be "
             f"retrained (the old ones stay in {shown_path(run.parts)})"
         )
@@ -60,11 +63,11 @@ def decide_versions(run: RunDirectory, versions: Versions, asked: IfChanged) -> 
         dropped, now = 0, Accepted(codes=versions.all, unknown=known.unknown)
         is_asked = asked == "keep" and others
         if asked == "keep" and not others:
-            print(NOTHING_CHANGED)
+            say(NOTHING_CHANGED)
         if not is_asked and (known.codes is None or versions.current <= known.codes):
             return None
         if is_asked:
-            print(f"{count(others.total(), 'result')} of another version of your code: kept")
+            say(f"{count(others.total(), 'result')} of another version of your code: kept")
     return CodeDecision(accepted=now, replaces_results=bool(dropped))
 
 
