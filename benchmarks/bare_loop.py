@@ -16,7 +16,7 @@ from sweeps.study.trial import Cohort, Trial
 
 def design(trials: str) -> list[Trial]:
     """The first `trials` trials of the main job."""
-    options = StudyOptions(model="vitc", optim="sgd", trials=trials)
+    options = StudyOptions(model="vitc", optim="sgd", draws=trials)
     return draw_design(read_request(options, SiteOptions()).study)
 
 

@@ -255,7 +255,7 @@ def sweep(
         optim=_text(optim),
         data=data,
         epochs=_text(epochs),
-        trials=_text(trials if draws is None else draws),
+        draws=_text(trials if draws is None else draws),
         sampler=sampler,
         seed=_text(seed),
         lr=_laws(lr),

@@ -63,9 +63,14 @@ Epochs = Annotated[
     str | None,
     Option(help="Schedule lengths; each draw is trained at each  [default: 5]", metavar="N,..."),
 ]
-Trials = Annotated[
+StudyDraws = Annotated[
     str | None,
-    Option(help="Draws for each model, optimizer and length  [default: 64]", metavar="N"),
+    Option(
+        "--draws",
+        "--trials",
+        help="Draws for each model, optimizer and length  [default: 64]",
+        metavar="N",
+    ),
 ]
 Sampler = Annotated[
     str | None, Option(help="random, sobol or grid  [default: random]", metavar="NAME")

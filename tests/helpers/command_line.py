@@ -24,7 +24,7 @@ PLAIN = {
     "optim": "sgd",
     "data": "digits",
     "epochs": "5",
-    "trials": "64",
+    "draws": "64",
     "sampler": "random",
     "seed": "0",
     "lr": [],

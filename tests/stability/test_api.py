@@ -105,7 +105,7 @@ def test_options_are_those_of_the_command_line(
         model="vitp,vitc",
         optim="sgd,adamw",
         epochs="2,4",
-        trials="8",
+        draws="8",
         lr=["sgd=0.01:1", "adamw=0.001:0.01"],
         vary=["batch_size=32,64"],
         set=["nesterov=true"],
@@ -121,7 +121,7 @@ def test_options_are_those_of_the_command_line(
     [
         ({"draws": 8, "trials": 8}, "draws, trials: got both"),
         ({"drawz": 8}, "drawz: no such option"),
-        ({"draws": 0}, "--trials: got '0', allowed is a whole number from 1"),
+        ({"draws": 0}, "--draws: got '0', allowed is a whole number from 1"),
         ({"objective": lambda trial: 5.0}, "which workers cannot import"),
         ({"model": "vitx"}, "vitx"),
         ({"retrain_changed": True, "keep_changed": True}, "got both"),

@@ -89,13 +89,13 @@ def test_studies_without_a_change_are_the_studies_they_were() -> None:
 
 def test_a_study_of_both_vits_gives_each_trial_its_own_settings(tmp_path: Path) -> None:
     """ViT_P's trials are those of a study of ViT_P alone, and go through the files unchanged."""
-    study = request(model="vitp,vitc", optim="sgd,adamw", trials="2").study
+    study = request(model="vitp,vitc", optim="sgd,adamw", draws="2").study
     assert study.model_settings == {"vitc-nano": {"stem_init": "release"}}
     assert "vitc-nano: stem_init release" in describe_study(study)
     trials = draw_design(study)
     inits = {(t.model, t.settings.get("stem_init"), _job(t).recipe.stem_init) for t in trials}
     assert inits == {("vitp-nano", None, "main"), ("vitc-nano", "release", "release")}
-    alone = draw_design(request(model="vitp", optim="sgd,adamw", trials="2").study)
+    alone = draw_design(request(model="vitp", optim="sgd,adamw", draws="2").study)
     assert {t.id for t in alone} == {t.id for t in trials if t.model == "vitp-nano"}
     study.write(tmp_path / "study.toml")
     write_design(study, trials, tmp_path / "design.parquet")
@@ -111,12 +111,12 @@ def test_a_study_of_both_vits_gives_each_trial_its_own_settings(tmp_path: Path) 
 
 def test_a_study_file_without_the_setting_means_the_old_weights(tmp_path: Path) -> None:
     """As versions before it wrote them."""
-    old = request(set=["stem_init=main"], trials="2").study
+    old = request(set=["stem_init=main"], draws="2").study
     old.write(tmp_path / "study.toml")
     assert "model_settings" not in (tmp_path / "study.toml").read_text()
     trials = draw_design(Study.read(tmp_path / "study.toml"))
     assert {Recipe.of(t.settings).stem_init for t in trials} == {"main"}
-    new = draw_design(request(trials="2").study)
+    new = draw_design(request(draws="2").study)
     assert {t.id for t in trials}.isdisjoint(t.id for t in new)
 
 

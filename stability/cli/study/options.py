@@ -9,7 +9,7 @@ from sweeps.study.space import Hyperparameter
 
 IMAGE_OBJECTIVE = "stability.objective:train_images"
 """The objective of a study that does not name one: trains this package's models on images."""
-STUDY_DEFAULTS = {"trials": "64", "sampler": "random", "seed": "0"}
+STUDY_DEFAULTS = {"draws": "64", "sampler": "random", "seed": "0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class StudyOptions:
     optim: str | None = None
     data: str | None = None
     epochs: str | None = None
-    trials: str | None = None
+    draws: str | None = None
     sampler: str | None = None
     seed: str | None = None
     stem: str | None = None

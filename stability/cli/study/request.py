@@ -66,7 +66,7 @@ def _study(faults: FaultList, options: StudyOptions, site: Site) -> Study | None
     fields = fields_of(faults, options)
     asked = options.with_defaults(STUDY_DEFAULTS)
     fields |= {
-        "draws": faults.whole("--trials", asked["trials"], low=1),
+        "draws": faults.whole("--draws", asked["draws"], low=1),
         "sampler": faults.one_of("--sampler", asked["sampler"], SAMPLERS),
         "seed": faults.whole("--seed", asked["seed"], low=0),
         "precision": precision(faults, options, site),
@@ -80,7 +80,7 @@ def _study(faults: FaultList, options: StudyOptions, site: Site) -> Study | None
         try:
             grid_levels(fields["space"], fields["draws"])
         except ValueError as error:
-            faults.add("--trials", str(error))
+            faults.add("--draws", str(error))
     return None if faults.found else named.of(Study(**fields))
 
 

@@ -2,7 +2,7 @@
 
 model = ["vitp", "vitc"]
 optim = "sgd"
-trials = 32
+draws = 32
 [recipe]               # its name, and settings that are not drawn
 name = "micro"         # default: the one that suits the data
 weight_decay = 0.0005
@@ -28,7 +28,7 @@ from stability.cli.study.parsing import FaultList, fault_of_values
 from sweeps.study.space import Hyperparameter
 from sweeps.system.files import parse_toml, read_text
 
-TEXT_KEYS = ("model", "optim", "data", "epochs", "trials", "sampler", "seed", "objective", "unit")
+TEXT_KEYS = ("model", "optim", "data", "epochs", "draws", "sampler", "seed", "objective", "unit")
 IMAGE_KEYS = ("stem", "depth", "pool", "precision")
 TABLE_KEYS = ("recipe", "space")
 
@@ -36,6 +36,12 @@ TABLE_KEYS = ("recipe", "space")
 def with_file(faults: FaultList, options: StudyOptions, path: Path) -> StudyOptions:
     """The options, completed by the file."""
     content = _read(faults, path)
+    if "trials" in content:  # the name of earlier versions
+        if "draws" in content:
+            faults.add(
+                str(path), "draws and trials are two names of one key, allowed is one of them"
+            )
+        content["draws"] = content.pop("trials")
     for name in content:
         faults.one_of(f"{path}", name, (*TEXT_KEYS, "within", *IMAGE_KEYS, *TABLE_KEYS))
     texts: dict[str, Any] = {

@@ -80,8 +80,8 @@ def test_one_study_of_lists() -> None:
         ({"lr": ["adamw=0.1:0.2"]}, ["--lr: 'adamw' is not one of sgd"]),
         ({"optim": "sgd,adamw", "lr": ["0.1:1"]}, ["with sgd, adamw say which: sgd=LO:HI"]),
         ({"weight_decay": ["2:1"]}, ["--weight-decay: got '2:1'"]),
-        ({"trials": "0"}, ["--trials: got '0', allowed is a whole number from 1 to 2147483647"]),
-        ({"trials": "many"}, ["--trials: got 'many'"]),
+        ({"draws": "0"}, ["--draws: got '0', allowed is a whole number from 1 to 2147483647"]),
+        ({"draws": "many"}, ["--draws: got 'many'"]),
         ({"epochs": "0"}, ["--epochs: got '0'"]),
         ({"epochs": "5,5"}, ["--epochs: 5 is named twice"]),
         ({"seed": "-1"}, ["--seed: got '-1', allowed is a whole number from 0"]),
@@ -102,7 +102,7 @@ def test_one_study_of_lists() -> None:
         ({"vary": ["batch_size=32,32.5"]}, ["got 32.5, allowed is a whole number from 1"]),
         ({"vary": ["batch_size=32,4096"]}, ["got 4096, digits has 1097 training images"]),
         ({"vary": ["clip=1,2", "clip=1:2"]}, ["clip is varied twice"]),
-        ({"sampler": "grid", "trials": "60"}, ["--trials: a grid over lr, weight_decay has 49 or"]),
+        ({"sampler": "grid", "draws": "60"}, ["--draws: a grid over lr, weight_decay has 49 or"]),
         ({"out": "/proc/nowhere"}, ["/proc/nowhere cannot be written"]),
         ({"out": "/etc/passwd"}, ["/etc/passwd is a file"]),
     ],
@@ -122,7 +122,7 @@ def test_all_faults_are_said_at_once() -> None:
         data="mnist",
         sampler="rnd",
         epochs="0,x",
-        trials="0",
+        draws="0",
         lr=["2:1"],
         weight_decay=["nan:1"],
         vary=["mom=3"],
@@ -299,3 +299,17 @@ def test_edf_of_a_table_of_another_tool(tmp_path: Path) -> None:
     assert answer["groups"][0]["n"] == 20
     assert answer["groups"][0]["within_4"] == 0.25
     assert (tmp_path / "mine.png").stat().st_size > 10_000
+
+
+def test_the_number_of_draws_has_two_names_and_one_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('model = "vitc"\noptim = "sgd"\ndraws = 3\n')
+    by_file = request(study=path, model=None, optim=None, draws=None, epochs=None).study
+    path.write_text('model = "vitc"\noptim = "sgd"\ntrials = 3\n')
+    earlier = request(study=path, model=None, optim=None, draws=None, epochs=None).study
+    assert by_file.draws == earlier.draws == 3
+    path.write_text("draws = 3\ntrials = 3\n")
+    assert "draws and trials are two names of one key" in faults_of(study=path, draws=None)[0]
+    for name in ("--draws", "--trials"):
+        done = call("sweep", "--model", "vitc", name, "3", "--dry-run", cwd=tmp_path)
+        assert "3 draws" in done.stdout

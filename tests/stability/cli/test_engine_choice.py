@@ -205,7 +205,7 @@ def test_an_error_of_who_chooses_is_no_error_of_the_lock(tmp_path: Path) -> None
 
 
 def asked(tmp_path: Path, **changes: object) -> Request:
-    found = request(out=str(tmp_path / "run"), trials="2", **changes)
+    found = request(out=str(tmp_path / "run"), draws="2", **changes)
     if not found.run.exists():
         found.run.create(found.study, draw_design(found.study))
     return found

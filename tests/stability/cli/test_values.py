@@ -189,7 +189,7 @@ def test_every_numeric_option_reads_numbers_in_one_way(text: str) -> None:
         {"vary": ["momentum=true,false"]},
         {"set": ["label_smoothing=0_1"]},
         {"epochs": "\uff15"},
-        {"trials": "1_0"},
+        {"draws": "1_0"},
         {"seed": "٣"},
     ],
 )

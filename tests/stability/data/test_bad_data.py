@@ -206,7 +206,7 @@ LEFT_OUT = {"cat": ("cat/zz.png",), "dog": ("dog/zz.jpg", "dog/zzz.png")}
 
 
 def study_of(text: str) -> Study:
-    asked = {"model": "vitc", "optim": "sgd", "epochs": "1", "trials": "2", "data": text}
+    asked = {"model": "vitc", "optim": "sgd", "epochs": "1", "draws": "2", "data": text}
     options = StudyOptions(**asked, set=["batch_size=8"], skip_unreadable=True)  # type: ignore[arg-type]
     return read_request(options, SiteOptions(device="cpu")).study
 

@@ -14,7 +14,7 @@ from command_line import call
 from typer.testing import CliRunner
 
 from stability.cli.app import app
-from stability.cli.commands import sweep
+from stability.cli.commands import conclusion, sweep
 from stability.cli.site.machine import Machine
 from sweeps.driver.driver import DispatchOptions, Driver
 from sweeps.errors import ChangedCodeError, ExecutorError, StabilityError, StoreError
@@ -92,7 +92,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     monkeypatch.setattr(sweep, "machine_measured", lambda request: MACHINE)
-    monkeypatch.setattr(sweep, "write_picture", lambda table, path, *more: path)
+    monkeypatch.setattr(conclusion, "write_picture", lambda table, path, *more: path)
     yield Project(tmp_path)
     forget()
 

@@ -144,9 +144,9 @@ def test_every_fault_of_an_objective_study_is_said_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError) as error:
-        request(objective="nosuch:f", lr=["1:2"], trials="0", model="a/b", vary=["seed=1:2"])
+        request(objective="nosuch:f", lr=["1:2"], draws="0", model="a/b", vary=["seed=1:2"])
     said = "\n".join(error.value.faults)
-    for words in ("No module named 'nosuch'", "--lr: ", "--trials: ", "'a/b'", "'seed'"):
+    for words in ("No module named 'nosuch'", "--lr: ", "--draws: ", "'a/b'", "'seed'"):
         assert words in said
 
 
@@ -160,12 +160,12 @@ def written(path: Path, text: str) -> Path:
 
 def test_a_study_file_says_what_options_say(tmp_path: Path) -> None:
     study = request(
-        study=EXAMPLES / "momentum.toml", model=None, optim=None, trials=None, seed="3"
+        study=EXAMPLES / "momentum.toml", model=None, optim=None, draws=None, seed="3"
     ).study
     assert (study.models, study.draws, study.seed) == (("vitc-nano", "vitp-nano"), 32, 3)
     assert study.recipe["sgd"]["weight_decay"] == 0.0005
     assert "momentum" not in study.recipe["sgd"]
-    typed = request(study=EXAMPLES / "momentum.toml", optim=None, model=None, trials="8").study
+    typed = request(study=EXAMPLES / "momentum.toml", optim=None, model=None, draws="8").study
     assert typed.draws == 8  # what is typed goes before the file
     assert [(h.name, h.optims) for h in study.space] == [
         ("lr", ("sgd",)),
@@ -177,7 +177,7 @@ def test_a_study_file_says_what_options_say(tmp_path: Path) -> None:
 def test_the_study_of_a_run_directory_is_made_again(tmp_path: Path) -> None:
     study = request().study
     study.write(tmp_path / "study.toml")
-    plain = dict.fromkeys(("model", "optim", "data", "epochs", "trials", "sampler", "seed"))
+    plain = dict.fromkeys(("model", "optim", "data", "epochs", "draws", "sampler", "seed"))
     assert request(study=tmp_path / "study.toml", **plain).study == study
     with pytest.raises(SpecError, match="says everything"):
         request(study=tmp_path / "study.toml")

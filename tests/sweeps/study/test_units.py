@@ -311,7 +311,7 @@ def test_a_study_file_names_the_unit(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     text = 'objective = "objectives:answered"\nunit = "raw"\nwithin = 0.05\n'
     text += '[[space]]\nname = "which"\nchoices = [1, 2]\n'
     (tmp_path / "mine.toml").write_text(text)
-    nothing = dict.fromkeys(("model", "optim", "trials", "epochs", "seed"))
+    nothing = dict.fromkeys(("model", "optim", "draws", "epochs", "seed"))
     asked = {**nothing, "study": tmp_path / "mine.toml", "lr": [], "weight_decay": []}
     study = request(**asked).study
     assert (study.unit, study.primary.within, study.primary.policy) == ("raw", 0.05, "beyond")
