@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stability.cli.commands.edf import declared_loss, refresh
 from stability.cli.commands.status import describe_state, state_of
 from stability.cli.commands.sweep import train_request
 from stability.cli.site.cluster import collect_site_options
@@ -23,8 +24,7 @@ from stability.cli.site_options import SITE_OPTIONS
 from stability.cli.study.code import if_changed
 from stability.cli.study.options import StudyOptions
 from stability.cli.study.request import read_request, reopen_request
-from sweeps.errors import SpecError
-from sweeps.store import views
+from sweeps.errors import SpecError, StoreError
 from sweeps.store.run_directory import RunDirectory
 from sweeps.study.study import Study
 
@@ -61,7 +61,7 @@ class Run:
         """A row per trial of the design, as `analysis.load` gives it."""
         from analysis import load
 
-        views.rebuild(self._directory)
+        self._refresh()
         return load(self.path)
 
     @property
@@ -69,7 +69,7 @@ class Run:
         """A row per trial and epoch, as `analysis.load_curves` gives it."""
         from analysis import load_curves
 
-        views.rebuild(self._directory)
+        self._refresh()
         return load_curves(self.path)
 
     def status(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Run:
         """A row per group, as `analysis.summarise` gives it."""
         from analysis import summarise
 
-        return summarise(self.results, policy, within=self._within)
+        return summarise(self.results, policy, within=declared_loss([self.path]))
 
     def edf(
         self,
@@ -175,9 +175,10 @@ class Run:
         train_request(request, retry_failed=retry_failed, show_progress=progress)
         return self
 
-    @property
-    def _within(self) -> float | None:
-        return self.study.primary.within if self.study.unit == "raw" else None
+    def _refresh(self) -> None:
+        """Rebuild the views, where they may be written. Raises StoreError."""
+        if fault := refresh(self.path):
+            raise StoreError(fault)
 
     def __repr__(self) -> str:
         """Name the folder and what is finished."""

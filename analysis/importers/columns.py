@@ -30,10 +30,11 @@ PREFIXES = re.compile(
 )
 """What tools put before the name of a parameter or a metric."""
 ACCURACY = re.compile(r"(^|_)(acc|accuracy|acc1|top1|top_1)(?!_err)(_|$)")
-ERROR = re.compile(r"(^|_)(err|error|loss|wer|cer)(_|$)")
-HYPERPARAMETERS = ("lr", "learning_rate", "weight_decay", "wd", "batch_size", "momentum", "dropout")
-"""Of these, those that tables name so most often."""
 """Names of accuracies: never taken unasked, but they make a guess at the error ambiguous."""
+ERROR = re.compile(r"(^|_)(err|error|loss|wer|cer)(_|$)")
+"""Names of errors and losses."""
+HYPERPARAMETERS = ("lr", "learning_rate", "weight_decay", "wd", "batch_size", "momentum", "dropout")
+"""Common names of hyperparameters in tables of other tools."""
 TEXT_COLUMNS = frozenset(
     {"model", "optim", "data", "trial", "study", SWEEP, "sampler", "code", "objective"}
 )

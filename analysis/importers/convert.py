@@ -178,7 +178,11 @@ def _percent(
         return [f"{sweep.place(beyond[0])}: {fault}" if len(beyond) else fault]
     if unit == "raw":
         table[UNIT_COLUMN] = pd.Series("raw", table.index, dtype=object)
-        return ["--accuracy: a loss is none; --map error=COLUMN"] if accuracy else []
+        return (
+            ["--accuracy: with --unit raw the column is a loss: --map error=COLUMN"]
+            if accuracy
+            else []
+        )
     if given is None:
         groups = table[[name for name in GROUPS if name in table]]
         if faults := mixed_faults(table["error"], groups, theirs):

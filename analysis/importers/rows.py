@@ -16,7 +16,7 @@ from analysis.table.groups import GROUPS
 RUN_NAMES = ("trial", "trial_id", "run", "run_id", "run_name", "id", "name")
 REPEATED_NAMES = ("seed", "draw")
 """Columns that name a run where no hyperparameter varies within their values."""
-STEP_NAMES = ("training_iteration", "epoch", "step", "global_step", "iteration", "iter", "_step")
+STEP_NAMES = ("training_iteration", "epoch", "step", "global_step", "iteration", "iter")
 LENGTH_NAMES = ("training_iteration", "epoch")
 """Columns that tell how long a finished run was trained."""
 TIME_NAMES = ("created", "created_at", "start_time", "started_at", "datetime_start", "submit")
@@ -243,11 +243,7 @@ def _last_of_faults(sweep: ExternalSweep, column: str) -> list[str]:
 
 
 def _named(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    return [str(column) for name in names for column in frame if _plain(str(column)) == name]
-
-
-def _plain(name: str) -> str:
-    return name if name == "_step" else plain_name(name)
+    return [str(column) for name in names for column in frame if plain_name(str(column)) == name]
 
 
 def _run_columns(frame: pd.DataFrame) -> list[str]:

@@ -90,24 +90,6 @@ def is_beyond(cell: Any, given: SourceUnit | None) -> bool:
     return is_finite(cell) and given != "raw" and not BELOW <= cell <= limit * (1 + SLACK)
 
 
-def group_faults(values: "pd.Series[Any]", groups: pd.DataFrame, what: str) -> list[str]:
-    """Groups whose values may be fractions, in a column whose others are percent."""
-    if groups.empty or groups.drop_duplicates().shape[0] < 2:
-        return []
-    finite = values.map(is_finite)
-    numbers = values[finite].astype("float64")
-    by = [groups[name][finite] for name in groups]
-    tops = numbers.groupby(by, sort=False, dropna=False).max()
-    small = tops[(tops > 0) & (tops <= 1 + SLACK)]
-    if small.empty or len(small) == len(tops):
-        return []
-    return [
-        f"{what}: no value of {join_names(map(_group_name, small.index))} is above 1, the others "
-        f"reach {tops.max():g}. If all are percent: --unit percent. If some are fractions, import "
-        "those groups from a file of their own"
-    ]
-
-
 def convert_units(
     table: pd.DataFrame, unit: SourceUnit, options: ImportOptions, columns: "Columns"
 ) -> tuple[list[str], list[str]]:

@@ -128,9 +128,8 @@ def complete_prefix(group: pd.DataFrame) -> pd.DataFrame:
 
     """
     missing = group["outcome"].eq(MISSING)
-    if (
-        "study" in group and group["study"].nunique(dropna=False) > 1
-    ):  # pooled: each has an order of its own
+    # Pooled studies have an order each.
+    if "study" in group and group["study"].nunique(dropna=False) > 1:
         return group[~missing.groupby(group["study"], sort=False, dropna=False).cummax()]
     return group.iloc[: int(np.argmax(missing)) if missing.any() else len(group)]
 

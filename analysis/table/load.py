@@ -12,6 +12,7 @@ they exist, and every further column is kept as it is.
 | `chance` | percent, in (0, 100]: error of always answering the largest class | failures at +inf |
 | `wrong`, `n_eval` | whole numbers: wrong answers among images | `error` is used as it is |
 | `last_finite_error`, `best_val_error` | in the same unit, on validation data | see `Policy` |
+| `sweep` | tells sweeps of one model apart, and makes groups | not grouped by |
 | `trial`, `study`, `draw` | identity: a trial counts once, a point once per group | unchecked |
 | `sampler` | law of the design; bands need `random` | taken as independent |
 | `code` | digest of the user's own code behind the result | see `code_notes` |
@@ -124,7 +125,8 @@ def read_source(name: str, options: ImportOptions | None = None) -> Source:
     if path.name in FILES and os.path.lexists(path.parent / "study.toml"):
         path = path.parent  # a view of a run: the design and the law are beside it
     if path.is_dir() and is_run_directory(path):
-        return Source(name=name, table=as_table(read_run(path)), study=read_study(path))
+        study = read_study(path)
+        return Source(name=name, table=as_table(read_run(path, study)), study=study)
     if path.suffix.lower() == ".parquet" and is_results_table(path):
         return Source(name=name, table=as_table(read_results(path)))
     if "://" not in name and not os.path.lexists(path):

@@ -51,8 +51,12 @@ def is_results_table(path: Path) -> bool:
         return False  # the reader of foreign tables says why it cannot be read
 
 
-def read_run(folder: Path) -> pd.DataFrame:
+def read_run(folder: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     """Join the design with its results, keeping the design's order.
+
+    Args:
+        folder: the run directory.
+        study: of `read_study`.
 
     Returns:
         A row per trial, unchecked; `attrs["search_space"]` are the ranges of study.toml.
@@ -68,7 +72,6 @@ def read_run(folder: Path) -> pd.DataFrame:
     table = parts[0] if len(parts) == 1 else _join(*parts)
     if "results.parquet" not in names:
         table = table.assign(outcome=MISSING, error=float("nan"))
-    study = read_study(folder)
     if "error_unit" in table or study.get("unit") == "raw":
         is_raw = study.get("unit") == "raw" or unit_of(table) == "raw"
         table = table.assign(error_unit="raw" if is_raw else "percent")

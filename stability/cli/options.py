@@ -223,7 +223,7 @@ RecipePicture = Annotated[
 
 Output = Annotated[
     Path | None,
-    Option("-o", "--output", help="Picture: png, pdf or svg  [default: RUN/edf.png]"),
+    Option("-o", "--output", help="Picture: png, pdf or svg  [default: RUN/edf.png, else edf.png]"),
 ]
 Delta = Annotated[bool, Option("--delta", help="Points above each sample's best, not errors.")]
 Policy = Annotated[
@@ -303,8 +303,8 @@ PlannedWorkers = Annotated[
 Sources = Annotated[
     list[str],
     Argument(
-        help="Tables (csv, jsonl, json, parquet), Optuna storages (sqlite:///FILE, a .db or "
-        "journal file), W&B exports, pycls sweep.json.",
+        help="Tables (csv, tsv, jsonl, json, parquet), Optuna storages (sqlite:///FILE, a .db or "
+        "journal file), W&B exports, Ray Tune folders, pycls sweep.json.",
         show_default=False,
     ),
 ]
