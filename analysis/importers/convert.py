@@ -23,7 +23,13 @@ from analysis.importers.rows import (
     repeated_configurations,
     row_faults,
 )
-from analysis.importers.source import ExternalSweep, ImportOptions, SourceUnit, join_names
+from analysis.importers.source import (
+    ExternalSweep,
+    ImportOptions,
+    SourceUnit,
+    count_runs,
+    join_names,
+)
 from analysis.importers.states import NO_STATE
 from analysis.importers.units import convert_units, detect_unit, is_beyond, mixed_faults, to_percent
 from analysis.table.checks import ROUNDING
@@ -268,19 +274,10 @@ def _with_group(table: pd.DataFrame, sweep: ExternalSweep, notes: list[str]) -> 
     )
     if unfinished.any():
         notes.append(
-            f"left out: {count_runs(int(unfinished.sum()), 'unfinished')} without "
+            f"left out: {count_runs(int(unfinished.sum()), 'unfinished run')} without "
             f"{join_names(groups)}"
         )
     return table[~unfinished].reset_index(drop=True)
-
-
-def count_runs(count: int, kind: str) -> str:
-    """A number of runs for a sentence.
-
-    >>> count_runs(1, "unfinished"), count_runs(2, "unfinished")
-    ('1 unfinished run', '2 unfinished runs')
-    """
-    return f"{count} {kind} run" + ("" if count == 1 else "s")
 
 
 def _call_collapsed(table: pd.DataFrame, notes: list[str]) -> None:

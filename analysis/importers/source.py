@@ -110,6 +110,15 @@ def join_names(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def count_runs(count: int, name: str = "run") -> str:
+    """A number of runs for a sentence.
+
+    >>> count_runs(1), count_runs(2, "unfinished run")
+    ('1 run', '2 unfinished runs')
+    """
+    return f"{count} {name}" + ("" if count == 1 else "s")
+
+
 def no_column(column: str, frame: pd.DataFrame) -> str:
     """Say that there is no such column, and which is nearest."""
     names = [str(name) for name in frame]

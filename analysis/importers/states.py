@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.importers.cells import is_finite, parse_cell, text_cell
-from analysis.importers.source import ExternalSweep, ImportOptions, join_names
+from analysis.importers.source import ExternalSweep, ImportOptions, count_runs, join_names
 from analysis.table.outcomes import OUTCOMES, UNKNOWN
 
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -121,10 +121,9 @@ def disagreements(frame: pd.DataFrame, outcome: str, used: Iterable[str]) -> lis
     differ = sum(a is not None and b is not None and a != b for a, b in pairs)
     if not differ:
         return []
-    runs = "1 run" if differ == 1 else f"{differ} runs"
     return [
-        f"{outcome} and {other} contradict each other in {runs}: --map outcome={outcome}, or "
-        f"--map outcome={other}"
+        f"{outcome} and {other} contradict each other in {count_runs(differ)}: "
+        f"--map outcome={outcome}, or --map outcome={other}"
     ]
 
 
@@ -198,7 +197,7 @@ def suggested_outcome(word: str, column: str = "") -> str:
 
 def _question(value: str, count: int) -> str:
     """Ask what a state means, with what can be answered."""
-    runs = f"{count} run" if count == 1 else f"{count} runs"
+    runs = count_runs(count)
     said = f"{runs} {'is' if count == 1 else 'are'} {value}"
     if (key := _plain(value)) in REFUSED_STATES:
         return f"{said}: {REFUSED_STATES[key].format(word=value)}"
